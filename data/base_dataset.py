@@ -1,0 +1,130 @@
+"""The base of all data sets, and the transforms that the options describe."""
+
+import random
+from abc import ABC, abstractmethod
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+from data import transforms as T
+from util.errors import UserError
+
+
+class BaseDataset(Dataset[dict[str, Any]], ABC):
+    """Base class: a subclass lists its pictures in `__init__` and loads one in `__getitem__`.
+
+    `data/template_dataset.py` is the file to copy.
+    """
+
+    def __init__(self, opt: Namespace) -> None:
+        self.opt = opt
+        self.root: str = opt.dataroot
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Add options of this data set, or change defaults of others."""
+        del is_train
+        return parser
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one item: tensors and the paths they came from, by name."""
+
+
+def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
+    """Draw where to crop and whether to flip, so that several pictures can share it.
+
+    Always draws three times from python's `random`, whatever the options use of it.
+
+    Args:
+        opt: `preprocess`, `load_size` and `crop_size` are read.
+        size: (width, height) of the picture.
+
+    Returns:
+        `crop_pos` (x, y) within the resized picture, and `flip`.
+    """
+    width, height = size
+    if opt.preprocess == "resize_and_crop":
+        width = height = opt.load_size
+    elif opt.preprocess == "scale_width_and_crop":
+        width, height = opt.load_size, opt.load_size * height // width
+    x = random.randint(0, max(0, width - opt.crop_size))
+    y = random.randint(0, max(0, height - opt.crop_size))
+    return {"crop_pos": (x, y), "flip": random.random() > 0.5}
+
+
+def get_transform(
+    opt: Namespace,
+    params: Mapping[str, Any] | None = None,
+    grayscale: bool = False,
+    method: int = Image.Resampling.BICUBIC,
+    convert: bool = True,
+) -> Callable[[Image.Image], Any]:
+    """Return the transform from a picture to a tensor that the options describe.
+
+    Args:
+        opt: `preprocess`, `load_size`, `crop_size` and `no_flip` are read.
+        params: what `get_params` drew; without it crop and flip are drawn anew for every picture,
+            from torch's generator.
+        grayscale: reduce to one channel first.
+        method: how Pillow resamples.
+        convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow picture.
+    """
+    steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
+    if "resize" in opt.preprocess:
+        steps.append(T.Resize(opt.load_size, opt.load_size, method))
+    elif "scale_width" in opt.preprocess:
+        steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
+    if "crop" in opt.preprocess:
+        steps.append(_crop(opt.crop_size, params))
+    if opt.preprocess == "none":
+        steps.append(T.RoundSides(4, method))
+    if not opt.no_flip:
+        if params is None:
+            steps.append(T.RandomFlip())
+        elif params["flip"]:
+            steps.append(T.Flip())
+    if convert:
+        steps.append(T.ToNormalizedTensor())
+    return T.Compose(steps)
+
+
+def _crop(size: int, params: Mapping[str, Any] | None) -> Callable[[Image.Image], Image.Image]:
+    if params is None:
+        return T.RandomCrop(size)
+    x, y = params["crop_pos"]
+    return T.CropAt(x, y, size)
+
+
+def check_crop_fits(opt: Namespace) -> None:
+    """Refuse a crop that is larger than what it is cut from.
+
+    Raises:
+        UserError: `--crop_size` is larger than `--load_size`, and both are used.
+    """
+    resizes = "resize" in opt.preprocess or "scale_width" in opt.preprocess
+    if resizes and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
+        raise UserError(
+            f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
+            f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."
+        )
+
+
+def check_not_empty(paths: list[str], folder: str) -> None:
+    """Refuse a folder without pictures.
+
+    Raises:
+        UserError: `paths` is empty.
+    """
+    if not paths:
+        raise UserError(
+            f"There are no pictures in {folder}. Check --dataroot and --phase; folders inside it "
+            "are searched, names starting with a dot are not."
+        )

@@ -1,0 +1,49 @@
+"""Colour pictures, split into lightness and colour."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from data.base_dataset import BaseDataset, check_not_empty, get_transform
+from data.image_folder import default_loader, make_dataset
+from util.color import rgb2lab
+from util.errors import UserError
+
+
+class ColorizationDataset(BaseDataset):
+    """Read `<dataroot>/<phase>` and convert to CIE L*a*b*: A is the lightness, B the colour."""
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """One channel goes in (L), two come out (ab)."""
+        del is_train
+        parser.set_defaults(input_nc=1, output_nc=2, direction="AtoB")
+        return parser
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__(opt)
+        if (opt.input_nc, opt.output_nc, opt.direction) != (1, 2, "AtoB"):
+            raise UserError(
+                f"Colorization turns L into ab, so it needs --input_nc 1 --output_nc 2 --direction "
+                f"AtoB, but got {opt.input_nc}, {opt.output_nc}, {opt.direction}. Leave these "
+                "options out."
+            )
+        self.dir = os.path.join(opt.dataroot, opt.phase)
+        self.AB_paths = make_dataset(self.dir, opt.max_dataset_size)
+        check_not_empty(self.AB_paths, self.dir)
+        self.transform = get_transform(opt, convert=False)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return `A` = L/50 - 1 (1, H, W), `B` = ab/110 (2, H, W), and the path of both."""
+        path = self.AB_paths[index]
+        picture = self.transform(default_loader(path))
+        lab = rgb2lab(np.array(picture)).astype(np.float32)  # (H, W, 3)
+        L, ab = torch.from_numpy(lab).permute(2, 0, 1).contiguous().split([1, 2])
+        return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.AB_paths)

@@ -1,0 +1,105 @@
+"""Find picture files below a folder, and open them."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import Dataset
+
+from util.errors import UserError
+
+IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def is_image_file(filename: str) -> bool:
+    """Tell whether a file name ends like a picture's, in whatever case."""
+    return filename.lower().endswith(IMG_EXTENSIONS)
+
+
+def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
+    """List the pictures below a folder, sorted by path, cut to the first `max_dataset_size`.
+
+    Files and folders whose name starts with a dot are left out (macOS puts `._x.png` files beside
+    its pictures); the folder itself may have such a name.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not os.path.isdir(dir):
+        raise UserError(f"{dir} is not a valid directory. Check --dataroot and --phase.")
+    images = sorted(_pictures_below(str(dir)))
+    return images[: int(min(len(images), max_dataset_size))]
+
+
+def _pictures_below(folder: str) -> Iterator[str]:
+    """Walk without following linked folders, as the reference does: a loop of links ends there."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            if is_image_file(name) and not entry.is_dir():
+                yield os.path.join(folder, name)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _pictures_below(entry.path)
+
+
+def default_loader(path: str | Path) -> Image.Image:
+    """Open a picture as 8-bit RGB, the right way up.
+
+    Cameras store turned pictures with a note (EXIF orientation), which is followed here.
+
+    Raises:
+        UserError: the file is missing, broken or no picture.
+    """
+    try:
+        with Image.open(path) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return image.convert("RGB")
+    except UnidentifiedImageError:
+        raise UserError(
+            f"{path} is not a picture, or its format is unknown. Remove it or convert it to PNG."
+        ) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}. Replace the file or remove it from the data set."
+        ) from error
+
+
+class ImageFolder(Dataset[Any]):
+    """All pictures below a folder.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        transform: Callable[[Image.Image], Any] | None = None,
+        return_paths: bool = False,
+        loader: Callable[[str], Image.Image] = default_loader,
+    ) -> None:
+        self.root = root
+        self.imgs = make_dataset(root)
+        if not self.imgs:
+            raise UserError(
+                f"Found 0 images in {root}. Supported endings: {', '.join(IMG_EXTENSIONS)}"
+            )
+        self.transform = transform
+        self.return_paths = return_paths
+        self.loader = loader
+
+    def __getitem__(self, index: int) -> Any:
+        """Return the picture, transformed; with `return_paths` a pair of it and its path."""
+        path = self.imgs[index]
+        image: Any = self.loader(path)
+        if self.transform is not None:
+            image = self.transform(image)
+        return (image, path) if self.return_paths else image
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.imgs)

@@ -1,0 +1,286 @@
+"""What all models share: names, devices, saving and loading, schedules, the optimiser step."""
+
+import os
+from abc import ABC, abstractmethod
+from argparse import ArgumentParser, Namespace
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from models.schedulers import get_scheduler, skip_epochs
+from util import checkpoint
+from util.errors import UserError, near_miss
+from util.image_pool import ImagePool
+from util.log import say
+
+
+class BaseModel(ABC):
+    """Base class of models; `models/template_model.py` is the file to copy.
+
+    A subclass names what it has, and the rest follows from the names:
+
+    Attributes:
+        model_names: networks; `G` is the attribute `netG`, saved as `<epoch>_net_G.pth`.
+        loss_names: losses to print; `G` is the attribute `loss_G`.
+        visual_names: pictures to show; `fake_B` is the attribute `fake_B`.
+        optimizers: their learning rates follow `--lr_policy`.
+        image_paths: where the current batch came from; names the results.
+        metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
+        device: where networks and batches live.
+        save_dir: `<checkpoints_dir>/<name>`.
+    """
+
+    def __init__(self, opt: Namespace) -> None:
+        self.opt = opt
+        self.gpu_ids: list[int] = opt.gpu_ids
+        self.isTrain: bool = opt.isTrain
+        self.device = torch.device("cuda", self.gpu_ids[0]) if self.gpu_ids else torch.device("cpu")
+        self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
+        self.loss_names: list[str] = []
+        self.model_names: list[str] = []
+        self.visual_names: list[str] = []
+        self.optimizers: list[Optimizer] = []
+        self.schedulers: list[LRScheduler] = []
+        self.image_paths: Sequence[str] = []
+        self.metric: float = 0
+
+    # ---- what a subclass writes -----------------------------------------------------------
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Add options of this model, or change defaults of others."""
+        del is_train
+        return parser
+
+    @abstractmethod
+    def set_input(self, input: dict[str, Any]) -> None:
+        """Move a batch from the data set to the device."""
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Run the networks."""
+
+    @abstractmethod
+    def optimize_parameters(self) -> None:
+        """Run the networks, compute losses and gradients, take the optimisers' steps."""
+
+    def compute_visuals(self) -> None:  # noqa: B027 - optional
+        """Compute pictures that only people need; called before they are shown."""
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return what else an exact resume needs: tensors, numbers, strings, lists, dicts."""
+        return {}
+
+    def load_extra_state(self, state: dict[str, Any]) -> None:  # noqa: B027 - optional
+        """Take back what `extra_state` returned."""
+
+    def generator_loss(self) -> Tensor | float | None:
+        """Return the loss that `--lr_policy plateau` follows: `loss_G`, if there is one."""
+        return getattr(self, "loss_G", None)
+
+    # ---- life of a model ------------------------------------------------------------------
+
+    def setup(self, opt: Namespace) -> None:
+        """Get ready: check the names, move networks, make schedules, load and print networks."""
+        for net in self._networks().values():
+            net.to(self.device)  # a plugin may have ignored gpu_ids
+        if self.isTrain:
+            self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
+            for scheduler in self.schedulers:
+                skip_epochs(scheduler, opt.epoch_count - 1)
+        if not self.isTrain or opt.continue_train:
+            self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch)
+        self.print_networks(opt.verbose)
+
+    def net(self, name: str) -> nn.Module:
+        """Return the network `net<name>`: the module itself, never a wrapper.
+
+        Raises:
+            UserError: `model_names` lists a network that the model never made.
+        """
+        return self._network(name)
+
+    def _network(self, name: str) -> nn.Module:  # a plugin may have its own self.net
+        net = getattr(self, f"net{name}", None)
+        if isinstance(net, nn.Module):
+            return net
+        made = [
+            key.removeprefix("net")
+            for key, value in vars(self).items()
+            if key.startswith("net") and isinstance(value, nn.Module)
+        ]
+        raise UserError(
+            f"{type(self).__name__} lists {name!r} in model_names but has no network "
+            f"self.net{name}. {near_miss(name, made)}"
+        )
+
+    def _networks(self) -> dict[str, nn.Module]:
+        return {name: self._network(name) for name in self.model_names if isinstance(name, str)}
+
+    def eval(self) -> None:
+        """Switch all networks to evaluation: no dropout, statistics from training."""
+        for net in self._networks().values():
+            net.eval()
+
+    def test(self) -> None:
+        """Run the networks without gradients, then compute the pictures to show."""
+        with torch.no_grad():
+            self.forward()
+            self.compute_visuals()
+
+    def set_requires_grad(
+        self, nets: nn.Module | Sequence[nn.Module | None], requires_grad: bool = False
+    ) -> None:
+        """Switch gradients on or off for all parameters of these networks."""
+        for net in [nets] if isinstance(nets, nn.Module) else nets:
+            if net is not None:
+                net.requires_grad_(requires_grad)
+
+    # ---- one optimiser step ---------------------------------------------------------------
+
+    def clear_gradients(self, optimizer: Optimizer) -> None:
+        """Forget the gradients of the step before; called before a backward pass."""
+        optimizer.zero_grad(set_to_none=True)
+
+    def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
+        """Take one step of an optimiser that trains `nets`.
+
+        The one place that every step of a built-in model passes through.
+        """
+        del nets
+        optimizer.step()
+
+    def update_learning_rate(self) -> None:
+        """Step all schedules; called once at the end of every epoch."""
+        before = self.optimizers[0].param_groups[0]["lr"]
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(self.metric)
+            else:
+                scheduler.step()
+        after = self.optimizers[0].param_groups[0]["lr"]
+        say(f"learning rate {float(before):.7f} -> {float(after):.7f}")
+
+    # ---- what the model shows -------------------------------------------------------------
+
+    def get_image_paths(self) -> Sequence[str]:
+        """Return where the current batch came from."""
+        return self.image_paths
+
+    def get_current_visuals(self) -> "OrderedDict[str, Any]":
+        """Return the pictures by name: tensors (N, C, H, W) in [-1, 1], or arrays (H, W, C)."""
+        names = [name for name in self.visual_names if isinstance(name, str)]
+        return OrderedDict((name, self._named(name, "visual_names")) for name in names)
+
+    def get_current_losses(self) -> "OrderedDict[str, float]":
+        """Return the losses by name, as numbers; this is where the host waits for the device."""
+        names = [name for name in self.loss_names if isinstance(name, str)]
+        losses = [self._named(f"loss_{name}", "loss_names") for name in names]
+        return OrderedDict(zip(names, _to_floats(losses), strict=True))
+
+    def _named(self, attribute: str, listed_in: str) -> Any:
+        if not hasattr(self, attribute):
+            prefix = "loss_" if listed_in == "loss_names" else ""
+            known = [key for key in vars(self) if key.startswith(prefix) and key != "loss_names"]
+            name = attribute.removeprefix(prefix)
+            raise UserError(
+                f"{type(self).__name__} lists {name!r} in {listed_in} but has not set "
+                f"self.{attribute}. {near_miss(attribute, known)}"
+            )
+        return getattr(self, attribute)
+
+    def print_networks(self, verbose: bool) -> None:
+        """Print how many parameters each network has; its layers too if `verbose`."""
+        say("---------- Networks initialized -------------")
+        for name, net in self._networks().items():
+            if verbose:
+                say(str(net))
+            millions = sum(parameter.numel() for parameter in net.parameters()) / 1e6
+            say(f"[Network {name}] Total number of parameters : {millions:.3f} M")
+        say("-----------------------------------------------")
+
+    # ---- files and state ------------------------------------------------------------------
+
+    def save_networks(self, epoch: int | str) -> None:
+        """Write every network to `<save_dir>/<epoch>_net_<name>.pth`, as CPU tensors."""
+        checkpoint.save_set(
+            {
+                self._network_file(epoch, name): checkpoint.cpu_state_dict(net)
+                for name, net in self._networks().items()
+            }
+        )
+
+    def load_networks(self, epoch: int | str) -> None:
+        """Read every network from `<save_dir>/<epoch>_net_<name>.pth`.
+
+        Raises:
+            CheckpointError: a file is missing, broken or made for another network.
+        """
+        for name, net in self._networks().items():
+            path = self._network_file(epoch, name)
+            say(f"loading the model from {path}")
+            checkpoint.load_network(net, path)
+
+    def _network_file(self, epoch: int | str, name: str) -> Path:
+        return Path(self.save_dir, f"{epoch}_net_{name}.pth")
+
+    def training_state(self) -> dict[str, Any]:
+        """Return all that training changes, except the networks: plain containers and tensors."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [_plain(scheduler.state_dict()) for scheduler in self.schedulers],
+            "image_pools": {name: pool.state_dict() for name, pool in self._image_pools().items()},
+            "metric": float(self.metric),
+            "extra": self.extra_state(),
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Take back what `training_state` returned; the networks are loaded separately.
+
+        Raises:
+            UserError: the state was made by a model with other optimisers or image pools.
+        """
+        pools = self._image_pools()
+        for what, saved, present in (
+            ("optimizers", len(state["optimizers"]), len(self.optimizers)),
+            ("schedulers", len(state["schedulers"]), len(self.schedulers)),
+            ("image pools", sorted(state["image_pools"]), sorted(pools)),
+        ):
+            if saved != present:
+                raise UserError(
+                    f"The saved training state has other {what} ({saved}) than this "
+                    f"{type(self).__name__} ({present}). Continue with the model and the options "
+                    "it was trained with."
+                )
+        for optimizer, saved_state in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
+        for scheduler, saved_state in zip(self.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved_state)
+        for name, pool in pools.items():
+            pool.load_state_dict(state["image_pools"][name])
+        self.metric = state["metric"]
+        self.load_extra_state(state["extra"])
+
+    def _image_pools(self) -> dict[str, ImagePool]:
+        """Find the pools by themselves, so that models that never heard of states take part."""
+        return {key: value for key, value in vars(self).items() if isinstance(value, ImagePool)}
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what cannot be loaded safely: functions are made anew from the options."""
+    return {key: value for key, value in state.items() if key != "lr_lambdas"} | (
+        {"lr_lambdas": [None] * len(state["lr_lambdas"])} if "lr_lambdas" in state else {}
+    )
+
+
+def _to_floats(values: Sequence[Tensor | float]) -> list[float]:
+    """Convert losses with one transfer from the device instead of one each."""
+    tensors = [value.detach().double() for value in values if isinstance(value, Tensor)]
+    fetched = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [next(fetched) if isinstance(value, Tensor) else float(value) for value in values]

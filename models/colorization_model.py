@@ -1,0 +1,43 @@
+"""Colorization: pix2pix from lightness to colour."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.pix2pix_model import Pix2PixModel
+from util.color import lab2rgb
+
+
+class ColorizationModel(Pix2PixModel):
+    """pix2pix whose input is L and whose output is ab; shows RGB pictures."""
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Use the options of pix2pix, and colour pictures split into L and ab."""
+        Pix2PixModel.modify_commandline_options(parser, is_train)
+        parser.set_defaults(dataset_mode="colorization")
+        return parser
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__(opt)
+        self.visual_names = ["real_A", "real_B_rgb", "fake_B_rgb"]
+
+    def lab2rgb(self, L: Tensor, AB: Tensor) -> NDArray[Any]:
+        """Convert the first picture of a batch to RGB.
+
+        Shapes:
+            L: (N, 1, H, W) in [-1, 1]; AB: (N, 2, H, W) in about [-1, 1]
+            result: (H, W, 3) in [0, 255], floating point
+        """
+        lightness = ((L[0] + 1.0) * 50.0).float().cpu().numpy()
+        colour = (AB[0] * 110.0).float().cpu().numpy()
+        lab = np.concatenate([lightness, colour]).transpose(1, 2, 0)
+        return lab2rgb(lab) * 255
+
+    def compute_visuals(self) -> None:
+        """Convert what went in and what came out to RGB."""
+        self.real_B_rgb = self.lab2rgb(self.real_A, self.real_B.detach())
+        self.fake_B_rgb = self.lab2rgb(self.real_A, self.fake_B.detach())

@@ -1,0 +1,195 @@
+"""CycleGAN: Zhu, Park, Isola, Efros 2017, "Unpaired Image-to-Image Translation using ..."."""
+
+import itertools
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import networks
+from models.base_model import BaseModel
+from models.options import add_gradient_penalty_option, builtin_option_problems
+from util.image_pool import ImagePool
+
+
+class CycleGANModel(BaseModel):
+    """Two generators that undo each other, two discriminators.
+
+    G_A translates A to B, D_A judges B; G_B translates B to A, D_B judges A. The generators
+    minimise (paper, eq. 3, with least squares by default, and the identity terms of section 5.2)
+
+        GAN(D_A(G_A(A))) + GAN(D_B(G_B(B)))
+        + lambda_A |G_B(G_A(A)) - A| + lambda_B |G_A(G_B(B)) - B|
+        + lambda_identity (lambda_B |G_A(B) - B| + lambda_A |G_B(A) - A|)
+    """
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Train without dropout; add the weights of the losses."""
+        parser.set_defaults(no_dropout=True)
+        if is_train:
+            parser.add_argument(
+                "--lambda_A", type=float, default=10.0, help="weight of the cycle A -> B -> A"
+            )
+            parser.add_argument(
+                "--lambda_B", type=float, default=10.0, help="weight of the cycle B -> A -> B"
+            )
+            parser.add_argument(
+                "--lambda_identity",
+                type=float,
+                default=0.5,
+                help="weight of the identity terms, relative to lambda_A and lambda_B: a picture "
+                "that is in the target domain already should stay as it is. 0 leaves them out",
+            )
+            add_gradient_penalty_option(parser)
+        return parser
+
+    @staticmethod
+    def option_problems(opt: Namespace) -> Iterator[str]:
+        """Yield what is wrong with the options."""
+        yield from builtin_option_problems(opt)
+        if opt.isTrain and opt.lambda_identity > 0 and opt.input_nc != opt.output_nc:
+            yield (
+                f"--lambda_identity {opt.lambda_identity} compares pictures of both domains, which "
+                f"needs --input_nc {opt.input_nc} and --output_nc {opt.output_nc} to be equal. "
+                "Give --lambda_identity 0."
+            )
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__(opt)
+        self.loss_names = ["D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"]
+        with_identity = self.isTrain and opt.lambda_identity > 0.0
+        self.visual_names = [
+            *["real_A", "fake_B", "rec_A", *(["idt_B"] if with_identity else [])],
+            *["real_B", "fake_A", "rec_B", *(["idt_A"] if with_identity else [])],
+        ]
+        self.model_names = ["G_A", "G_B", "D_A", "D_B"] if self.isTrain else ["G_A", "G_B"]
+
+        # The order of construction decides which random numbers each network starts from.
+        self.netG_A = self._generator(opt.input_nc, opt.output_nc)
+        self.netG_B = self._generator(opt.output_nc, opt.input_nc)
+        if self.isTrain:
+            self.netD_A = self._discriminator(opt.output_nc)
+            self.netD_B = self._discriminator(opt.input_nc)
+            self._prepare_training()
+
+    def _generator(self, input_nc: int, output_nc: int) -> nn.Module:
+        opt = self.opt
+        return networks.define_G(
+            input_nc, output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
+            opt.init_type, opt.init_gain, self.gpu_ids,
+        )  # fmt: skip
+
+    def _discriminator(self, input_nc: int) -> nn.Module:
+        opt = self.opt
+        return networks.define_D(
+            input_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
+            opt.init_type, opt.init_gain, self.gpu_ids,
+        )  # fmt: skip
+
+    def _prepare_training(self) -> None:
+        opt = self.opt
+        self.fake_A_pool = ImagePool(opt.pool_size)
+        self.fake_B_pool = ImagePool(opt.pool_size)
+        self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
+        self.criterionCycle = nn.L1Loss()
+        self.criterionIdt = nn.L1Loss()
+        self.optimizer_G = torch.optim.Adam(
+            itertools.chain(self.netG_A.parameters(), self.netG_B.parameters()),
+            lr=opt.lr,
+            betas=(opt.beta1, 0.999),
+        )
+        self.optimizer_D = torch.optim.Adam(
+            itertools.chain(self.netD_A.parameters(), self.netD_B.parameters()),
+            lr=opt.lr,
+            betas=(opt.beta1, 0.999),
+        )
+        self.optimizers = [self.optimizer_G, self.optimizer_D]
+
+    def set_input(self, input: dict[str, Any]) -> None:
+        """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
+        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.real_A = input[source].to(self.device)  # (N, input_nc, H, W)
+        self.real_B = input[target].to(self.device)  # (N, output_nc, H, W)
+        self.image_paths = input[f"{source}_paths"]
+
+    def forward(self) -> None:
+        """Translate there and back, from both sides."""
+        self.fake_B = self.netG_A(self.real_A)
+        self.rec_A = self.netG_B(self.fake_B)
+        self.fake_A = self.netG_B(self.real_B)
+        self.rec_B = self.netG_A(self.fake_A)
+
+    def optimize_parameters(self) -> None:
+        """Take one step of the generators, then one of the discriminators."""
+        self.forward()
+        self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
+        self.clear_gradients(self.optimizer_G)
+        self.backward_G()
+        self.step_G()
+        self.set_requires_grad([self.netD_A, self.netD_B], True)
+        self.clear_gradients(self.optimizer_D)
+        self.backward_D_A()
+        self.backward_D_B()
+        self.step_D()
+
+    def backward_G(self) -> None:
+        """Compute the generators' losses and gradients."""
+        opt = self.opt
+        self.loss_idt_A: Tensor | float = 0.0
+        self.loss_idt_B: Tensor | float = 0.0
+        if opt.lambda_identity > 0:
+            self.idt_A = self.netG_A(self.real_B)
+            self.loss_idt_A = (
+                self.criterionIdt(self.idt_A, self.real_B) * opt.lambda_B * opt.lambda_identity
+            )
+            self.idt_B = self.netG_B(self.real_A)
+            self.loss_idt_B = (
+                self.criterionIdt(self.idt_B, self.real_A) * opt.lambda_A * opt.lambda_identity
+            )
+        self.loss_G_A = self.criterionGAN(self.netD_A(self.fake_B), True)
+        self.loss_G_B = self.criterionGAN(self.netD_B(self.fake_A), True)
+        self.loss_cycle_A = self.criterionCycle(self.rec_A, self.real_A) * opt.lambda_A
+        self.loss_cycle_B = self.criterionCycle(self.rec_B, self.real_B) * opt.lambda_B
+        self.loss_G = (
+            self.loss_G_A
+            + self.loss_G_B
+            + self.loss_cycle_A
+            + self.loss_cycle_B
+            + self.loss_idt_A
+            + self.loss_idt_B
+        )
+        self.loss_G.backward()
+
+    def step_G(self) -> None:
+        """Take the generators' step."""
+        self.step(self.optimizer_G, self.netG_A, self.netG_B)
+
+    def backward_D_A(self) -> None:
+        """Let D_A judge real and translated pictures of domain B."""
+        fake_B = self.fake_B_pool.query(self.fake_B)
+        self.loss_D_A = self.backward_D_basic(self.netD_A, self.real_B, fake_B)
+
+    def backward_D_B(self) -> None:
+        """Let D_B judge real and translated pictures of domain A."""
+        fake_A = self.fake_A_pool.query(self.fake_A)
+        self.loss_D_B = self.backward_D_basic(self.netD_B, self.real_A, fake_A)
+
+    def backward_D_basic(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+        """Compute one discriminator's loss and gradients, and return the loss."""
+        loss_real = self.criterionGAN(netD(real), True)
+        loss_fake = self.criterionGAN(netD(fake.detach()), False)
+        loss: Tensor = (loss_real + loss_fake) * 0.5
+        if self.opt.gan_mode == "wgangp" and self.opt.lambda_gp > 0:
+            penalty, _ = networks.cal_gradient_penalty(
+                netD, real, fake.detach(), self.device, lambda_gp=self.opt.lambda_gp
+            )
+            loss = loss + penalty
+        loss.backward()
+        return loss
+
+    def step_D(self) -> None:
+        """Take the discriminators' step."""
+        self.step(self.optimizer_D, self.netD_A, self.netD_B)

@@ -1,0 +1,101 @@
+"""Losses that compare a discriminator's scores with what they should be."""
+
+import torch
+from torch import Tensor, nn
+
+from util.errors import ChoiceError, near_miss
+
+GAN_MODES: dict[str, type[nn.Module] | None] = {
+    "lsgan": nn.MSELoss,  # Mao et al. 2017, "Least Squares Generative Adversarial Networks"
+    "vanilla": nn.BCEWithLogitsLoss,  # Goodfellow et al. 2014
+    "wgangp": None,  # Gulrajani et al. 2017: the mean score itself, no target
+}
+
+
+class GANLoss(nn.Module):
+    """Compare scores with "all real" or "all fake".
+
+    Raises:
+        ChoiceError: `gan_mode` is not lsgan, vanilla or wgangp.
+    """
+
+    real_label: Tensor
+    fake_label: Tensor
+
+    def __init__(
+        self, gan_mode: str, target_real_label: float = 1.0, target_fake_label: float = 0.0
+    ) -> None:
+        super().__init__()
+        if gan_mode not in GAN_MODES:
+            raise ChoiceError(
+                f"gan mode {gan_mode} not implemented. {near_miss(gan_mode, GAN_MODES)}"
+            )
+        self.register_buffer("real_label", torch.tensor(target_real_label))
+        self.register_buffer("fake_label", torch.tensor(target_fake_label))
+        self.gan_mode = gan_mode
+        compare = GAN_MODES[gan_mode]
+        self.loss = compare() if compare else None
+
+    def get_target_tensor(self, prediction: Tensor, target_is_real: bool) -> Tensor:
+        """Return labels in the shape of the scores."""
+        label = self.real_label if target_is_real else self.fake_label
+        return label.expand_as(prediction)
+
+    def forward(self, prediction: Tensor, target_is_real: bool) -> Tensor:
+        """Return the loss, a scalar.
+
+        Shapes:
+            prediction: raw scores of any shape, no sigmoid applied
+        """
+        if self.loss is None:
+            return -prediction.mean() if target_is_real else prediction.mean()
+        target = self.get_target_tensor(prediction, target_is_real)
+        return self.loss(prediction, target)
+
+
+def cal_gradient_penalty(
+    netD: nn.Module,
+    real_data: Tensor,
+    fake_data: Tensor,
+    device: torch.device,
+    type: str = "mixed",
+    constant: float = 1.0,
+    lambda_gp: float = 10.0,
+) -> tuple[Tensor | float, Tensor | None]:
+    """Penalise a critic whose gradient norm is not `constant` (Gulrajani et al. 2017, eq. 3).
+
+    Args:
+        netD: the critic.
+        real_data: real pictures, (N, C, H, W).
+        fake_data: generated pictures of the same shape.
+        device: where the mixing weights are drawn.
+        type: where the gradient is taken: at `real`, `fake`, or points `mixed` between the two.
+        constant: the norm that is wanted.
+        lambda_gp: weight of the penalty; 0 computes nothing and returns (0.0, None).
+
+    Returns:
+        The penalty, a scalar, and the gradients, (N, C*H*W).
+
+    Raises:
+        ChoiceError: another `type`.
+    """
+    if lambda_gp <= 0.0:
+        return 0.0, None
+    if type == "real":
+        points = real_data
+    elif type == "fake":
+        points = fake_data
+    elif type == "mixed":
+        share = torch.rand(real_data.shape[0], 1, 1, 1, device=device)
+        points = share * real_data + (1 - share) * fake_data
+    else:
+        raise ChoiceError(f"{type} not implemented. {near_miss(type, ['real', 'fake', 'mixed'])}")
+    points.requires_grad_(True)
+    scores = netD(points)
+    (gradients,) = torch.autograd.grad(
+        scores, points, grad_outputs=torch.ones_like(scores), create_graph=True
+    )
+    gradients = gradients.flatten(start_dim=1)
+    # The small number keeps the norm's derivative finite where the gradient is zero.
+    norms = (gradients + 1e-16).norm(2, dim=1)
+    return ((norms - constant) ** 2).mean() * lambda_gp, gradients

@@ -1,0 +1,30 @@
+"""Networks, losses and schedules under the names that plugins import from `models.networks`."""
+
+from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
+from models.networks.layers import Identity, get_norm_layer
+from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
+from models.networks.registry import define_D, define_G, unknown_names
+from models.networks.resnet import ResnetBlock, ResnetGenerator
+from models.networks.unet import UnetGenerator, UnetSkipConnectionBlock
+from models.networks.weights import init_net, init_weights
+from models.schedulers import get_scheduler
+
+__all__ = [
+    "GAN_MODES",
+    "GANLoss",
+    "Identity",
+    "NLayerDiscriminator",
+    "PixelDiscriminator",
+    "ResnetBlock",
+    "ResnetGenerator",
+    "UnetGenerator",
+    "UnetSkipConnectionBlock",
+    "cal_gradient_penalty",
+    "define_D",
+    "define_G",
+    "get_norm_layer",
+    "get_scheduler",
+    "init_net",
+    "init_weights",
+    "unknown_names",
+]

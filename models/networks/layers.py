@@ -1,0 +1,128 @@
+"""Normalisation and padding layers, chosen by name."""
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from util.errors import ChoiceError, near_miss
+
+NormLayer = Callable[[int], nn.Module]
+
+
+class Identity(nn.Module):
+    """Return the input: stands where `--norm none` leaves a norm out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` unchanged."""
+        return x
+
+
+def _no_norm(channels: int) -> nn.Module:
+    del channels
+    return Identity()
+
+
+class SyncBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of all processes' batches together.
+
+    Runs on every device (torch's own refuses the CPU) and has the keys of `BatchNorm2d`.
+    With one process it is exactly `BatchNorm2d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, H, W) over N, H and W."""
+        together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+        if not (together and self.training):
+            return super().forward(x)
+        from torch.distributed.nn.functional import all_reduce  # differentiable
+
+        count = all_reduce(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        mean = all_reduce(x.sum(dim=(0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        variance = all_reduce((centred * centred).sum(dim=(0, 2, 3))) / count
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)  # type: ignore[operator, union-attr]
+            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
+            unbiased = variance * count / (count - 1)
+            self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr, arg-type]
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+# The partials' `func` is part of the interface: third-party networks compare it with
+# nn.InstanceNorm2d to decide whether a convolution needs a bias.
+NORM_LAYERS: dict[str, NormLayer] = {
+    "batch": functools.partial(nn.BatchNorm2d, affine=True, track_running_stats=True),
+    "syncbatch": functools.partial(SyncBatchNorm2d, affine=True, track_running_stats=True),
+    "instance": functools.partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
+    "none": _no_norm,
+}
+
+
+def get_norm_layer(norm_type: str = "instance") -> NormLayer:
+    """Return the constructor of a norm: batch, syncbatch, instance or none.
+
+    Raises:
+        ChoiceError: another name.
+    """
+    if norm_type not in NORM_LAYERS:
+        raise ChoiceError(
+            f"normalization layer [{norm_type}] is not found. {near_miss(norm_type, NORM_LAYERS)}"
+        )
+    return NORM_LAYERS[norm_type]
+
+
+def needs_bias(norm_layer: NormLayer) -> bool:
+    """Tell whether a convolution before this norm carries a bias: exactly before instance norm.
+
+    Batch norm brings its own shift; the rule for `none` is the reference's and decides which
+    keys a checkpoint has.
+    """
+    func = norm_layer.func if isinstance(norm_layer, functools.partial) else norm_layer
+    return func is nn.InstanceNorm2d
+
+
+PADDING_LAYERS: dict[str, type[nn.Module]] = {
+    "reflect": nn.ReflectionPad2d,
+    "replicate": nn.ReplicationPad2d,
+}
+
+
+def padded_conv(
+    channels: int, padding_type: str, *, use_bias: bool
+) -> tuple[list[nn.Module], nn.Conv2d]:
+    """Return the layers that pad by one pixel (none for `zero`), and a 3x3 convolution.
+
+    Raises:
+        ChoiceError: a padding other than reflect, replicate and zero.
+    """
+    if padding_type == "zero":
+        return [], nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=use_bias)
+    if padding_type not in PADDING_LAYERS:
+        known = [*PADDING_LAYERS, "zero"]
+        raise ChoiceError(
+            f"padding [{padding_type}] is not implemented. {near_miss(padding_type, known)}"
+        )
+    conv = nn.Conv2d(channels, channels, kernel_size=3, bias=use_bias)
+    return [PADDING_LAYERS[padding_type](1)], conv
+
+
+def guard_instance_norm(net: nn.Module) -> None:
+    """Keep instance norm's backward pass right on the CPU.
+
+    With batch 1 and an incoming gradient in channels_last, torch 2.13 and 2.15 silently compute
+    a wrong input gradient (as large as the gradient itself). The guard makes that gradient
+    contiguous; where it is already, nothing is copied. Calling it twice does no harm.
+    """
+    for module in net.modules():
+        if isinstance(module, nn.InstanceNorm2d) and not hasattr(module, "gradient_guard"):
+            module.gradient_guard = True
+            module.register_forward_hook(_contiguous_gradient)
+
+
+def _contiguous_gradient(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    if output.requires_grad and output.device.type == "cpu" and output.shape[0] == 1:
+        output.register_hook(Tensor.contiguous)

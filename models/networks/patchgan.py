@@ -1,0 +1,73 @@
+"""Discriminators that judge patches or single pixels (Isola et al. 2017, section 3.2.2)."""
+
+from torch import Tensor, nn
+
+from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+
+
+class NLayerDiscriminator(nn.Module):
+    """PatchGAN: judge overlapping patches; three layers see 70x70 pixels each.
+
+    Shapes:
+        input:  (N, input_nc, H, W), values in [-1, 1]
+        output: (N, 1, h, w), raw scores, one for each patch
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        ndf: int = 64,
+        n_layers: int = 3,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+    ) -> None:
+        super().__init__()
+        use_bias = needs_bias(norm_layer)
+        layers: list[nn.Module] = [
+            nn.Conv2d(input_nc, ndf, kernel_size=4, stride=2, padding=1),
+            nn.LeakyReLU(0.2, inplace=True),
+        ]
+        width = ndf
+        for level in range(1, n_layers + 1):
+            wider = ndf * min(2**level, 8)
+            stride = 2 if level < n_layers else 1
+            layers += [
+                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=use_bias),
+                norm_layer(wider),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+            width = wider
+        layers.append(nn.Conv2d(width, 1, kernel_size=4, stride=1, padding=1))
+        self.model = nn.Sequential(*layers)
+        guard_instance_norm(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Score every patch."""
+        return self.model(input)
+
+
+class PixelDiscriminator(nn.Module):
+    """Judge each pixel on its own, with 1x1 convolutions.
+
+    Shapes:
+        input:  (N, input_nc, H, W), values in [-1, 1]
+        output: (N, 1, H, W), raw scores
+    """
+
+    def __init__(
+        self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d
+    ) -> None:
+        super().__init__()
+        use_bias = needs_bias(norm_layer)
+        self.net = nn.Sequential(
+            nn.Conv2d(input_nc, ndf, kernel_size=1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(ndf, 2 * ndf, kernel_size=1, bias=use_bias),
+            norm_layer(2 * ndf),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=use_bias),
+        )
+        guard_instance_norm(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Score every pixel."""
+        return self.net(input)

@@ -1,0 +1,85 @@
+"""The ResNet generator: Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer"."""
+
+from torch import Tensor, nn
+
+from models.networks.layers import NormLayer, guard_instance_norm, needs_bias, padded_conv
+
+
+class ResnetGenerator(nn.Module):
+    """Halve the picture twice, transform it with residual blocks, enlarge it twice.
+
+    Shapes:
+        input:  (N, input_nc, H, W), values in [-1, 1]
+        output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int,
+        ngf: int = 64,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        use_dropout: bool = False,
+        n_blocks: int = 6,
+        padding_type: str = "reflect",
+    ) -> None:
+        super().__init__()
+        use_bias = needs_bias(norm_layer)
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
+            norm_layer(ngf),
+            nn.ReLU(inplace=True),
+        ]
+        for width in (ngf, 2 * ngf):
+            layers += [
+                nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=use_bias),
+                norm_layer(2 * width),
+                nn.ReLU(inplace=True),
+            ]
+        for _ in range(n_blocks):
+            layers.append(ResnetBlock(4 * ngf, padding_type, norm_layer, use_dropout, use_bias))
+        for width in (4 * ngf, 2 * ngf):
+            layers += [
+                nn.ConvTranspose2d(
+                    width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=use_bias
+                ),
+                norm_layer(width // 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        guard_instance_norm(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Translate a batch of pictures."""
+        return self.model(input)
+
+
+class ResnetBlock(nn.Module):
+    """Two 3x3 convolutions, added to their input (He et al. 2016).
+
+    Shapes:
+        input, output: (N, dim, H, W)
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        padding_type: str,
+        norm_layer: NormLayer,
+        use_dropout: bool,
+        use_bias: bool,
+    ) -> None:
+        super().__init__()
+        padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
+        layers = [*padding, conv, norm_layer(dim), nn.ReLU(inplace=True)]
+        if use_dropout:
+            layers.append(nn.Dropout(0.5))
+        padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
+        layers += [*padding, conv, norm_layer(dim)]
+        self.conv_block = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` plus what the block makes of it."""
+        return x + self.conv_block(x)

@@ -1,0 +1,106 @@
+"""The U-Net generator: Isola et al. 2017, "Image-to-Image Translation with Conditional ..."."""
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+
+
+class UnetGenerator(nn.Module):
+    """Halve the picture `num_downs` times and enlarge it again, with skip connections.
+
+    Shapes:
+        input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
+        output: (N, output_nc, H, W), values in [-1, 1]
+    """
+
+    def __init__(
+        self,
+        input_nc: int,
+        output_nc: int,
+        num_downs: int,
+        ngf: int = 64,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        use_dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        # From the inside out: this order decides which random numbers each layer starts from.
+        wide = 8 * ngf
+        block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
+        for _ in range(num_downs - 5):
+            block = UnetSkipConnectionBlock(
+                wide, wide, submodule=block, norm_layer=norm_layer, use_dropout=use_dropout
+            )
+        for width in (4 * ngf, 2 * ngf, ngf):
+            block = UnetSkipConnectionBlock(
+                width, 2 * width, submodule=block, norm_layer=norm_layer
+            )
+        self.model = UnetSkipConnectionBlock(
+            output_nc,
+            ngf,
+            input_nc=input_nc,
+            submodule=block,
+            outermost=True,
+            norm_layer=norm_layer,
+        )
+        guard_instance_norm(self)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Translate a batch of pictures."""
+        return self.model(input)
+
+
+class UnetSkipConnectionBlock(nn.Module):
+    """One level of a U-Net: halve, run the level below, enlarge, put beside the input.
+
+    Shapes:
+        input:  (N, input_nc, H, W), by default `outer_nc` channels
+        output: (N, 2 * outer_nc, H, W): the (activated) input, then what the level made of it;
+            (N, outer_nc, H, W) for the outermost level, which has no skip connection
+    """
+
+    def __init__(
+        self,
+        outer_nc: int,
+        inner_nc: int,
+        input_nc: int | None = None,
+        submodule: nn.Module | None = None,
+        outermost: bool = False,
+        innermost: bool = False,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        use_dropout: bool = False,
+    ) -> None:
+        super().__init__()
+        self.outermost = outermost
+        use_bias = needs_bias(norm_layer)
+        down: list[nn.Module] = [
+            nn.Conv2d(input_nc or outer_nc, inner_nc, 4, stride=2, padding=1, bias=use_bias)
+        ]
+        if not outermost:
+            # In place, so that the skip connection carries the activated tensor.
+            down.insert(0, nn.LeakyReLU(0.2, inplace=True))
+        if not outermost and not innermost:
+            down.append(norm_layer(inner_nc))
+
+        below = [] if submodule is None else [submodule]
+        up: list[nn.Module] = [
+            nn.ReLU(inplace=True),
+            nn.ConvTranspose2d(
+                inner_nc if innermost else 2 * inner_nc,  # the level below doubles the channels
+                outer_nc,
+                kernel_size=4,
+                stride=2,
+                padding=1,
+                bias=use_bias or outermost,
+            ),
+            nn.Tanh() if outermost else norm_layer(outer_nc),
+        ]
+        if use_dropout:
+            up.append(nn.Dropout(0.5))
+        self.model = nn.Sequential(*down, *below, *up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run this level and all below it."""
+        if self.outermost:
+            return self.model(x)
+        return torch.cat([x, self.model(x)], 1)

@@ -1,0 +1,112 @@
+"""pix2pix: Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional ..."."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import networks
+from models.base_model import BaseModel
+from models.options import add_gradient_penalty_option, builtin_option_problems
+
+
+class Pix2PixModel(BaseModel):
+    """One generator A to B, one discriminator that judges B beside A.
+
+    The generator minimises GAN(D(A, G(A))) + lambda_L1 |G(A) - B| (paper, eq. 4).
+    """
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Use paired data, a U-Net and batch norm, as in the paper; add the losses' weights."""
+        parser.set_defaults(norm="batch", netG="unet_256", dataset_mode="aligned")
+        if is_train:
+            parser.set_defaults(pool_size=0, gan_mode="vanilla")
+            parser.add_argument(
+                "--lambda_L1", type=float, default=100.0, help="weight of the L1 loss"
+            )
+            add_gradient_penalty_option(parser)
+        return parser
+
+    @staticmethod
+    def option_problems(opt: Namespace) -> Iterator[str]:
+        """Yield what is wrong with the options."""
+        yield from builtin_option_problems(opt)
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__(opt)
+        self.loss_names = ["G_GAN", "G_L1", "D_real", "D_fake"]
+        self.visual_names = ["real_A", "fake_B", "real_B"]
+        self.model_names = ["G", "D"] if self.isTrain else ["G"]
+        self.netG = networks.define_G(
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
+            opt.init_type, opt.init_gain, self.gpu_ids,
+        )  # fmt: skip
+        if not self.isTrain:
+            return
+        # The discriminator sees the condition and the picture, one behind the other.
+        self.netD = networks.define_D(
+            opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
+            opt.init_type, opt.init_gain, self.gpu_ids,
+        )  # fmt: skip
+        self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
+        self.criterionL1 = nn.L1Loss()
+        betas = (opt.beta1, 0.999)
+        self.optimizer_G = torch.optim.Adam(self.netG.parameters(), lr=opt.lr, betas=betas)
+        self.optimizer_D = torch.optim.Adam(self.netD.parameters(), lr=opt.lr, betas=betas)
+        self.optimizers = [self.optimizer_G, self.optimizer_D]
+
+    def set_input(self, input: dict[str, Any]) -> None:
+        """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
+        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        self.real_A = input[source].to(self.device)  # (N, input_nc, H, W)
+        self.real_B = input[target].to(self.device)  # (N, output_nc, H, W)
+        self.image_paths = input[f"{source}_paths"]
+
+    def forward(self) -> None:
+        """Translate A."""
+        self.fake_B = self.netG(self.real_A)
+
+    def optimize_parameters(self) -> None:
+        """Take one step of the discriminator, then one of the generator."""
+        self.forward()
+        self.set_requires_grad(self.netD, True)
+        self.clear_gradients(self.optimizer_D)
+        self.backward_D()
+        self.step_D()
+        self.set_requires_grad(self.netD, False)  # it only judges here
+        self.clear_gradients(self.optimizer_G)
+        self.backward_G()
+        self.step_G()
+
+    def backward_D(self) -> None:
+        """Compute the discriminator's loss and gradients."""
+        fake_AB = torch.cat((self.real_A, self.fake_B), 1).detach()
+        real_AB = torch.cat((self.real_A, self.real_B), 1)
+        self.loss_D_fake = self.criterionGAN(self.netD(fake_AB), False)
+        self.loss_D_real = self.criterionGAN(self.netD(real_AB), True)
+        self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
+        if self.opt.gan_mode == "wgangp" and self.opt.lambda_gp > 0:
+            penalty, _ = networks.cal_gradient_penalty(
+                self.netD, real_AB, fake_AB, self.device, lambda_gp=self.opt.lambda_gp
+            )
+            self.loss_D = self.loss_D + penalty
+        self.loss_D.backward()
+
+    def step_D(self) -> None:
+        """Take the discriminator's step."""
+        self.step(self.optimizer_D, self.netD)
+
+    def backward_G(self) -> None:
+        """Compute the generator's losses and gradients."""
+        fake_AB = torch.cat((self.real_A, self.fake_B), 1)
+        self.loss_G_GAN = self.criterionGAN(self.netD(fake_AB), True)
+        self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
+        self.loss_G = self.loss_G_GAN + self.loss_G_L1
+        self.loss_G.backward()
+
+    def step_G(self) -> None:
+        """Take the generator's step."""
+        self.step(self.optimizer_G, self.netG)

@@ -1,0 +1,83 @@
+"""Learning rates over the epochs."""
+
+import warnings
+from argparse import Namespace
+from collections.abc import Callable
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LambdaLR,
+    LRScheduler,
+    ReduceLROnPlateau,
+    StepLR,
+)
+
+from util.errors import ChoiceError, near_miss
+
+
+def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
+    def share_of_lr(epochs_done: int) -> float:
+        past = max(0, epochs_done + opt.epoch_count - opt.n_epochs)
+        return 1.0 - past / (opt.n_epochs_decay + 1)
+
+    return LambdaLR(optimizer, share_of_lr)
+
+
+def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
+    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
+
+
+def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
+    del opt
+    return ReduceLROnPlateau(optimizer, mode="min", factor=0.2, threshold=0.01, patience=5)
+
+
+def _cosine(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
+    return CosineAnnealingLR(optimizer, T_max=opt.n_epochs + opt.n_epochs_decay, eta_min=0)
+
+
+LR_POLICIES: dict[str, Callable[[Optimizer, Namespace], LRScheduler]] = {
+    "linear": _linear,
+    "step": _step,
+    "plateau": _plateau,
+    "cosine": _cosine,
+}
+
+
+def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
+    """Return a schedule that is stepped once after every epoch.
+
+    `opt.lr_policy` is one of
+        linear: constant for `n_epochs`, then down to zero over `n_epochs_decay` epochs;
+            counts from `epoch_count`
+        step: times 0.1 every `lr_decay_iters` epochs
+        plateau: times 0.2 once the metric has not improved by 1% for five epochs
+        cosine: half a cosine wave from `lr` to zero over all epochs
+
+    Raises:
+        ChoiceError: another policy.
+    """
+    if opt.lr_policy not in LR_POLICIES:
+        raise ChoiceError(
+            f"learning rate policy [{opt.lr_policy}] is not implemented. "
+            f"{near_miss(opt.lr_policy, LR_POLICIES)}"
+        )
+    return LR_POLICIES[opt.lr_policy](optimizer, opt)
+
+
+def skip_epochs(scheduler: LRScheduler, epochs: int) -> None:
+    """Bring a new schedule to where it is after so many epochs.
+
+    `linear` counts from `epoch_count` by itself; `plateau` depends on metrics nobody knows any
+    more, so only its epoch number moves.
+    """
+    if isinstance(scheduler, LambdaLR):
+        return
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.last_epoch = epochs
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        for _ in range(epochs):
+            scheduler.step()

@@ -1,0 +1,80 @@
+"""One generator of a trained model, applied to a folder of pictures."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from models import networks
+from models.base_model import BaseModel
+from models.networks.inspect import resnet_uses_dropout
+from models.options import builtin_option_problems
+from util import checkpoint
+from util.errors import UserError
+
+
+class TestModel(BaseModel):
+    """Translate in one direction, without discriminators and without targets.
+
+    `--model_suffix _A` takes the generator `G_A` of a CycleGAN.
+    """
+
+    __test__ = False  # for pytest: not a test case
+
+    @staticmethod
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+        """Read single pictures.
+
+        Raises:
+            UserError: asked for by train.py.
+        """
+        if is_train:
+            raise UserError(
+                "--model test: TestModel cannot be used during training time. Use cycle_gan, "
+                "pix2pix or another model to train."
+            )
+        parser.set_defaults(dataset_mode="single")
+        parser.add_argument(
+            "--model_suffix",
+            type=str,
+            default="",
+            help="which generator to load: [epoch]_net_G[model_suffix].pth",
+        )
+        return parser
+
+    @staticmethod
+    def option_problems(opt: Namespace) -> Iterator[str]:
+        """Yield what is wrong with the options."""
+        yield from builtin_option_problems(opt)
+
+    def __init__(self, opt: Namespace) -> None:
+        if opt.isTrain:
+            raise UserError("TestModel cannot be used during training time.")
+        super().__init__(opt)
+        self.visual_names = ["real", "fake"]
+        self.model_names = [f"G{opt.model_suffix}"]
+        self.netG = networks.define_G(
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, self._use_dropout(),
+            opt.init_type, opt.init_gain, self.gpu_ids,
+        )  # fmt: skip
+        setattr(self, f"net{self.model_names[0]}", self.netG)  # where BaseModel looks for it
+
+    def _use_dropout(self) -> bool:
+        """Follow the checkpoint, which shows whether a ResNet has dropout; else `--no_dropout`."""
+        opt = self.opt
+        epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
+        path = Path(self.save_dir, f"{epoch}_net_{self.model_names[0]}.pth")
+        seen = resnet_uses_dropout(checkpoint.load_state(path)) if path.is_file() else None
+        return not opt.no_dropout if seen is None else seen
+
+    def set_input(self, input: dict[str, Any]) -> None:
+        """Move a batch to the device; only `A` is used."""
+        self.real = input["A"].to(self.device)  # (N, input_nc, H, W)
+        self.image_paths = input["A_paths"]
+
+    def forward(self) -> None:
+        """Translate."""
+        self.fake = self.netG(self.real)
+
+    def optimize_parameters(self) -> None:
+        """Do nothing: this model does not train."""

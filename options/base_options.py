@@ -1,0 +1,224 @@
+"""Options of every command, and how all options come together."""
+
+import json
+import math
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import data
+import models
+from options import rules
+from options.parser import OptionParser
+from util.errors import UserError
+from util.files import write_text
+from util.log import say
+
+
+class BaseOptions:
+    """Gather, parse, print and save options.
+
+    Options come from four places: this class, its subclass for training or testing, the model
+    (`--model`), and the data set (`--dataset_mode`, whose default the model may change).
+    """
+
+    isTrain = False
+
+    def __init__(self, cmd_line: str | None = None) -> None:
+        """Prepare; `cmd_line` stands in for the command line, for use in notebooks."""
+        self.cmd_line = cmd_line
+        self.initialized = False
+        self.parser: ArgumentParser = OptionParser()
+
+    def initialize(self, parser: ArgumentParser) -> ArgumentParser:
+        """Add the options that training and testing share."""
+        _add_basic_options(parser)
+        _add_model_options(parser)
+        _add_data_options(parser)
+        _add_other_options(parser)
+        self.initialized = True
+        return parser
+
+    def problems(self, opt: Namespace) -> Iterator[str]:
+        """Yield one message for each value that cannot work."""
+        yield from rules.base_problems(opt)
+
+    def gather_options(self, argv: Sequence[str] | None = None) -> Namespace:
+        """Collect the options of the chosen model and data set, then parse the command line."""
+        argv = self._arguments(argv)
+        parser = OptionParser()
+        self.initialize(parser)
+        self.parser = parser
+        setter = models.get_option_setter(parser.peek(argv).model)
+        setter(parser, self.isTrain)
+        setter = data.get_option_setter(parser.peek(argv).dataset_mode)
+        setter(parser, self.isTrain)
+        parser.add_help_option()
+        return parser.parse_args(argv)
+
+    def parse(self, argv: Sequence[str] | None = None) -> Namespace:
+        """Parse, check, print and save the options.
+
+        Exits with status 2 and a message on standard error if an option is wrong. What the options
+        refer to (pictures, checkpoints) is not looked at yet.
+        """
+        argv = self._arguments(argv)
+        try:
+            opt = self.gather_options(argv)
+        except UserError as error:  # an unknown model or data set
+            self.parser.error(str(error))
+        opt.isTrain = self.isTrain
+        self.adapt(opt, self._given(argv))
+        problems = [*self.problems(opt), *_plugin_problems(opt)]
+        if opt.suffix:
+            try:
+                opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
+            except (KeyError, IndexError, ValueError) as error:
+                problems.append(
+                    f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in "
+                    "braces, for example {model}_{netG}_size{load_size}."
+                )
+        gpu_ids, gpu_problem = _usable_gpus(opt.gpu_ids)
+        if problems := [*problems, *gpu_problem]:
+            self.parser.error("\n  ".join(problems))
+        self.print_options(opt)
+        opt.gpu_ids = gpu_ids
+        _use_gpu(gpu_ids)
+        self.opt = opt
+        return opt
+
+    def adapt(self, opt: Namespace, given: frozenset[str]) -> None:
+        """Change values that follow from others, unless they are among the `given` ones."""
+
+    def print_options(self, opt: Namespace) -> None:
+        """Print the options, and save them beside the checkpoints as text and as JSON."""
+        text = self._as_text(opt)
+        say(text)
+        folder = Path(opt.checkpoints_dir, opt.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / f"{opt.phase}_opt.txt", f"{text}\n")
+        values = {name: _json_value(value) for name, value in sorted(vars(opt).items())}
+        write_text(folder / f"{opt.phase}_opt.json", json.dumps(values, indent=2) + "\n")
+
+    def _as_text(self, opt: Namespace) -> str:
+        lines = ["----------------- Options ---------------"]
+        for name, value in sorted(vars(opt).items()):
+            default = self.parser.get_default(name)
+            comment = f"\t[default: {default}]" if value != default else ""
+            lines.append(f"{name:>25}: {value!s:<30}{comment}")
+        lines.append("----------------- End -------------------")
+        return "\n".join(lines)
+
+    def _given(self, argv: Sequence[str]) -> frozenset[str]:
+        return self.parser.given(argv) if isinstance(self.parser, OptionParser) else frozenset()
+
+    def _arguments(self, argv: Sequence[str] | None) -> Sequence[str]:
+        if argv is not None:
+            return argv
+        return self.cmd_line.split() if self.cmd_line is not None else sys.argv[1:]
+
+
+def _plugin_problems(opt: Namespace) -> Iterator[str]:
+    """Ask the model and the data set; plugins without the optional function have nothing to say."""
+    for plugin in (
+        models.find_model_using_name(opt.model),
+        data.find_dataset_using_name(opt.dataset_mode),
+    ):
+        if hasattr(plugin, "option_problems"):
+            yield from plugin.option_problems(opt)
+
+
+def _json_value(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
+    """Turn `--gpu_ids` into the list of GPUs to use, and the problems with it."""
+    try:
+        ids = [int(part) for part in str(text).split(",") if part.strip()]
+    except ValueError:
+        return [], [f"--gpu_ids {text} is no list of numbers. Give 0, or 0,1, or -1 for the CPU."]
+    ids = [number for number in ids if number >= 0]
+    if not ids:
+        return [], []
+    import torch
+
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if missing := [number for number in ids if number >= there]:
+        if ids == [0]:
+            say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
+            return [], []
+        return [], [
+            f"--gpu_ids {text}: this machine has {there} CUDA devices, so there is no GPU "
+            f"{', '.join(map(str, missing))}. Count from 0; -1 means the CPU."
+        ]
+    return ids, []
+
+
+def _use_gpu(gpu_ids: list[int]) -> None:
+    if not gpu_ids:
+        return
+    import torch
+
+    torch.cuda.set_device(gpu_ids[0])
+    if len(gpu_ids) > 1:
+        say(f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}.")
+
+
+def _add_basic_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("run").add_argument
+    add("--dataroot", required=True, help="folder of the pictures (has trainA, trainB, or train)")
+    add("--name", type=str, default="experiment_name", help="the run's name and folder")
+    add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
+    add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
+
+
+def _add_model_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("networks").add_argument
+    add("--model", type=str, default="cycle_gan", help="cycle_gan, pix2pix, colorization, test, "
+        "template, or NAME for your own models/NAME_model.py")  # fmt: skip
+    add("--input_nc", type=int, default=3, help="channels that go in: 3 for RGB, 1 for grayscale")
+    add("--output_nc", type=int, default=3, help="channels that come out")
+    add("--ngf", type=int, default=64, help="filters in the generator's first layer")
+    add("--ndf", type=int, default=64, help="filters in the discriminator's first layer")
+    add("--netD", type=str, default="basic", help="discriminator: basic (70x70 PatchGAN), n_layers "
+        "(its depth is --n_layers_D) or pixel")  # fmt: skip
+    add("--netG", type=str, default="resnet_9blocks", help="generator: resnet_9blocks, "
+        "resnet_6blocks, unet_256 or unet_128")  # fmt: skip
+    add("--n_layers_D", type=int, default=3, help="depth of --netD n_layers")
+    add("--norm", type=str, default="instance", help="instance, batch, syncbatch or none")
+    add("--init_type", type=str, default="normal", help="initial weights: normal, xavier, kaiming "
+        "or orthogonal")  # fmt: skip
+    add("--init_gain", type=float, default=0.02, help="scale of the initial weights")
+    add("--no_dropout", action="store_true", help="build the generator without dropout")
+
+
+def _add_data_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("data").add_argument
+    add("--dataset_mode", type=str, default="unaligned", help="unaligned, aligned, single, "
+        "colorization, or NAME for your own data/NAME_dataset.py")  # fmt: skip
+    add("--direction", type=str, default="AtoB", help="AtoB or BtoA")
+    add("--serial_batches", action="store_true", help="take pictures in order, not shuffled")
+    add("--num_threads", default=4, type=int, help="processes that load pictures")
+    add("--batch_size", type=int, default=1, help="pictures in a batch")
+    add("--load_size", type=int, default=286, help="resize pictures to this size")
+    add("--crop_size", type=int, default=256, help="then cut out squares of this size")
+    add("--max_dataset_size", type=int, default=float("inf"), help="use only so many pictures of "
+        "a folder")  # fmt: skip
+    add("--preprocess", type=str, default="resize_and_crop", help="resize_and_crop, crop, "
+        "scale_width, scale_width_and_crop or none")  # fmt: skip
+    add("--no_flip", action="store_true", help="do not mirror pictures at random")
+    add("--display_winsize", type=int, default=256, help="width of pictures on pages")
+
+
+def _add_other_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("checkpoints and logs").add_argument
+    add("--epoch", type=str, default="latest", help="which epoch to load: a number or latest")
+    add("--load_iter", type=int, default="0", help="load iter_[load_iter] instead, unless 0")
+    add("--verbose", action="store_true", help="print the networks' layers")
+    add("--suffix", default="", type=str, help="is added to the name, filled in: for example "
+        "{model}_{netG}_size{load_size}")  # fmt: skip
+    add("--use_wandb", action="store_true", help="log to Weights and Biases")
+    add("--wandb_project_name", type=str, default="CycleGAN-and-pix2pix", help="its project")

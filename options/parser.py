@@ -1,0 +1,60 @@
+"""An argument parser for options that are gathered in stages."""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+# Long options that the reference does not have. They can be abbreviated too, but never make an
+# abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
+NEW_OPTIONS = frozenset({"--lambda_gp"})
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show defaults, and leave room for long option names."""
+
+    def __init__(self, prog: str, **keywords: Any) -> None:
+        super().__init__(prog, **(keywords | {"max_help_position": 32}))
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Argument parser of train.py and test.py.
+
+    A plugin may define an option that exists already; its definition replaces the other one.
+    `--help` is added by `add_help_option` when all options are known.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(formatter_class=HelpFormatter, add_help=False, conflict_handler="resolve")
+
+    def add_help_option(self) -> None:
+        """Add `-h` and `--help`, which show every option that has been added."""
+        self.add_argument(
+            "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
+        )
+
+    def peek(self, argv: Sequence[str] | None) -> argparse.Namespace:
+        """Parse what is known so far, without demanding what is required."""
+        required = [action for action in self._actions if action.required]
+        for action in required:
+            action.required = False
+        try:
+            return self.parse_known_args(argv)[0]
+        finally:
+            for action in required:
+                action.required = True
+
+    def given(self, argv: Sequence[str] | None) -> frozenset[str]:
+        """Return the names of the options that are on the command line, whatever their values."""
+        silent = copy.deepcopy(self)
+        silent._defaults.clear()
+        for action in silent._actions:
+            action.default = argparse.SUPPRESS
+            action.required = False
+        return frozenset(vars(silent.parse_known_args(argv)[0]))
+
+    def _get_option_tuples(self, option_string: str) -> list[Any]:
+        """Return what an abbreviation may mean; argparse calls a longer list ambiguous."""
+        matches = super()._get_option_tuples(option_string)
+        of_reference = [match for match in matches if match[1] not in NEW_OPTIONS]
+        return of_reference or matches

@@ -1,0 +1,31 @@
+"""Options of test.py."""
+
+from argparse import ArgumentParser, Namespace
+
+from options.base_options import BaseOptions
+
+
+class TestOptions(BaseOptions):
+    """Options of test.py."""
+
+    __test__ = False  # for pytest: not a test case
+    isTrain = False
+
+    def initialize(self, parser: ArgumentParser) -> ArgumentParser:
+        """Add the options of testing, and change defaults."""
+        super().initialize(parser)
+        add = parser.add_argument_group("results").add_argument
+        add("--results_dir", type=str, default="./results/", help="where results are saved")
+        add("--aspect_ratio", type=float, default=1.0, help="stretch results: 2 doubles the width")
+        add("--phase", type=str, default="test", help="train, val or test: part of folder names")
+        add("--eval", action="store_true", help="evaluation mode: no dropout, batch norm with the "
+            "statistics of training")  # fmt: skip
+        add("--num_test", type=int, default=50, help="how many pictures to translate")
+        parser.set_defaults(model="test")
+        parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop
+        return parser
+
+    def adapt(self, opt: Namespace, given: frozenset[str]) -> None:
+        """Let `load_size` follow a given `crop_size`: otherwise results are cropped at random."""
+        if "crop_size" in given and "load_size" not in given:
+            opt.load_size = opt.crop_size

@@ -1,0 +1,61 @@
+"""Options of train.py."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+
+from options import rules
+from options.base_options import BaseOptions
+
+
+class TrainOptions(BaseOptions):
+    """Options of train.py."""
+
+    isTrain = True
+
+    def initialize(self, parser: ArgumentParser) -> ArgumentParser:
+        """Add the options of training."""
+        super().initialize(parser)
+        _add_display_options(parser)
+        _add_saving_options(parser)
+        _add_schedule_options(parser)
+        return parser
+
+    def problems(self, opt: Namespace) -> Iterator[str]:
+        """Yield one message for each value that cannot work."""
+        yield from super().problems(opt)
+        yield from rules.train_problems(opt)
+
+
+def _add_display_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("display (all frequencies count images)").add_argument
+    add("--display_freq", type=int, default=400, help="show pictures every so many images")
+    add("--display_ncols", type=int, default=4, help="pictures in a row; 0: a window for each")
+    add("--display_id", type=int, default=1, help="visdom window; 0 or below: no visdom")
+    add("--display_server", type=str, default="http://localhost", help="visdom server")
+    add("--display_env", type=str, default="main", help="visdom environment")
+    add("--display_port", type=int, default=8097, help="visdom port")
+    add("--update_html_freq", type=int, default=1000, help="write pictures to the page")
+    add("--print_freq", type=int, default=100, help="print losses")
+    add("--no_html", action="store_true", help="write no page to [checkpoints_dir]/[name]/web")
+
+
+def _add_saving_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("saving and continuing").add_argument
+    add("--save_latest_freq", type=int, default=5000, help="save latest every so many images")
+    add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
+    add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
+    add("--continue_train", action="store_true", help="load --epoch (or --load_iter) and go on")
+    add("--epoch_count", type=int, default=1, help="number of the first epoch")
+    add("--phase", type=str, default="train", help="train, val or test: part of folder names")
+
+
+def _add_schedule_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("optimisation").add_argument
+    add("--n_epochs", type=int, default=100, help="epochs at the initial learning rate")
+    add("--n_epochs_decay", type=int, default=100, help="epochs in which it falls to zero")
+    add("--beta1", type=float, default=0.5, help="momentum of Adam")
+    add("--lr", type=float, default=0.0002, help="initial learning rate")
+    add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
+    add("--pool_size", type=int, default=50, help="generated pictures kept for discriminators")
+    add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
+    add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")

@@ -1,0 +1,85 @@
+"""Translate pictures with a trained model: python test.py --dataroot DIR --name RUN --model NAME.
+
+    python test.py --dataroot ./datasets/facades --name facades --model pix2pix --direction BtoA
+    python test.py --dataroot ./photos --name maps_cyclegan --model test --model_suffix _A \
+        --no_dropout
+
+`python test.py --help` lists all options. Pictures and a page go to `results/RUN/test_latest`;
+open `index.html` there in a browser.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from data import CustomDatasetDataLoader, create_dataset
+from models import create_model
+from options.test_options import TestOptions
+from util.errors import run_command
+from util.html import HTML
+from util.log import say
+from util.progress_bar import progress_bar
+from util.results import ResultNames
+from util.visualizer import save_images
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Translate as the command line (or `argv`) says."""
+    opt = TestOptions().parse(argv)
+    opt.num_threads = 0  # one picture at a time, in order, unchanged
+    opt.batch_size = 1
+    opt.serial_batches = True
+    opt.no_flip = True
+    opt.display_id = -1
+    dataset = create_dataset(opt)
+    model = create_model(opt)
+    model.setup(opt)  # loads the networks
+    if opt.eval:
+        model.eval()
+
+    folder = os.path.join(opt.results_dir, opt.name, f"{opt.phase}_{opt.epoch}")
+    if opt.load_iter > 0:
+        folder = f"{folder}_iter{opt.load_iter}"
+    say(f"creating web directory {folder}")
+    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}"
+    webpage = HTML(folder, title)
+    webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
+
+    number_of_pictures = min(len(dataset), opt.num_test)
+    with progress_bar("translating", number_of_pictures) as bar:
+        for number, batch in enumerate(dataset):
+            if number >= opt.num_test:
+                break
+            model.set_input(batch)
+            model.test()
+            paths = model.get_image_paths()
+            if number % 5 == 0:
+                say(f"processing ({number:04d})-th image... {paths}")
+            save_images(
+                webpage,
+                model.get_current_visuals(),
+                paths,
+                aspect_ratio=opt.aspect_ratio,
+                width=opt.display_winsize,
+            )
+            bar.update(1)
+    webpage.save()
+    say(f"{number_of_pictures} pictures: {os.path.join(folder, 'index.html')}")
+
+
+def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
+    """Return the pictures that this run will translate, as far as the data set tells.
+
+    The built-in data sets keep their lists in these attributes, and so do most plugins.
+    """
+    source = "B_paths" if opt.direction == "BtoA" else "A_paths"
+    for name in (source, "AB_paths", "A_paths", "image_paths"):
+        paths = getattr(dataset.dataset, name, None)
+        if paths:
+            return list(paths)[: opt.num_test]
+    return []
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

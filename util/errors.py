@@ -1,0 +1,40 @@
+"""Errors meant for the person at the keyboard, and how the command line shows them."""
+
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+
+class UserError(ValueError):
+    """Something the user can put right; the message says what was given, why it fails, what to do."""
+
+
+class ChoiceError(UserError, NotImplementedError):
+    """A name that none of the built-in tables knows (netG, norm, init_type, gan_mode, ...)."""
+
+
+def near_miss(given: str, known: Iterable[str]) -> str:
+    """Say which known names there are, and which of them was probably meant.
+
+    >>> near_miss("unet_265", ["unet_128", "unet_256"])
+    "Did you mean 'unet_256'? Available: unet_128, unet_256."
+    """
+    names = list(known)
+    close = get_close_matches(given, names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Available: {', '.join(names)}."
+
+
+def run_command(main: Callable[[], None]) -> int:
+    """Run a command's `main` and return its exit status; a user's mistake prints no traceback."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
+        if "--verbose" in sys.argv:
+            raise
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    return 0

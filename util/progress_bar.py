@@ -1,0 +1,29 @@
+"""A progress line with the time left, on a terminal; nothing when the output goes to a file."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from util.log import lines_through
+
+
+@contextmanager
+def progress_bar(description: str, total: int, unit: str = "img") -> Iterator["tqdm[Any]"]:
+    """Show how far a loop is; lines printed meanwhile appear above the bar."""
+    shown = sys.stderr.isatty()
+    with tqdm(
+        total=total, desc=description, unit=unit, disable=not shown, leave=False, dynamic_ncols=True
+    ) as bar:
+        if not shown:
+            yield bar
+            return
+        with lines_through(bar.write):
+            yield bar
+
+
+def epoch_bar(epoch: int, last_epoch: int, images: int) -> Any:
+    """Show how far an epoch is."""
+    return progress_bar(f"epoch {epoch}/{last_epoch}", images)

@@ -1,0 +1,58 @@
+"""The sink protocol, and the rule that a sink may fail but training may not."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from util.log import warn
+
+Picture = NDArray[np.uint8]  # (H, W, C)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something was observed.
+
+    Attributes:
+        epoch: number of the epoch, from 1.
+        images: images seen in that epoch.
+        fraction: share of the epoch that is done.
+        compute_seconds: time per image of the last step.
+        load_seconds: time the last step waited for its data.
+    """
+
+    epoch: int
+    images: int = 0
+    fraction: float = 0.0
+    compute_seconds: float = 0.0
+    load_seconds: float = 0.0
+
+
+class Sink(Protocol):
+    """A destination for what training reports."""
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Take the losses of one moment."""
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Take labelled pictures."""
+
+    def close(self) -> None:
+        """Send what is left and let go of files and connections."""
+
+
+_complained: set[int] = set()
+
+
+def deliver(sinks: Iterable[Sink], call: Callable[[Any], None]) -> None:
+    """Call every sink; one that fails is reported once and tried again at the next event."""
+    for sink in sinks:
+        try:
+            call(sink)
+        except Exception as error:  # noqa: BLE001 - whatever a display does, training goes on
+            if id(sink) not in _complained:
+                _complained.add(id(sink))
+                warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")

@@ -1,0 +1,56 @@
+"""Losses as lines of text, on the console and in `loss_log.txt`."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from util.log import say
+from util.sinks.base import Moment, Picture
+
+
+def loss_line(when: Moment, values: Mapping[str, float]) -> str:
+    """Format losses as the reference does; people's scripts read these lines."""
+    losses = "".join(f"{name}: {value:.3f} " for name, value in values.items())
+    return (
+        f"(epoch: {when.epoch}, iters: {when.images}, time: {when.compute_seconds:.3f}, "
+        f"data: {when.load_seconds:.3f}) {losses}"
+    )
+
+
+class ConsoleSink:
+    """Print losses."""
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Print one line."""
+        say(loss_line(when, values))
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Pictures do not fit on a console."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LossFileSink:
+    """Append losses to `loss_log.txt`; every start of a run adds a header."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        now = time.strftime("%c")
+        self._header = f"================ Training Loss ({now}) ================\n"
+        self._append("")
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Append one line."""
+        self._append(f"{loss_line(when, values)}\n")
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Pictures do not fit in a text file."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _append(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(self._header + text)
+        self._header = ""
