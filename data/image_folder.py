@@ -10,12 +10,18 @@ from torch.utils.data import Dataset
 
 from util.errors import UserError
 
-IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp")
+_REFERENCE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
+_REFERENCE_ENDINGS += tuple(ending.upper() for ending in _REFERENCE_ENDINGS)
+_LOWER_CASE_ENDINGS = (*_REFERENCE_ENDINGS[:7], ".webp")
+IMG_EXTENSIONS = [*_REFERENCE_ENDINGS, ".webp", ".WEBP"]
+
+# How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
 
 
 def is_image_file(filename: str) -> bool:
     """Tell whether a file name ends like a picture's, in whatever case."""
-    return filename.lower().endswith(IMG_EXTENSIONS)
+    return filename.lower().endswith(_LOWER_CASE_ENDINGS)
 
 
 def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
@@ -41,9 +47,19 @@ def _pictures_below(folder: str) -> Iterator[str]:
             if name.startswith("."):
                 continue
             if is_image_file(name) and not entry.is_dir():
-                yield os.path.join(folder, name)
+                if name.endswith(_REFERENCE_ENDINGS) or _begins_like_a_picture(entry.path):
+                    yield os.path.join(folder, name)
             elif entry.is_dir(follow_symlinks=False):
                 yield from _pictures_below(entry.path)
+
+
+def _begins_like_a_picture(path: str) -> bool:
+    """Look into files that the reference passes over (`.Png`, `.webp`).
+
+    Whoever has such a file that is no picture must be able to train here as there.
+    """
+    with open(path, "rb") as file:
+        return file.read(4).startswith(_SIGNATURES)
 
 
 def default_loader(path: str | Path) -> Image.Image:
@@ -86,7 +102,7 @@ class ImageFolder(Dataset[Any]):
         self.imgs = make_dataset(root)
         if not self.imgs:
             raise UserError(
-                f"Found 0 images in {root}. Supported endings: {', '.join(IMG_EXTENSIONS)}"
+                f"Found 0 images in {root}. Supported endings: {', '.join(_LOWER_CASE_ENDINGS)}"
             )
         self.transform = transform
         self.return_paths = return_paths

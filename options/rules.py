@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterator
 
+from models.schedulers import LR_POLICIES
 from util.errors import near_miss
 
 DIRECTIONS = ("AtoB", "BtoA")
@@ -15,7 +16,6 @@ PREPROCESS_MODES = (
     "resize",
     "none",
 )
-LR_POLICIES = ("linear", "step", "plateau", "cosine")
 
 
 def base_problems(opt: Namespace) -> Iterator[str]:

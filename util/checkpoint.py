@@ -111,9 +111,7 @@ def without_old_instance_norm_keys(
 def _neighbours(path: Path) -> str:
     """Say what could have been meant: the checkpoints that lie in the same folder."""
     if not path.parent.is_dir():
-        return (
-            f"The folder {path.parent} does not exist either: check --checkpoints_dir and --name."
-        )
+        return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
     there = sorted(file.name for file in path.parent.glob("*_net_*.pth"))
     if not there:
         return f"{path.parent} holds no checkpoint at all: check --checkpoints_dir and --name."

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user can put right; the message says what was given, why it fails, what to do."""
+    """Something the user can put right: says what was given, why it fails, and what to do."""
 
 
 class ChoiceError(UserError, NotImplementedError):

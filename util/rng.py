@@ -16,7 +16,7 @@ def state_dict() -> dict[str, Any]:
     Everything in it survives `torch.load(weights_only=True)`.
     """
     version, words, gauss = random.getstate()
-    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # type: ignore[misc]
+    name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
         "python": [version, list(words), gauss],
         "numpy": [name, [int(key) for key in keys], int(position), int(has_gauss), float(cached)],

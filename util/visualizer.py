@@ -59,7 +59,7 @@ class Visualizer:
     def plot_current_losses(
         self, epoch: int, counter_ratio: float, losses: Mapping[str, float]
     ) -> None:
-        """Add a point to the loss curves; `counter_ratio` is the share of the epoch that is done."""
+        """Add a point to the loss curves; `counter_ratio` is how much of the epoch is done."""
         when = Moment(epoch, fraction=counter_ratio)
         deliver(self.plotters, lambda sink: sink.scalars(when, losses))
 

@@ -44,7 +44,7 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         centred = x - mean[:, None, None]
         variance = all_reduce((centred * centred).sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
-            self.num_batches_tracked.add_(1)  # type: ignore[operator, union-attr]
+            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
             unbiased = variance * count / (count - 1)
             self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr, arg-type]
@@ -119,7 +119,7 @@ def guard_instance_norm(net: nn.Module) -> None:
     """
     for module in net.modules():
         if isinstance(module, nn.InstanceNorm2d) and not hasattr(module, "gradient_guard"):
-            module.gradient_guard = True
+            module.__dict__["gradient_guard"] = True
             module.register_forward_hook(_contiguous_gradient)
 
 

@@ -1,0 +1,147 @@
+"""Download the data sets that the authors of pix2pix and CycleGAN published."""
+
+import os
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urljoin
+
+from util.errors import UserError, near_miss
+from util.log import say
+
+BASE_URLS = {
+    "pix2pix": "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/",
+    "cyclegan": "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/",
+}
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
+TIMEOUT_SECONDS = 30
+
+
+class GetData:
+    """Fetch a published data set by name.
+
+    Args:
+        technique: `cyclegan` (unpaired sets) or `pix2pix` (paired sets).
+        verbose: say what is going on.
+        base_url: another place with the same archives, for example a mirror.
+
+    Raises:
+        UserError: another technique.
+    """
+
+    def __init__(
+        self, technique: str = "cyclegan", verbose: bool = True, *, base_url: str | None = None
+    ) -> None:
+        name = technique.lower()
+        if name not in BASE_URLS:
+            raise UserError(f"technique {technique!r} is not known. {near_miss(name, BASE_URLS)}")
+        self.verbose = verbose
+        self.url = base_url or BASE_URLS[name]
+
+    def get(self, save_path: str | Path, dataset: str | None = None) -> str:
+        """Download and unpack a data set, and return its folder.
+
+        Args:
+            save_path: where the data set's folder is made.
+            dataset: its file name, for example `facades.tar.gz`; asked for when not given.
+
+        Raises:
+            UserError: no connection, no such data set, or a broken archive.
+        """
+        archive = dataset or self._ask()
+        if not archive.endswith(ARCHIVES):
+            available = self._available()
+            matching = [name for name in available if name.split(".")[0] == archive]
+            if not matching:
+                raise UserError(f"No data set {archive!r}. {near_miss(archive, available)}")
+            archive = matching[0]
+        target = Path(save_path, os.path.basename(archive).split(".")[0])
+        if target.is_dir():
+            self._say(f"{target} exists already; delete it to download it again.")
+            return str(target)
+        self._fetch(archive, Path(save_path), target)
+        self._say(f"Data set saved at: {target}")
+        return str(target)
+
+    def _fetch(self, archive: str, folder: Path, target: Path) -> None:
+        """Download and unpack beside the target, so that a broken attempt leaves nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+            file = Path(temporary, os.path.basename(archive))
+            self._say(f"downloading {urljoin(self.url, archive)}")
+            with self._open(archive) as response, file.open("wb") as out:
+                shutil.copyfileobj(response, out)
+            unpacked = Path(temporary, "unpacked")
+            unpack(file, unpacked)
+            inside = list(unpacked.iterdir())
+            single = len(inside) == 1 and inside[0].is_dir()
+            os.replace(inside[0] if single else unpacked, target)
+
+    def _available(self) -> list[str]:
+        with self._open("") as response:
+            page = response.read().decode("utf-8", errors="replace")
+        links = _Links()
+        links.feed(page)
+        return sorted({link for link in links.found if link.endswith(ARCHIVES)})
+
+    def _ask(self) -> str:
+        available = self._available()
+        for number, name in enumerate(available):
+            say(f"{number}: {name}")
+        answer = input(f"Which data set? Give a number from 0 to {len(available) - 1}: ")
+        if not answer.isdigit() or int(answer) >= len(available):
+            raise UserError(f"{answer!r} is no number from 0 to {len(available) - 1}.")
+        return available[int(answer)]
+
+    def _open(self, name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - urllib's own
+        url = urljoin(self.url, name)
+        try:
+            return urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            raise UserError(
+                f"{url} answers {error.code} {error.reason}. Is the name right?"
+            ) from error
+        except (urllib.error.URLError, OSError) as error:
+            raise UserError(f"{url} cannot be reached ({error}). Are you online?") from error
+
+    def _say(self, text: str) -> None:
+        if self.verbose:
+            say(text)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a zip or tar file; nothing in it can be written outside `folder`.
+
+    Raises:
+        UserError: the archive is broken, or holds a path that leads outside.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if archive.name.endswith(".zip"):
+            with zipfile.ZipFile(archive) as zipped:
+                for name in zipped.namelist():
+                    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                        raise UserError(f"{archive.name} holds {name!r}, which leads outside.")
+                zipped.extractall(folder)
+        else:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{archive.name} cannot be unpacked: {error}") from error
+
+
+class _Links(HTMLParser):
+    """Collect where the links of a page lead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a link."""
+        self.found += [value for key, value in attrs if tag == "a" and key == "href" and value]
