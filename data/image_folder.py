@@ -10,10 +10,9 @@ from torch.utils.data import Dataset
 
 from util.errors import UserError
 
-_REFERENCE_ENDINGS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
-_REFERENCE_ENDINGS += tuple(ending.upper() for ending in _REFERENCE_ENDINGS)
-_LOWER_CASE_ENDINGS = (*_REFERENCE_ENDINGS[:7], ".webp")
-IMG_EXTENSIONS = [*_REFERENCE_ENDINGS, ".webp", ".WEBP"]
+_LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
+_OF_REFERENCE = _LOWER_CASE + tuple(ending.upper() for ending in _LOWER_CASE)
+IMG_EXTENSIONS = [*_OF_REFERENCE, ".webp", ".WEBP"]
 
 # How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
@@ -21,7 +20,7 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"
 
 def is_image_file(filename: str) -> bool:
     """Tell whether a file name ends like a picture's, in whatever case."""
-    return filename.lower().endswith(_LOWER_CASE_ENDINGS)
+    return filename.lower().endswith((*_LOWER_CASE, ".webp"))
 
 
 def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
@@ -47,7 +46,7 @@ def _pictures_below(folder: str) -> Iterator[str]:
             if name.startswith("."):
                 continue
             if is_image_file(name) and not entry.is_dir():
-                if name.endswith(_REFERENCE_ENDINGS) or _begins_like_a_picture(entry.path):
+                if name.endswith(_OF_REFERENCE) or _begins_like_a_picture(entry.path):
                     yield os.path.join(folder, name)
             elif entry.is_dir(follow_symlinks=False):
                 yield from _pictures_below(entry.path)
@@ -102,7 +101,7 @@ class ImageFolder(Dataset[Any]):
         self.imgs = make_dataset(root)
         if not self.imgs:
             raise UserError(
-                f"Found 0 images in {root}. Supported endings: {', '.join(_LOWER_CASE_ENDINGS)}"
+                f"Found 0 images in {root}. Supported endings: {', '.join(_LOWER_CASE)}"
             )
         self.transform = transform
         self.return_paths = return_paths

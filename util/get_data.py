@@ -9,6 +9,7 @@ import urllib.request
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 from util.errors import UserError, near_miss
@@ -98,7 +99,7 @@ class GetData:
             raise UserError(f"{answer!r} is no number from 0 to {len(available) - 1}.")
         return available[int(answer)]
 
-    def _open(self, name: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - urllib's own
+    def _open(self, name: str) -> Any:
         url = urljoin(self.url, name)
         try:
             return urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
