@@ -46,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage = HTML(folder, title)
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
-    number_of_pictures = min(len(dataset), opt.num_test)
-    with progress_bar("translating", number_of_pictures) as bar:
+    with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
         for number, batch in enumerate(dataset):
             if number >= opt.num_test:
                 break
@@ -65,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             bar.update(1)
     webpage.save()
-    say(f"{number_of_pictures} pictures: {os.path.join(folder, 'index.html')}")
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

@@ -90,6 +90,9 @@ class BaseModel(ABC):
         """Get ready: check the names, move networks, make schedules, load and print networks."""
         for net in self._networks().values():
             net.to(self.device)  # a plugin may have ignored gpu_ids
+        if self.device.type == "cuda":
+            # Trying out algorithms pays when sizes repeat, which scale_width does not promise.
+            torch.backends.cudnn.benchmark = opt.preprocess != "scale_width"
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
             for scheduler in self.schedulers:

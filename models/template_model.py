@@ -49,12 +49,12 @@ class TemplateModel(BaseModel):
         self.visual_names = ["data_A", "data_B", "output"]
         self.model_names = ["G"]
 
-        # Any torch module will do. define_G makes one of the built-in generators, as --netG,
-        # --norm and so on tell, with its initial weights, on the right device.
+        # Any torch module will do. define_G makes one of the built-in generators, as --netG tells,
+        # draws its initial weights and puts it on the right device. What is not given here keeps
+        # its default: batch norm, no dropout, weights from a normal distribution.
         self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
-            opt.init_type, opt.init_gain, self.gpu_ids,
-        )  # fmt: skip
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, gpu_ids=self.gpu_ids
+        )
 
         if self.isTrain:  # test.py needs neither losses nor optimisers
             self.criterionLoss = torch.nn.L1Loss()

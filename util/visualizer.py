@@ -25,6 +25,7 @@ class Visualizer:
         self.opt = opt
         self.name: str = opt.name
         self.win_size: int = opt.display_winsize
+        self.display_id: int = getattr(opt, "display_id", -1)
         self.use_html: bool = opt.isTrain and not opt.no_html
         self.saved = False  # has the page shown this epoch already?
         folder = os.path.join(opt.checkpoints_dir, opt.name)

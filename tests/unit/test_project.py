@@ -1,0 +1,66 @@
+"""The files that describe the project agree with it and with each other."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def tracked_files() -> list[str]:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+
+
+def requirement_names(lines: list[str]) -> dict[str, str]:
+    found = (re.match(r"([A-Za-z0-9_-]+)([<>=][^;# ]*)", line.strip()) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+def test_the_overview_names_every_source_file() -> None:
+    overview = (ROOT / "docs/overview.md").read_text(encoding="utf-8")
+    sources = [
+        name
+        for name in tracked_files()
+        if re.fullmatch(r"(options|models|data|util|scripts|datasets)/.*\.(py|sh)", name)
+        and not (name.endswith("__init__.py") and "networks" not in name)
+    ]
+    missing = [name for name in sources if f"{name.partition('/')[2]}`" not in overview]
+    assert sources
+    assert missing == []
+
+
+def test_requirements_txt_and_environment_yml_ask_for_what_pyproject_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = requirement_names(project["dependencies"])
+    pip = requirement_names((ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines())
+    conda_lines = (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()
+    conda = requirement_names([line.strip().removeprefix("- ") for line in conda_lines])
+    conda["torch"] = conda.pop("pytorch")  # conda-forge's name
+    del conda["python"]
+    # Without a marker for the interpreter, visdom 0.2.4 would break plain pip on Python 3.11.
+    wanted["visdom"] = pip["visdom"] = conda["visdom"] = "checked by hand"
+    assert pip == wanted
+    assert conda == wanted
+
+
+@pytest.mark.parametrize("folder", ["datasets", "scripts"])
+def test_tool_folders_are_not_packages(folder: str) -> None:
+    assert not (ROOT / folder / "__init__.py").exists()
+
+
+def test_ci_runs_the_command_of_the_readme_and_nothing_else() -> None:
+    commands = [
+        line
+        for line in (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith(("#", "set ", "cd "))
+    ]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(commands) == 1
+    assert commands[0] in readme
