@@ -64,7 +64,7 @@ def get_transform(
     opt: Namespace,
     params: Mapping[str, Any] | None = None,
     grayscale: bool = False,
-    method: int = Image.Resampling.BICUBIC,
+    method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
 ) -> Callable[[Image.Image], Any]:
     """Return the transform from a picture to a tensor that the options describe.
@@ -74,9 +74,11 @@ def get_transform(
         params: what `get_params` drew; without it crop and flip are drawn anew for every picture,
             from torch's generator.
         grayscale: reduce to one channel first.
-        method: how Pillow resamples.
+        method: how to resample: Pillow's constant, or torchvision's of the same name.
         convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow picture.
     """
+    if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
+        method = Image.Resampling[method.name]
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
     if "resize" in opt.preprocess:
         steps.append(T.Resize(opt.load_size, opt.load_size, method))

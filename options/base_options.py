@@ -80,12 +80,11 @@ class BaseOptions:
                     f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in "
                     "braces, for example {model}_{netG}_size{load_size}."
                 )
-        gpu_ids, gpu_problem = _usable_gpus(opt.gpu_ids)
-        if problems := [*problems, *gpu_problem]:
+        gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
+        if problems := [*problems, *gpu_problems]:
             self.parser.error("\n  ".join(problems))
         self.print_options(opt)
-        opt.gpu_ids = gpu_ids
-        _use_gpu(gpu_ids)
+        _use_gpus(opt, gpu_ids)
         self.opt = opt
         return opt
 
@@ -147,8 +146,7 @@ def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
 
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if missing := [number for number in ids if number >= there]:
-        if ids == [0]:
-            say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
+        if ids == [0]:  # the default: the CPU will do
             return [], []
         return [], [
             f"--gpu_ids {text}: this machine has {there} CUDA devices, so there is no GPU "
@@ -157,7 +155,10 @@ def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
     return ids, []
 
 
-def _use_gpu(gpu_ids: list[int]) -> None:
+def _use_gpus(opt: Namespace, gpu_ids: list[int]) -> None:
+    if not gpu_ids and opt.gpu_ids == "0":
+        say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
+    opt.gpu_ids = gpu_ids
     if not gpu_ids:
         return
     import torch

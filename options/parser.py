@@ -3,7 +3,7 @@
 import argparse
 import copy
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 # Long options that the reference does not have. They can be abbreviated too, but never make an
 # abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
@@ -31,6 +31,14 @@ class OptionParser(argparse.ArgumentParser):
         """Add `-h` and `--help`, which show every option that has been added."""
         self.add_argument(
             "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with status 2; the message is not buried under a page of usage."""
+        self.exit(
+            2,
+            f"usage: {self.prog} --dataroot DIR [options]   (--help explains them all)\n"
+            f"{self.prog}: error: {message}\n",
         )
 
     def peek(self, argv: Sequence[str] | None) -> argparse.Namespace:
