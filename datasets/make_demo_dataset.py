@@ -536,7 +536,7 @@ def street_shapes(scene: Scene) -> Iterator[Shape]:
 
 def oversampling(size: int) -> int:
     """Return how many times larger than `size` to draw."""
-    return max(2, min(10, round(768 / size)))
+    return max(2, min(6, round(768 / size)))
 
 
 def to_image(values: NDArray[Any]) -> Image.Image:
@@ -975,10 +975,10 @@ def plan(kind: str, counts: dict[str, int], domains: list[str]) -> list[Folder]:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a picture under a temporary name, then rename it."""
-    temporary = path.with_name(f".{os.getpid()}.tmp-{path.name}")
+    """Write a picture under a temporary name, which no dataset reads, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        image.save(temporary)
+        image.save(temporary, format="PNG")
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

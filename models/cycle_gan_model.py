@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from models import networks
 from models.base_model import BaseModel
 from models.options import add_gradient_penalty_option, builtin_option_problems
+from util.errors import UserError
 from util.image_pool import ImagePool
 
 
@@ -50,17 +51,17 @@ class CycleGANModel(BaseModel):
     def option_problems(opt: Namespace) -> Iterator[str]:
         """Yield what is wrong with the options."""
         yield from builtin_option_problems(opt)
-        if opt.isTrain and opt.lambda_identity > 0 and opt.input_nc != opt.output_nc:
-            yield (
-                f"--lambda_identity {opt.lambda_identity} compares pictures of both domains, which "
-                f"needs --input_nc {opt.input_nc} and --output_nc {opt.output_nc} to be equal. "
-                "Give --lambda_identity 0."
-            )
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.loss_names = ["D_A", "G_A", "cycle_A", "idt_A", "D_B", "G_B", "cycle_B", "idt_B"]
         with_identity = self.isTrain and opt.lambda_identity > 0.0
+        if with_identity and opt.input_nc != opt.output_nc:
+            raise UserError(
+                f"--lambda_identity {opt.lambda_identity} feeds pictures of one domain to the "
+                f"generator of the other, so --input_nc {opt.input_nc} and --output_nc "
+                f"{opt.output_nc} must be equal. Give --lambda_identity 0."
+            )
         self.visual_names = [
             *["real_A", "fake_B", "rec_A", *(["idt_B"] if with_identity else [])],
             *["real_B", "fake_A", "rec_B", *(["idt_A"] if with_identity else [])],

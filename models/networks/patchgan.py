@@ -27,7 +27,7 @@ class NLayerDiscriminator(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
         ]
         width = ndf
-        for level in range(1, n_layers + 1):
+        for level in [*range(1, n_layers), n_layers]:  # the last one even if n_layers is 0
             wider = ndf * min(2**level, 8)
             stride = 2 if level < n_layers else 1
             layers += [
