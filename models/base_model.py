@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from models.schedulers import get_scheduler, skip_epochs
+from models.schedulers import (
+    get_scheduler,
+    load_scheduler_state,
+    scheduler_state,
+    skip_epochs,
+)
 from util import checkpoint
 from util.errors import UserError, near_miss
 from util.image_pool import ImagePool
@@ -237,7 +242,9 @@ class BaseModel(ABC):
         """Return all that training changes, except the networks: plain containers and tensors."""
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedulers": [_plain(scheduler.state_dict()) for scheduler in self.schedulers],
+            "schedulers": [
+                scheduler_state(scheduler, self.opt.epoch_count) for scheduler in self.schedulers
+            ],
             "image_pools": {name: pool.state_dict() for name, pool in self._image_pools().items()},
             "metric": float(self.metric),
             "extra": self.extra_state(),
@@ -264,7 +271,7 @@ class BaseModel(ABC):
         for optimizer, saved_state in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved_state)
         for scheduler, saved_state in zip(self.schedulers, state["schedulers"], strict=True):
-            scheduler.load_state_dict(saved_state)
+            load_scheduler_state(scheduler, saved_state, self.opt.epoch_count)
         for name, pool in pools.items():
             pool.load_state_dict(state["image_pools"][name])
         self.metric = state["metric"]
@@ -275,15 +282,8 @@ class BaseModel(ABC):
         return {key: value for key, value in vars(self).items() if isinstance(value, ImagePool)}
 
 
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what cannot be loaded safely: functions are made anew from the options."""
-    return {key: value for key, value in state.items() if key != "lr_lambdas"} | (
-        {"lr_lambdas": [None] * len(state["lr_lambdas"])} if "lr_lambdas" in state else {}
-    )
-
-
 def _to_floats(values: Sequence[Tensor | float]) -> list[float]:
     """Convert losses with one transfer from the device instead of one each."""
-    tensors = [value.detach().double() for value in values if isinstance(value, Tensor)]
+    tensors = [value.detach().double().reshape(()) for value in values if isinstance(value, Tensor)]
     fetched = iter(torch.stack(tensors).tolist() if tensors else [])
     return [next(fetched) if isinstance(value, Tensor) else float(value) for value in values]

@@ -3,6 +3,7 @@
 import warnings
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -81,3 +82,24 @@ def skip_epochs(scheduler: LRScheduler, epochs: int) -> None:
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         for _ in range(epochs):
             scheduler.step()
+
+
+def scheduler_state(scheduler: LRScheduler, epoch_count: int) -> dict[str, Any]:
+    """Return a schedule's state, in plain containers, with its epochs counted from the first.
+
+    `linear` itself counts from the `epoch_count` it was made with, and holds a function, which
+    cannot be loaded safely; it is made anew from the options.
+    """
+    state = scheduler.state_dict()
+    if isinstance(scheduler, LambdaLR):
+        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
+        state["last_epoch"] += epoch_count - 1
+    return state
+
+
+def load_scheduler_state(scheduler: LRScheduler, state: dict[str, Any], epoch_count: int) -> None:
+    """Take back what `scheduler_state` returned, into a schedule made with any `epoch_count`."""
+    state = dict(state)
+    if isinstance(scheduler, LambdaLR):
+        state["last_epoch"] -= epoch_count - 1
+    scheduler.load_state_dict(state)

@@ -75,7 +75,7 @@ class BaseOptions:
         if opt.suffix:
             try:
                 opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
-            except (KeyError, IndexError, ValueError) as error:
+            except (LookupError, ValueError, TypeError, AttributeError) as error:
                 problems.append(
                     f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in "
                     "braces, for example {model}_{netG}_size{load_size}."
@@ -130,7 +130,14 @@ def _plugin_problems(opt: Namespace) -> Iterator[str]:
 
 
 def _json_value(value: Any) -> Any:
-    return None if isinstance(value, float) and math.isinf(value) else value
+    """Return what JSON can hold: infinity is null, what a plugin's type made is its text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_json_value(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_value(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
@@ -156,7 +163,7 @@ def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
 
 
 def _use_gpus(opt: Namespace, gpu_ids: list[int]) -> None:
-    if not gpu_ids and opt.gpu_ids == "0":
+    if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
         say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
     opt.gpu_ids = gpu_ids
     if not gpu_ids:

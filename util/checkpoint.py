@@ -45,10 +45,12 @@ def load_state(path: str | Path, device: torch.device | str = "cpu") -> Any:
         raise CheckpointError(f"{path} does not exist. {_neighbours(path)}")
     try:
         return torch.load(path, map_location=device, weights_only=True)  # noqa: TID251
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever makes the reader of a damaged file fail
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # torch would advise to switch safety off
+            reason = "it holds something else than tensors, which could run code"
         raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason} "
+            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason}. "
             "The file is incomplete, or not a plain state dict. Copy or download it again."
         ) from error
 
@@ -73,7 +75,9 @@ def load_network(net: nn.Module, path: str | Path) -> None:
     state = load_state(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
-    state = without_old_instance_norm_keys(without_module_prefix(state), net)
+    if not any(key.startswith("module.") for key in net.state_dict()):
+        state = without_module_prefix(state)
+    state = without_old_instance_norm_keys(state, net)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:

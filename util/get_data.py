@@ -1,5 +1,6 @@
 """Download the data sets that the authors of pix2pix and CycleGAN published."""
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -7,9 +8,13 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
+from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urljoin
 
 from util.errors import UserError, near_miss
@@ -42,7 +47,7 @@ class GetData:
         if name not in BASE_URLS:
             raise UserError(f"technique {technique!r} is not known. {near_miss(name, BASE_URLS)}")
         self.verbose = verbose
-        self.url = base_url or BASE_URLS[name]
+        self.url = (base_url or BASE_URLS[name]).rstrip("/") + "/"
 
     def get(self, save_path: str | Path, dataset: str | None = None) -> str:
         """Download and unpack a data set, and return its folder.
@@ -76,12 +81,18 @@ class GetData:
             file = Path(temporary, os.path.basename(archive))
             self._say(f"downloading {urljoin(self.url, archive)}")
             with self._open(archive) as response, file.open("wb") as out:
-                shutil.copyfileobj(response, out)
+                self._copy(response, out, archive)
             unpacked = Path(temporary, "unpacked")
             unpack(file, unpacked)
             inside = list(unpacked.iterdir())
             single = len(inside) == 1 and inside[0].is_dir()
             os.replace(inside[0] if single else unpacked, target)
+
+    def _copy(self, response: Any, out: IO[bytes], archive: str) -> None:
+        try:
+            shutil.copyfileobj(response, out)
+        except (OSError, HTTPException) as error:
+            raise UserError(f"Downloading {archive} broke off ({error}). Try again.") from error
 
     def _available(self) -> list[str]:
         with self._open("") as response:
@@ -95,7 +106,7 @@ class GetData:
         for number, name in enumerate(available):
             say(f"{number}: {name}")
         answer = input(f"Which data set? Give a number from 0 to {len(available) - 1}: ")
-        if not answer.isdigit() or int(answer) >= len(available):
+        if not (answer.isascii() and answer.isdigit()) or int(answer) >= len(available):
             raise UserError(f"{answer!r} is no number from 0 to {len(available) - 1}.")
         return available[int(answer)]
 
@@ -104,6 +115,7 @@ class GetData:
         try:
             return urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
+            error.close()
             raise UserError(
                 f"{url} answers {error.code} {error.reason}. Is the name right?"
             ) from error
@@ -125,15 +137,47 @@ def unpack(archive: Path, folder: Path) -> None:
     try:
         if archive.name.endswith(".zip"):
             with zipfile.ZipFile(archive) as zipped:
-                for name in zipped.namelist():
-                    if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                        raise UserError(f"{archive.name} holds {name!r}, which leads outside.")
+                _check_names(zipped.namelist(), archive, folder)
                 zipped.extractall(folder)
         else:
-            with tarfile.open(archive) as tar:
+            with _decompressed(archive) as stream, tarfile.open(fileobj=stream) as tar:
+                _check_names(tar.getnames(), archive, folder)
                 tar.extractall(folder, filter="data")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except _ARCHIVE_ERRORS as error:
         raise UserError(f"{archive.name} cannot be unpacked: {error}") from error
+
+
+_ARCHIVE_ERRORS = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,  # a compression that this Python cannot read
+    RuntimeError,  # a zip file with a password
+)
+
+
+def _check_names(names: list[str], archive: Path, folder: Path) -> None:
+    for name in names:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{archive.name} holds {name!r}, which leads outside.")
+
+
+@contextmanager
+def _decompressed(archive: Path) -> Iterator[IO[bytes]]:
+    """Open a tar file; a compressed one is read to its end first, where its check sum is."""
+    with archive.open("rb") as file:
+        if file.read(2) != b"\x1f\x8b":
+            file.seek(0)
+            yield file
+            return
+    with tempfile.TemporaryFile(dir=archive.parent) as plain:
+        with gzip.open(archive) as compressed:
+            shutil.copyfileobj(compressed, plain)
+        plain.seek(0)
+        yield plain
 
 
 class _Links(HTMLParser):

@@ -20,7 +20,7 @@ def progress_bar(description: str, total: int, unit: str = "img") -> Iterator["t
         if not shown:
             yield bar
             return
-        with lines_through(bar.write):
+        with lines_through(lambda text, stream: bar.write(text, file=stream)):
             yield bar
 
 

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path, PurePath
 
 
@@ -15,25 +16,37 @@ class ResultNames:
     """
 
     def __init__(self, paths: Iterable[str] = (), root: str | Path = ".") -> None:
+        """Name all `paths` of a run; those that come without notice are named when they come."""
         self.root = root
+        self._names: dict[str, str] = {}
+        self._taken: set[str] = set()
         known = list(dict.fromkeys(paths))
-        self._stems = Counter(_key(PurePath(path).stem) for path in known)
-        self._relative = Counter(_key(self._below_root(path).with_suffix("")) for path in known)
-        self._known = set(known)
+        stems = Counter(_key(PurePath(path).stem) for path in known)
+        inner = Counter(_key(self._below_root(path).with_suffix("")) for path in known)
+        for path in sorted(known, key=lambda path: stems[_key(PurePath(path).stem)] > 1):
+            alone = stems[_key(PurePath(path).stem)] == 1
+            clear = inner[_key(self._below_root(path).with_suffix(""))] == 1
+            self._choose(path, skip=0 if alone else 1 if clear else 2)
 
     def name(self, path: str) -> str:
-        """Return the name for `path`; a path not announced before is taken into account now."""
-        stem = PurePath(path).stem
+        """Return the name for `path`, which no other path has."""
+        return self._names.get(path) or self._choose(path, skip=0)
+
+    def _choose(self, path: str, skip: int) -> str:
+        names = self._candidates(path)
+        for _ in range(skip):
+            next(names)
+        name = next(name for name in names if _key(name) not in self._taken)
+        self._taken.add(_key(name))
+        self._names[path] = name
+        return name
+
+    def _candidates(self, path: str) -> Iterator[str]:
         relative = self._below_root(path)
-        if path not in self._known:
-            self._known.add(path)
-            self._stems[_key(stem)] += 1
-            self._relative[_key(relative.with_suffix(""))] += 1
-        if self._stems[_key(stem)] == 1:
-            return stem
-        if self._relative[_key(relative.with_suffix(""))] == 1:
-            return relative.with_suffix("").as_posix()
-        return relative.as_posix()
+        yield PurePath(path).stem
+        yield relative.with_suffix("").as_posix()
+        yield relative.as_posix()
+        yield from (f"{relative.as_posix()}_{number}" for number in count(2))
 
     def _below_root(self, path: str) -> PurePath:
         relative = PurePath(os.path.relpath(path, self.root))

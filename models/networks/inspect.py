@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-SECOND_CONVOLUTION = re.compile(r"(?:module\.)?model\.\d+\.conv_block\.(\d)\.weight")
+LAYER_OF_BLOCK = re.compile(r"(?:module\.)?model\.\d+\.conv_block\.(\d)\.weight")
 
 
 def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
@@ -12,9 +12,8 @@ def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
     A residual block's second convolution is layer 5 of the block, 6 behind a dropout layer; with
     zero padding, which has no layer of its own, 3 and 4.
     """
-    found = {int(match[1]) for key in keys if (match := SECOND_CONVOLUTION.fullmatch(key))}
-    if {1, 5} <= found or {0, 3} <= found:
+    found = {int(match[1]) for key in keys if (match := LAYER_OF_BLOCK.fullmatch(key))}
+    without, behind_dropout = (3, 4) if 0 in found else (5, 6)
+    if without in found:
         return False
-    if {1, 6} <= found or {0, 4} <= found:
-        return True
-    return None
+    return True if behind_dropout in found else None

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -37,12 +38,10 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if not (together and self.training):
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce  # differentiable
-
-        count = all_reduce(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
-        mean = all_reduce(x.sum(dim=(0, 2, 3))) / count
+        count = _sum_over_processes(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        mean = _sum_over_processes(x.sum(dim=(0, 2, 3))) / count
         centred = x - mean[:, None, None]
-        variance = all_reduce((centred * centred).sum(dim=(0, 2, 3))) / count
+        variance = _sum_over_processes((centred * centred).sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
@@ -50,6 +49,24 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
             self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr, arg-type]
         scale = self.weight * torch.rsqrt(variance + self.eps)
         return centred * scale[:, None, None] + self.bias[:, None, None]
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Add up a tensor over all processes; the gradient is added up likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _sum_over_processes(gradient)
+
+
+def _sum_over_processes(x: Tensor) -> Tensor:
+    return _SumOverProcesses.apply(x)
 
 
 # The partials' `func` is part of the interface: third-party networks compare it with

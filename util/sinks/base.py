@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class Sink(Protocol):
         """Send what is left and let go of files and connections."""
 
 
-_complained: set[int] = set()
+_complained: "WeakSet[Any]" = WeakSet()
 
 
 def deliver(sinks: Iterable[Sink], call: Callable[[Any], None]) -> None:
@@ -53,6 +54,6 @@ def deliver(sinks: Iterable[Sink], call: Callable[[Any], None]) -> None:
         try:
             call(sink)
         except Exception as error:  # noqa: BLE001 - whatever a display does, training goes on
-            if id(sink) not in _complained:
-                _complained.add(id(sink))
+            if sink not in _complained:
+                _complained.add(sink)
                 warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")

@@ -36,12 +36,12 @@ class PageSink:
         """Save the pictures and put them at the top of the page."""
         for label, image in images.items():
             save_image(image, self.image_dir / picture_name(when.epoch, label))
+        row = self._render(when.epoch, images)
         if self._epoch is None:
             self._older = self._rows_on_disk(when.epoch, list(images))
         elif when.epoch != self._epoch:
             self._older = f"{self._row}\n{self._older}"
-        self._epoch = when.epoch
-        self._row = self._render(when.epoch, images)
+        self._epoch, self._row = when.epoch, row
         text = page(self.title, f"{self._row}\n{self._older}", refresh=1)
         write_text(self.web_dir / "index.html", text)
 

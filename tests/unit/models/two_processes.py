@@ -1,0 +1,72 @@
+"""What each of two processes runs to compare sync batch norm with one process."""
+
+import os
+import warnings
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from models.networks import define_D
+from util import checkpoint
+
+WORLD = 2
+SHARES = {"equal": (2, 2), "uneven": (3, 1)}
+SHAPE = (4, 3, 16, 16)
+Result = dict[str, dict[str, Tensor]]
+
+
+def make_net() -> nn.Module:
+    """Return the network that is compared, in float64."""
+    torch.manual_seed(1)
+    return define_D(3, 4, "n_layers", 2, "syncbatch").double()
+
+
+def joint_batch(step: int) -> Tensor:
+    """Return the whole batch of a step; its halves have different means."""
+    generator = torch.Generator().manual_seed(100 + step)
+    x = torch.rand(SHAPE, generator=generator, dtype=torch.float64)
+    return x + torch.arange(SHAPE[0], dtype=torch.float64)[:, None, None, None]
+
+
+def run(rows: slice) -> Result:
+    """Take two training passes over these rows, then look at an evaluation."""
+    net = make_net()
+    for step in range(2):
+        x = joint_batch(step)[rows].requires_grad_()
+        weight = torch.linspace(-1, 1, 16, dtype=torch.float64).view(4, 1, 2, 2)[rows]
+        y = net(x)
+        (y.square() * weight).sum().backward()
+    assert x.grad is not None
+    gradients = {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+    net.eval()
+    with torch.no_grad():
+        evaluated = net(x)
+    return {
+        "gradients": gradients,
+        "buffers": dict(net.named_buffers()),
+        "tensors": {"output": y.detach(), "input gradient": x.grad, "evaluated": evaluated},
+    }
+
+
+def work(rank: int, folder: str, share: str) -> None:
+    """Join the other process; write this one's result, and what it was warned of, to a file."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder}/store",
+        rank=rank,
+        world_size=WORLD,
+        timeout=timedelta(seconds=60),
+    )
+    try:
+        first = sum(SHARES[share][:rank])
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = run(slice(first, first + SHARES[share][rank]))
+    finally:
+        dist.destroy_process_group()
+    said = sorted({str(warning.message) for warning in caught})
+    checkpoint.save_state({"result": result, "warnings": said}, f"{folder}/{rank}.pth")

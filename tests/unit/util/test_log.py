@@ -1,0 +1,41 @@
+"""Lines for the person who watches."""
+
+import pytest
+
+from util.log import lines_through, say, warn
+
+
+def test_say_prints_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    say("one")
+    say("two\nthree")
+    captured = capsys.readouterr()
+    assert captured.out == "one\ntwo\nthree\n"
+    assert captured.err == ""
+
+
+def test_warn_prints_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    warn("careful")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "warning: careful\n"
+
+
+def test_lines_can_be_led_elsewhere_for_a_while(capsys: pytest.CaptureFixture[str]) -> None:
+    outer: list[str] = []
+    inner: list[str] = []
+    with lines_through(lambda text, stream: outer.append(text)):
+        say("a")
+        with lines_through(lambda text, stream: inner.append(text)):
+            say("b")
+        say("c")
+    say("d")
+    assert outer == ["a", "c"]
+    assert inner == ["b"]
+    assert capsys.readouterr().out == "d\n"
+
+
+def test_an_error_meanwhile_does_not_leave_them_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="x"), lines_through(lambda text, stream: None):
+        raise RuntimeError("x")
+    say("here again")
+    assert capsys.readouterr().out == "here again\n"

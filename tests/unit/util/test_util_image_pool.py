@@ -1,0 +1,155 @@
+"""The store of generated pictures."""
+
+import random
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from util.image_pool import ImagePool
+
+pytestmark = pytest.mark.usefixtures("own_randomness")
+# The fixture only puts the generators back after the last example.
+shared_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+POOL_SIZES = st.integers(0, 6)
+BATCH_SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=10)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def numbered(first: int, count: int) -> torch.Tensor:
+    """Return a batch of pictures; every pixel of a picture is its number."""
+    return (
+        torch.arange(first, first + count, dtype=torch.float32)
+        .view(count, 1, 1, 1)
+        .repeat(1, 2, 3, 4)
+    )
+
+
+def numbers(pictures: torch.Tensor) -> list[int]:
+    return [int(number) for number in pictures[:, 0, 0, 0]]
+
+
+@shared_fixture
+@given(pool_size=POOL_SIZES, batch_sizes=BATCH_SIZES, seed=SEEDS)
+def test_query_returns_only_images_seen_so_far(
+    pool_size: int, batch_sizes: list[int], seed: int
+) -> None:
+    random.seed(seed)
+    pool, seen = ImagePool(pool_size), 0
+    for n in batch_sizes:
+        batch = numbered(seen, n)
+        seen += n
+        out = pool.query(batch)
+        assert out.shape == batch.shape
+        assert out.dtype == batch.dtype
+        assert out.max() < seen
+        assert out.equal(out[:, :1, :1, :1].expand_as(out))  # pictures are exchanged as a whole
+
+
+@shared_fixture
+@given(pool_size=POOL_SIZES, batch_sizes=BATCH_SIZES, seed=SEEDS)
+def test_no_picture_is_lost_or_doubled_once_the_pool_is_full(
+    pool_size: int, batch_sizes: list[int], seed: int
+) -> None:
+    random.seed(seed)
+    pool, first = ImagePool(pool_size), 0
+    returned: Counter[int] = Counter()
+    for n in batch_sizes:
+        returned.update(numbers(pool.query(numbered(first, n))))
+        first += n
+    stored = Counter(numbers(torch.cat(pool.images))) if pool.images else Counter()
+    filled = Counter(range(min(pool_size, first)))  # these were stored and returned as well
+    assert returned + stored == Counter(range(first)) + filled
+    assert len(pool.images) == pool.num_imgs == min(pool_size, first)
+
+
+@shared_fixture
+@given(pool_size=st.integers(1, 20), n=st.integers(1, 20))
+def test_a_filling_pool_passes_pictures_on_and_draws_no_random_numbers(
+    pool_size: int, n: int
+) -> None:
+    n = min(n, pool_size)
+    before = random.getstate()
+    assert numbers(ImagePool(pool_size).query(numbered(0, n))) == list(range(n))
+    assert random.getstate() == before
+
+
+@shared_fixture
+@given(batch_sizes=BATCH_SIZES)
+def test_a_pool_of_size_0_passes_everything_through(batch_sizes: list[int]) -> None:
+    before = random.getstate()
+    pool = ImagePool(0)
+    for n in batch_sizes:
+        assert numbers(pool.query(numbered(0, n))) == list(range(n))
+    assert pool.images == []
+    assert random.getstate() == before
+
+
+def test_a_full_pool_exchanges_half_of_the_pictures() -> None:
+    random.seed(0)
+    pool = ImagePool(10)
+    pool.query(numbered(0, 10))
+    new = 2000
+    out = numbers(pool.query(numbered(10, new)))
+    passed = sum(number == place for place, number in enumerate(out, start=10))
+    assert abs(passed / new - 0.5) < 0.05  # 4.5 standard deviations
+
+
+def test_every_place_of_a_full_pool_is_exchanged() -> None:
+    random.seed(0)
+    pool = ImagePool(4)
+    pool.query(numbered(0, 4))
+    assert set(numbers(pool.query(numbered(4, 200)))) >= {0, 1, 2, 3}
+
+
+def test_pictures_of_the_pool_carry_no_gradient() -> None:
+    random.seed(0)
+    pool = ImagePool(2)
+    weight = torch.ones((), requires_grad=True)
+    for first in range(6):
+        assert not pool.query(numbered(first, 1) * weight).requires_grad
+    assert not any(image.requires_grad for image in pool.images)
+
+
+@shared_fixture
+@given(pool_size=POOL_SIZES, before=BATCH_SIZES, after=BATCH_SIZES, seed=SEEDS)
+def test_a_restored_pool_continues_identically(
+    pool_size: int, before: list[int], after: list[int], seed: int
+) -> None:
+    random.seed(seed)
+    pool, first = ImagePool(pool_size), 0
+    for n in before:
+        pool.query(numbered(first, n))
+        first += n
+    state, generator = pool.state_dict(), random.getstate()
+
+    def go_on(continued: ImagePool) -> list[list[int]]:
+        random.setstate(generator)
+        return [numbers(continued.query(numbered(first + 100 * i, n))) for i, n in enumerate(after)]
+
+    expected = go_on(pool)
+    restored = ImagePool(pool_size)
+    restored.load_state_dict(state)  # taken before the original went on
+    assert go_on(restored) == expected
+
+
+def test_a_smaller_pool_takes_over_what_fits() -> None:
+    pool = ImagePool(5)
+    pool.query(numbered(0, 5))
+    smaller = ImagePool(3)
+    smaller.load_state_dict(pool.state_dict())
+    assert numbers(torch.cat(smaller.images)) == [0, 1, 2]
+    random.seed(0)
+    assert max(numbers(smaller.query(numbered(5, 50)))) < 55
+
+
+def test_a_larger_pool_goes_on_filling() -> None:
+    pool = ImagePool(2)
+    pool.query(numbered(0, 2))
+    larger = ImagePool(4)
+    larger.load_state_dict(pool.state_dict())
+    assert numbers(larger.query(numbered(2, 2))) == [2, 3]
+    assert numbers(torch.cat(larger.images)) == [0, 1, 2, 3]

@@ -1,0 +1,247 @@
+"""What training scripts call, in the forms that forks use, and `save_images` of test scripts."""
+
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from util.html import HTML
+from util.results import ResultNames
+from util.sinks import Moment
+from util.sinks.text import loss_line
+from util.visualizer import Visualizer, save_images
+
+ReadPage = Callable[[Path], Any]
+LOSSES = OrderedDict(G_GAN=0.5, D_real=0.25)
+
+
+def options(folder: Path, **changed: Any) -> Namespace:
+    """Return the fields that the reference's options have for this."""
+    values = {
+        "checkpoints_dir": str(folder),
+        "name": "run",
+        "isTrain": True,
+        "no_html": False,
+        "display_winsize": 128,
+        "display_id": 0,
+        "display_port": 8097,
+        "display_server": "http://localhost",
+        "display_env": "main",
+        "display_ncols": 4,
+        "use_wandb": False,
+    }
+    return Namespace(**(values | changed))
+
+
+def visuals(value: float = 0.0) -> "OrderedDict[str, Any]":
+    return OrderedDict(
+        real_A=torch.full((1, 3, 4, 6), value),
+        fake_B=torch.full((2, 1, 4, 6), value, requires_grad=True),
+        real_B_rgb=np.zeros((4, 6, 3), np.uint8),
+    )
+
+
+class Recorder:
+    """A sink that remembers, and fails if `broken`."""
+
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+        self.events: list[Any] = []
+
+    def _take(self, *event: Any) -> None:
+        self.events.append(event)
+        if self.broken:
+            raise ConnectionError("gone")
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        self._take("scalars", when, dict(values))
+
+    def images(self, when: Moment, images: Mapping[str, Any]) -> None:
+        self._take("images", when, list(images))
+
+    def close(self) -> None:
+        self._take("close")
+
+
+# ---- losses ------------------------------------------------------------------------------------
+
+
+def test_losses_are_printed_and_logged_in_the_same_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    capsys.readouterr()
+    visualizer.print_current_losses(2, 300, LOSSES, 0.25, 0.125)
+    expected = loss_line(Moment(2, 300, compute_seconds=0.25, load_seconds=0.125), LOSSES)
+    assert expected.startswith("(epoch: 2, iters: 300, time: 0.250, data: 0.125)")
+    assert capsys.readouterr().out == f"{expected}\n"
+    assert (tmp_path / "run" / "loss_log.txt").read_text().splitlines()[1:] == [expected]
+
+
+def test_losses_to_plot_reach_the_plotters_with_their_share_of_the_epoch(tmp_path: Path) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    plotter = Recorder()
+    visualizer.plotters.append(plotter)
+    visualizer.plot_current_losses(3, 0.75, LOSSES)
+    assert plotter.events == [("scalars", Moment(3, fraction=0.75), dict(LOSSES))]
+
+
+def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) -> None:
+    visualizer = Visualizer(opt=options(tmp_path))
+    visualizer.reset()
+    visualizer.display_current_results(visuals=visuals(), epoch=1, save_result=True)
+    visualizer.plot_current_losses(epoch=1, counter_ratio=0.5, losses=LOSSES)
+    visualizer.print_current_losses(epoch=1, iters=1, losses=LOSSES, t_comp=0.1, t_data=0.1)
+    assert (tmp_path / "run" / "web" / "index.html").is_file()
+
+
+# ---- the page ----------------------------------------------------------------------------------
+
+
+def test_pictures_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    visualizer.display_current_results(visuals(1.0), 7, False)
+    shown = read_page(tmp_path / "run" / "web" / "index.html")
+    assert shown.text("title") == ["Experiment name = run"]
+    assert shown.pictures == [
+        f"images/epoch007_{label}.png" for label in ("real_A", "fake_B", "real_B_rgb")
+    ]
+    assert set(shown.values("img", "style")) == {"width:128px"}
+    with Image.open(tmp_path / "run" / "web" / "images" / "epoch007_fake_B.png") as image:
+        assert image.size == (6, 4)
+        assert image.getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_the_page_takes_the_first_pictures_of_an_epoch_and_those_to_be_saved(
+    tmp_path: Path,
+) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    page = Recorder()
+    visualizer.page = page  # type: ignore[assignment]
+    for epoch in (1, 2):
+        visualizer.reset()
+        assert not visualizer.saved
+        for save_result in (False, False, True, False):
+            visualizer.display_current_results(visuals(), epoch, save_result)
+            assert visualizer.saved
+    assert [when.epoch for _, when, _ in page.events] == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("changed", "logged"), [({"no_html": True}, True), ({"isTrain": False}, False)]
+)
+def test_without_a_page_nothing_of_it_is_made(
+    tmp_path: Path, changed: dict[str, Any], logged: bool
+) -> None:
+    visualizer = Visualizer(options(tmp_path, **changed))
+    visualizer.reset()
+    visualizer.display_current_results(visuals(), 1, True)
+    visualizer.close()
+    assert not (tmp_path / "run" / "web").exists()
+    assert (tmp_path / "run" / "loss_log.txt").exists() == logged
+
+
+def test_test_options_without_any_training_option_are_enough(tmp_path: Path) -> None:
+    opt = Namespace(isTrain=False, name="r", display_winsize=1, checkpoints_dir=str(tmp_path))
+    Visualizer(opt).print_current_losses(1, 1, LOSSES, 0.0, 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_continued_run_keeps_log_and_page(tmp_path: Path, read_page: ReadPage) -> None:
+    for epoch in (1, 2):
+        visualizer = Visualizer(options(tmp_path))
+        visualizer.display_current_results(visuals(), epoch, True)
+        visualizer.print_current_losses(epoch, 1, LOSSES, 0.0, 0.0)
+        visualizer.close()
+    assert read_page(tmp_path / "run/web/index.html").text("h3") == ["epoch [2]", "epoch [1]"]
+    assert (tmp_path / "run/loss_log.txt").read_text().count("(epoch: ") == 2
+
+
+def test_a_page_that_cannot_be_written_stops_nothing_and_recovers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], read_page: ReadPage
+) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    page = tmp_path / "run" / "web" / "index.html"
+    page.mkdir()  # so that writing it fails
+    visualizer.display_current_results(visuals(), 1, True)
+    visualizer.display_current_results(visuals(), 1, True)
+    assert capsys.readouterr().err.count("PageSink failed") == 1
+    page.rmdir()
+    visualizer.reset()
+    visualizer.display_current_results(visuals(), 2, True)
+    assert read_page(page).text("h3") == ["epoch [2]", "epoch [1]"]
+
+
+def test_close_closes_every_sink_even_if_one_fails(tmp_path: Path) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    printer, plotter, page = Recorder(broken=True), Recorder(broken=True), Recorder()
+    visualizer.printers.append(printer)
+    visualizer.plotters.append(plotter)
+    visualizer.page = page  # type: ignore[assignment]
+    visualizer.close()
+    assert printer.events == plotter.events == page.events == [("close",)]
+
+
+# ---- save_images -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> HTML:
+    return HTML(tmp_path, "Experiment = run, Phase = test, Epoch = latest")
+
+
+def batch(value: float = 0.0) -> "OrderedDict[str, Tensor]":
+    return OrderedDict(real=torch.full((1, 3, 4, 6), value), fake=torch.full((1, 3, 4, 6), value))
+
+
+def test_results_are_called_after_their_input_and_shown_in_a_row(
+    tmp_path: Path, web: HTML, read_page: ReadPage
+) -> None:
+    save_images(web, batch(), ["datasets/maps/testA/12.jpg"], aspect_ratio=1.0, width=64)
+    save_images(web, batch(), ["datasets/maps/testA/2.tar.png"], 2.0, 64, use_wandb=False)
+    web.save()
+    shown = read_page(tmp_path / "index.html")
+    assert shown.text("h3") == ["12", "2.tar"]
+    assert shown.pictures == [
+        f"images/{name}.png" for name in ("12_real", "12_fake", "2.tar_real", "2.tar_fake")
+    ]
+    assert shown.links == shown.pictures
+    assert shown.labels == ["real", "fake"] * 2
+    assert set(shown.values("img", "style")) == {"width:64px"}
+    for name, size in (("12_fake", (6, 4)), ("2.tar_fake", (12, 4))):
+        with Image.open(tmp_path / "images" / f"{name}.png") as image:
+            assert image.size == size
+
+
+def test_inputs_of_one_name_do_not_overwrite_each_others_results(
+    tmp_path: Path, web: HTML, read_page: ReadPage
+) -> None:
+    paths = ["in/x/1.jpg", "in/y/1.jpg", "in/y/1.png", "in/2.jpg"]
+    web.names = ResultNames(paths, "in")
+    for grey, path in enumerate(paths):
+        save_images(web, batch(grey / 4), [path])
+    web.save()
+    shown = read_page(tmp_path / "index.html")
+    fakes = [picture for picture in shown.pictures if picture.endswith("_fake.png")]
+    assert fakes == [f"images/{name}_fake.png" for name in ("x/1", "y/1.jpg", "y/1.png", "2")]
+    for grey, picture in enumerate(fakes):
+        with Image.open(tmp_path / picture) as image:
+            assert image.getpixel((0, 0)) == (int((grey / 4 + 1) / 2 * 255),) * 3
+
+
+@pytest.mark.parametrize("name", ["a#b", "50%25 off", "two words", "<script>", "q'\"q"])
+def test_unusual_names_of_inputs_lead_to_their_results(
+    tmp_path: Path, web: HTML, read_page: ReadPage, name: str
+) -> None:
+    save_images(web, batch(), [f"in/{name}.jpg"])
+    web.save()
+    shown = read_page(tmp_path / "index.html")
+    assert shown.pictures == [f"images/{name}_{label}.png" for label in ("real", "fake")]
+    assert shown.text("h3") == [name]
