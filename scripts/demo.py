@@ -18,7 +18,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--name", "demo", "--model", "pix2pix"]
-NETWORK = ["--netG", "unet_128", "--ngf", "32", "--load_size", "143", "--crop_size", "128"]
+NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32", "--load_size", "143", "--crop_size", "128"]
 WANTED_GAIN = 0.40  # share by which training must lower the L1 distance
 
 
@@ -58,7 +58,7 @@ def mean_l1(images: Path) -> tuple[float, int]:
 def main() -> int:
     """Run the demonstration and return its exit status."""
     parser = argparse.ArgumentParser(description="Draw data, train pix2pix on it, translate.")
-    parser.add_argument("--epochs", type=int, default=8, help="epochs to train")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs to train")
     epochs = parser.parse_args().epochs
     began = time.time()
 
@@ -71,7 +71,7 @@ def main() -> int:
     save_untrained_networks(training)
     run("train.py", *training)
     # Results are as large as the crops: --crop_size sets --load_size too.
-    testing = [*data, *RUN, *NETWORK[:4], "--crop_size", "128"]
+    testing = [*data, *RUN, *NETWORK[:6], "--crop_size", "128"]
     run("test.py", *testing, "--epoch", "0")
     run("test.py", *testing)
 

@@ -20,8 +20,9 @@ def near_miss(given: str, known: Iterable[str]) -> str:
     "Did you mean 'unet_256'? Available: unet_128, unet_256."
     """
     names = list(known)
-    close = get_close_matches(given, names, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
+    lower = {name.lower(): name for name in names}
+    close = get_close_matches(given.lower(), lower, n=1)
+    hint = f"Did you mean {lower[close[0]]!r}? " if close else ""
     return f"{hint}Available: {', '.join(names)}."
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -16,6 +16,11 @@ def own_randomness() -> Iterator[None]:
     state = rng.state_dict()
     yield
     rng.load_state_dict(state)
+
+
+def where(reference: str) -> str:
+    """Return the file that a browser asks for: what follows `#` or `?` is no part of it."""
+    return unquote(urlsplit(reference).path)
 
 
 class Page(HTMLParser):
@@ -62,11 +67,11 @@ class Page(HTMLParser):
     @property
     def pictures(self) -> list[str]:
         """The files shown, in order, below the folder of the page."""
-        return [unquote(source) for source in self.values("img", "src")]
+        return [where(source) for source in self.values("img", "src")]
 
     @property
     def links(self) -> list[str]:
-        return [unquote(target) for target in self.values("a", "href")]
+        return [where(target) for target in self.values("a", "href")]
 
 
 @pytest.fixture
