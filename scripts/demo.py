@@ -18,7 +18,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--name", "demo", "--model", "pix2pix"]
-NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32", "--load_size", "143", "--crop_size", "128"]
+NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32"]
+SIZE = ["--load_size", "143", "--crop_size", "128"]
 WANTED_GAIN = 0.40  # share by which training must lower the L1 distance
 
 
@@ -67,11 +68,22 @@ def main() -> int:
     half = epochs // 2
     length = ["--n_epochs", str(epochs - half), "--n_epochs_decay", str(half)]
     often = ["--print_freq", "40", "--display_freq", "80", "--save_epoch_freq", str(epochs)]
-    training = [*data, *RUN, *NETWORK, *length, *often, "--num_threads", "1", "--display_id", "-1"]
+    training = [
+        *data,
+        *RUN,
+        *NETWORK,
+        *SIZE,
+        *length,
+        *often,
+        "--num_threads",
+        "1",
+        "--display_id",
+        "-1",
+    ]
     save_untrained_networks(training)
     run("train.py", *training)
     # Results are as large as the crops: --crop_size sets --load_size too.
-    testing = [*data, *RUN, *NETWORK[:6], "--crop_size", "128"]
+    testing = [*data, *RUN, *NETWORK, "--crop_size", "128"]
     run("test.py", *testing, "--epoch", "0")
     run("test.py", *testing)
 
