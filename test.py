@@ -16,9 +16,10 @@ from collections.abc import Sequence
 from data import CustomDatasetDataLoader, create_dataset
 from models import create_model
 from options.test_options import TestOptions
+from util import rng
 from util.errors import run_command
 from util.html import HTML
-from util.log import say
+from util.log import say, warn
 from util.progress_bar import progress_bar
 from util.results import ResultNames
 from util.visualizer import save_images
@@ -32,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
+    rng.seed_all(0)  # what is random (dropout without --eval) is the same in every run
     dataset = create_dataset(opt)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
@@ -64,6 +66,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             )
             bar.update(1)
     webpage.save()
+    if len(dataset) > opt.num_test:
+        warn(
+            f"{opt.num_test} of {len(dataset)} pictures were translated; "
+            f"--num_test {len(dataset)} translates all."
+        )
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

@@ -89,3 +89,5 @@ class CustomDatasetDataLoader:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the epochs that would have come."""
         self.sampler.load_state_dict(state)
+        if isinstance(self.dataloader.dataset, SeededDataset) and self.sampler.seed is not None:
+            self.dataloader.dataset.seed = self.sampler.seed

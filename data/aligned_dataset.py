@@ -7,11 +7,11 @@ from typing import Any
 from data.base_dataset import (
     BaseDataset,
     check_crop_fits,
-    check_not_empty,
+    find_pictures,
     get_params,
     get_transform,
 )
-from data.image_folder import default_loader, make_dataset
+from data.image_folder import default_loader
 
 
 class AlignedDataset(BaseDataset):
@@ -20,8 +20,8 @@ class AlignedDataset(BaseDataset):
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.dir_AB = os.path.join(opt.dataroot, opt.phase)
-        self.AB_paths = make_dataset(self.dir_AB, opt.max_dataset_size)
-        check_not_empty(self.AB_paths, self.dir_AB)
+        layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
+        self.AB_paths = find_pictures(opt, self.dir_AB, layout)
         check_crop_fits(opt)
         swap = opt.direction == "BtoA"
         self.input_nc = opt.output_nc if swap else opt.input_nc

@@ -1,15 +1,18 @@
 """The base of all data sets, and the transforms that the options describe."""
 
+import os
 import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from textwrap import indent
 from typing import Any
 
 from PIL import Image
 from torch.utils.data import Dataset
 
 from data import transforms as T
+from data.image_folder import default_loader, make_dataset
 from util.errors import UserError
 
 
@@ -119,14 +122,49 @@ def check_crop_fits(opt: Namespace) -> None:
         )
 
 
-def check_not_empty(paths: list[str], folder: str) -> None:
-    """Refuse a folder without pictures.
+def find_pictures(opt: Namespace, folder: str, expected: str) -> list[str]:
+    """List the pictures of a folder, at most `opt.max_dataset_size`.
+
+    Args:
+        opt: `dataroot` and `max_dataset_size` are read.
+        folder: where the pictures are.
+        expected: the layout that the data set wants, one line for each folder.
 
     Raises:
-        UserError: `paths` is empty.
+        UserError: no such folder, or no pictures in it; shows what is wanted and what is there.
     """
-    if not paths:
-        raise UserError(
-            f"There are no pictures in {folder}. Check --dataroot and --phase; folders inside it "
-            "are searched, names starting with a dot are not."
-        )
+    if os.path.isdir(folder):
+        if paths := make_dataset(folder, opt.max_dataset_size):
+            return paths
+        problem = f"There are no pictures in {folder}."
+    else:
+        problem = f"{folder} is not a valid directory."
+    raise UserError(
+        f"{problem} Check --dataroot, --phase and --dataset_mode.\n"
+        f"  --dataset_mode {opt.dataset_mode} expects\n{indent(expected, ' ' * 4)}\n"
+        f"  and finds\n    {_what_is_in(opt.dataroot)}"
+    )
+
+
+def load_picture(path: str, transform: Callable[[Image.Image], Any]) -> Any:
+    """Open a picture and transform it.
+
+    Raises:
+        UserError: the picture is broken or does not suit the options; names the file.
+    """
+    picture = default_loader(path)
+    try:
+        return transform(picture)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _what_is_in(folder: str) -> str:
+    if not os.path.exists(folder):
+        return f"{folder} (which does not exist)"
+    if not os.path.isdir(folder):
+        return f"{folder} (which is a file)"
+    entries = sorted(os.scandir(folder), key=lambda entry: (not entry.is_dir(), entry.name))
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
+    shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+    return f"{folder} (with {shown or 'nothing in it'})"

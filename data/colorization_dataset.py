@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base_dataset import BaseDataset, check_not_empty, get_transform
-from data.image_folder import default_loader, make_dataset
+from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
 from util.color import rgb2lab
 from util.errors import UserError
 
@@ -32,14 +31,13 @@ class ColorizationDataset(BaseDataset):
                 "options out."
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
-        self.AB_paths = make_dataset(self.dir, opt.max_dataset_size)
-        check_not_empty(self.AB_paths, self.dir)
+        self.AB_paths = find_pictures(opt, self.dir, f"{self.dir}/*.jpg   in colour")
         self.transform = get_transform(opt, convert=False)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` = L/50 - 1 (1, H, W), `B` = ab/110 (2, H, W), and the path of both."""
         path = self.AB_paths[index]
-        picture = self.transform(default_loader(path))
+        picture = load_picture(path, self.transform)
         lab = rgb2lab(np.array(picture)).astype(np.float32)  # (H, W, 3)
         L, ab = torch.from_numpy(lab).permute(2, 0, 1).contiguous().split([1, 2])
         return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}

@@ -57,8 +57,11 @@ def _begins_like_a_picture(path: str) -> bool:
 
     Whoever has such a file that is no picture must be able to train here as there.
     """
-    with open(path, "rb") as file:
-        return file.read(4).startswith(_SIGNATURES)
+    try:
+        with open(path, "rb") as file:
+            return file.read(4).startswith(_SIGNATURES)
+    except OSError:  # a link to nowhere, a file that may not be read: as in the reference
+        return False
 
 
 def default_loader(path: str | Path) -> Image.Image:

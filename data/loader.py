@@ -62,7 +62,8 @@ class EpochSampler(Sampler[Any]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue with the epochs that would have come."""
         self.epoch = state["epoch"]
-        self.seed = state["seed"]
+        if self.seed is not None and state["seed"] is not None:
+            self.seed = state["seed"]
 
 
 class SeededDataset(Dataset[Any]):

@@ -3,8 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from data.base_dataset import BaseDataset, check_not_empty, get_transform
-from data.image_folder import default_loader, make_dataset
+from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
 
 
 class SingleDataset(BaseDataset):
@@ -12,15 +11,14 @@ class SingleDataset(BaseDataset):
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
-        self.A_paths = make_dataset(opt.dataroot, opt.max_dataset_size)
-        check_not_empty(self.A_paths, opt.dataroot)
+        self.A_paths = find_pictures(opt, opt.dataroot, f"{opt.dataroot}/*.jpg")
         channels = opt.output_nc if opt.direction == "BtoA" else opt.input_nc
         self.transform = get_transform(opt, grayscale=channels == 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` (C, H, W) in [-1, 1] and `A_paths`."""
         path = self.A_paths[index]
-        return {"A": self.transform(default_loader(path)), "A_paths": path}
+        return {"A": load_picture(path, self.transform), "A_paths": path}
 
     def __len__(self) -> int:
         """Return the number of pictures."""

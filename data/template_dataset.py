@@ -16,8 +16,8 @@ from typing import Any
 
 from PIL import ImageFilter
 
-from data.base_dataset import BaseDataset, check_not_empty, get_params, get_transform
-from data.image_folder import default_loader, make_dataset
+from data.base_dataset import BaseDataset, find_pictures, get_params, get_transform
+from data.image_folder import default_loader
 
 
 class TemplateDataset(BaseDataset):
@@ -45,9 +45,9 @@ class TemplateDataset(BaseDataset):
         """
         super().__init__(opt)  # sets self.opt and self.root (= opt.dataroot)
         folder = os.path.join(self.root, opt.phase)
-        # All pictures below the folder, sorted, at most opt.max_dataset_size of them:
-        self.image_paths = make_dataset(folder, opt.max_dataset_size)
-        check_not_empty(self.image_paths, folder)
+        # All pictures below the folder, sorted, at most opt.max_dataset_size of them. The last
+        # argument is shown to users who give another folder by mistake.
+        self.image_paths = find_pictures(opt, folder, f"{folder}/*.jpg")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Load one item: a number from 0 to len(self) - 1 in, a dictionary out.

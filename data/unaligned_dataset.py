@@ -5,8 +5,7 @@ import random
 from argparse import Namespace
 from typing import Any
 
-from data.base_dataset import BaseDataset, check_not_empty, get_transform
-from data.image_folder import default_loader, make_dataset
+from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
 
 
 class UnalignedDataset(BaseDataset):
@@ -20,10 +19,9 @@ class UnalignedDataset(BaseDataset):
         super().__init__(opt)
         self.dir_A = os.path.join(opt.dataroot, f"{opt.phase}A")
         self.dir_B = os.path.join(opt.dataroot, f"{opt.phase}B")
-        self.A_paths = make_dataset(self.dir_A, opt.max_dataset_size)
-        self.B_paths = make_dataset(self.dir_B, opt.max_dataset_size)
-        check_not_empty(self.A_paths, self.dir_A)
-        check_not_empty(self.B_paths, self.dir_B)
+        layout = f"{self.dir_A}/*.jpg   pictures of one domain\n{self.dir_B}/*.jpg   of the other"
+        self.A_paths = find_pictures(opt, self.dir_A, layout)
+        self.B_paths = find_pictures(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
         swap = opt.direction == "BtoA"
@@ -40,8 +38,8 @@ class UnalignedDataset(BaseDataset):
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]
-        A = self.transform_A(default_loader(A_path))
-        B = self.transform_B(default_loader(B_path))
+        A = load_picture(A_path, self.transform_A)
+        B = load_picture(B_path, self.transform_B)
         return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
 
     def __len__(self) -> int:

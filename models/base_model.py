@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from models.networks.inspect import describe_generator
+from models.pretrained import find_pretrained
 from models.schedulers import (
     get_scheduler,
     load_scheduler_state,
@@ -102,6 +104,9 @@ class BaseModel(ABC):
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
             for scheduler in self.schedulers:
                 skip_epochs(scheduler, opt.epoch_count - 1)
+        pretrained: str = getattr(opt, "pretrained", "")
+        if self.isTrain and pretrained:
+            self.load_pretrained(pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch)
         self.print_networks(opt.verbose)
@@ -149,6 +154,27 @@ class BaseModel(ABC):
         for net in [nets] if isinstance(nets, nn.Module) else nets:
             if net is not None:
                 net.requires_grad_(requires_grad)
+
+    def both_sides(self, input: dict[str, Any]) -> tuple[Tensor, Tensor, Sequence[str]]:
+        """Return a batch's source and target on the device, and the paths of the source.
+
+        `--direction BtoA` swaps what the data set calls A and B.
+
+        Raises:
+            UserError: the data set gives single pictures.
+        """
+        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
+        if missing := {source, target, f"{source}_paths"} - input.keys():
+            raise UserError(
+                f"--model {self.opt.model} needs pictures of both domains, but --dataset_mode "
+                f"{self.opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. Use "
+                "another --dataset_mode, or --model test for single pictures."
+            )
+        return (
+            input[source].to(self.device),
+            input[target].to(self.device),
+            input[f"{source}_paths"],
+        )
 
     # ---- one optimiser step ---------------------------------------------------------------
 
@@ -233,7 +259,31 @@ class BaseModel(ABC):
         for name, net in self._networks().items():
             path = self._network_file(epoch, name)
             say(f"loading the model from {path}")
-            checkpoint.load_network(net, path)
+            try:
+                checkpoint.load_network(net, path)
+            except checkpoint.MismatchError as error:
+                raise checkpoint.MismatchError(f"{error}{_explain(net, path)}") from error
+
+    def load_pretrained(self, source: str) -> None:
+        """Start from other networks: take what fits by name and shape, and say what does not.
+
+        Args:
+            source: a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which
+                goes into the network that its name ends with, else into the first one.
+
+        Raises:
+            CheckpointError: there is nothing of that name, or it cannot be read.
+        """
+        networks = self._networks()
+        for name, file in find_pretrained(source, self.opt.checkpoints_dir, list(networks)):
+            if file is None:
+                say(f"--pretrained {source} has no network {name}: it starts fresh")
+                continue
+            left_out = checkpoint.load_what_fits(networks[name], file)
+            fitted = "all of it" if not left_out else f"without {len(left_out)} tensors"
+            say(f"network {name} starts from {file}, {fitted}")
+            for line in left_out:
+                say(f"  {line}")
 
     def _network_file(self, epoch: int | str, name: str) -> Path:
         return Path(self.save_dir, f"{epoch}_net_{name}.pth")
@@ -280,6 +330,15 @@ class BaseModel(ABC):
     def _image_pools(self) -> dict[str, ImagePool]:
         """Find the pools by themselves, so that models that never heard of states take part."""
         return {key: value for key, value in vars(self).items() if isinstance(value, ImagePool)}
+
+
+def _explain(net: nn.Module, path: Path) -> str:
+    """Say what the checkpoint is and what was asked for, where both are built-in generators."""
+    found = describe_generator(checkpoint.load_network_state(net, path))
+    asked = describe_generator(net.state_dict())
+    if found is None or asked is None:
+        return ""
+    return f"\n  The checkpoint is {found}\n  The options ask for {asked}"
 
 
 def _to_floats(values: Sequence[Tensor | float]) -> list[float]:

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
-from models.options import add_gradient_penalty_option, builtin_option_problems
+from models.options import (
+    add_gradient_penalty_option,
+    builtin_option_problems,
+    gradient_penalty_weight,
+    require_equal_size,
+)
 from util.errors import UserError
 from util.image_pool import ImagePool
 
@@ -94,6 +99,7 @@ class CycleGANModel(BaseModel):
         opt = self.opt
         self.fake_A_pool = ImagePool(opt.pool_size)
         self.fake_B_pool = ImagePool(opt.pool_size)
+        self.lambda_gp = gradient_penalty_weight(opt)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionCycle = nn.L1Loss()
         self.criterionIdt = nn.L1Loss()
@@ -111,10 +117,8 @@ class CycleGANModel(BaseModel):
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = input[source].to(self.device)  # (N, input_nc, H, W)
-        self.real_B = input[target].to(self.device)  # (N, output_nc, H, W)
-        self.image_paths = input[f"{source}_paths"]
+        # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]
+        self.real_A, self.real_B, self.image_paths = self.both_sides(input)
 
     def forward(self) -> None:
         """Translate there and back, from both sides."""
@@ -122,6 +126,9 @@ class CycleGANModel(BaseModel):
         self.rec_A = self.netG_B(self.fake_B)
         self.fake_A = self.netG_B(self.real_B)
         self.rec_B = self.netG_A(self.fake_A)
+        if self.isTrain:
+            require_equal_size(self.rec_A, self.real_A)
+            require_equal_size(self.rec_B, self.real_B)
 
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
@@ -183,9 +190,9 @@ class CycleGANModel(BaseModel):
         loss_real = self.criterionGAN(netD(real), True)
         loss_fake = self.criterionGAN(netD(fake.detach()), False)
         loss: Tensor = (loss_real + loss_fake) * 0.5
-        if self.opt.gan_mode == "wgangp" and self.opt.lambda_gp > 0:
+        if self.lambda_gp > 0:
             penalty, _ = networks.cal_gradient_penalty(
-                netD, real, fake.detach(), self.device, lambda_gp=self.opt.lambda_gp
+                netD, real, fake.detach(), self.device, lambda_gp=self.lambda_gp
             )
             loss = loss + penalty
         loss.backward()

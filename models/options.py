@@ -3,8 +3,12 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from models.networks import GAN_MODES, unknown_names
-from util.errors import near_miss
+from util.errors import UserError, near_miss
+
+LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
 
 
 def add_gradient_penalty_option(parser: ArgumentParser) -> None:
@@ -12,9 +16,14 @@ def add_gradient_penalty_option(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--lambda_gp",
         type=float,
-        default=10.0,
+        default=LAMBDA_GP,
         help="weight of the gradient penalty of --gan_mode wgangp; 0 leaves it out",
     )
+
+
+def gradient_penalty_weight(opt: Namespace) -> float:
+    """Return the weight of the gradient penalty, 0 where the loss needs none."""
+    return getattr(opt, "lambda_gp", LAMBDA_GP) if opt.gan_mode == "wgangp" else 0.0
 
 
 def builtin_option_problems(opt: Namespace) -> Iterator[str]:
@@ -23,3 +32,24 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
     if gan_mode not in GAN_MODES:
         yield f"--gan_mode {gan_mode} is not known. {near_miss(gan_mode, GAN_MODES)}"
+
+
+def require_equal_size(made: Tensor, target: Tensor) -> None:
+    """Refuse pictures that cannot be compared with what the generator makes of them.
+
+    Raises:
+        UserError: the sides or channels differ.
+    """
+    if made.shape == target.shape:
+        return
+    channels = "" if made.shape[1] == target.shape[1] else " and channels"
+    raise UserError(
+        f"The generator makes {_size(made)}, to be compared with {_size(target)}: sizes{channels} "
+        "must agree. ResNets round sides up to a multiple of 4: use a --crop_size that is one, or "
+        "--preprocess none, which rounds pictures too. In pairs, both halves must be equally wide."
+    )
+
+
+def _size(images: Tensor) -> str:
+    _, channels, height, width = images.shape
+    return f"{width}x{height} pictures of {channels} channels"

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
-from models.options import add_gradient_penalty_option, builtin_option_problems
+from models.options import (
+    add_gradient_penalty_option,
+    builtin_option_problems,
+    gradient_penalty_weight,
+    require_equal_size,
+)
 
 
 class Pix2PixModel(BaseModel):
@@ -51,6 +56,7 @@ class Pix2PixModel(BaseModel):
             opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
             opt.init_type, opt.init_gain, self.gpu_ids,
         )  # fmt: skip
+        self.lambda_gp = gradient_penalty_weight(opt)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = nn.L1Loss()
         betas = (opt.beta1, 0.999)
@@ -60,14 +66,14 @@ class Pix2PixModel(BaseModel):
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.real_A = input[source].to(self.device)  # (N, input_nc, H, W)
-        self.real_B = input[target].to(self.device)  # (N, output_nc, H, W)
-        self.image_paths = input[f"{source}_paths"]
+        # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]
+        self.real_A, self.real_B, self.image_paths = self.both_sides(input)
 
     def forward(self) -> None:
         """Translate A."""
         self.fake_B = self.netG(self.real_A)
+        if self.isTrain:
+            require_equal_size(self.fake_B, self.real_B)
 
     def optimize_parameters(self) -> None:
         """Take one step of the discriminator, then one of the generator."""
@@ -88,9 +94,9 @@ class Pix2PixModel(BaseModel):
         self.loss_D_fake = self.criterionGAN(self.netD(fake_AB), False)
         self.loss_D_real = self.criterionGAN(self.netD(real_AB), True)
         self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
-        if self.opt.gan_mode == "wgangp" and self.opt.lambda_gp > 0:
+        if self.lambda_gp > 0:
             penalty, _ = networks.cal_gradient_penalty(
-                self.netD, real_AB, fake_AB, self.device, lambda_gp=self.opt.lambda_gp
+                self.netD, real_AB, fake_AB, self.device, lambda_gp=self.lambda_gp
             )
             self.loss_D = self.loss_D + penalty
         self.loss_D.backward()

@@ -2,14 +2,11 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from models import networks
 from models.base_model import BaseModel
-from models.networks.inspect import resnet_uses_dropout
 from models.options import builtin_option_problems
-from util import checkpoint
 from util.errors import UserError
 
 
@@ -54,18 +51,10 @@ class TestModel(BaseModel):
         self.visual_names = ["real", "fake"]
         self.model_names = [f"G{opt.model_suffix}"]
         self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, self._use_dropout(),
+            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
             opt.init_type, opt.init_gain, self.gpu_ids,
         )  # fmt: skip
         setattr(self, f"net{self.model_names[0]}", self.netG)  # where BaseModel looks for it
-
-    def _use_dropout(self) -> bool:
-        """Follow the checkpoint, which shows whether a ResNet has dropout; else `--no_dropout`."""
-        opt = self.opt
-        epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
-        path = Path(self.save_dir, f"{epoch}_net_{self.model_names[0]}.pth")
-        seen = resnet_uses_dropout(checkpoint.load_state(path)) if path.is_file() else None
-        return not opt.no_dropout if seen is None else seen
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; only `A` is used."""

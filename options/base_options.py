@@ -31,6 +31,7 @@ class BaseOptions:
         self.cmd_line = cmd_line
         self.initialized = False
         self.parser: ArgumentParser = OptionParser()
+        self.plugin_options: frozenset[str] = frozenset()  # added by the model and the data set
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
@@ -51,10 +52,12 @@ class BaseOptions:
         parser = OptionParser()
         self.initialize(parser)
         self.parser = parser
+        of_framework = parser.names()
         setter = models.get_option_setter(parser.peek(argv).model)
         setter(parser, self.isTrain)
         setter = data.get_option_setter(parser.peek(argv).dataset_mode)
         setter(parser, self.isTrain)
+        self.plugin_options = parser.names() - of_framework
         parser.add_help_option()
         return parser.parse_args(argv)
 
@@ -70,16 +73,11 @@ class BaseOptions:
         except UserError as error:  # an unknown model or data set
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
-        self.adapt(opt, self._given(argv))
-        problems = [*self.problems(opt), *_plugin_problems(opt)]
-        if opt.suffix:
-            try:
-                opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
-            except (LookupError, ValueError, TypeError, AttributeError) as error:
-                problems.append(
-                    f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in "
-                    "braces, for example {model}_{netG}_size{load_size}."
-                )
+        given = self._given(argv)
+        self.adapt(opt, given)
+        problems = [*_fill_in_suffix(opt)]
+        self.recover(opt, given)
+        problems += [*self.problems(opt), *_plugin_problems(opt)]
         gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
         if problems := [*problems, *gpu_problems]:
             self.parser.error("\n  ".join(problems))
@@ -90,6 +88,9 @@ class BaseOptions:
 
     def adapt(self, opt: Namespace, given: frozenset[str]) -> None:
         """Change values that follow from others, unless they are among the `given` ones."""
+
+    def recover(self, opt: Namespace, given: frozenset[str]) -> None:
+        """Take over what an earlier run decides, except for the `given` options."""
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
@@ -117,6 +118,18 @@ class BaseOptions:
         if argv is not None:
             return argv
         return self.cmd_line.split() if self.cmd_line is not None else sys.argv[1:]
+
+
+def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
+    if not opt.suffix:
+        return
+    try:
+        opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
+    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        yield (
+            f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in braces, "
+            "for example {model}_{netG}_size{load_size}."
+        )
 
 
 def _plugin_problems(opt: Namespace) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 # Long options that the reference does not have. They can be abbreviated too, but never make an
 # abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
-NEW_OPTIONS = frozenset({"--lambda_gp"})
+NEW_OPTIONS = frozenset({"--lambda_gp", "--pretrained", "--start_visdom"})
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -60,6 +60,24 @@ class OptionParser(argparse.ArgumentParser):
             action.default = argparse.SUPPRESS
             action.required = False
         return frozenset(vars(silent.parse_known_args(argv)[0]))
+
+    def names(self) -> frozenset[str]:
+        """Return the names of all options that have been added."""
+        return frozenset(action.dest for action in self._actions)
+
+    def value_from_text(self, name: str, text: str) -> Any:
+        """Convert what an option file says of an option, as the command line would.
+
+        Raises:
+            ValueError: the text is no value of the option's type.
+        """
+        action = next(action for action in self._actions if action.dest == name)
+        if action.nargs == 0:  # a switch
+            return text == "True"
+        try:
+            return self._get_value(action, text)
+        except argparse.ArgumentError as error:
+            raise ValueError(str(error)) from error
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
         """Return what an abbreviation may mean; argparse calls a longer list ambiguous."""

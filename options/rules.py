@@ -1,7 +1,9 @@
 """Checks of option values; each yields one message that says what to do."""
 
+import math
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from models.schedulers import LR_POLICIES
 from util.errors import near_miss
@@ -18,8 +20,38 @@ PREPROCESS_MODES = (
 )
 
 
+@dataclass(frozen=True)
+class Range:
+    """Numbers an option may have: from `least` (itself left out if `exclusive`) to `below`."""
+
+    least: float
+    says: str
+    below: float = float("inf")
+    exclusive: bool = False
+
+
+AT_LEAST_1 = Range(1, "it must be 1 or more")
+AT_LEAST_0 = Range(0, "it must be 0 or more")
+ABOVE_0 = Range(0, "it must be above 0", exclusive=True)
+
+BASE_RANGES = {
+    **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf", "batch_size"), AT_LEAST_1),
+    **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
+    **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
+    "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more", below=math.nan),
+}
+TRAIN_RANGES = {
+    **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
+    **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
+    **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count", "pool_size", "lr"), AT_LEAST_0),
+    "beta1": Range(0, "Adam needs a number from 0 to below 1", below=1),
+}
+TEST_RANGES = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
+
+
 def base_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of every command."""
+    yield from _out_of_range(opt, BASE_RANGES)
     if opt.direction not in DIRECTIONS:
         yield f"--direction {opt.direction} is not known. {near_miss(opt.direction, DIRECTIONS)}"
     known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES
@@ -32,8 +64,40 @@ def base_problems(opt: Namespace) -> Iterator[str]:
 
 def train_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of train.py."""
+    yield from _out_of_range(opt, TRAIN_RANGES)
     if opt.lr_policy not in LR_POLICIES:
         yield f"--lr_policy {opt.lr_policy} is not known. {near_miss(opt.lr_policy, LR_POLICIES)}"
+
+
+def length_problems(opt: Namespace) -> Iterator[str]:
+    """Yield what is wrong with where training begins and ends."""
+    last = opt.n_epochs + opt.n_epochs_decay
+    if opt.epoch_count > last:
+        yield (
+            f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
+            f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
+            "would be trained. Raise --n_epochs or lower --epoch_count."
+        )
+    if opt.continue_train and opt.pretrained:
+        yield (
+            "--continue_train and --pretrained contradict each other: one goes on with this run's "
+            "networks, the other starts from another run's. Leave one out."
+        )
+
+
+def test_problems(opt: Namespace) -> Iterator[str]:
+    """Yield what is wrong with the options of test.py."""
+    yield from _out_of_range(opt, TEST_RANGES)
+
+
+def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
+    for name, allowed in ranges.items():
+        value = getattr(opt, name, None)
+        if not isinstance(value, int | float):  # a plugin has given the option another type
+            continue
+        too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)
+        if too_small or value >= allowed.below or math.isnan(value):
+            yield f"--{name} {value} cannot work: {allowed.says}."
 
 
 def _is_made_of_parts(preprocess: str) -> bool:

@@ -1,8 +1,11 @@
 """Options of test.py."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 
+from options import recovery, rules
 from options.base_options import BaseOptions
+from options.parser import OptionParser
 
 
 class TestOptions(BaseOptions):
@@ -25,7 +28,17 @@ class TestOptions(BaseOptions):
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop
         return parser
 
+    def problems(self, opt: Namespace) -> Iterator[str]:
+        """Yield one message for each value that cannot work."""
+        yield from super().problems(opt)
+        yield from rules.test_problems(opt)
+
     def adapt(self, opt: Namespace, given: frozenset[str]) -> None:
         """Let `load_size` follow a given `crop_size`: otherwise results are cropped at random."""
         if "crop_size" in given and "load_size" not in given:
             opt.load_size = opt.crop_size
+
+    def recover(self, opt: Namespace, given: frozenset[str]) -> None:
+        """Take over what decides the network from the run that trained it."""
+        if isinstance(self.parser, OptionParser):
+            recovery.recover(opt, given, self.parser, self.plugin_options)

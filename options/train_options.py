@@ -24,6 +24,7 @@ class TrainOptions(BaseOptions):
         """Yield one message for each value that cannot work."""
         yield from super().problems(opt)
         yield from rules.train_problems(opt)
+        yield from rules.length_problems(opt)
 
 
 def _add_display_options(parser: ArgumentParser) -> None:
@@ -45,6 +46,8 @@ def _add_saving_options(parser: ArgumentParser) -> None:
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
     add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
     add("--continue_train", action="store_true", help="load --epoch (or --load_iter) and go on")
+    add("--pretrained", type=str, default="", help="start from the networks of another run, a "
+        "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
     add("--epoch_count", type=int, default=1, help="number of the first epoch")
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 

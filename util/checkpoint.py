@@ -6,7 +6,7 @@ called `<epoch>_net_<Name>.pth`.
 
 import pickle
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
 class CheckpointError(UserError):
     """A checkpoint that is missing, broken or made for another network."""
+
+
+class MismatchError(CheckpointError):
+    """A checkpoint made for another network."""
 
 
 def save_state(state: object, path: str | Path) -> None:
@@ -66,25 +70,65 @@ def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
     return copy
 
 
-def load_network(net: nn.Module, path: str | Path) -> None:
-    """Fill a network from a checkpoint file, one written long ago included.
+def load_network_state(net: nn.Module, path: str | Path) -> "OrderedDict[str, Tensor]":
+    """Read a state dict for `net` from a checkpoint file, one written long ago included.
 
     Raises:
-        CheckpointError: the file cannot be read, or belongs to a network of another shape.
+        CheckpointError: the file cannot be read, or holds no state dict.
     """
     state = load_state(path)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
     if not any(key.startswith("module.") for key in net.state_dict()):
         state = without_module_prefix(state)
-    state = without_old_instance_norm_keys(state, net)
-    try:
-        net.load_state_dict(state)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"{path} does not fit the network that the options describe. Give the same --netG, "
-            f"--norm, --ngf, --input_nc, --output_nc and --no_dropout as in training.\n{error}"
-        ) from error
+    return without_old_instance_norm_keys(state, net)
+
+
+def load_network(net: nn.Module, path: str | Path) -> None:
+    """Fill a network from a checkpoint file.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        MismatchError: it belongs to a network of another shape.
+    """
+    state = load_network_state(net, path)
+    wanted = net.state_dict()
+    if problems := list(_mismatches(state, wanted)):
+        raise MismatchError(
+            f"{path} does not fit the network that the options describe: "
+            f"{'; '.join(problems[:3])}{'; ...' if len(problems) > 3 else ''}.\n"
+            "  Give the options that it was trained with: --netG, --norm, --ngf, --input_nc, "
+            "--output_nc, --no_dropout, for discriminators --netD, --ndf, --n_layers_D."
+        )
+    net.load_state_dict(state)
+
+
+def load_what_fits(net: nn.Module, path: str | Path) -> list[str]:
+    """Fill a network with the tensors of a checkpoint that have its names and shapes.
+
+    Returns:
+        One line for each name that was left out, on either side.
+    """
+    state, wanted = load_network_state(net, path), net.state_dict()
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key in wanted and value.shape == wanted[key].shape
+    }
+    net.load_state_dict({**wanted, **fitting})
+    return list(_mismatches(state, wanted))
+
+
+def _mismatches(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    for key in wanted:
+        if key not in state:
+            # torch itself fills this counter in, which batch norm has since 0.4
+            if not key.endswith("num_batches_tracked"):
+                yield f"{key} is missing"
+        elif state[key].shape != wanted[key].shape:
+            shapes = (tuple(state[key].shape), tuple(wanted[key].shape))
+            yield f"{key} has the shape {shapes[0]} instead of {shapes[1]}"
+    yield from (f"{key} is not wanted" for key in state if key not in wanted)
 
 
 def without_module_prefix(state: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":

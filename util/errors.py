@@ -1,5 +1,6 @@
 """Errors meant for the person at the keyboard, and how the command line shows them."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -32,6 +33,20 @@ def run_command(main: Callable[[], None]) -> int:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
+        if "--verbose" in sys.argv:
+            raise
+        return 1
+    except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(  # noqa: T201
+            f"error: {error.filename}: {error.strerror or error}. Check the path, your rights "
+            "there, and the space on the disk.",
+            file=sys.stderr,
+        )
         if "--verbose" in sys.argv:
             raise
         return 1

@@ -1,9 +1,50 @@
-"""What a checkpoint's keys tell about the network it was made with."""
+"""What a checkpoint's keys and shapes tell about the network it was made with."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-LAYER_OF_BLOCK = re.compile(r"(?:module\.)?model\.\d+\.conv_block\.(\d)\.weight")
+from torch import Tensor
+
+LAYER_OF_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d)\.weight")
+UNETS = {7: "unet_128", 8: "unet_256"}  # by how often they halve the picture
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A generator as the options describe it.
+
+    Attributes:
+        no_dropout: None if the checkpoint does not show it (dropout leaves no trace in a U-Net).
+    """
+
+    netG: str
+    norm: str
+    ngf: int
+    input_nc: int
+    output_nc: int
+    no_dropout: bool | None
+
+    def options(self) -> dict[str, str | int | bool]:
+        """Return what is known, by option."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        dropout = {True: " --no_dropout", False: " with dropout", None: ""}[self.no_dropout]
+        return (
+            f"--netG {self.netG} --norm {self.norm} --ngf {self.ngf} --input_nc {self.input_nc} "
+            f"--output_nc {self.output_nc}{dropout}"
+        )
+
+
+def describe_generator(state: Mapping[str, Tensor]) -> Architecture | None:
+    """Read a built-in generator's options off its state dict; None if it is something else."""
+    shapes = {key.removeprefix("module."): tuple(value.shape) for key, value in state.items()}
+    if "model.model.0.weight" in shapes:
+        return _describe_unet(shapes)
+    if "model.1.weight" in shapes and any(LAYER_OF_BLOCK.fullmatch(key) for key in shapes):
+        return _describe_resnet(shapes)
+    return None
 
 
 def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
@@ -12,8 +53,49 @@ def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
     A residual block's second convolution is layer 5 of the block, 6 behind a dropout layer; with
     zero padding, which has no layer of its own, 3 and 4.
     """
-    found = {int(match[1]) for key in keys if (match := LAYER_OF_BLOCK.fullmatch(key))}
+    names = (key.removeprefix("module.") for key in keys)
+    found = {int(match[2]) for name in names if (match := LAYER_OF_BLOCK.fullmatch(name))}
     without, behind_dropout = (3, 4) if 0 in found else (5, 6)
     if without in found:
         return False
     return True if behind_dropout in found else None
+
+
+def _describe_resnet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
+    blocks = {match[1] for key in shapes if (match := LAYER_OF_BLOCK.fullmatch(key))}
+    layers = [int(match[1]) for key in shapes if (match := re.match(r"model\.(\d+)\.weight", key))]
+    first, last = shapes["model.1.weight"], shapes[f"model.{max(layers)}.weight"]
+    dropout = resnet_uses_dropout(shapes)
+    return Architecture(
+        netG=f"resnet_{len(blocks)}blocks",
+        norm=_norm("model.1.bias" in shapes, "model.2.weight" in shapes),
+        ngf=first[0],
+        input_nc=first[1],
+        output_nc=last[0],
+        no_dropout=None if dropout is None else not dropout,
+    )
+
+
+def _describe_unet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
+    # Each level's down convolution is layer 1 of its block; the outermost one is layer 0.
+    levels = {key for key in shapes if re.fullmatch(r"model(\.model\.\d)*\.model\.1\.weight", key)}
+    downs = 1 + sum(len(shapes[key]) == 4 for key in levels)
+    if downs not in UNETS or "model.model.3.weight" not in shapes:
+        return None
+    first, last = shapes["model.model.0.weight"], shapes["model.model.3.weight"]
+    second = "model.model.1.model"
+    return Architecture(
+        netG=UNETS[downs],
+        norm=_norm(f"{second}.1.bias" in shapes, f"{second}.2.weight" in shapes),
+        ngf=first[0],
+        input_nc=first[1],
+        output_nc=last[1],
+        no_dropout=None,
+    )
+
+
+def _norm(convolution_has_bias: bool, norm_has_weight: bool) -> str:
+    """Tell the norm; running statistics alone, without weights, are pre-0.4 instance norm."""
+    if norm_has_weight:
+        return "batch"
+    return "instance" if convolution_has_bias else "none"

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+from util.errors import UserError
 
 
 class NLayerDiscriminator(nn.Module):
@@ -41,8 +42,27 @@ class NLayerDiscriminator(nn.Module):
         guard_instance_norm(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Score every patch."""
+        """Score every patch.
+
+        Raises:
+            UserError: the picture is smaller than the network needs.
+        """
+        self._require_size(*input.shape[-2:])
         return self.model(input)
+
+    def _require_size(self, height: int, width: int) -> None:
+        given = f"{width}x{height}"
+        for layer in self.model:
+            if isinstance(layer, nn.Conv2d):
+                stride = layer.stride[0]
+                height, width = (height - 2) // stride + 1, (width - 2) // stride + 1
+            # One pixel has no variance to normalise by.
+            too_small = isinstance(layer, nn.InstanceNorm2d) and height * width < 2
+            if too_small or min(height, width) < 1:
+                raise UserError(
+                    f"A picture of {given} is too small for this discriminator. Use larger "
+                    "pictures (--crop_size), or a smaller --n_layers_D with --netD n_layers."
+                )
 
 
 class PixelDiscriminator(nn.Module):

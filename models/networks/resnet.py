@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from models.networks.layers import NormLayer, guard_instance_norm, needs_bias, padded_conv
+from util.errors import UserError
 
 
 class ResnetGenerator(nn.Module):
@@ -24,6 +25,8 @@ class ResnetGenerator(nn.Module):
         padding_type: str = "reflect",
     ) -> None:
         super().__init__()
+        # 4 pixels become 1 in the middle, which cannot be padded by reflection.
+        self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             nn.ReflectionPad2d(3),
@@ -52,7 +55,17 @@ class ResnetGenerator(nn.Module):
         guard_instance_norm(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of pictures."""
+        """Translate a batch of pictures.
+
+        Raises:
+            UserError: a side is too short to be padded by reflection.
+        """
+        height, width = input.shape[-2:]
+        if min(height, width) < self.shortest_side:
+            raise UserError(
+                f"A picture of {width}x{height} is too small for a ResNet generator: both sides "
+                f"need {self.shortest_side} pixels or more."
+            )
         return self.model(input)
 
 

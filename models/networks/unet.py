@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+from util.errors import UserError
 
 
 class UnetGenerator(nn.Module):
@@ -24,6 +25,7 @@ class UnetGenerator(nn.Module):
         use_dropout: bool = False,
     ) -> None:
         super().__init__()
+        self.divisor = 2**num_downs
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
@@ -46,7 +48,19 @@ class UnetGenerator(nn.Module):
         guard_instance_norm(self)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of pictures."""
+        """Translate a batch of pictures.
+
+        Raises:
+            UserError: a side is no multiple of 2**num_downs.
+        """
+        height, width = input.shape[-2:]
+        if height % self.divisor or width % self.divisor:
+            raise UserError(
+                f"This U-Net halves pictures until they are {self.divisor} times smaller, so both "
+                f"sides must be multiples of {self.divisor}, but a picture is {width}x{height}. "
+                "Choose another --crop_size (and --load_size), --netG unet_128, which needs "
+                "multiples of 128, or a ResNet (--netG resnet_9blocks), which needs 4."
+            )
         return self.model(input)
 
 

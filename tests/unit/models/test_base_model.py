@@ -93,7 +93,7 @@ def test_network_that_was_never_made_is_named_wherever_it_is_used(
 
 def test_attribute_that_is_no_network_is_not_taken_for_one(model: PlainModel) -> None:
     model.model_names = ["G_B"]
-    model.netG_B = "not a network"  # type: ignore[attr-defined]
+    model.netG_B = "not a network"
     with pytest.raises(UserError, match="has no network self.netG_B"):
         model.net("G_B")
 
@@ -135,8 +135,8 @@ def test_entries_that_are_no_strings_are_skipped(model: PlainModel, odd: Any) ->
 
 def test_losses_come_as_numbers_in_the_order_of_the_list(model: PlainModel) -> None:
     stepped(model).loss_names = ["G_L1", "constant", "G_GAN", "half"]
-    model.loss_constant = 2  # type: ignore[attr-defined]
-    model.loss_half = torch.tensor(0.5, dtype=torch.float16)  # type: ignore[attr-defined]
+    model.loss_constant = 2
+    model.loss_half = torch.tensor(0.5, dtype=torch.float16)
     losses = model.get_current_losses()
     assert isinstance(losses, OrderedDict)
     assert list(losses) == ["G_L1", "constant", "G_GAN", "half"]
@@ -171,7 +171,7 @@ def test_setup_moves_networks_that_were_left_behind(tmp_path: Path) -> None:
     opt = test_options(tmp_path, "test", "--name", "plain")
     model = PlainModel(opt)
     model.device = torch.device("meta")  # stands for a GPU
-    model.load_networks = lambda epoch: None  # type: ignore[assignment, method-assign]
+    model.load_networks = lambda epoch: None
     model.setup(opt)
     assert {p.device.type for p in model.netG_A.parameters()} == {"meta"}
 
@@ -186,7 +186,7 @@ def test_setup_keeps_the_networks_and_their_parameters(opt: Namespace) -> None:
 
 
 def test_plugin_may_call_an_attribute_net(model: PlainModel) -> None:
-    model.net = nn.Identity()  # type: ignore[method-assign, assignment]
+    model.net = nn.Identity()
     model.setup(model.opt)
     model.save_networks("latest")
 
@@ -225,7 +225,7 @@ def test_set_requires_grad_takes_one_network_or_several(model: PlainModel) -> No
 
 def test_test_runs_without_gradients_and_computes_the_pictures(model: PlainModel) -> None:
     called = []
-    model.compute_visuals = lambda: called.append(torch.is_grad_enabled())  # type: ignore[method-assign]
+    model.compute_visuals = lambda: called.append(torch.is_grad_enabled())
     model.set_input({"A": noise((1, 3, 8, 8)), "A_paths": ["a.png"]})
     model.test()
     assert called == [False]

@@ -122,7 +122,7 @@ def check_against_float64(net: nn.Module, x: Tensor) -> None:
     weight = torch.linspace(-1, 1, exact_y.numel()).double().sin().view_as(exact_y)
     exact_y.backward(weight)
 
-    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.to(memory_format=torch.channels_last)
     x = x.to(memory_format=torch.channels_last).requires_grad_()
     net(x).backward(weight.float().to(memory_format=torch.channels_last))
 
@@ -148,7 +148,7 @@ def test_gradient_penalty_has_the_gradients_of_float64(
     assert isinstance(exact, Tensor)
     exact.backward()
 
-    net.to(memory_format=layout)  # type: ignore[call-overload]
+    net.to(memory_format=layout)
     torch.manual_seed(4)
     penalty, gradients = cal_gradient_penalty(
         net, real.to(memory_format=layout), fake.to(memory_format=layout), CPU

@@ -182,7 +182,7 @@ def test_get_scheduler_takes_an_object_with_the_fields_of_the_reference(policy: 
     for name, value in zip(REFERENCE_FIELDS, (policy, 1, 2, 3, 4), strict=True):
         setattr(bare, name, value)
     optimizer = optimizer_at(LR)
-    scheduler = get_scheduler(optimizer, bare)  # type: ignore[arg-type]
+    scheduler = get_scheduler(optimizer, bare)
     assert scheduler.optimizer is optimizer
     assert optimizer.param_groups[0]["lr"] == LR
 

@@ -99,7 +99,7 @@ def test_continued_cycle_gan_takes_bit_equal_steps(policy: str, tmp_path: Path) 
     first = build(train_options(tmp_path, "cycle_gan", *more), seed=1)
     second = build(train_options(tmp_path, "cycle_gan", *more), seed=2)
     continued_steps(tmp_path, first, second, "cycle_gan")
-    assert first.fake_A_pool.num_imgs == 3  # type: ignore[attr-defined]  # full, and drawing
+    assert first.fake_A_pool.num_imgs == 3  # full, and drawing
     rates = [m.optimizers[1].param_groups[0]["lr"] for m in (first, second)]
     assert rates[0] == rates[1]
 
@@ -166,7 +166,7 @@ def test_state_of_an_old_plugin_holds_all_that_training_changes(tmp_path: Path) 
 
 def test_metric_may_be_a_tensor(tmp_path: Path) -> None:
     model = old_plugin(tmp_path)
-    model.metric = torch.tensor(0.5)  # type: ignore[assignment]
+    model.metric = torch.tensor(0.5)
     state = written_and_read(model.training_state(), tmp_path)
     assert state["metric"] == 0.5
 
@@ -219,7 +219,7 @@ def test_state_with_other_pools_is_refused_and_nothing_is_taken(tmp_path: Path) 
     saved = old_plugin(tmp_path)
     train_step(saved, batch("template", 0))
     other = old_plugin(tmp_path)
-    other.new_pool = ImagePool(1)  # type: ignore[attr-defined]
+    other.new_pool = ImagePool(1)
     with pytest.raises(UserError, match="other image pools.*new_pool.*Continue with the model"):
         other.load_training_state(saved.training_state())
     assert not other.optimizers[0].state

@@ -1,0 +1,55 @@
+"""Find the checkpoints that `--pretrained` means."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from util.checkpoint import CheckpointError
+
+
+def find_pretrained(
+    source: str, checkpoints_dir: str, networks: Sequence[str]
+) -> Iterator[tuple[str, Path | None]]:
+    """Yield each network's name and the file it starts from, None if there is none for it.
+
+    Args:
+        source: a run in `checkpoints_dir`, a folder, or one `.pth` file.
+        checkpoints_dir: where runs are saved.
+        networks: the names of the model's networks.
+
+    Raises:
+        CheckpointError: there is no such run, folder or file, or nothing in it fits by name.
+    """
+    path = Path(source)
+    if path.is_file():
+        target = _network_of(path, networks)
+        yield from ((name, path if name == target else None) for name in networks)
+        return
+    folders = [folder for folder in (path, Path(checkpoints_dir, source)) if folder.is_dir()]
+    if not folders:
+        raise CheckpointError(
+            f"--pretrained {source} is neither a file, nor a folder, nor a run in "
+            f"{checkpoints_dir}. Give one of these."
+        )
+    found = {name: _newest(folders[0], name) for name in networks}
+    if not any(found.values()):
+        there = sorted(file.name for file in folders[0].glob("*.pth"))
+        raise CheckpointError(
+            f"--pretrained {source}: {folders[0]} holds no checkpoint of the networks "
+            f"{', '.join(networks)}. It holds {', '.join(there) or 'no .pth file'}."
+        )
+    yield from found.items()
+
+
+def _network_of(file: Path, networks: Sequence[str]) -> str:
+    """Tell by a file's name which network it is; by default the first one, a generator."""
+    by_length = sorted(networks, key=len, reverse=True)  # G_A before A
+    return next((name for name in by_length if file.stem.endswith(f"net_{name}")), networks[0])
+
+
+def _newest(folder: Path, network: str) -> Path | None:
+    """Return `latest` if there is one, else the file written last."""
+    latest = folder / f"latest_net_{network}.pth"
+    if latest.is_file():
+        return latest
+    files = folder.glob(f"*_net_{network}.pth")
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)

@@ -1,0 +1,125 @@
+"""Test without guessing: what a training run decided, read from beside its checkpoints.
+
+Taken over are the options that decide the network and the meaning of its channels, and those that
+plugins added; not the sizes of pictures. What the command line gives always wins.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from models.networks.inspect import describe_generator
+from options.parser import OptionParser
+from util.checkpoint import CheckpointError, load_state
+from util.log import say
+
+NETWORK_OPTIONS = ("netG", "norm", "ngf", "input_nc", "output_nc", "no_dropout")
+
+
+def recover(
+    opt: Namespace, given: frozenset[str], parser: OptionParser, plugin_options: frozenset[str]
+) -> None:
+    """Set the options in `opt` that are not `given` to those of the trained run; print each one."""
+    folder = Path(opt.checkpoints_dir, opt.name)
+    source, trained = read_saved_options(folder, parser)
+    if opt.model == "test":
+        _choose_generator(opt, given, folder, trained.get("direction"))
+        if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
+            nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
+            trained = {nc.get(name, name): value for name, value in trained.items()}
+        wanted: tuple[str, ...] = NETWORK_OPTIONS
+    else:
+        wanted = (*NETWORK_OPTIONS, "direction")
+    values = {name: trained[name] for name in (*wanted, *sorted(plugin_options)) if name in trained}
+    _report(_apply(opt, given, values), source)
+    if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():
+        file = _generator_file(opt, folder)
+        inferred = _inferred_options(file)
+        missing = {name: value for name, value in inferred.items() if name not in values}
+        _report(_apply(opt, given, missing), file)
+        if inferred and {"no_dropout"}.isdisjoint((*inferred, *values, *given)):
+            say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
+
+
+def read_saved_options(folder: Path, parser: OptionParser) -> tuple[Path, dict[str, Any]]:
+    """Return where a run's options were saved, and their values; empty if nowhere.
+
+    `train_opt.json` is ours, `train_opt.txt` the reference's too.
+    """
+    file = folder / "train_opt.json"
+    if file.is_file():
+        try:
+            saved = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:  # damaged: the text file beside it says the same
+            saved = None
+        if isinstance(saved, dict):
+            return file, saved
+    file = folder / "train_opt.txt"
+    if file.is_file():
+        text = file.read_text(encoding="utf-8", errors="replace")
+        return file, dict(_parse_option_file(text, parser))
+    return file, {}
+
+
+def _parse_option_file(text: str, parser: OptionParser) -> Iterator[tuple[str, Any]]:
+    known = parser.names()
+    for line in text.splitlines():
+        name, colon, rest = line.partition(": ")
+        value = rest.partition("\t[default: ")[0].strip()
+        if not colon or name.strip() not in known:
+            continue
+        try:
+            yield name.strip(), parser.value_from_text(name.strip(), value)
+        except (ValueError, TypeError):
+            continue  # written by other software: as if it were not there
+
+
+def _choose_generator(
+    opt: Namespace, given: frozenset[str], folder: Path, trained_direction: str | None
+) -> None:
+    """Find the generator that `--model test` means when no `--model_suffix` is given."""
+    if "model_suffix" in given or _network_file(opt, folder, "G").is_file():
+        return
+    backwards = "direction" in given and opt.direction != (trained_direction or "AtoB")
+    suffix = "_B" if backwards else "_A"
+    if not _network_file(opt, folder, f"G{suffix}").is_file():
+        return
+    opt.model_suffix = suffix
+    opt.direction = "AtoB"  # the pictures are this generator's input, whatever it was called
+    say(f"{folder} has no network G: using G{suffix} (--model_suffix {suffix}).")
+
+
+def _generator_file(opt: Namespace, folder: Path) -> Path:
+    names = [f"G{opt.model_suffix}"] if opt.model == "test" else ["G", "G_A"]
+    files = [_network_file(opt, folder, name) for name in names]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _network_file(opt: Namespace, folder: Path, name: str) -> Path:
+    epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
+    return folder / f"{epoch}_net_{name}.pth"
+
+
+def _inferred_options(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        architecture = describe_generator(load_state(file))
+    except CheckpointError:
+        return {}  # said when the network is loaded
+    return architecture.options() if architecture else {}
+
+
+def _apply(opt: Namespace, given: frozenset[str], values: Mapping[str, Any]) -> dict[str, Any]:
+    taken = {name: value for name, value in values.items() if name not in given}
+    for name, value in taken.items():
+        setattr(opt, name, value)
+    return taken
+
+
+def _report(taken: Mapping[str, Any], source: Path) -> None:
+    if taken:
+        listed = ", ".join(f"{name} {value}" for name, value in taken.items())
+        say(f"Taken from {source}: {listed}")
