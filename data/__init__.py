@@ -1,5 +1,6 @@
 """Data sets, found by name: `--dataset_mode NAME` uses `NameDataset` of `data/NAME_dataset.py`."""
 
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -47,6 +48,8 @@ class CustomDatasetDataLoader:
         self.dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         say(f"dataset [{type(self.dataset).__name__}] was created")
         workers = int(opt.num_threads)
+        # On few cores torch objects to the default of four, at every start and at length.
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if workers else None
         self.sampler = EpochSampler(len(self.dataset), shuffle=not opt.serial_batches, seed=seed)

@@ -344,5 +344,6 @@ def _explain(net: nn.Module, path: Path) -> str:
 def _to_floats(values: Sequence[Tensor | float]) -> list[float]:
     """Convert losses with one transfer from the device instead of one each."""
     tensors = [value.detach().double().reshape(()) for value in values if isinstance(value, Tensor)]
-    fetched = iter(torch.stack(tensors).tolist() if tensors else [])
+    together = [tensor.to(tensors[0].device) for tensor in tensors]
+    fetched = iter(torch.stack(together).tolist() if together else [])
     return [next(fetched) if isinstance(value, Tensor) else float(value) for value in values]

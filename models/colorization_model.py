@@ -1,12 +1,14 @@
 """Colorization: pix2pix from lightness to colour."""
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.options import builtin_option_problems
 from models.pix2pix_model import Pix2PixModel
 from util.color import lab2rgb
 
@@ -20,6 +22,11 @@ class ColorizationModel(Pix2PixModel):
         Pix2PixModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(dataset_mode="colorization")
         return parser
+
+    @staticmethod
+    def option_problems(opt: Namespace) -> Iterator[str]:
+        """Yield what is wrong with the options."""
+        yield from builtin_option_problems(opt)
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)

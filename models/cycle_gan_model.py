@@ -99,7 +99,6 @@ class CycleGANModel(BaseModel):
         opt = self.opt
         self.fake_A_pool = ImagePool(opt.pool_size)
         self.fake_B_pool = ImagePool(opt.pool_size)
-        self.lambda_gp = gradient_penalty_weight(opt)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionCycle = nn.L1Loss()
         self.criterionIdt = nn.L1Loss()
@@ -190,9 +189,9 @@ class CycleGANModel(BaseModel):
         loss_real = self.criterionGAN(netD(real), True)
         loss_fake = self.criterionGAN(netD(fake.detach()), False)
         loss: Tensor = (loss_real + loss_fake) * 0.5
-        if self.lambda_gp > 0:
+        if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
             penalty, _ = networks.cal_gradient_penalty(
-                netD, real, fake.detach(), self.device, lambda_gp=self.lambda_gp
+                netD, real, fake.detach(), self.device, lambda_gp=lambda_gp
             )
             loss = loss + penalty
         loss.backward()

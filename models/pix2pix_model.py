@@ -56,7 +56,6 @@ class Pix2PixModel(BaseModel):
             opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
             opt.init_type, opt.init_gain, self.gpu_ids,
         )  # fmt: skip
-        self.lambda_gp = gradient_penalty_weight(opt)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = nn.L1Loss()
         betas = (opt.beta1, 0.999)
@@ -94,9 +93,9 @@ class Pix2PixModel(BaseModel):
         self.loss_D_fake = self.criterionGAN(self.netD(fake_AB), False)
         self.loss_D_real = self.criterionGAN(self.netD(real_AB), True)
         self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
-        if self.lambda_gp > 0:
+        if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
             penalty, _ = networks.cal_gradient_penalty(
-                self.netD, real_AB, fake_AB, self.device, lambda_gp=self.lambda_gp
+                self.netD, real_AB, fake_AB, self.device, lambda_gp=lambda_gp
             )
             self.loss_D = self.loss_D + penalty
         self.loss_D.backward()

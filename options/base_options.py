@@ -133,13 +133,17 @@ def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
 
 
 def _plugin_problems(opt: Namespace) -> Iterator[str]:
-    """Ask the model and the data set; plugins without the optional function have nothing to say."""
+    """Ask the model and the data set; those without the optional function have nothing to say.
+
+    Not inherited: a plugin derived from a built-in model may bring networks of its own.
+    """
     for plugin in (
         models.find_model_using_name(opt.model),
         data.find_dataset_using_name(opt.dataset_mode),
     ):
-        if hasattr(plugin, "option_problems"):
-            yield from plugin.option_problems(opt)
+        check = vars(plugin).get("option_problems")
+        if check is not None:
+            yield from check.__func__(opt)
 
 
 def _json_value(value: Any) -> Any:

@@ -1,0 +1,537 @@
+"""Live plots and pictures on a visdom server, which may be absent, slow, frozen or restarted.
+
+The training thread only leaves copies behind. One worker thread does everything else: it
+connects, encodes, sends, and tries again later when that fails.
+
+Why points are neither lost nor doubled: the worker remembers how many points the window has, and
+forgets it before each request that changes the window; only the server's answer brings the number
+back. As long as it is unknown, the next attempt replaces the window by the full history.
+"""
+
+import json
+import logging
+import threading
+import time
+from array import array
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache, partial
+from html import escape
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from io import BytesIO
+from math import ceil, isfinite, nan
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+
+from util.log import say, warn
+from util.sinks.base import Moment, Picture
+from util.visdom_server import how_to_install
+
+FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
+LONGEST_PAUSE = 30.0
+CONNECT_SECONDS = 1.0
+READ_SECONDS = 3.0
+CLOSE_SECONDS = 5.0
+BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large pictures,
+POINTS_PER_SECOND = 2e4  # and the server for long histories (it takes about a third)
+GAP = 2  # pixels around the pictures of a panel
+
+
+class Unreachable(Exception):
+    """There is no answer; whether the request was carried out is unknown.
+
+    Attributes:
+        dropped: the connection was lost, which may have happened long ago.
+    """
+
+    def __init__(self, reason: str, *, dropped: bool = False) -> None:
+        super().__init__(reason)
+        self.dropped = dropped
+
+
+class Refused(Exception):
+    """The server answers, but not with 200."""
+
+
+class VisdomSink:
+    """Show losses in one window, and pictures in a panel or in a window each.
+
+    Args:
+        server: address, for example http://localhost.
+        port: its port.
+        env: environment, visdom's word for a page.
+        display_id: first window; plots go to it, pictures to the ones after it.
+        ncols: pictures in a row of the panel; 0 or below: a window for each picture.
+        name: name of the run, for titles.
+        win_size: width at which a picture is shown.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        port: int,
+        *,
+        env: str,
+        display_id: int,
+        ncols: int,
+        name: str,
+        win_size: int = 256,
+    ) -> None:
+        self.server = server
+        self.port = port
+        self.env = env
+        self.display_id = display_id
+        self.ncols = ncols
+        self.name = name
+        self.win_size = win_size
+        self.sends = self.failures = 0  # windows brought up to date; attempts that failed
+        self._loss_window = str(display_id)  # the server knows windows by text only
+
+        # Shared by both threads, under the lock of `_changed`.
+        self._changed = threading.Condition()
+        self._history = LossHistory()
+        self._pictures: dict[str, Callable[[Any], None]] = {}  # by window, the latest
+        self._unsent: set[str] = set()  # windows whose latest picture is not on the server
+        self._sent: int | None = None  # points on the server, None: unknown
+        self._deadline: float | None = None  # set by close()
+        self._worker: threading.Thread | None = None
+        self._off = False  # visdom is not installed
+
+        # The worker's own.
+        self._client: Any = None
+        self._sent_names: list[str] = []
+        self._doubtful = False  # a request of which we know nothing may come late
+        self._told = 0  # 1: that there is no connection, 2: that there is one again
+        self._quiet = False
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Add a point to each curve."""
+        numbers = {name: float(value) for name, value in values.items()}
+        with self._changed:
+            self._history.add(when.epoch + when.fraction, numbers)
+            self._wake_worker()
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Replace the pictures."""
+        copies = {label: np.array(image) for label, image in images.items()}
+        if not copies or self._off:
+            return
+        sends: dict[str, Callable[[Any], None]] = {}
+        if self.ncols > 0:
+            sends[str(self.display_id + 1)] = partial(self._send_panel, copies)
+        else:
+            for window, (label, image) in enumerate(copies.items(), self.display_id + 2):
+                sends[str(window)] = partial(self._send_picture, str(window), label, image)
+        with self._changed:
+            self._pictures.update(sends)
+            self._unsent.update(sends)
+            self._wake_worker()
+
+    def close(self) -> None:
+        """Try once more to send what is left, for a few seconds at most."""
+        with self._changed:
+            if self._deadline is None:
+                self._deadline = time.monotonic() + CLOSE_SECONDS
+            self._changed.notify()
+            worker = self._worker
+        if worker is not None:
+            worker.join(max(0.0, self._deadline - time.monotonic()))
+        self._quiet = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curves as plain lists."""
+        with self._changed:
+            return self._history.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the curves of an earlier run."""
+        history = LossHistory()
+        history.load_state_dict(state)
+        with self._changed:
+            self._history = history
+            self._sent = None
+
+    # ---- the worker's loop ------------------------------------------------------------------
+
+    def _wake_worker(self) -> None:
+        if self._off or self._deadline is not None:
+            return
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="visdom", daemon=True)
+            self._worker.start()
+        self._changed.notify()
+
+    def _work(self) -> None:
+        pause = FIRST_PAUSE
+        last = False
+        while not last and not self._off:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing() or self._pending())
+                last = self._closing()
+            if self._attempt():
+                pause = FIRST_PAUSE
+                continue
+            with self._changed:
+                self._changed.wait_for(self._closing, timeout=0 if last else pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self._disconnect()
+
+    def _closing(self) -> bool:
+        return self._deadline is not None
+
+    def _pending(self) -> bool:
+        return bool(self._unsent) or len(self._history) != (self._sent or 0)
+
+    def _attempt(self) -> bool:
+        """Send all that is pending; False after a failure, which has been reported."""
+        try:
+            try:
+                self._send_all()
+            except Unreachable as error:
+                if not (error.dropped and self._client is not None):
+                    raise
+                self._disconnect()  # it went away since the last event and may be back
+                self._send_all()
+        except ImportError as error:
+            self._off = True
+            missing = isinstance(error, ModuleNotFoundError) and error.name == "visdom"
+            why = how_to_install() if missing else f"visdom cannot be imported: {error}."
+            self._tell(warn, f"{why} Training goes on without it.")
+        except Exception as error:  # noqa: BLE001 - whatever visdom does, training goes on
+            self.failures += 1
+            if not isinstance(error, Refused):
+                self._disconnect()
+            self._sent, self._doubtful = None, True
+            if self._told == 0:
+                self._told = 1
+                self._tell(warn, self._advice(str(error) or type(error).__name__))
+            return False
+        if self._told == 1:
+            self._told = 2
+            self._tell(say, f"visdom at {self._address()} answers now; nothing is missing there.")
+        return True
+
+    def _send_all(self) -> None:
+        """Bring each window up to date; what the server refuses does not hold up the others."""
+        if self._client is None:
+            self._client = self._connect()
+        refusal: Exception | None = None
+        with self._changed:
+            windows = sorted(self._unsent, key=int)
+        for send in [self._send_losses, *(partial(self._send_window, each) for each in windows)]:
+            try:
+                send()
+            except Unreachable:
+                raise
+            except Exception as error:  # noqa: BLE001 - raised below
+                refusal = error
+        if refusal is not None:
+            raise refusal
+
+    def _connect(self) -> Any:
+        connection = Connection(self.server, self.port, self._patience)
+        try:
+            client = client_class()(connection, self.env)
+            if client.win_exists(self._loss_window) is None:
+                raise Unreachable("what answers there is no visdom server")
+        except BaseException:
+            connection.close()
+            raise
+        return client
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.connection.close()
+        with self._changed:
+            self._client = self._sent = None
+            self._unsent.update(self._pictures)  # a server started anew has nothing
+
+    def _patience(self, size: int) -> float:
+        """Return how many seconds to wait for the answer to a request of `size` bytes."""
+        seconds = READ_SECONDS + size / BYTES_PER_SECOND + self._history.size / POINTS_PER_SECOND
+        if self._deadline is None:
+            return seconds
+        return min(seconds, max(0.1, self._deadline - time.monotonic()))
+
+    # ---- what is sent -----------------------------------------------------------------------
+
+    def _send_losses(self) -> None:
+        with self._changed:
+            count, names, sent = len(self._history), list(self._history.names), self._sent
+        if count == 0 or (sent == count and not (self._doubtful and self._closing())):
+            return
+        if sent is None or names != self._sent_names or not self._window_has(sent):
+            self._send_plot(names, count)
+        elif count > sent:
+            self._send_points(sent, count)
+
+    def _window_has(self, count: int) -> bool:
+        """Tell whether the plot is there, and in doubt whether it has the points it should."""
+        if not self._client.win_exists(self._loss_window):
+            return False
+        if self._doubtful:
+            traces = json.loads(self._client.get_window_data(self._loss_window))["content"]["data"]
+            there = [len(trace["x"]) for trace in traces]
+            self._doubtful = there != [count] * len(self._sent_names)
+        return not self._doubtful
+
+    def _send_plot(self, names: list[str], count: int) -> None:
+        self._sent = None
+        with self._changed:
+            x, curves = self._history.rows(0, count)
+        curves[~np.isfinite(curves)] = nan  # becomes null; infinity would be no JSON
+        options = {"title": f"{self.name} loss over time", "legend": names}
+        options |= {"xlabel": "epoch", "ylabel": "loss"}
+        self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
+        self._mark_losses_sent(names, count)
+
+    def _send_points(self, start: int, stop: int) -> None:
+        self._sent = None
+        with self._changed:
+            x, curves = self._history.rows(start, stop)
+        traces = [
+            {"x": x.tolist(), "y": [y if isfinite(y) else None for y in curve.tolist()]}
+            for curve in curves.T
+        ]
+        self._client.append_points(self._loss_window, traces)
+        self._mark_losses_sent(self._sent_names, stop)
+
+    def _mark_losses_sent(self, names: list[str], count: int) -> None:
+        with self._changed:
+            self._sent, self._sent_names = count, names
+            self.sends += 1
+
+    def _send_window(self, window: str) -> None:
+        with self._changed:
+            send = self._pictures[window]
+        send(self._client)
+        with self._changed:
+            self.sends += 1
+            if self._pictures[window] is send:  # else there is a newer one already
+                self._unsent.discard(window)
+
+    def _send_panel(self, images: Mapping[str, Picture], client: Any) -> None:
+        """Send all pictures as one, and a table of their labels in the same arrangement."""
+        ncols = min(self.ncols, len(images))
+        picture = grid([three_channels(image) for image in images.values()], ncols)
+        height, width = picture.shape[:2]
+        scale = self.win_size * ncols / width
+        self._show(client, self.display_id + 1, f"{self.name} images", picture, scale)
+        rows = ceil(len(images) / ncols)
+        cell = (self.win_size, round(scale * height / rows))
+        options = {"title": f"{self.name} labels"}
+        client.text(label_table(list(images), ncols, cell), str(self.display_id + 2), opts=options)
+
+    def _send_picture(self, window: str, label: str, image: Picture, client: Any) -> None:
+        picture = three_channels(image)
+        self._show(client, window, label, picture, self.win_size / picture.shape[1])
+
+    def _show(
+        self, client: Any, window: int | str, title: str, picture: Picture, scale: float
+    ) -> None:
+        height, width = picture.shape[:2]
+        options = {"title": title, "width": round(scale * width), "height": round(scale * height)}
+        client.image(picture.transpose(2, 0, 1), win=str(window), opts=options)
+
+    # ---- what is said -----------------------------------------------------------------------
+
+    def _address(self) -> str:
+        return f"{self.server}:{self.port}"
+
+    def _advice(self, reason: str) -> str:
+        port = self.port
+        return (
+            f"visdom at {self._address()} cannot be used now ({reason}). Training goes on, and "
+            "what is missing there is sent once it answers. To have a server started: "
+            "--start_visdom (`python -m visdom.server` fails without internet). To reach one on "
+            f"another machine: ssh -N -L {port}:localhost:{port} user@host. "
+            "To do without: --display_id 0."
+        )
+
+    def _tell(self, how: Callable[[str], None], text: str) -> None:
+        if not self._quiet:
+            with suppress(OSError, ValueError):  # nobody reads any more
+                how(text)
+
+
+class LossHistory:
+    """Points of the loss curves, 8 bytes a number; a loss that a point lacks is NaN."""
+
+    def __init__(self) -> None:
+        self._x = array("d")
+        self._curves: dict[str, array[float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the losses in order of appearance."""
+        return list(self._curves)
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers a plot of everything has."""
+        return len(self._x) * len(self._curves)
+
+    def add(self, x: float, values: Mapping[str, float]) -> None:
+        """Add one point."""
+        for name in values:
+            if name not in self._curves:
+                self._curves[name] = array("d", [nan]) * len(self._x)
+        for name, curve in self._curves.items():
+            curve.append(values.get(name, nan))
+        self._x.append(x)
+
+    def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return copies of x (points,) and of the curves (points, losses)."""
+        curves = [np.array(curve[start:stop]) for curve in self._curves.values()]
+        x = np.array(self._x[start:stop])
+        return x, np.stack(curves, 1) if curves else np.empty((len(x), 0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as plain lists."""
+        losses = {name: curve.tolist() for name, curve in self._curves.items()}
+        return {"x": self._x.tolist(), "losses": losses}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        x = array("d", state["x"])
+        curves = {str(name): array("d", curve) for name, curve in state["losses"].items()}
+        if any(len(curve) != len(x) for curve in curves.values()):
+            raise ValueError("the saved loss curves are not of the same length")
+        self._x, self._curves = x, curves
+
+
+class Connection:
+    """One connection to a server, with time limits; it never reconnects by itself.
+
+    `http.client` uses no proxies, and unlike `requests` it does not hide that a connection was
+    dropped: behind the next one there may be a server that has forgotten everything.
+
+    Args:
+        server: address; a port in it wins over `port`.
+        port: its port.
+        patience: seconds to wait for the answer to a request of so many bytes.
+    """
+
+    def __init__(self, server: str, port: int, patience: Callable[[int], float]) -> None:
+        self.patience = patience
+        parts = urlsplit(server if "//" in server else f"//{server}")
+        try:
+            host, port = parts.hostname or "", parts.port or port
+            kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+            self._http = kind(host, port, timeout=CONNECT_SECONDS)
+            if not host:
+                raise ValueError("it names no host")
+            self._http.connect()
+        except (OSError, ValueError, OverflowError) as error:
+            raise Unreachable(reason_of(error)) from error
+        self._http.auto_open = 0
+
+    def post(self, path: str, body: bytes) -> str:
+        """Send JSON and return the answer."""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        try:
+            if self._http.sock is None:
+                raise ConnectionResetError("connection closed")
+            self._http.sock.settimeout(self.patience(len(body)))
+            # Given as a file it is sent in blocks, each with the time limit to itself.
+            self._http.request("POST", quote(path), BytesIO(body), headers)
+            answer = self._http.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, HTTPException) as error:
+            self.close()
+            dropped = isinstance(error, ConnectionError)
+            raise Unreachable(reason_of(error), dropped=dropped) from error
+        if answer.status != 200:
+            raise Refused(f"it answers {answer.status} {answer.reason} to {path}")
+        return text
+
+    def close(self) -> None:
+        """Close it; more calls do nothing."""
+        self._http.close()
+
+
+@cache
+def client_class() -> Any:
+    """Return visdom's client, changed so that it neither hangs nor prints nor logs."""
+    import visdom  # slow, and only needed where there is a server
+
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)
+
+    class Client(visdom.Visdom):
+        """Builds visdom's messages; they travel through a connection with time limits."""
+
+        def __init__(self, connection: Connection, env: str) -> None:
+            # Without `send` the constructor asks no server; and it must not log with
+            # `Logger.warn`, whose DeprecationWarning may be an error.
+            super().__init__(env=env, send=False, use_incoming_socket=False, raise_exceptions=True)
+            self.send = True
+            self.connection = connection
+            self._send({"eid": env}, endpoint=f"env/{env}")
+
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            path = url.removeprefix(f"{self.server}:{self.port}")
+            return self.connection.post(path, (data or "{}").encode())
+
+        def append_points(self, window: str, traces: list[dict[str, Any]]) -> None:
+            """Append to every trace of a plot, which has been seen to be there.
+
+            `line(update="append")` would ask again whether it is there, and if not make a plot of
+            the new points alone.
+            """
+            for trace in traces:
+                trace["type"] = "scatter"
+            message = {"win": window, "data": traces, "layout": {}, "opts": {}, "append": True}
+            self._send(message, endpoint="update")
+
+    return Client
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why a server could not be reached."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def three_channels(image: Picture) -> Picture:
+    """Return (H, W, 3): one channel is repeated, of more than three the first three are taken."""
+    if image.ndim == 2:
+        image = image[:, :, None]
+    channels = image.shape[2]
+    if channels == 1:
+        return np.repeat(image, 3, axis=2)
+    if channels == 2:
+        return np.concatenate([image, np.zeros_like(image[:, :, :1])], axis=2)
+    return image[:, :, :3]
+
+
+def grid(pictures: Sequence[Picture], ncols: int) -> Picture:
+    """Arrange (H, W, 3) pictures row by row on white; the largest decides the cells' size."""
+    height = max(picture.shape[0] for picture in pictures) + 2 * GAP
+    width = max(picture.shape[1] for picture in pictures) + 2 * GAP
+    rows = ceil(len(pictures) / ncols)
+    sheet = np.full((rows * height, ncols * width, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // ncols * height + GAP, number % ncols * width + GAP
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
+
+
+def label_table(labels: Sequence[str], ncols: int, cell: tuple[int, int]) -> str:
+    """Return an HTML table of labels with cells of (width, height) pixels."""
+    style = (
+        "<style>table.labels {border-collapse: separate; border-spacing: 4px; "
+        "white-space: nowrap; text-align: center} "
+        f"table.labels td {{width: {cell[0]}px; height: {cell[1]}px; padding: 4px; "
+        "outline: 4px solid black}</style>"
+    )
+    filled = [escape(label) for label in labels] + [""] * (-len(labels) % ncols)
+    rows = [filled[start : start + ncols] for start in range(0, len(filled), ncols)]
+    cells = ("".join(f"<td>{label}</td>" for label in row) for row in rows)
+    return f'{style}<table class="labels">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
