@@ -15,19 +15,26 @@ import time
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
 from math import ceil, isfinite, nan
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
+from util.errors import UserError
 from util.log import say, warn
 from util.sinks.base import Moment, Picture
 from util.visdom_server import how_to_install
+
+Numbers = NDArray[np.float64]
 
 FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
 LONGEST_PAUSE = 30.0
@@ -39,7 +46,7 @@ POINTS_PER_SECOND = 2e4  # and the server for long histories (it takes about a t
 GAP = 2  # pixels around the pictures of a panel
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """There is no answer; whether the request was carried out is unknown.
 
     Attributes:
@@ -51,7 +58,7 @@ class Unreachable(Exception):
         self.dropped = dropped
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server answers, but not with 200."""
 
 
@@ -59,7 +66,7 @@ class VisdomSink:
     """Show losses in one window, and pictures in a panel or in a window each.
 
     Args:
-        server: address, for example http://localhost.
+        server: address, for example http://localhost; a port in it wins over `port`.
         port: its port.
         env: environment, visdom's word for a page.
         display_id: first window; plots go to it, pictures to the ones after it.
@@ -79,9 +86,8 @@ class VisdomSink:
         name: str,
         win_size: int = 256,
     ) -> None:
-        self.server = server
-        self.port = port
-        self.env = env
+        self.address = Address.of(server, port)
+        self.env = env.replace("/", "_")  # as the server does for windows, but not for pages
         self.display_id = display_id
         self.ncols = ncols
         self.name = name
@@ -189,7 +195,7 @@ class VisdomSink:
         try:
             try:
                 self._send_all()
-            except Unreachable as error:
+            except UnreachableError as error:
                 if not (error.dropped and self._client is not None):
                     raise
                 self._disconnect()  # it went away since the last event and may be back
@@ -201,16 +207,16 @@ class VisdomSink:
             self._tell(warn, f"{why} Training goes on without it.")
         except Exception as error:  # noqa: BLE001 - whatever visdom does, training goes on
             self.failures += 1
-            if not isinstance(error, Refused):
+            if not isinstance(error, RefusedError):
                 self._disconnect()
-            self._sent, self._doubtful = None, True
+                self._doubtful = True
             if self._told == 0:
                 self._told = 1
                 self._tell(warn, self._advice(str(error) or type(error).__name__))
             return False
         if self._told == 1:
             self._told = 2
-            self._tell(say, f"visdom at {self._address()} answers now; nothing is missing there.")
+            self._tell(say, f"visdom at {self.address} answers now; nothing is missing there.")
         return True
 
     def _send_all(self) -> None:
@@ -218,12 +224,13 @@ class VisdomSink:
         if self._client is None:
             self._client = self._connect()
         refusal: Exception | None = None
+        steps: list[Callable[[], None]] = [self._send_losses]
         with self._changed:
-            windows = sorted(self._unsent, key=int)
-        for send in [self._send_losses, *(partial(self._send_window, each) for each in windows)]:
+            steps += [partial(self._send_window, each) for each in sorted(self._unsent, key=int)]
+        for send in steps:
             try:
                 send()
-            except Unreachable:
+            except UnreachableError:
                 raise
             except Exception as error:  # noqa: BLE001 - raised below
                 refusal = error
@@ -231,11 +238,13 @@ class VisdomSink:
             raise refusal
 
     def _connect(self) -> Any:
-        connection = Connection(self.server, self.port, self._patience)
+        if find_spec("visdom") is None:  # said first: without it no server would help
+            raise ModuleNotFoundError(name="visdom")
+        connection = Connection(self.address, self._patience)
         try:
             client = client_class()(connection, self.env)
             if client.win_exists(self._loss_window) is None:
-                raise Unreachable("what answers there is no visdom server")
+                raise UnreachableError("what answers there is no visdom server")
         except BaseException:
             connection.close()
             raise
@@ -259,13 +268,14 @@ class VisdomSink:
 
     def _send_losses(self) -> None:
         with self._changed:
-            count, names, sent = len(self._history), list(self._history.names), self._sent
+            history, sent = self._history, self._sent
+            count, names = len(history), history.names
         if count == 0 or (sent == count and not (self._doubtful and self._closing())):
             return
         if sent is None or names != self._sent_names or not self._window_has(sent):
-            self._send_plot(names, count)
+            self._send_plot(history, names, count)
         elif count > sent:
-            self._send_points(sent, count)
+            self._send_points(history, sent, count)
 
     def _window_has(self, count: int) -> bool:
         """Tell whether the plot is there, and in doubt whether it has the points it should."""
@@ -277,31 +287,34 @@ class VisdomSink:
             self._doubtful = there != [count] * len(self._sent_names)
         return not self._doubtful
 
-    def _send_plot(self, names: list[str], count: int) -> None:
+    def _send_plot(self, history: "LossHistory", names: list[str], count: int) -> None:
         self._sent = None
         with self._changed:
-            x, curves = self._history.rows(0, count)
+            x, curves = history.rows(0, count, names)
         curves[~np.isfinite(curves)] = nan  # becomes null; infinity would be no JSON
         options = {"title": f"{self.name} loss over time", "legend": names}
         options |= {"xlabel": "epoch", "ylabel": "loss"}
         self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
-        self._mark_losses_sent(names, count)
+        self._losses_are_there(history, names, count)
 
-    def _send_points(self, start: int, stop: int) -> None:
+    def _send_points(self, history: "LossHistory", start: int, stop: int) -> None:
         self._sent = None
+        names = self._sent_names
         with self._changed:
-            x, curves = self._history.rows(start, stop)
+            x, curves = history.rows(start, stop, names)
         traces = [
             {"x": x.tolist(), "y": [y if isfinite(y) else None for y in curve.tolist()]}
             for curve in curves.T
         ]
         self._client.append_points(self._loss_window, traces)
-        self._mark_losses_sent(self._sent_names, stop)
+        self._losses_are_there(history, names, stop)
 
-    def _mark_losses_sent(self, names: list[str], count: int) -> None:
+    def _losses_are_there(self, history: "LossHistory", names: list[str], count: int) -> None:
         with self._changed:
-            self._sent, self._sent_names = count, names
             self.sends += 1
+            self._sent_names = names
+            if self._history is history:  # else another one was loaded meanwhile
+                self._sent = count
 
     def _send_window(self, window: str) -> None:
         with self._changed:
@@ -337,13 +350,10 @@ class VisdomSink:
 
     # ---- what is said -----------------------------------------------------------------------
 
-    def _address(self) -> str:
-        return f"{self.server}:{self.port}"
-
     def _advice(self, reason: str) -> str:
-        port = self.port
+        port = self.address.port
         return (
-            f"visdom at {self._address()} cannot be used now ({reason}). Training goes on, and "
+            f"visdom at {self.address} cannot be used now ({reason}). Training goes on, and "
             "what is missing there is sent once it answers. To have a server started: "
             "--start_visdom (`python -m visdom.server` fails without internet). To reach one on "
             f"another machine: ssh -N -L {port}:localhost:{port} user@host. "
@@ -385,11 +395,10 @@ class LossHistory:
             curve.append(values.get(name, nan))
         self._x.append(x)
 
-    def rows(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return copies of x (points,) and of the curves (points, losses)."""
-        curves = [np.array(curve[start:stop]) for curve in self._curves.values()]
-        x = np.array(self._x[start:stop])
-        return x, np.stack(curves, 1) if curves else np.empty((len(x), 0))
+    def rows(self, start: int, stop: int, names: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """Return copies of x (points,) and of some curves (points, losses)."""
+        curves = [np.array(self._curves[name][start:stop]) for name in names]
+        return np.array(self._x[start:stop]), np.stack(curves, axis=1)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain lists."""
@@ -405,6 +414,34 @@ class LossHistory:
         self._x, self._curves = x, curves
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where the server is."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, server: str, port: int) -> "Address":
+        """Read what the options say."""
+        try:
+            parts = urlsplit(server if "//" in server else f"http://{server}")
+            scheme, host, port = parts.scheme, parts.hostname, parts.port or port
+        except ValueError:  # a port that is no number
+            scheme, host = "", None
+        if scheme not in ("http", "https") or not host or not 0 < port < 65536:
+            raise UserError(
+                f"--display_server {server} with --display_port {port} is no address. Give them "
+                "like --display_server http://localhost --display_port 8097."
+            )
+        return cls(scheme, host, port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
 class Connection:
     """One connection to a server, with time limits; it never reconnects by itself.
 
@@ -412,23 +449,18 @@ class Connection:
     dropped: behind the next one there may be a server that has forgotten everything.
 
     Args:
-        server: address; a port in it wins over `port`.
-        port: its port.
+        address: where to connect to.
         patience: seconds to wait for the answer to a request of so many bytes.
     """
 
-    def __init__(self, server: str, port: int, patience: Callable[[int], float]) -> None:
+    def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
         self.patience = patience
-        parts = urlsplit(server if "//" in server else f"//{server}")
+        kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
+        self._http = kind(address.host, address.port, timeout=CONNECT_SECONDS)
         try:
-            host, port = parts.hostname or "", parts.port or port
-            kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-            self._http = kind(host, port, timeout=CONNECT_SECONDS)
-            if not host:
-                raise ValueError("it names no host")
             self._http.connect()
-        except (OSError, ValueError, OverflowError) as error:
-            raise Unreachable(reason_of(error)) from error
+        except (OSError, ValueError) as error:
+            raise UnreachableError(reason_of(error)) from error
         self._http.auto_open = 0
 
     def post(self, path: str, body: bytes) -> str:
@@ -445,9 +477,9 @@ class Connection:
         except (OSError, HTTPException) as error:
             self.close()
             dropped = isinstance(error, ConnectionError)
-            raise Unreachable(reason_of(error), dropped=dropped) from error
+            raise UnreachableError(reason_of(error), dropped=dropped) from error
         if answer.status != 200:
-            raise Refused(f"it answers {answer.status} {answer.reason} to {path}")
+            raise RefusedError(f"it answers {answer.status} {answer.reason} to {path}")
         return text
 
     def close(self) -> None:
@@ -458,8 +490,7 @@ class Connection:
 @cache
 def client_class() -> Any:
     """Return visdom's client, changed so that it neither hangs nor prints nor logs."""
-    import visdom  # slow, and only needed where there is a server
-
+    visdom: Any = import_module("visdom")  # slow, and only needed where there is a server
     logging.getLogger("visdom").setLevel(logging.CRITICAL)
 
     class Client(visdom.Visdom):

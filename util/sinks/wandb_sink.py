@@ -1,0 +1,133 @@
+"""Losses and pictures for Weights & Biases; its package is imported when a sink is made."""
+
+import inspect
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from util.errors import UserError
+from util.files import write_text
+from util.log import warn
+from util.sinks.base import Moment, Picture
+
+RUN_ID_FILE = "wandb_run_id.txt"
+
+
+class WandbSink:
+    """Send losses and pictures to a run of Weights & Biases.
+
+    `WANDB_MODE` decides between online, offline and disabled. Nobody is ever asked for a key:
+    without one, and when the server cannot be reached at the start, the run is kept below
+    `folder` to be uploaded later. An online run's id is kept in `folder` too, so that a training
+    that is continued goes on in the same run. A run that is active already, for instance a
+    sweep's, is used as it is.
+    """
+
+    def __init__(
+        self,
+        project: str,
+        name: str,
+        config: Mapping[str, Any],
+        folder: str | Path,
+        *,
+        resume: bool = False,
+    ) -> None:
+        self._wandb = _import_wandb()
+        self._own = self._wandb.run is None
+        self._run: Any = self._wandb.run
+        if self._own:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            self._run = self._start(project, name, config, Path(folder), resume)
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Log losses."""
+        self._run.log({name: float(value) for name, value in values.items()} | _axes(when))
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Log pictures under their labels."""
+        pictures = {
+            label: self._wandb.Image(_picture(image), caption=label)
+            for label, image in images.items()
+        }
+        self._run.log(pictures | _axes(when))
+
+    def close(self) -> None:
+        """Finish the run: what is left is sent."""
+        if self._own:
+            self._own = False
+            self._run.finish()
+
+    def _start(
+        self, project: str, name: str, config: Mapping[str, Any], folder: Path, resume: bool
+    ) -> Any:
+        wandb = self._wandb
+        common: dict[str, Any] = {
+            "project": project,
+            "name": name,
+            "config": {key: _plain(value) for key, value in config.items()},
+            "dir": os.environ.get("WANDB_DIR", str(folder)),
+        }
+        if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
+            return wandb.init(**common)
+        why = "wandb is not logged in"
+        if _has_credentials(wandb):
+            try:
+                id_file = folder / RUN_ID_FILE
+                known = id_file.read_text().strip() if resume and id_file.is_file() else None
+                run = wandb.init(**common, id=known, resume="allow" if known else None)
+                write_text(id_file, f"{run.id}\n")
+                return run
+            except wandb.Error as error:
+                why = f"wandb did not start ({error})"
+        # A new run with an id of its own: uploading it must not replace an earlier one.
+        run = wandb.init(**common, mode="offline")
+        kept = shlex.quote(str(Path(run.dir).parent))
+        warn(f"{why}, so this run is kept offline. To upload it: wandb login; wandb sync {kept}")
+        return run
+
+
+def _import_wandb() -> ModuleType:
+    try:
+        import wandb
+    except ModuleNotFoundError as error:
+        if error.name != "wandb":
+            raise
+        found = False
+    else:
+        found = hasattr(wandb, "init")  # a mere folder `wandb` of earlier runs imports as well
+    if not found:
+        raise UserError(
+            "--use_wandb needs the package wandb, which is not installed. Install it "
+            "(pip install wandb, or uv sync --extra wandb), or leave --use_wandb out."
+        )
+    return wandb
+
+
+def _has_credentials(wandb: ModuleType) -> bool:
+    """Look for a key without asking for one."""
+    if "prompt" in inspect.signature(wandb.login).parameters:  # wandb 0.31 and later
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)
+
+
+def _axes(when: Moment) -> dict[str, float]:
+    axes: dict[str, float] = {"epoch": when.epoch + when.fraction, "iters": when.images}
+    total: int | None = getattr(when, "total_images", None)
+    return axes if total is None else axes | {"total_iters": total}
+
+
+def _picture(image: Picture) -> Image.Image:
+    """Turn (H, W, C) of 1, 3 or 4 channels into a picture."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def _plain(value: Any) -> Any:
+    """Keep what JSON knows; spell out anything else."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
