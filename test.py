@@ -22,7 +22,7 @@ from util.html import HTML
 from util.log import say, warn
 from util.progress_bar import progress_bar
 from util.results import ResultNames
-from util.visualizer import save_images
+from util.visualizer import Visualizer, save_images
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"creating web directory {folder}")
     title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}"
     webpage = HTML(folder, title)
+    visualizer = Visualizer(opt)  # for --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
     with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
@@ -63,9 +64,11 @@ def main(argv: Sequence[str] | None = None) -> None:
                 paths,
                 aspect_ratio=opt.aspect_ratio,
                 width=opt.display_winsize,
+                use_wandb=opt.use_wandb,
             )
             bar.update(1)
     webpage.save()
+    visualizer.close()
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} pictures were translated; "

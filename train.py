@@ -90,8 +90,9 @@ def report(
     if progress.crossed(opt.print_freq):
         losses = model.get_current_losses()
         visualizer.print_current_losses(
-            progress.epoch, progress.epoch_images, losses, seconds_per_image, seconds_waited
-        )
+            progress.epoch, progress.epoch_images, losses, seconds_per_image, seconds_waited,
+            total_iters=progress.total_images,
+        )  # fmt: skip
         if opt.display_id > 0:
             done = progress.epoch_images / epoch_size
             visualizer.plot_current_losses(progress.epoch, done, losses)

@@ -35,6 +35,8 @@ def _add_display_options(parser: ArgumentParser) -> None:
     add("--display_server", type=str, default="http://localhost", help="visdom server")
     add("--display_env", type=str, default="main", help="visdom environment")
     add("--display_port", type=int, default=8097, help="visdom port")
+    add("--start_visdom", action="store_true", help="start a visdom server, for this machine only, "
+        "on --display_port")  # fmt: skip
     add("--update_html_freq", type=int, default=1000, help="write pictures to the page")
     add("--print_freq", type=int, default=100, help="print losses")
     add("--no_html", action="store_true", help="write no page to [checkpoints_dir]/[name]/web")

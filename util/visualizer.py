@@ -1,17 +1,24 @@
 """What training and test scripts call to show losses and pictures."""
 
+import atexit
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from util.errors import UserError
 from util.html import HTML
-from util.log import say
+from util.log import say, warn
 from util.sinks import Moment, Sink, deliver
+from util.sinks.base import Picture
+from util.sinks.jsonl import JsonlSink, LossRecord, read_losses
 from util.sinks.page import PageSink
 from util.sinks.text import ConsoleSink, LossFileSink
+from util.sinks.visdom_sink import VisdomSink
+from util.sinks.wandb_sink import WandbSink
 from util.util import save_image, tensor2im
+from util.visdom_server import start_server
 
 
 class Visualizer:
@@ -35,13 +42,56 @@ class Visualizer:
 
         self.printers: list[Sink] = [ConsoleSink()]  # take part in print_current_losses
         self.plotters: list[Sink] = []  # take part in plot_current_losses
+        self.galleries: list[Sink] = []  # take part in display_current_results, besides the page
         self.page: PageSink | None = None
-        if self.use_html:
-            say(f"create web directory {self.web_dir}...")
-            self.page = PageSink(self.web_dir, f"Experiment name = {self.name}", self.win_size)
         if opt.isTrain:
             os.makedirs(folder, exist_ok=True)
-            self.printers.append(LossFileSink(self.log_name))
+            self._add_files(folder)
+            self._add_visdom(folder)
+        if getattr(opt, "use_wandb", False):
+            sink = WandbSink(
+                opt.wandb_project_name,
+                opt.name,
+                vars(opt),
+                folder,
+                resume=getattr(opt, "continue_train", False),
+            )
+            self.printers.append(sink)
+            self.galleries.append(sink)
+        atexit.register(self.close)  # scripts of forks do not call it
+
+    def _add_files(self, folder: str) -> None:
+        """Add what is always written: the log, the same as JSON, and the page."""
+        losses = os.path.join(folder, "losses.jsonl")
+        if self.use_html:
+            say(f"create web directory {self.web_dir}...")
+            self.page = PageSink(
+                self.web_dir,
+                f"Experiment name = {self.name}",
+                self.win_size,
+                history=_earlier_losses(losses),
+            )
+            self.printers.append(self.page)
+        self.printers += [LossFileSink(self.log_name), JsonlSink(losses)]
+
+    def _add_visdom(self, folder: str) -> None:
+        opt = self.opt
+        if self.display_id <= 0:
+            return
+        if getattr(opt, "start_visdom", False):
+            server = start_server(opt.display_port, os.path.join(folder, "visdom"))
+            say(f"visdom shows plots and pictures at {server.url}")
+        sink = VisdomSink(
+            opt.display_server,
+            opt.display_port,
+            env=opt.display_env,
+            display_id=opt.display_id,
+            ncols=opt.display_ncols,
+            name=self.name,
+            win_size=self.win_size,
+        )
+        self.plotters.append(sink)
+        self.galleries.append(sink)
 
     def reset(self) -> None:
         """Begin an epoch: its pictures have not been on the page yet."""
@@ -51,11 +101,14 @@ class Visualizer:
         self, visuals: Mapping[str, Any], epoch: int, save_result: bool
     ) -> None:
         """Show pictures; the page takes the first ones of an epoch and those with `save_result`."""
-        if self.page is None or (self.saved and not save_result):
+        sinks = list(self.galleries)
+        if self.page is not None and (save_result or not self.saved):
+            self.saved = True
+            sinks.append(self.page)
+        if not sinks:
             return
-        self.saved = True
         images = {label: tensor2im(image) for label, image in visuals.items()}
-        deliver([self.page], lambda sink: sink.images(Moment(epoch), images))
+        deliver(sinks, lambda sink: sink.images(Moment(epoch), images))
 
     def plot_current_losses(
         self, epoch: int, counter_ratio: float, losses: Mapping[str, float]
@@ -65,20 +118,46 @@ class Visualizer:
         deliver(self.plotters, lambda sink: sink.scalars(when, losses))
 
     def print_current_losses(
-        self, epoch: int, iters: int, losses: Mapping[str, float], t_comp: float, t_data: float
+        self,
+        epoch: int,
+        iters: int,
+        losses: Mapping[str, float],
+        t_comp: float,
+        t_data: float,
+        *,
+        total_iters: int | None = None,
     ) -> None:
-        """Print losses and append them to `loss_log.txt`.
+        """Print losses and append them to `loss_log.txt` and `losses.jsonl`.
 
-        `iters` counts images of this epoch; `t_comp` is the computing time per image, `t_data`
-        the time spent waiting for the data, both in seconds.
+        `iters` counts images of this epoch, `total_iters` those since training began; `t_comp` is
+        the computing time per image, `t_data` the time spent waiting for the data, in seconds.
         """
-        when = Moment(epoch, iters, compute_seconds=t_comp, load_seconds=t_data)
+        when = Moment(
+            epoch,
+            iters,
+            compute_seconds=t_comp,
+            load_seconds=t_data,
+            total_images=total_iters,
+        )
         deliver(self.printers, lambda sink: sink.scalars(when, losses))
 
     def close(self) -> None:
-        """Let every sink finish."""
-        pages = [self.page] if self.page else []
-        deliver([*self.printers, *self.plotters, *pages], lambda sink: sink.close())
+        """Let every sink finish; more calls do no harm."""
+        atexit.unregister(self.close)
+        page = [self.page] if self.page else []
+        sinks = dict.fromkeys([*self.printers, *self.plotters, *self.galleries, *page])
+        deliver(sinks, lambda sink: sink.close())
+
+
+def _earlier_losses(path: str) -> list[LossRecord]:
+    """Return what an earlier run of this name has logged, for the curves."""
+    if not os.path.exists(path):
+        return []
+    try:
+        return read_losses(path)
+    except UserError as error:
+        warn(f"{error} The curves begin anew.")
+        return []
 
 
 def save_images(
@@ -92,9 +171,8 @@ def save_images(
     """Write the pictures made from one input beside the page, and add them to it as a row.
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
-    two inputs have the same name.
+    two inputs have the same name. `use_wandb` also logs them to the active run of wandb.
     """
-    del use_wandb  # accepted as in the reference; nothing is sent anywhere yet
     name = webpage.names.name(image_path[0])
     webpage.add_header(name)
     files = []
@@ -104,3 +182,12 @@ def save_images(
         target.parent.mkdir(parents=True, exist_ok=True)
         save_image(tensor2im(image), target, aspect_ratio)
     webpage.add_images(files, list(visuals), files, width=width)
+    if use_wandb:
+        _log_to_active_run({label: tensor2im(image) for label, image in visuals.items()})
+
+
+def _log_to_active_run(images: Mapping[str, Picture]) -> None:
+    import wandb
+
+    if wandb.run is not None:  # else nobody has asked for a run: a sink would start one
+        WandbSink("", "", {}, ".").images(Moment(0), images)

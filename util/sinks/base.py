@@ -23,6 +23,7 @@ class Moment:
         fraction: share of the epoch that is done.
         compute_seconds: time per image of the last step.
         load_seconds: time the last step waited for its data.
+        total_images: images seen since training began, None if nobody said.
     """
 
     epoch: int
@@ -30,6 +31,7 @@ class Moment:
     fraction: float = 0.0
     compute_seconds: float = 0.0
     load_seconds: float = 0.0
+    total_images: int | None = None
 
 
 class Sink(Protocol):

@@ -54,7 +54,7 @@ class JsonlSink:
         record = {
             "epoch": when.epoch,
             "iters": when.images,
-            "total_iters": getattr(when, "total_images", None),
+            "total_iters": when.total_images,
             "time": _finite(when.compute_seconds),
             "data": _finite(when.load_seconds),
             "losses": {name: _finite(value) for name, value in values.items()},

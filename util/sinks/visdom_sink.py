@@ -5,7 +5,9 @@ connects, encodes, sends, and tries again later when that fails.
 
 Why points are neither lost nor doubled: the worker remembers how many points the window has, and
 forgets it before each request that changes the window; only the server's answer brings the number
-back. As long as it is unknown, the next attempt replaces the window by the full history.
+back. As long as it is unknown, the next attempt replaces the window by the full history. For a
+while after a failure, and at the end, it also looks whether a request that was given up has been
+carried out late, as a server does that was frozen.
 """
 
 import json
@@ -41,9 +43,11 @@ LONGEST_PAUSE = 30.0
 CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
+DOUBT_SECONDS = 60.0  # a request that was given up may be carried out that much later
 BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large pictures,
 POINTS_PER_SECOND = 2e4  # and the server for long histories (it takes about a third)
 GAP = 2  # pixels around the pictures of a panel
+LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
 class UnreachableError(Exception):
@@ -108,7 +112,7 @@ class VisdomSink:
         # The worker's own.
         self._client: Any = None
         self._sent_names: list[str] = []
-        self._doubtful = False  # a request of which we know nothing may come late
+        self._failed_at: float | None = None  # when an answer last failed to come
         self._told = 0  # 1: that there is no connection, 2: that there is one again
         self._quiet = False
 
@@ -198,7 +202,7 @@ class VisdomSink:
             except UnreachableError as error:
                 if not (error.dropped and self._client is not None):
                     raise
-                self._disconnect()  # it went away since the last event and may be back
+                self._lose()  # it went away since the last event and may be back
                 self._send_all()
         except ImportError as error:
             self._off = True
@@ -208,8 +212,7 @@ class VisdomSink:
         except Exception as error:  # noqa: BLE001 - whatever visdom does, training goes on
             self.failures += 1
             if not isinstance(error, RefusedError):
-                self._disconnect()
-                self._doubtful = True
+                self._lose()
             if self._told == 0:
                 self._told = 1
                 self._tell(warn, self._advice(str(error) or type(error).__name__))
@@ -250,6 +253,10 @@ class VisdomSink:
             raise
         return client
 
+    def _lose(self) -> None:
+        self._failed_at = time.monotonic()
+        self._disconnect()
+
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.connection.close()
@@ -270,7 +277,8 @@ class VisdomSink:
         with self._changed:
             history, sent = self._history, self._sent
             count, names = len(history), history.names
-        if count == 0 or (sent == count and not (self._doubtful and self._closing())):
+        last_look = self._closing() and self._failed_at is not None
+        if count == 0 or (sent == count and not last_look):
             return
         if sent is None or names != self._sent_names or not self._window_has(sent):
             self._send_plot(history, names, count)
@@ -281,11 +289,15 @@ class VisdomSink:
         """Tell whether the plot is there, and in doubt whether it has the points it should."""
         if not self._client.win_exists(self._loss_window):
             return False
-        if self._doubtful:
-            traces = json.loads(self._client.get_window_data(self._loss_window))["content"]["data"]
-            there = [len(trace["x"]) for trace in traces]
-            self._doubtful = there != [count] * len(self._sent_names)
-        return not self._doubtful
+        if not self._in_doubt():
+            return True
+        traces = json.loads(self._client.get_window_data(self._loss_window))["content"]["data"]
+        return [len(trace["x"]) for trace in traces] == [count] * len(self._sent_names)
+
+    def _in_doubt(self) -> bool:
+        if self._failed_at is None:
+            return False
+        return self._closing() or time.monotonic() < self._failed_at + DOUBT_SECONDS
 
     def _send_plot(self, history: "LossHistory", names: list[str], count: int) -> None:
         self._sent = None
@@ -329,24 +341,19 @@ class VisdomSink:
         """Send all pictures as one, and a table of their labels in the same arrangement."""
         ncols = min(self.ncols, len(images))
         picture = grid([three_channels(image) for image in images.values()], ncols)
-        height, width = picture.shape[:2]
-        scale = self.win_size * ncols / width
-        self._show(client, self.display_id + 1, f"{self.name} images", picture, scale)
-        rows = ceil(len(images) / ncols)
-        cell = (self.win_size, round(scale * height / rows))
-        options = {"title": f"{self.name} labels"}
-        client.text(label_table(list(images), ncols, cell), str(self.display_id + 2), opts=options)
+        width = self.win_size * ncols
+        self._show(client, str(self.display_id + 1), f"{self.name} images", picture, width)
+        labels_height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
+        options = {"title": f"{self.name} labels", "width": width, "height": labels_height}
+        client.text(label_table(list(images), ncols), str(self.display_id + 2), opts=options)
 
     def _send_picture(self, window: str, label: str, image: Picture, client: Any) -> None:
-        picture = three_channels(image)
-        self._show(client, window, label, picture, self.win_size / picture.shape[1])
+        self._show(client, window, label, three_channels(image), self.win_size)
 
-    def _show(
-        self, client: Any, window: int | str, title: str, picture: Picture, scale: float
-    ) -> None:
-        height, width = picture.shape[:2]
-        options = {"title": title, "width": round(scale * width), "height": round(scale * height)}
-        client.image(picture.transpose(2, 0, 1), win=str(window), opts=options)
+    def _show(self, client: Any, window: str, title: str, picture: Picture, width: int) -> None:
+        height = round(picture.shape[0] * width / picture.shape[1])
+        options = {"title": title, "width": width, "height": height}  # the whole is scaled to it
+        client.image(picture.transpose(2, 0, 1), win=window, opts=options)
 
     # ---- what is said -----------------------------------------------------------------------
 
@@ -554,15 +561,10 @@ def grid(pictures: Sequence[Picture], ncols: int) -> Picture:
     return sheet
 
 
-def label_table(labels: Sequence[str], ncols: int, cell: tuple[int, int]) -> str:
-    """Return an HTML table of labels with cells of (width, height) pixels."""
-    style = (
-        "<style>table.labels {border-collapse: separate; border-spacing: 4px; "
-        "white-space: nowrap; text-align: center} "
-        f"table.labels td {{width: {cell[0]}px; height: {cell[1]}px; padding: 4px; "
-        "outline: 4px solid black}</style>"
-    )
+def label_table(labels: Sequence[str], ncols: int) -> str:
+    """Return an HTML table of labels, arranged as `grid` arranges the pictures."""
+    style = "table-layout: fixed; width: 100%; text-align: center"
     filled = [escape(label) for label in labels] + [""] * (-len(labels) % ncols)
     rows = [filled[start : start + ncols] for start in range(0, len(filled), ncols)]
     cells = ("".join(f"<td>{label}</td>" for label in row) for row in rows)
-    return f'{style}<table class="labels">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+    return f'<table style="{style}">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'

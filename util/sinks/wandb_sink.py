@@ -16,6 +16,7 @@ from util.log import warn
 from util.sinks.base import Moment, Picture
 
 RUN_ID_FILE = "wandb_run_id.txt"
+START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
 
 class WandbSink:
@@ -72,23 +73,45 @@ class WandbSink:
             "config": {key: _plain(value) for key, value in config.items()},
             "dir": os.environ.get("WANDB_DIR", str(folder)),
         }
-        if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
-            return wandb.init(**common)
-        why = "wandb is not logged in"
-        if _has_credentials(wandb):
-            try:
-                id_file = folder / RUN_ID_FILE
-                known = id_file.read_text().strip() if resume and id_file.is_file() else None
-                run = wandb.init(**common, id=known, resume="allow" if known else None)
-                write_text(id_file, f"{run.id}\n")
+        try:
+            if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
+                return wandb.init(**common)
+            run, problem = self._start_online(common, folder / RUN_ID_FILE, resume)
+            if run is not None:
                 return run
-            except wandb.Error as error:
-                why = f"wandb did not start ({error})"
-        # A new run with an id of its own: uploading it must not replace an earlier one.
-        run = wandb.init(**common, mode="offline")
+            # A new run with an id of its own: uploading it must not replace an earlier one.
+            run = wandb.init(**common, mode="offline")
+        except (wandb.Error, ValueError) as error:  # ValueError: a setting it does not know
+            raise UserError(
+                f"wandb cannot start this run: {_one_line(error)} Check --wandb_project_name and "
+                "the WANDB_ variables of the environment, or leave --use_wandb out."
+            ) from error
         kept = shlex.quote(str(Path(run.dir).parent))
-        warn(f"{why}, so this run is kept offline. To upload it: wandb login; wandb sync {kept}")
+        warn(
+            f"{problem}, so this run is kept offline. To upload it: wandb login; wandb sync {kept}"
+        )
         return run
+
+    def _start_online(
+        self, common: dict[str, Any], id_file: Path, resume: bool
+    ) -> tuple[Any | None, str]:
+        """Return a run, or None and why there is none."""
+        wandb = self._wandb
+        known = id_file.read_text().strip() if resume and id_file.is_file() else None
+        patience = float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS))
+        try:
+            if not _has_credentials(wandb):
+                return None, "wandb is not logged in"
+            run = wandb.init(
+                **common,
+                id=known,
+                resume="allow" if known else None,
+                settings=wandb.Settings(init_timeout=patience),
+            )
+        except wandb.Error as error:
+            return None, f"wandb did not start ({_one_line(error)})"
+        write_text(id_file, f"{run.id}\n")
+        return run, ""
 
 
 def _import_wandb() -> ModuleType:
@@ -117,8 +140,7 @@ def _has_credentials(wandb: ModuleType) -> bool:
 
 def _axes(when: Moment) -> dict[str, float]:
     axes: dict[str, float] = {"epoch": when.epoch + when.fraction, "iters": when.images}
-    total: int | None = getattr(when, "total_images", None)
-    return axes if total is None else axes | {"total_iters": total}
+    return axes if when.total_images is None else axes | {"total_iters": when.total_images}
 
 
 def _picture(image: Picture) -> Image.Image:
@@ -131,3 +153,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

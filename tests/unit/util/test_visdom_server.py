@@ -121,7 +121,10 @@ def test_a_server_that_runs_already_is_used_and_not_stopped(
     assert not (tmp_path / "unused").exists()
 
 
-def test_stop_ends_the_process_and_may_be_repeated(tmp_path: Path) -> None:
+def test_stop_ends_the_process_and_may_be_repeated(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(visdom_server, "STOP_SECONDS", 0.3)
     running = start_server(free_port(), tmp_path)
     process = running.process
     assert process is not None
@@ -132,25 +135,30 @@ def test_stop_ends_the_process_and_may_be_repeated(tmp_path: Path) -> None:
     assert look(running.port) == NOTHING
 
 
-@pytest.mark.parametrize("end", ["normal", "killed"])
-def test_it_goes_with_the_program_that_started_it(end: str, tmp_path: Path) -> None:
-    port = free_port()
+def test_it_goes_with_the_program_that_started_it(tmp_path: Path) -> None:
     program = (
         "import sys; from util.visdom_server import start_server; "
-        f"start_server({port}, {str(tmp_path)!r}); print('up', flush=True); sys.stdin.read()"
+        "start_server(int(sys.argv[1]), sys.argv[2]); print('up', flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as training:
-        assert training.stdin is not None
-        assert training.stdout is not None
-        assert training.stdout.readline() == b"up\n"
-        assert look(port) == VISDOM
-        if end == "killed":
-            training.kill()
-        training.stdin.close()
-        training.wait()
-    wait_until(lambda: look(port) == NOTHING)
+    ports = [free_port(), free_port()]
+    ends_well, gets_killed = (
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(port), str(tmp_path / str(port))],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for port in ports
+    )
+    with ends_well, gets_killed:
+        for training in (ends_well, gets_killed):
+            assert training.stdout is not None
+            assert training.stdout.readline() == b"up\n"
+        assert [look(port) for port in ports] == [VISDOM, VISDOM]
+        gets_killed.kill()
+        ends_well.communicate()
+    assert ends_well.returncode == 0
+    wait_until(lambda: [look(port) for port in ports] == [NOTHING, NOTHING])
 
 
 def test_a_taken_port_is_reported(impostor: Callable[[int, str], int], tmp_path: Path) -> None:
