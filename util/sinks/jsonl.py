@@ -12,6 +12,7 @@ from typing import TypedDict
 from util.errors import UserError
 from util.sinks.base import Moment, Picture
 
+BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)  # what parsing raises
 HEADER = re.compile(r"=+ Training Loss \(.*\) =+")
 LOSS = r"(\S+): (\S+)"
 LOSS_LINE = re.compile(  # the reference wrote no `data` before 2018
@@ -111,7 +112,7 @@ def _parse_lines(
     for number, line in filled:
         try:
             records.append(parse(line))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except BROKEN as error:
             if number == filled[-1][0]:
                 break
             shown = line if len(line) <= 60 else f"{line[:60]}..."
@@ -153,7 +154,7 @@ def _split_torn(content: bytes) -> tuple[bytes, bytes | None]:
     start = content.rfind(b"\n") + 1
     try:
         _parse_json(content[start:].decode())
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except BROKEN:
         return content[:start], content[start:]
     return content, None
 

@@ -24,9 +24,9 @@ class WandbSink:
 
     `WANDB_MODE` decides between online, offline and disabled. Nobody is ever asked for a key:
     without one, and when the server cannot be reached at the start, the run is kept below
-    `folder` to be uploaded later. An online run's id is kept in `folder` too, so that a training
-    that is continued goes on in the same run. A run that is active already, for instance a
-    sweep's, is used as it is.
+    `folder` to be uploaded later. An online run's id is kept in `folder` too unless `keep_id` is
+    false, so that a training that is continued (`resume`) goes on in the same run. A run that is
+    active already, for instance a sweep's, is used as it is.
     """
 
     def __init__(
@@ -37,13 +37,16 @@ class WandbSink:
         folder: str | Path,
         *,
         resume: bool = False,
+        keep_id: bool = True,
     ) -> None:
+        self._id_file = Path(folder) / RUN_ID_FILE
+        self._keep_id = keep_id
         self._wandb = _import_wandb()
         self._own = self._wandb.run is None
         self._run: Any = self._wandb.run
         if self._own:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self._run = self._start(project, name, config, Path(folder), resume)
+            self._run = self._start(project, name, config, str(folder), resume)
 
     def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
         """Log losses."""
@@ -64,19 +67,19 @@ class WandbSink:
             self._run.finish()
 
     def _start(
-        self, project: str, name: str, config: Mapping[str, Any], folder: Path, resume: bool
+        self, project: str, name: str, config: Mapping[str, Any], folder: str, resume: bool
     ) -> Any:
         wandb = self._wandb
         common: dict[str, Any] = {
             "project": project,
             "name": name,
             "config": {key: _plain(value) for key, value in config.items()},
-            "dir": os.environ.get("WANDB_DIR", str(folder)),
+            "dir": os.environ.get("WANDB_DIR", folder),
         }
         try:
             if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
                 return wandb.init(**common)
-            run, problem = self._start_online(common, folder / RUN_ID_FILE, resume)
+            run, problem = self._start_online(common, resume)
             if run is not None:
                 return run
             # A new run with an id of its own: uploading it must not replace an earlier one.
@@ -92,12 +95,11 @@ class WandbSink:
         )
         return run
 
-    def _start_online(
-        self, common: dict[str, Any], id_file: Path, resume: bool
-    ) -> tuple[Any | None, str]:
+    def _start_online(self, common: dict[str, Any], resume: bool) -> tuple[Any | None, str]:
         """Return a run, or None and why there is none."""
         wandb = self._wandb
-        known = id_file.read_text().strip() if resume and id_file.is_file() else None
+        remembered = resume and self._id_file.is_file()
+        known = self._id_file.read_text(encoding="utf-8").strip() if remembered else None
         patience = float(os.environ.get("WANDB_INIT_TIMEOUT", START_SECONDS))
         try:
             if not _has_credentials(wandb):
@@ -110,7 +112,8 @@ class WandbSink:
             )
         except wandb.Error as error:
             return None, f"wandb did not start ({_one_line(error)})"
-        write_text(id_file, f"{run.id}\n")
+        if self._keep_id:
+            write_text(self._id_file, f"{run.id}\n")
         return run, ""
 
 
