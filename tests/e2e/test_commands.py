@@ -415,6 +415,7 @@ def test_commands_run_from_anywhere_and_write_plain_lines(pairs: Path, tmp_path:
     common += ["--direction", "BtoA", "--netG", "resnet_6blocks", "--ngf", "2"]
     common += ["--crop_size", "32", "--num_threads", "1"]
     more = ["--ndf", "2", "--load_size", "36", "--n_epochs", "1", "--n_epochs_decay", "0"]
+    more += ["--display_id", "0"]
     training = support.start([ROOT / "train.py", *common, *more, "--print_freq", "1"], tmp_path)
     assert training.returncode == 0, training.stderr
     assert [iters for _, iters, _ in loss_lines(training.stdout)] == [1, 2, 3]

@@ -132,7 +132,7 @@ class VisdomSink:
         if self.ncols > 0:
             sends[str(self.display_id + 1)] = partial(self._send_panel, copies)
         else:
-            for window, (label, image) in enumerate(copies.items(), self.display_id + 2):
+            for window, (label, image) in enumerate(copies.items(), self.display_id + 1):
                 sends[str(window)] = partial(self._send_picture, str(window), label, image)
         with self._changed:
             self._pictures.update(sends)

@@ -82,6 +82,8 @@ class WandbSink:
             run, problem = self._start_online(common, resume)
             if run is not None:
                 return run
+            # For all of wandb, or its telemetry still looks for the server and waits at the end.
+            wandb.setup(settings=wandb.Settings(mode="offline"))
             # A new run with an id of its own: uploading it must not replace an earlier one.
             run = wandb.init(**common, mode="offline")
         except (wandb.Error, ValueError) as error:  # ValueError: a setting it does not know
