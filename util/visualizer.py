@@ -55,6 +55,7 @@ class Visualizer:
                 vars(opt),
                 folder,
                 resume=getattr(opt, "continue_train", False),
+                keep_id=opt.isTrain,  # a test is a run of its own
             )
             self.printers.append(sink)
             self.galleries.append(sink)
