@@ -21,7 +21,10 @@ LOSS_LINE = re.compile(  # the reference wrote no `data` before 2018
 
 
 class LossRecord(TypedDict):
-    """The losses of one moment; in the file, null stands for what is not a finite number.
+    """The losses of one moment.
+
+    In the file `time` and `data` stand together in `times`, and null for what is not a finite
+    number.
 
     Attributes:
         epoch: number of the epoch, from 1.
@@ -56,8 +59,10 @@ class JsonlSink:
             "epoch": when.epoch,
             "iters": when.images,
             "total_iters": when.total_images,
-            "time": _finite(when.compute_seconds),
-            "data": _finite(when.load_seconds),
+            "times": {
+                "time": _finite(when.compute_seconds),
+                "data": _finite(when.load_seconds),
+            },
             "losses": {name: _finite(value) for name, value in values.items()},
         }
         self._append(f"{json.dumps(record, ensure_ascii=False, allow_nan=False)}\n".encode())
@@ -124,13 +129,13 @@ def _parse_lines(
 
 def _parse_json(line: str) -> LossRecord:
     found = json.loads(line)
-    total = found.get("total_iters")
+    total, times = found.get("total_iters"), found.get("times") or {}
     return LossRecord(
         epoch=int(found["epoch"]),
         iters=int(found["iters"]),
         total_iters=None if total is None else int(total),
-        time=_number(found.get("time")),
-        data=_number(found.get("data")),
+        time=_number(times.get("time")),
+        data=_number(times.get("data")),
         losses={str(name): _number(value) for name, value in found["losses"].items()},
     )
 

@@ -22,7 +22,7 @@ WHEN = Moment(
     epoch=3, images=400, fraction=0.5, compute_seconds=0.125, load_seconds=1.5, total_images=2400
 )
 LINE = (
-    '{"epoch": 3, "iters": 400, "total_iters": 2400, "time": 0.125, "data": 1.5, '
+    '{"epoch": 3, "iters": 400, "total_iters": 2400, "times": {"time": 0.125, "data": 1.5}, '
     '"losses": {"G": 0.5, "D_real": -1.0}}\n'
 )
 HEADER = "================ Training Loss (Mon Jul  8 16:52:31 2019) ================\n"
@@ -64,7 +64,8 @@ def test_images_seen_in_total_may_be_unknown(tmp_path: Path) -> None:
     JsonlSink(tmp_path / "x").scalars(Moment(1, 5), {})
     (line,) = (tmp_path / "x").read_text().splitlines()
     assert strict(line) == {
-        "epoch": 1, "iters": 5, "total_iters": None, "time": 0.0, "data": 0.0, "losses": {}
+        "epoch": 1, "iters": 5, "total_iters": None, "times": {"time": 0.0, "data": 0.0},
+        "losses": {},
     }  # fmt: skip
     assert read_losses(tmp_path / "x")[0]["total_iters"] is None
 
@@ -81,7 +82,7 @@ def test_what_is_no_finite_number_is_null_and_read_as_nan(tmp_path: Path, value:
     JsonlSink(tmp_path / "x").scalars(when, {"G": value, "D": 1.0})
     found = strict((tmp_path / "x").read_text())
     assert found["losses"] == {"G": None, "D": 1.0}
-    assert found["time"] is None
+    assert found["times"]["time"] is None
     (record,) = read_losses(tmp_path / "x")
     assert math.isnan(record["losses"]["G"])
     assert math.isnan(record["time"])
