@@ -66,12 +66,12 @@ class TemplateModel(BaseModel):
     def set_input(self, input: dict[str, Any]) -> None:
         """Take a batch from the data set: move it to the device, and no more.
 
-        `input` is what the data set returned, stacked; `--direction BtoA` turns the task around.
+        `input` is what the data set returned, stacked. `both_sides` takes `A`, `B` and the paths
+        out of it, turned around by `--direction BtoA`; with other keys, write for example
+        `self.data_A = input["my_key"].to(self.device)`.
         """
-        source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
-        self.data_A = input[source].to(self.device)  # (N, input_nc, H, W) in [-1, 1]
-        self.data_B = input[target].to(self.device)  # (N, output_nc, H, W) in [-1, 1]
-        self.image_paths = input[f"{source}_paths"]  # names the results of test.py
+        # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]; the paths name test.py's results
+        self.data_A, self.data_B, self.image_paths = self.both_sides(input)
 
     def forward(self) -> None:
         """Run the networks; test.py calls this too."""

@@ -74,6 +74,8 @@ class OptionParser(argparse.ArgumentParser):
         action = next(action for action in self._actions if action.dest == name)
         if action.nargs == 0:  # a switch
             return text == "True"
+        if action.nargs is not None:
+            raise ValueError(f"{name} takes several values, which one text does not tell apart")
         try:
             return self._get_value(action, text)
         except argparse.ArgumentError as error:

@@ -6,7 +6,7 @@ plugins added; not the sizes of pictures. What the command line gives always win
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,25 +55,34 @@ def read_saved_options(folder: Path, parser: OptionParser) -> tuple[Path, dict[s
         except ValueError:  # damaged: the text file beside it says the same
             saved = None
         if isinstance(saved, dict):
-            return file, saved
+            return file, dict(_as_given(saved.items(), parser))
     file = folder / "train_opt.txt"
     if file.is_file():
         text = file.read_text(encoding="utf-8", errors="replace")
-        return file, dict(_parse_option_file(text, parser))
+        return file, dict(_as_given(_parse_option_file(text), parser))
     return file, {}
 
 
-def _parse_option_file(text: str, parser: OptionParser) -> Iterator[tuple[str, Any]]:
-    known = parser.names()
+def _parse_option_file(text: str) -> Iterator[tuple[str, str]]:
     for line in text.splitlines():
         name, colon, rest = line.partition(": ")
-        value = rest.partition("\t[default: ")[0].strip()
-        if not colon or name.strip() not in known:
+        if colon:
+            yield name.strip(), rest.partition("\t[default: ")[0].strip()
+
+
+def _as_given(saved: Iterable[tuple[str, Any]], parser: OptionParser) -> Iterator[tuple[str, Any]]:
+    """Convert saved values as the command line would; what it would not take is left out."""
+    known = parser.names()
+    for name, value in saved:
+        if name not in known or value is None:  # null is infinity, an option's default
+            continue
+        if isinstance(value, list):  # of JSON, for an option of several values
+            yield name, value
             continue
         try:
-            yield name.strip(), parser.value_from_text(name.strip(), value)
+            yield name, parser.value_from_text(name, str(value))
         except (ValueError, TypeError):
-            continue  # written by other software: as if it were not there
+            continue  # written by other software, or by hand: as if it were not there
 
 
 def _choose_generator(

@@ -26,7 +26,7 @@ class Range:
 
     least: float
     says: str
-    below: float = float("inf")
+    below: float | None = None
     exclusive: bool = False
 
 
@@ -38,7 +38,7 @@ BASE_RANGES = {
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf", "batch_size"), AT_LEAST_1),
     **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
     **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
-    "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more", below=math.nan),
+    "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more"),
 }
 TRAIN_RANGES = {
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
@@ -69,8 +69,8 @@ def train_problems(opt: Namespace) -> Iterator[str]:
         yield f"--lr_policy {opt.lr_policy} is not known. {near_miss(opt.lr_policy, LR_POLICIES)}"
 
 
-def length_problems(opt: Namespace) -> Iterator[str]:
-    """Yield what is wrong with where training begins and ends."""
+def contradictions(opt: Namespace) -> Iterator[str]:
+    """Yield options of train.py that cannot go together."""
     last = opt.n_epochs + opt.n_epochs_decay
     if opt.epoch_count > last:
         yield (
@@ -82,6 +82,11 @@ def length_problems(opt: Namespace) -> Iterator[str]:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "
             "networks, the other starts from another run's. Leave one out."
+        )
+    if opt.start_visdom and opt.display_id <= 0:
+        yield (
+            f"--start_visdom and --display_id {opt.display_id} contradict each other: 0 and below "
+            "mean no visdom. Leave one out."
         )
 
 
@@ -96,7 +101,8 @@ def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
         if not isinstance(value, int | float):  # a plugin has given the option another type
             continue
         too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)
-        if too_small or value >= allowed.below or math.isnan(value):
+        too_large = allowed.below is not None and value >= allowed.below
+        if too_small or too_large or math.isnan(value):
             yield f"--{name} {value} cannot work: {allowed.says}."
 
 

@@ -24,7 +24,7 @@ class TrainOptions(BaseOptions):
         """Yield one message for each value that cannot work."""
         yield from super().problems(opt)
         yield from rules.train_problems(opt)
-        yield from rules.length_problems(opt)
+        yield from rules.contradictions(opt)
 
 
 def _add_display_options(parser: ArgumentParser) -> None:

@@ -28,25 +28,20 @@ def near_miss(given: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command's `main` and return its exit status; a user's mistake prints no traceback."""
+    """Run a command's `main` and return its exit status; a user's mistake prints no traceback.
+
+    `--verbose` on the command line adds the traceback.
+    """
     try:
         main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
-        if "--verbose" in sys.argv:
-            raise
-        return 1
     except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        if error.filename is None:
+    except (UserError, OSError) as error:
+        message = _message(error)
+        if message is None:
             raise
-        print(  # noqa: T201
-            f"error: {error.filename}: {error.strerror or error}. Check the path, your rights "
-            "there, and the space on the disk.",
-            file=sys.stderr,
-        )
+        print(f"error: {message}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
         if "--verbose" in sys.argv:
             raise
         return 1
@@ -54,3 +49,15 @@ def run_command(main: Callable[[], None]) -> int:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130
     return 0
+
+
+def _message(error: Exception) -> str | None:
+    """Return what to tell the user; None for an error of the system that names no file."""
+    if not isinstance(error, OSError):
+        return str(error)
+    if error.filename is None:
+        return None
+    return (
+        f"{error.filename}: {error.strerror or error}. Check the path, your rights there, and the "
+        "space on the disk."
+    )

@@ -58,8 +58,8 @@ class UnetGenerator(nn.Module):
             raise UserError(
                 f"This U-Net halves pictures until they are {self.divisor} times smaller, so both "
                 f"sides must be multiples of {self.divisor}, but a picture is {width}x{height}. "
-                "Choose another --crop_size (and --load_size), --netG unet_128, which needs "
-                "multiples of 128, or a ResNet (--netG resnet_9blocks), which needs 4."
+                "Choose another --crop_size (and --load_size), or a generator that halves less "
+                "often: unet_128 needs multiples of 128, resnet_9blocks of 4."
             )
         return self.model(input)
 

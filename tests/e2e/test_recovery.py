@@ -65,6 +65,21 @@ def results(tmp_path: Path, checkpoints: Path, arguments: str) -> dict[str, np.n
 NETWORK = "netG norm ngf input_nc output_nc no_dropout"
 
 
+def test_values_that_were_tampered_with_are_taken_as_the_command_line_would(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    saved = '{"ngf": "many", "norm": "batch", "input_nc": 1.5, "output_nc": null, "netG": 5}'
+    (tmp_path / "run/train_opt.json").write_text(saved)
+    with pytest.raises(SystemExit):
+        parsed(tmp_path, "--name run")
+    said = capsys.readouterr()
+    assert "netG 5, norm batch" in said.out
+    assert "--netG 5 is not known" in said.err
+    opt = parsed(tmp_path, "--name run --netG unet_128")
+    assert values(opt, "ngf norm input_nc output_nc") == [64, "batch", 3, 3]
+
+
 @pytest.mark.parametrize("source", ["json", "text", "damaged json", "checkpoint"])
 def test_network_options_come_from_the_run(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], source: str

@@ -92,7 +92,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", "--dataroot {W}/odd --model pix2pix --preprocess scale_width", 1, ("equally wide",)),
     # sizes that networks cannot take
     ("train", PAIRS + "--crop_size 64", 1, ("--crop_size 64 is larger than --load_size 40",)),
-    ("train", PAIRS + "--netG unet_128", 1, ("multiples of 128", "32x32", "resnet_9blocks")),
+    ("train", PAIRS + "--netG unet_128", 1, ("multiples of 128", "32x32", "resnet_9blocks of 4")),
     ("train", PAIRS + "--netG unet_256 --preprocess none", 1, ("multiples of 256", "40x40")),
     ("train", UNPAIRED + "--crop_size 16 --load_size 16", 1, ("16x16 is too small for this disc",)),
     ("train", UNPAIRED + "--netD n_layers --n_layers_D 6", 1, ("32x32", "--n_layers_D")),
@@ -132,6 +132,8 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("test", TESTED + "--aspect_ratio 0", 2, ("--aspect_ratio 0.0 cannot work", "above 0")),
     # contradictions
     ("train", UNPAIRED + "--continue_train --pretrained x", 2, ("contradict each other",)),
+    ("train", UNPAIRED + "--start_visdom", 2, ("--start_visdom and --display_id -1",)),
+    ("train", UNPAIRED + "--model template --dataset_mode single", 1, ("no B",)),
     ("train", UNPAIRED + "--dataset_mode single", 1, ("needs pictures of both domains", "no B")),
     ("train", UNPAIRED + "--model colorization --direction BtoA", 1, ("L into ab",)),
     # the command line itself
