@@ -143,7 +143,7 @@ def _plugin_problems(opt: Namespace) -> Iterator[str]:
     ):
         check = vars(plugin).get("option_problems")
         if check is not None:
-            yield from check.__func__(opt)
+            yield from getattr(check, "__func__", check)(opt)  # with or without @staticmethod
 
 
 def _json_value(value: Any) -> Any:
