@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
-    rng.seed_all(0)  # what is random (dropout without --eval) is the same in every run
+    rng.seed_all(opt.seed)  # what is random (dropout without --eval) is the same in every run
+    if opt.deterministic:
+        rng.be_deterministic()
     dataset = create_dataset(opt)
     model = create_model(opt)
     model.setup(opt)  # loads the networks

@@ -2,6 +2,7 @@
 
     python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
     python train.py --dataroot ./datasets/facades --name facades --model pix2pix --direction BtoA
+    python train.py --name facades --continue_train
 
 `python train.py --help` lists all options. Networks, losses and pictures go to
 `checkpoints/RUN`; open `checkpoints/RUN/web/index.html` in a browser.
@@ -11,95 +12,161 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
-from data import create_dataset
+from data import CustomDatasetDataLoader, create_dataset
+from data.loader import PictureError
 from models import create_model
 from models.base_model import BaseModel
 from options.train_options import TrainOptions
-from util.errors import run_command
+from util import rng
+from util.errors import UserError, run_command
+from util.health import Guard
 from util.log import say
 from util.meters import RunningMean
 from util.progress import Progress
 from util.progress_bar import epoch_bar
+from util.resume import Start
+from util.run_lock import RunLock
+from util.saver import Saver
+from util.stop_signals import StopSignals
 from util.visualizer import Visualizer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line (or `argv`) says."""
-    opt = TrainOptions().parse(argv)
-    dataset = create_dataset(opt)  # iterates over batches; its length counts images
+    with RunLock() as lock:
+        options = TrainOptions()
+        opt = options.parse(argv, claim=lock.take)
+        train(opt, epoch_is_given="epoch_count" in options.given)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What takes part in training."""
+
+    opt: Namespace
+    dataset: CustomDatasetDataLoader  # iterates over batches; its length counts images
+    model: BaseModel
+    visualizer: Visualizer
+    progress: Progress  # counts epochs, images and steps
+    epoch_loss: RunningMean  # for --lr_policy plateau
+    saver: Saver
+    guard: Guard  # looks out for losses that are no longer finite
+
+
+def train(opt: Namespace, *, epoch_is_given: bool = False) -> None:
+    """Train; `epoch_is_given` tells whether `--epoch_count` was on the command line."""
+    rng.seed_all(opt.seed)
+    if opt.deterministic:
+        rng.be_deterministic()
+    start = Start(opt, epoch_is_given)  # epoch 1, or where --continue_train goes on
+    dataset = create_dataset(opt)
     say(f"The number of training images = {len(dataset)}")
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
     visualizer = Visualizer(opt)
+    progress, epoch_loss = Progress(epoch=start.epoch), RunningMean()
+    saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer)
+    start.restore(model, saver)
+    guard = Guard(model, saver, progress, epoch_loss, opt.on_nan)
+    run = Run(opt, dataset, model, visualizer, progress, epoch_loss, saver, guard)
 
-    progress = Progress(epoch=opt.epoch_count)
     last_epoch = opt.n_epochs + opt.n_epochs_decay
-    while progress.epoch <= last_epoch:
-        epoch_began = time.time()
-        visualizer.reset()
-        generator_loss = RunningMean()
-        dataset.sampler.epoch = progress.epoch
-        with epoch_bar(progress.epoch, last_epoch, len(dataset)) as bar:
-            waiting_since = time.time()
-            for batch in dataset:
+    if progress.epoch > last_epoch:
+        say(f"Nothing left to do: epoch {last_epoch} of {last_epoch} is done. To go on, raise "
+            "--n_epochs or --n_epochs_decay.")  # fmt: skip
+    with closing(visualizer), saver, StopSignals() as stop:
+        while progress.epoch <= last_epoch:
+            began = time.time()
+            train_epoch(run, last_epoch, stop)
+            end_epoch(run, last_epoch, began)
+
+
+def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:
+    """Train one epoch, or what is left of it; a signal to stop ends the process."""
+    opt, model, progress = run.opt, run.model, run.progress
+    run.dataset.sampler.epoch = progress.epoch
+    if progress.epoch_images == 0:
+        run.visualizer.reset()
+        run.epoch_loss.reset()
+    waiting_since = time.time()
+    with epoch_bar(progress.epoch, last_epoch, len(run.dataset), progress.epoch_images) as bar:
+        try:
+            for batch in run.dataset:
                 step_began = time.time()
                 model.set_input(batch)
                 model.optimize_parameters()
-                generator_loss.add(model.generator_loss())
+                run.epoch_loss.add(model.generator_loss())
                 progress.advance(opt.batch_size)
                 bar.update(opt.batch_size)
-                seconds = (time.time() - step_began) / opt.batch_size
-                report(opt, model, visualizer, progress, len(dataset), seconds,
-                       step_began - waiting_since)  # fmt: skip
+                run.guard.look()
+                report(run, time.time() - step_began, step_began - waiting_since)
+                if stop.received is not None:
+                    say(f"Stopped by {stop.received.name}. {save_for_later(run)}")
+                    raise SystemExit(stop.status)
                 waiting_since = time.time()
-
-        if not visualizer.saved:  # fewer images than --display_freq: show the last ones
-            model.compute_visuals()
-            visualizer.display_current_results(model.get_current_visuals(), progress.epoch, True)
-        model.metric = generator_loss.mean() or 0.0  # for --lr_policy plateau
-        model.update_learning_rate()
-        if progress.epoch % opt.save_epoch_freq == 0 or progress.epoch == last_epoch:
-            say(
-                f"saving the model at the end of epoch {progress.epoch}, "
-                f"iters {progress.total_images}"
-            )
-            model.save_networks("latest")
-            model.save_networks(progress.epoch)
-        took = int(time.time() - epoch_began)
-        say(f"End of epoch {progress.epoch} / {last_epoch} \t Time Taken: {took} sec")
-        progress.next_epoch()
-    visualizer.close()
+        except PictureError as error:
+            hint = "Mend or remove it, or give --skip_bad_images."
+            raise UserError(f"{error}\n  {hint} {save_for_later(run)}") from error
 
 
-def report(
-    opt: Namespace,
-    model: BaseModel,
-    visualizer: Visualizer,
-    progress: Progress,
-    epoch_size: int,
-    seconds_per_image: float,
-    seconds_waited: float,
-) -> None:
+def report(run: Run, seconds: float, seconds_waited: float) -> None:
     """Show, print and save whatever is due after this step."""
+    opt, model, visualizer, progress = run.opt, run.model, run.visualizer, run.progress
+    run.saver.check()
+    due = [every for every in (opt.display_freq, opt.print_freq, opt.save_latest_freq)
+           if progress.crossed(every)]  # fmt: skip
+    if due and not run.guard.losses_are_fine():
+        return
     if progress.crossed(opt.display_freq):
         model.compute_visuals()
-        visualizer.display_current_results(
-            model.get_current_visuals(), progress.epoch, progress.crossed(opt.update_html_freq)
-        )
+        visuals = model.get_current_visuals()
+        update_page = progress.crossed(opt.update_html_freq)
+        visualizer.display_current_results(visuals, progress.epoch, update_page)
+        run.guard.advise_on_pictures(visuals)
     if progress.crossed(opt.print_freq):
         losses = model.get_current_losses()
         visualizer.print_current_losses(
-            progress.epoch, progress.epoch_images, losses, seconds_per_image, seconds_waited,
+            progress.epoch, progress.epoch_images, losses, seconds / opt.batch_size, seconds_waited,
             total_iters=progress.total_images,
         )  # fmt: skip
         if opt.display_id > 0:
-            done = progress.epoch_images / epoch_size
+            done = progress.epoch_images / len(run.dataset)
             visualizer.plot_current_losses(progress.epoch, done, losses)
-    if progress.crossed(opt.save_latest_freq):
+        run.guard.advise_on_losses(losses)
+    if progress.crossed(opt.save_latest_freq) and run.guard.weights_are_fine():
         images = progress.total_images
         say(f"saving the latest model (epoch {progress.epoch}, total_iters {images})")
-        model.save_networks(f"iter_{images}" if opt.save_by_iter else "latest")
+        run.saver.save(f"iter_{images}" if opt.save_by_iter else "latest")
+
+
+def end_epoch(run: Run, last_epoch: int, began: float) -> None:
+    """Update learning rates, save what is due and go on to the next epoch."""
+    opt, model, visualizer, progress = run.opt, run.model, run.visualizer, run.progress
+    is_fine = run.guard.weights_are_fine()
+    if run.guard.steps and not visualizer.saved:  # fewer images than --display_freq: the last ones
+        model.compute_visuals()
+        visualizer.display_current_results(model.get_current_visuals(), progress.epoch, True)
+    if (mean := run.epoch_loss.mean()) is not None:
+        model.metric = mean
+    model.update_learning_rate()
+    ended, images = progress.epoch, progress.total_images
+    progress.next_epoch()  # a run that is continued from here begins with it
+    if is_fine and (ended % opt.save_epoch_freq == 0 or ended == last_epoch):
+        say(f"saving the model at the end of epoch {ended}, iters {images}")
+        run.saver.save("latest", ended)
+    took = int(time.time() - began)
+    say(f"End of epoch {ended} / {last_epoch} \t Time Taken: {took} sec")
+
+
+def save_for_later(run: Run) -> str:
+    """Save what is there, unless nothing was trained, and return how to go on."""
+    if run.guard.steps and run.guard.weights_are_fine():
+        run.saver.save("latest")
+    run.saver.wait()
+    return run.saver.how_to_continue()
 
 
 if __name__ == "__main__":

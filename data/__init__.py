@@ -1,17 +1,30 @@
 """Data sets, found by name: `--dataset_mode NAME` uses `NameDataset` of `data/NAME_dataset.py`."""
 
+import hashlib
+import os
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from data.base_dataset import BaseDataset
-from data.loader import EpochSampler, Failure, SeededDataset, collate, one_thread
+from data.loader import (
+    EpochSampler,
+    Failure,
+    Instead,
+    PictureError,
+    SeededDataset,
+    SkippingDataset,
+    collate,
+    prepare_worker,
+)
+from util import rng
 from util.errors import UserError
-from util.log import say
+from util.log import say, warn
 from util.plugins import find_plugin
 
 
@@ -41,6 +54,7 @@ class CustomDatasetDataLoader:
         dataset: the data set itself.
         dataloader: torch's loader around it.
         sampler: the order of the items; set `sampler.epoch` to begin elsewhere.
+        passed_over: with `--skip_bad_images`, why pictures were, and how often.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -53,13 +67,18 @@ class CustomDatasetDataLoader:
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if workers else None
         self.sampler = EpochSampler(len(self.dataset), shuffle=not opt.serial_batches, seed=seed)
+        self.passed_over: dict[str, int] = {}
+        self._delivered = 0  # items of the running epoch
+        source: Dataset[Any] = self.dataset
+        if getattr(opt, "skip_bad_images", False):
+            source = SkippingDataset(source)
         self.dataloader: DataLoader[Any] = DataLoader(
-            self.dataset if seed is None else SeededDataset(self.dataset, seed),
+            source if seed is None else SeededDataset(source, seed),
             batch_size=opt.batch_size,
             sampler=self.sampler,
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=one_thread if workers else None,
+            worker_init_fn=prepare_worker if workers else None,
             # With workers, torch's own draw for them must not disturb the model's sequence.
             generator=torch.Generator() if workers else None,
         )
@@ -73,24 +92,78 @@ class CustomDatasetDataLoader:
         return int(min(len(self.dataset), self.opt.max_dataset_size))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the batches of one epoch.
+        """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
 
         Raises:
-            UserError: a picture cannot be used.
+            PictureError: a picture cannot be used. The random generators then are where they were
+                before its batch, so that training can go on exactly once the picture is mended.
         """
-        for number, batch in enumerate(self.dataloader):
-            if number * self.opt.batch_size >= self.opt.max_dataset_size:
+        items = self._delivered = self.sampler.start
+        before = rng.capture()
+        batches = iter(self.dataloader)
+        if items:  # what this draws was drawn before the interruption
+            rng.put_back(before)
+        while True:
+            try:
+                batch = next(batches, None)
+                if isinstance(batch, Failure):
+                    raise UserError(batch.message)
+            except UserError as error:
+                rng.put_back(before)
+                raise PictureError(str(error)) from error
+            if batch is None or items >= self.opt.max_dataset_size:
                 break
-            if isinstance(batch, Failure):
-                raise UserError(batch.message)
+            if isinstance(batch, Instead):
+                self._note(batch.problems)
+                batch = batch.content
+            items += self.opt.batch_size
+            self._delivered = items
             yield batch
+            before = rng.capture()
+        self._delivered = 0
+
+    def _note(self, problems: list[str]) -> None:
+        for problem in problems:
+            if problem not in self.passed_over:
+                warn(f"passed over: {problem}")
+            self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what decides the order of the epochs to come."""
-        return self.sampler.state_dict()
+        """Return where the running epoch stands, and what decides the epochs to come."""
+        begun = self._delivered > 0  # the sampler's epoch is the next one then
+        return {
+            "epoch": self.sampler.epoch - begun,
+            "seed": self.sampler.seed,
+            "order_seed": self.sampler.order_seed,
+            "items": self._delivered,
+            "pictures": self._pictures,
+        }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the epochs that would have come."""
-        self.sampler.load_state_dict(state)
-        if isinstance(self.dataloader.dataset, SeededDataset) and self.sampler.seed is not None:
-            self.dataloader.dataset.seed = self.sampler.seed
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue inside the epoch, or with the one that would have come.
+
+        An order of other pictures would be another order: ask `has_pictures_of` first.
+        """
+        if isinstance(self.dataloader.dataset, SeededDataset) and state["seed"] is not None:
+            self.sampler.seed = self.dataloader.dataset.seed = state["seed"]
+        self.sampler.epoch = state["epoch"]
+        self.sampler.order_seed = state["order_seed"]
+        self.sampler.start = self._delivered = state["items"]
+
+    def has_pictures_of(self, state: Mapping[str, Any]) -> bool:
+        """Tell whether the data set and its order are those of a saved state."""
+        shuffled = state["order_seed"] is not None
+        order_fits = state["items"] == 0 or shuffled == self.sampler.shuffle
+        return bool(order_fits and state["pictures"] == self._pictures)
+
+    @cached_property
+    def _pictures(self) -> dict[str, Any]:
+        """Describe the data set by its length and all lists of paths that it keeps."""
+        root = os.path.join(self.opt.dataroot, "")  # the whole may have moved
+        names = hashlib.blake2b(digest_size=16)
+        for attribute, value in sorted(vars(self.dataset).items()):
+            if isinstance(value, list) and all(isinstance(item, str) for item in value):
+                names.update(attribute.encode())
+                for path in value:
+                    names.update(os.fsencode(path.removeprefix(root)) + b"\0")
+        return {"count": len(self.dataset), "names": names.hexdigest()}

@@ -1,7 +1,7 @@
 """From a data set to batches: the order of the items, and where their randomness comes from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -9,12 +9,18 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from util import rng
 from util.errors import UserError
+from util.stop_signals import leave_stopping_to_the_parent
 
 Position = tuple[int, int, int]  # (epoch, position in the epoch, index of the item)
+MOST_IN_A_ROW = 100  # bad pictures, before --skip_bad_images gives up
+
+
+class PictureError(UserError):
+    """A picture that cannot be used."""
 
 
 class EpochSampler(Sampler[Any]):
-    """Yield the indices of an epoch, in order or shuffled, and remember how far it has come.
+    """Yield the indices of an epoch, in order or shuffled, and know how to go on inside one.
 
     Without workers the order comes from torch's global generator, with the very draws of torch's
     own sampler, and the items' randomness from the global generators: a seed gives the
@@ -25,6 +31,8 @@ class EpochSampler(Sampler[Any]):
 
     Attributes:
         epoch: the epoch that the next iteration yields; the training loop may set it.
+        start: how many items of that epoch to leave out, since they have been seen.
+        order_seed: decides the order of the epoch that was begun last.
     """
 
     def __init__(self, length: int, *, shuffle: bool, seed: int | None = None) -> None:
@@ -33,37 +41,36 @@ class EpochSampler(Sampler[Any]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 1
+        self.start = 0
+        self.order_seed: int | None = None
 
     def __len__(self) -> int:
         """Return the number of items in an epoch."""
         return self.length
 
     def __iter__(self) -> Iterator[int | Position]:
-        """Yield one epoch."""
-        epoch = self.epoch
-        self.epoch += 1  # for scripts that do not set it
-        for position, index in enumerate(self._order(epoch)):
-            yield index if self.seed is None else (epoch, position, index)
+        """Yield one epoch, or what is left of one."""
+        epoch, start = self.epoch, self.start
+        self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
+        if start == 0:
+            self.order_seed = self._draw_order_seed(epoch)
+        for position, index in enumerate(self._order()):
+            if position >= start:
+                yield index if self.seed is None else (epoch, position, index)
 
-    def _order(self, epoch: int) -> list[int]:
+    def _draw_order_seed(self, epoch: int) -> int | None:
         if not self.shuffle:
+            return None
+        if self.seed is None:
+            return int(torch.empty((), dtype=torch.int64).random_())
+        return rng.mix(self.seed, epoch)
+
+    def _order(self) -> list[int]:
+        if self.order_seed is None:
             return list(range(self.length))
         generator = torch.Generator()
-        if self.seed is None:
-            generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
-        else:
-            generator.manual_seed(rng.mix(self.seed, epoch))
+        generator.manual_seed(self.order_seed)
         return torch.randperm(self.length, generator=generator).tolist()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what decides the epochs to come."""
-        return {"epoch": self.epoch, "seed": self.seed}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue with the epochs that would have come."""
-        self.epoch = state["epoch"]
-        if self.seed is not None and state["seed"] is not None:
-            self.seed = state["seed"]
 
 
 class SeededDataset(Dataset[Any]):
@@ -83,6 +90,34 @@ class SeededDataset(Dataset[Any]):
             return Failure(str(error))
 
 
+class SkippingDataset(Dataset[Any]):
+    """Put the next item that can be used in the place of one that cannot."""
+
+    def __init__(self, dataset: Dataset[Any]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Any:
+        """Return the item, or the next good one with word of what was passed over.
+
+        Raises:
+            UserError: too many in a row are bad.
+        """
+        length = len(self.dataset)  # type: ignore[arg-type]
+        problems: list[str] = []
+        for step in range(min(length, MOST_IN_A_ROW)):
+            try:
+                item = self.dataset[(index + step) % length]
+            except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
+                problems.append(str(error))
+                continue
+            return Instead(item, problems) if problems else item
+        raise UserError(
+            f"--skip_bad_images found {len(problems)} pictures in a row that cannot be used, the "
+            f"last one because: {problems[-1]}\n"
+            "  Run scripts/check_dataset.py on the data set."
+        )
+
+
 @dataclass(frozen=True)
 class Failure:
     """A user's mistake met by a worker: travels to the main process without the traceback."""
@@ -90,13 +125,26 @@ class Failure:
     message: str
 
 
+@dataclass(frozen=True)
+class Instead:
+    """An item or a batch, and why the ones that belong in its place were passed over."""
+
+    content: Any
+    problems: list[str] = field(default_factory=list)
+
+
 def collate(items: list[Any]) -> Any:
     """Stack items into a batch; if one of them failed, the batch is that failure."""
-    failed = next((item for item in items if isinstance(item, Failure)), None)
-    return failed or default_collate(items)
+    for item in items:
+        if isinstance(item, Failure):
+            return item
+    problems = [text for item in items if isinstance(item, Instead) for text in item.problems]
+    batch = default_collate([item.content if isinstance(item, Instead) else item for item in items])
+    return Instead(batch, problems) if problems else batch
 
 
-def one_thread(worker: int) -> None:
-    """Keep a worker to one core: the work is per picture, and the cores are shared."""
+def prepare_worker(worker: int) -> None:
+    """Keep a worker to one core, since the cores are shared, and let the parent decide its end."""
     del worker
     torch.set_num_threads(1)
+    leave_stopping_to_the_parent()

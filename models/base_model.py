@@ -1,10 +1,11 @@
 """What all models share: names, devices, saving and loading, schedules, the optimiser step."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ class BaseModel(ABC):
         metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
         device: where networks and batches live.
         save_dir: `<checkpoints_dir>/<name>`.
+        save_files: writes the files that `save_networks` hands over; train.py puts its own there,
+            which adds the training state and writes in the background.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -56,6 +59,7 @@ class BaseModel(ABC):
         self.schedulers: list[LRScheduler] = []
         self.image_paths: Sequence[str] = []
         self.metric: float = 0
+        self.save_files: Callable[[Mapping[Path, object]], object] = checkpoint.save_set
 
     # ---- what a subclass writes -----------------------------------------------------------
 
@@ -201,6 +205,30 @@ class BaseModel(ABC):
         after = self.optimizers[0].param_groups[0]["lr"]
         say(f"learning rate {float(before):.7f} -> {float(after):.7f}")
 
+    # ---- health -----------------------------------------------------------------------------
+
+    def losses_are_finite(self) -> Tensor | bool:
+        """Tell whether no loss is infinite or nan; a tensor that stays on the device."""
+        losses = [getattr(self, f"loss_{name}", None) for name in self.loss_names]
+        numbers = [loss for loss in losses if isinstance(loss, int | float)]
+        if not all(math.isfinite(number) for number in numbers):
+            return False
+        tensors = [loss.detach().float() for loss in losses if isinstance(loss, Tensor)]
+        if not tensors:
+            return True
+        return torch.stack([tensor.to(self.device).sum() for tensor in tensors]).isfinite().all()
+
+    def broken_networks(self) -> list[str]:
+        """Return the names of the networks that hold numbers which are infinite or nan."""
+        names, sums = [], []
+        for name, net in self._networks().items():
+            for tensor in net.state_dict().values():
+                if tensor.is_floating_point():
+                    names.append(name)
+                    sums.append(tensor.detach().sum().to(self.device))  # one bad number spoils it
+        finite = torch.stack(sums).isfinite().tolist() if sums else []
+        return sorted({name for name, good in zip(names, finite, strict=True) if not good})
+
     # ---- what the model shows -------------------------------------------------------------
 
     def get_image_paths(self) -> Sequence[str]:
@@ -243,7 +271,7 @@ class BaseModel(ABC):
 
     def save_networks(self, epoch: int | str) -> None:
         """Write every network to `<save_dir>/<epoch>_net_<name>.pth`, as CPU tensors."""
-        checkpoint.save_set(
+        self.save_files(
             {
                 self._network_file(epoch, name): checkpoint.cpu_state_dict(net)
                 for name, net in self._networks().items()
@@ -256,13 +284,14 @@ class BaseModel(ABC):
         Raises:
             CheckpointError: a file is missing, broken or made for another network.
         """
-        for name, net in self._networks().items():
-            path = self._network_file(epoch, name)
-            say(f"loading the model from {path}")
-            try:
-                checkpoint.load_network(net, path)
-            except checkpoint.MismatchError as error:
-                raise checkpoint.MismatchError(f"{error}{_explain(net, path)}") from error
+        networks = {self._network_file(epoch, name): net for name, net in self._networks().items()}
+        with checkpoint.open_save(list(networks)) as files:
+            for path, net in networks.items():
+                say(f"loading the model from {path}")
+                try:
+                    checkpoint.load_network(net, path, file=files[path])
+                except checkpoint.MismatchError as error:
+                    raise checkpoint.MismatchError(f"{error}{_explain(net, path)}") from error
 
     def load_pretrained(self, source: str) -> None:
         """Start from other networks: take what fits by name and shape, and say what does not.
@@ -300,8 +329,13 @@ class BaseModel(ABC):
             "extra": self.extra_state(),
         }
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
         """Take back what `training_state` returned; the networks are loaded separately.
+
+        Args:
+            state: what `training_state` returned.
+            keep_rates: keep the learning rates and schedules that there are, and whatever else
+                the optimisers' groups say; take their moments alone.
 
         Raises:
             UserError: the state was made by a model with other optimisers or image pools.
@@ -318,18 +352,34 @@ class BaseModel(ABC):
                     f"{type(self).__name__} ({present}). Continue with the model and the options "
                     "it was trained with."
                 )
-        for optimizer, saved_state in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved_state)
-        for scheduler, saved_state in zip(self.schedulers, state["schedulers"], strict=True):
-            load_scheduler_state(scheduler, saved_state, self.opt.epoch_count)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            _load_optimizer(optimizer, saved, keep_rates)
+        if not keep_rates:
+            for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+                load_scheduler_state(scheduler, saved, self.opt.epoch_count)
         for name, pool in pools.items():
-            pool.load_state_dict(state["image_pools"][name])
+            pool.load_state_dict(state["image_pools"][name], self.device)
         self.metric = state["metric"]
         self.load_extra_state(state["extra"])
 
     def _image_pools(self) -> dict[str, ImagePool]:
         """Find the pools by themselves, so that models that never heard of states take part."""
         return {key: value for key, value in vars(self).items() if isinstance(value, ImagePool)}
+
+
+def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
+    groups = optimizer.state_dict()["param_groups"]
+    try:
+        if keep_groups and len(groups) == len(saved["param_groups"]):
+            saved = {"state": saved["state"], "param_groups": groups}
+        optimizer.load_state_dict(dict(saved))
+    except ValueError as error:
+        raise UserError(
+            f"The saved training state does not fit the optimiser ({error}). Continue with the "
+            "model and the options it was trained with."
+        ) from error
+    # A run that was stopped at the end of an epoch steps its schedules first: no reason to warn.
+    optimizer._opt_called = True  # type: ignore[attr-defined]
 
 
 def _explain(net: nn.Module, path: Path) -> str:

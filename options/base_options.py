@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class BaseOptions:
         self.initialized = False
         self.parser: ArgumentParser = OptionParser()
         self.plugin_options: frozenset[str] = frozenset()  # added by the model and the data set
+        self.given: frozenset[str] = frozenset()  # those on the command line
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
@@ -53,19 +54,32 @@ class BaseOptions:
         self.initialize(parser)
         self.parser = parser
         of_framework = parser.names()
-        setter = models.get_option_setter(parser.peek(argv).model)
+        setter = models.get_option_setter(self.chosen("model", parser, argv))
         setter(parser, self.isTrain)
-        setter = data.get_option_setter(parser.peek(argv).dataset_mode)
+        setter = data.get_option_setter(self.chosen("dataset_mode", parser, argv))
         setter(parser, self.isTrain)
         self.plugin_options = parser.names() - of_framework
         parser.add_help_option()
         return parser.parse_args(argv)
 
-    def parse(self, argv: Sequence[str] | None = None) -> Namespace:
+    def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
+        """Return the value of `model` or `dataset_mode`, which bring options of their own."""
+        return str(getattr(parser.peek(argv), name))
+
+    def parse(
+        self,
+        argv: Sequence[str] | None = None,
+        *,
+        claim: Callable[[Namespace], object] | None = None,
+    ) -> Namespace:
         """Parse, check, print and save the options.
 
         Exits with status 2 and a message on standard error if an option is wrong. What the options
         refer to (pictures, checkpoints) is not looked at yet.
+
+        Args:
+            argv: the command line, by default that of the process.
+            claim: called with the checked options before anything is written.
         """
         argv = self._arguments(argv)
         try:
@@ -73,14 +87,16 @@ class BaseOptions:
         except UserError as error:  # an unknown model or data set
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
-        given = self._given(argv)
-        self.adapt(opt, given)
+        self.given = self._given(argv)
+        self.adapt(opt, self.given)
         problems = [*_fill_in_suffix(opt)]
-        self.recover(opt, given)
+        self.recover(opt, self.given)
         problems += [*self.problems(opt), *_plugin_problems(opt)]
         gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
         if problems := [*problems, *gpu_problems]:
             self.parser.error("\n  ".join(problems))
+        if claim is not None:
+            claim(opt)
         self.print_options(opt)
         _use_gpus(opt, gpu_ids)
         self.opt = opt
@@ -246,4 +262,7 @@ def _add_other_options(parser: ArgumentParser) -> None:
     add("--suffix", default="", type=str, help="is added to the name, filled in: for example "
         "{model}_{netG}_size{load_size}")  # fmt: skip
     add("--use_wandb", action="store_true", help="log to Weights and Biases")
+    add("--seed", type=int, default=None, help="start of all random numbers; drawn if not given")
+    add("--deterministic", action="store_true", help="use only algorithms that give the same bits "
+        "every time")  # fmt: skip
     add("--wandb_project_name", type=str, default="CycleGAN-and-pix2pix", help="its project")

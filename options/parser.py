@@ -7,7 +7,10 @@ from typing import Any, NoReturn
 
 # Long options that the reference does not have. They can be abbreviated too, but never make an
 # abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
-NEW_OPTIONS = frozenset({"--lambda_gp", "--pretrained", "--start_visdom"})
+NEW_OPTIONS = frozenset({
+    "--lambda_gp", "--pretrained", "--start_visdom", "--seed", "--deterministic", "--keep_last",
+    "--on_nan", "--skip_bad_images",
+})  # fmt: skip
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -52,6 +55,12 @@ class OptionParser(argparse.ArgumentParser):
             for action in required:
                 action.required = True
 
+    def make_optional(self, name: str) -> None:
+        """Demand an option no longer."""
+        for action in self._actions:
+            if action.dest == name:
+                action.required = False
+
     def given(self, argv: Sequence[str] | None) -> frozenset[str]:
         """Return the names of the options that are on the command line, whatever their values."""
         silent = copy.deepcopy(self)
@@ -65,19 +74,28 @@ class OptionParser(argparse.ArgumentParser):
         """Return the names of all options that have been added."""
         return frozenset(action.dest for action in self._actions)
 
-    def value_from_text(self, name: str, text: str) -> Any:
+    def value_from_file(self, name: str, saved: Any) -> Any:
         """Convert what an option file says of an option, as the command line would.
 
+        Args:
+            name: the option.
+            saved: text, or what JSON gives.
+
         Raises:
-            ValueError: the text is no value of the option's type.
+            ValueError: it is no value of the option's type.
         """
         action = next(action for action in self._actions if action.dest == name)
         if action.nargs == 0:  # a switch
-            return text == "True"
-        if action.nargs is not None:
-            raise ValueError(f"{name} takes several values, which one text does not tell apart")
+            if str(saved) not in ("True", "False"):
+                raise ValueError(f"{name} is a switch, not {saved!r}")
+            return str(saved) == "True"
+        several = action.nargs not in (None, argparse.OPTIONAL)
+        if isinstance(saved, dict) or isinstance(saved, list) != several:
+            raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
         try:
-            return self._get_value(action, text)
+            if several:
+                return [self._get_value(action, str(value)) for value in saved]
+            return self._get_value(action, str(saved))
         except argparse.ArgumentError as error:
             raise ValueError(str(error)) from error
 

@@ -33,12 +33,12 @@ def recover(
     else:
         wanted = (*NETWORK_OPTIONS, "direction")
     values = {name: trained[name] for name in (*wanted, *sorted(plugin_options)) if name in trained}
-    _report(_apply(opt, given, values), source)
+    report_options(apply_options(opt, given, values), source)
     if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():
         file = _generator_file(opt, folder)
         inferred = _inferred_options(file)
         missing = {name: value for name, value in inferred.items() if name not in values}
-        _report(_apply(opt, given, missing), file)
+        report_options(apply_options(opt, given, missing), file)
         if inferred and {"no_dropout"}.isdisjoint((*inferred, *values, *given)):
             say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
 
@@ -52,7 +52,7 @@ def read_saved_options(folder: Path, parser: OptionParser) -> tuple[Path, dict[s
     if file.is_file():
         try:
             saved = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:  # damaged: the text file beside it says the same
+        except (ValueError, RecursionError):  # damaged: the text file beside it says the same
             saved = None
         if isinstance(saved, dict):
             return file, dict(_as_given(saved.items(), parser))
@@ -76,13 +76,11 @@ def _as_given(saved: Iterable[tuple[str, Any]], parser: OptionParser) -> Iterato
     for name, value in saved:
         if name not in known or value is None:  # null is infinity, an option's default
             continue
-        if isinstance(value, list):  # of JSON, for an option of several values
-            yield name, value
-            continue
         try:
-            yield name, parser.value_from_text(name, str(value))
+            converted = parser.value_from_file(name, value)
         except (ValueError, TypeError):
             continue  # written by other software, or by hand: as if it were not there
+        yield name, converted
 
 
 def _choose_generator(
@@ -121,14 +119,18 @@ def _inferred_options(file: Path) -> Mapping[str, Any]:
     return architecture.options() if architecture else {}
 
 
-def _apply(opt: Namespace, given: frozenset[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def apply_options(
+    opt: Namespace, given: frozenset[str], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Set those of the values that are not `given`, and return them."""
     taken = {name: value for name, value in values.items() if name not in given}
     for name, value in taken.items():
         setattr(opt, name, value)
     return taken
 
 
-def _report(taken: Mapping[str, Any], source: Path) -> None:
+def report_options(taken: Mapping[str, Any], source: Path) -> None:
+    """Print which values were taken from where."""
     if taken:
         listed = ", ".join(f"{name} {value}" for name, value in taken.items())
         say(f"Taken from {source}: {listed}")

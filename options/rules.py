@@ -1,9 +1,11 @@
 """Checks of option values; each yields one message that says what to do."""
 
 import math
+import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import PurePath, PureWindowsPath
 
 from models.schedulers import LR_POLICIES
 from util.errors import near_miss
@@ -18,6 +20,9 @@ PREPROCESS_MODES = (
     "resize",
     "none",
 )
+
+PARTS_OF_FILE_NAMES = ("epoch", "load_iter", "phase", "model_suffix")
+PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PARTS_OF_FILE_NAMES)
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,12 @@ BASE_RANGES = {
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf", "batch_size"), AT_LEAST_1),
     **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
     **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
+    "seed": Range(0, "it must be from 0 to below 2**32", below=2**32),
     "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more"),
 }
+ON_NAN = ("stop", "rollback")
 TRAIN_RANGES = {
+    "keep_last": Range(0, "it counts checkpoints; 0 keeps all"),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
     **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count", "pool_size", "lr"), AT_LEAST_0),
@@ -52,6 +60,7 @@ TEST_RANGES = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
 def base_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of every command."""
     yield from _out_of_range(opt, BASE_RANGES)
+    yield from _leading_elsewhere(opt)
     if opt.direction not in DIRECTIONS:
         yield f"--direction {opt.direction} is not known. {near_miss(opt.direction, DIRECTIONS)}"
     known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES
@@ -67,6 +76,9 @@ def train_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TRAIN_RANGES)
     if opt.lr_policy not in LR_POLICIES:
         yield f"--lr_policy {opt.lr_policy} is not known. {near_miss(opt.lr_policy, LR_POLICIES)}"
+    on_nan = getattr(opt, "on_nan", "stop")
+    if on_nan not in ON_NAN:
+        yield f"--on_nan {on_nan} is not known. {near_miss(on_nan, ON_NAN)}"
 
 
 def contradictions(opt: Namespace) -> Iterator[str]:
@@ -95,6 +107,39 @@ def test_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TEST_RANGES)
 
 
+def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
+    """Yield names by which files outside the folders meant for them would be written or read.
+
+    Judged by the text alone, for every system alike: links are the user's own business.
+    """
+    for name in PATHS:
+        value = getattr(opt, name, "")
+        if isinstance(value, str) and "\0" in value:  # from a notebook; no shell lets it through
+            yield f"--{name} {value!r} cannot work: no name of a file holds a NUL. Leave it out."
+    if why := _why_no_folder(getattr(opt, "name", "run")):  # with what --suffix has added
+        yield (
+            f"--name {opt.name!r} cannot work: {why}, but runs are folders below "
+            "--checkpoints_dir and --results_dir. Give a name like maps_cyclegan or exp/run1."
+        )
+    for name in PARTS_OF_FILE_NAMES:
+        value = getattr(opt, name, "")
+        if isinstance(value, str) and (value == ".." or re.search(r"[/\\]", value)):
+            yield (
+                f"--{name} {value!r} cannot work: it is a part of file names, so it must not lead "
+                "to another folder. Leave out the slashes."
+            )
+
+
+def _why_no_folder(name: str) -> str:
+    """Say why a name cannot be that of a folder below another one; nothing if it can."""
+    parts = [part.strip() for part in re.split(r"[/\\]", name)]
+    if name[:1] in ("/", "\\") or PurePath(name).drive or PureWindowsPath(name).is_absolute():
+        return "it is a whole path"
+    if ".." in parts:
+        return "its '..' leads outside"
+    return "" if set(parts) - {"", "."} else "it names no folder"
+
+
 def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
     for name, allowed in ranges.items():
         value = getattr(opt, name, None)
@@ -102,7 +147,7 @@ def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
             continue
         too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)
         too_large = allowed.below is not None and value >= allowed.below
-        if too_small or too_large or math.isnan(value):
+        if too_small or too_large or (isinstance(value, float) and math.isnan(value)):
             yield f"--{name} {value} cannot work: {allowed.says}."
 
 

@@ -1,10 +1,12 @@
 """Options of train.py."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from options import rules
+from options import continuing, rules
 from options.base_options import BaseOptions
+from options.parser import OptionParser
+from util import rng
 
 
 class TrainOptions(BaseOptions):
@@ -19,6 +21,22 @@ class TrainOptions(BaseOptions):
         _add_saving_options(parser)
         _add_schedule_options(parser)
         return parser
+
+    def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
+        """Return the model or the data set: what is given, else that of the continued run."""
+        of_run = continuing.peek_at_run(parser, argv)
+        if "dataroot" in of_run:
+            parser.make_optional("dataroot")  # it is filled in by `recover`
+        if name in of_run and name not in parser.given(argv):
+            parser.set_defaults(**{name: of_run[name]})
+        return super().chosen(name, parser, argv)
+
+    def recover(self, opt: Namespace, given: frozenset[str]) -> None:
+        """Take over the options of the run that is continued, and draw a seed if there is none."""
+        if isinstance(self.parser, OptionParser):
+            continuing.take_over(opt, given, self.parser)
+        if opt.seed is None:
+            opt.seed = rng.draw_seed()
 
     def problems(self, opt: Namespace) -> Iterator[str]:
         """Yield one message for each value that cannot work."""
@@ -46,11 +64,19 @@ def _add_saving_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("saving and continuing").add_argument
     add("--save_latest_freq", type=int, default=5000, help="save latest every so many images")
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
+    add("--keep_last", type=int, default=0, help="keep only so many of the numbered checkpoints; 0 "
+        "keeps all")  # fmt: skip
     add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
-    add("--continue_train", action="store_true", help="load --epoch (or --load_iter) and go on")
+    add("--continue_train", action="store_true", help="go on with the run --name, from --epoch (or "
+        "--load_iter); its options need not be repeated")  # fmt: skip
     add("--pretrained", type=str, default="", help="start from the networks of another run, a "
         "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
-    add("--epoch_count", type=int, default=1, help="number of the first epoch")
+    add("--epoch_count", type=int, default=1, help="number of the first epoch; a continued run "
+        "knows it")  # fmt: skip
+    add("--on_nan", type=str, default="stop", help="what to do when losses or weights are "
+        "no longer finite: stop, or rollback to the last save")  # fmt: skip
+    add("--skip_bad_images", action="store_true", help="take the next picture in the place of one "
+        "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
 

@@ -1,20 +1,28 @@
 """Checkpoint files: the only place that calls `torch.load` and `torch.save`.
 
 Network files are what the reference writes: one plain state dict of CPU tensors for each network,
-called `<epoch>_net_<Name>.pth`.
+called `<epoch>_net_<Name>.pth`. What else a run needs to go on exactly stands beside them in
+`<epoch>_state.pth`.
 """
 
+import hashlib
+import os
 import pickle
+import shutil
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import torch
 from torch import Tensor, nn
 
+from util import commit
 from util.errors import UserError
-from util.files import write_file
+from util.files import fill_and_flush, temporary_name
 
 OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -29,34 +37,116 @@ class MismatchError(CheckpointError):
 
 def save_state(state: object, path: str | Path) -> None:
     """Write `state` so that `path` is always either the old file or the whole new one."""
-    write_file(path, lambda file: torch.save(state, file))  # noqa: TID251
+    save_set({Path(path): state})
 
 
 def save_set(files: Mapping[Path, object]) -> None:
-    """Write files that belong together (all networks of one save)."""
-    for path, state in files.items():
-        save_state(state, path)
+    """Write files that belong together: whoever reads them gets all of this save or none."""
+    with FileSet() as written:
+        for path, state in files.items():
+            written.add(path, state)
 
 
-def load_state(path: str | Path, device: torch.device | str = "cpu") -> Any:
+class FileSet:
+    """Files of one folder that replace older ones together, at the end of a `with` block.
+
+    Nothing is replaced if the block fails.
+    """
+
+    def __init__(self) -> None:
+        self._temporaries: dict[Path, Path] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack, commit.one_at_a_time:
+            if error is not None or not self._temporaries:
+                return
+            commit.finish_commits(next(iter(self._temporaries)).parent)  # before newer ones
+            journal = commit.announce(self._temporaries)
+            self._stack.pop_all()  # nothing to clear away: the journal knows them
+            commit.work_off(journal)
+
+    def add(self, path: Path, state: object) -> None:
+        """Write a file under a temporary name."""
+        fill_and_flush(self._new(path), lambda file: torch.save(state, file))  # noqa: TID251
+
+    def add_link(self, path: Path, added: Path) -> None:
+        """Let a file have the content of one that was added, without a copy where that works."""
+        source, target = self._temporaries[added], self._new(path)
+        try:
+            os.link(source, target)
+        except OSError:  # not every disk knows links
+            shutil.copyfile(source, target)
+
+    def digest(self, path: Path) -> str:
+        """Return a checksum of a file that was added."""
+        with self._temporaries[path].open("rb") as file:
+            return digest(file)
+
+    def _new(self, path: Path) -> Path:
+        temporary = temporary_name(path)
+        self._stack.callback(temporary.unlink, missing_ok=True)
+        self._temporaries[path] = temporary
+        return temporary
+
+
+def digest(file: BufferedReader) -> str:
+    """Return a checksum of an open file."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_state(
+    path: str | Path, device: torch.device | str = "cpu", *, file: IO[bytes] | None = None
+) -> Any:
     """Read what `save_state` or the reference wrote; never runs code that the file contains.
+
+    Args:
+        path: its name.
+        device: where the tensors go.
+        file: the file, if it is open already.
 
     Raises:
         CheckpointError: no such file, a truncated or foreign file, or one that would run code.
     """
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path} does not exist. {_neighbours(path)}")
+    if file is None:
+        with open_save([path]) as files:
+            return load_state(path, device, file=files[path])
     try:
-        return torch.load(path, map_location=device, weights_only=True)  # noqa: TID251
+        return torch.load(file, map_location=device, weights_only=True)  # noqa: TID251
     except Exception as error:  # whatever makes the reader of a damaged file fail
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # torch would advise to switch safety off
             reason = "it holds something else than tensors, which could run code"
+        size = os.fstat(file.fileno()).st_size
         raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) cannot be read as a checkpoint: {reason}. "
+            f"{path} ({size} bytes) cannot be read as a checkpoint: {reason}. "
             "The file is incomplete, or not a plain state dict. Copy or download it again."
         ) from error
+
+
+@contextmanager
+def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
+    """Open files of one save, though a run may be replacing them.
+
+    Raises:
+        CheckpointError: one of them does not exist.
+    """
+    with ExitStack() as stack:
+        try:
+            files = stack.enter_context(commit.open_together(paths))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            missing = Path(str(error.filename))
+            raise CheckpointError(f"{missing} does not exist. {_neighbours(missing)}") from None
+        yield files
 
 
 def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
@@ -70,13 +160,15 @@ def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
     return copy
 
 
-def load_network_state(net: nn.Module, path: str | Path) -> "OrderedDict[str, Tensor]":
+def load_network_state(
+    net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None
+) -> "OrderedDict[str, Tensor]":
     """Read a state dict for `net` from a checkpoint file, one written long ago included.
 
     Raises:
         CheckpointError: the file cannot be read, or holds no state dict.
     """
-    state = load_state(path)
+    state = load_state(path, file=file)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
     if not any(key.startswith("module.") for key in net.state_dict()):
@@ -84,14 +176,14 @@ def load_network_state(net: nn.Module, path: str | Path) -> "OrderedDict[str, Te
     return without_old_instance_norm_keys(state, net)
 
 
-def load_network(net: nn.Module, path: str | Path) -> None:
-    """Fill a network from a checkpoint file.
+def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None) -> None:
+    """Fill a network from a checkpoint file, which may be open already.
 
     Raises:
         CheckpointError: the file cannot be read.
         MismatchError: it belongs to a network of another shape.
     """
-    state = load_network_state(net, path)
+    state = load_network_state(net, path, file=file)
     wanted = net.state_dict()
     if problems := list(_mismatches(state, wanted)):
         raise MismatchError(

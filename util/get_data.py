@@ -142,6 +142,7 @@ def unpack(archive: Path, folder: Path) -> None:
         else:
             with _decompressed(archive) as stream, tarfile.open(fileobj=stream) as tar:
                 _check_names(tar.getnames(), archive, folder)
+                _check_links(tar, archive)
                 tar.extractall(folder, filter="data")
     except _ARCHIVE_ERRORS as error:
         raise UserError(f"{archive.name} cannot be unpacked: {error}") from error
@@ -163,6 +164,21 @@ def _check_names(names: list[str], archive: Path, folder: Path) -> None:
     for name in names:
         if not (folder / name).resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{archive.name} holds {name!r}, which leads outside.")
+
+
+def _check_links(tar: tarfile.TarFile, archive: Path) -> None:
+    """Refuse links that lead upwards, even if not outside.
+
+    Python's own filter computes where links end up, and versions before 3.11.13 can be made to
+    compute it wrongly, by names of more than 4096 bytes.
+    """
+    for member in tar:
+        if member.issym() and (
+            os.path.isabs(member.linkname) or ".." in member.linkname.split("/")
+        ):
+            raise UserError(
+                f"{archive.name} holds the link {member.name!r}, which may lead outside."
+            )
 
 
 @contextmanager

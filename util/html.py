@@ -22,7 +22,7 @@ def heading(text: str) -> str:
     """Render one heading."""
     from dominate.tags import h3
 
-    return str(h3(text).render())
+    return str(h3(_printable(text)).render())
 
 
 def picture_row(
@@ -38,10 +38,10 @@ def picture_row(
     with grid, tr():
         for image, text, link in zip(images, texts, links, strict=True):
             with td(style="word-wrap: break-word;", halign="center", valign="top"), p():
-                with a(href=f"images/{quote(link)}"):
-                    img(style=f"width:{width}px", src=f"images/{quote(image)}")
+                with a(href=_address(link)):
+                    img(style=f"width:{width}px", src=_address(image))
                 br()
-                p(text)
+                p(_printable(text))
     return str(grid.render())
 
 
@@ -51,7 +51,7 @@ def page(title: str, body: str, refresh: int = 0) -> str:
     from dominate.tags import meta, style
     from dominate.util import raw
 
-    document = dominate.document(title=title)
+    document = dominate.document(title=_printable(title))
     with document.head:
         meta(charset="utf-8")
         if refresh > 0:
@@ -59,6 +59,16 @@ def page(title: str, body: str, refresh: int = 0) -> str:
         style(raw(STYLE))
     document.body.add(raw(body))
     return str(document.render())
+
+
+def _address(file: str) -> str:
+    """Return the address of a file below the page's `images` folder."""
+    return f"images/{quote(file, errors='surrogateescape')}"  # bytes that are no UTF-8 stay so
+
+
+def _printable(text: str) -> str:
+    """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 class HTML:

@@ -47,7 +47,10 @@ class ImagePool:
         """Return the stored pictures."""
         return {"pool_size": self.pool_size, "images": list(self.images)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over stored pictures; a smaller pool keeps the first ones."""
-        self.images = list(state["images"])[: self.pool_size]
+    def load_state_dict(
+        self, state: dict[str, Any], device: torch.device | str | None = None
+    ) -> None:
+        """Take over stored pictures, to `device`; a smaller pool keeps the first ones."""
+        images = list(state["images"])[: self.pool_size]
+        self.images = [image if device is None else image.to(device) for image in images]
         self.num_imgs = len(self.images)

@@ -1,5 +1,8 @@
 """Running means that stay on the device until somebody asks for them."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -21,3 +24,15 @@ class RunningMean:
     def mean(self) -> float | None:
         """Return the mean of what was added, None if that was nothing."""
         return float(self._sum) / self._count if self._count else None
+
+    def reset(self) -> None:
+        """Begin a new mean."""
+        self._sum, self._count = 0.0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return sum and count."""
+        return {"sum": self._sum, "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with a mean that was begun."""
+        self._sum, self._count = state["sum"], state["count"]

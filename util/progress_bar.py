@@ -11,11 +11,19 @@ from util.log import lines_through
 
 
 @contextmanager
-def progress_bar(description: str, total: int, unit: str = "img") -> Iterator["tqdm[Any]"]:
+def progress_bar(
+    description: str, total: int, unit: str = "img", done: int = 0
+) -> Iterator["tqdm[Any]"]:
     """Show how far a loop is; lines printed meanwhile appear above the bar."""
     shown = sys.stderr.isatty()
     with tqdm(
-        total=total, desc=description, unit=unit, disable=not shown, leave=False, dynamic_ncols=True
+        total=total,
+        initial=done,
+        desc=description,
+        unit=unit,
+        disable=not shown,
+        leave=False,
+        dynamic_ncols=True,
     ) as bar:
         if not shown:
             yield bar
@@ -24,6 +32,6 @@ def progress_bar(description: str, total: int, unit: str = "img") -> Iterator["t
             yield bar
 
 
-def epoch_bar(epoch: int, last_epoch: int, images: int) -> Any:
-    """Show how far an epoch is."""
-    return progress_bar(f"epoch {epoch}/{last_epoch}", images)
+def epoch_bar(epoch: int, last_epoch: int, images: int, done: int = 0) -> Any:
+    """Show how far an epoch is; `done` images were seen before an interruption."""
+    return progress_bar(f"epoch {epoch}/{last_epoch}", images, done=done)

@@ -1,10 +1,13 @@
 """Names for result pictures: flat as the reference's, unless two inputs would share one."""
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path, PurePath
+
+LONGEST = 240  # bytes of a name; file systems take 255, and a label and an ending are added
 
 
 class ResultNames:
@@ -12,7 +15,7 @@ class ResultNames:
 
     `photos/7.jpg` becomes `7`.  Only inputs of one run that would overwrite each other's results
     keep their path below `root`: `x/7.jpg` and `y/7.jpg` become `x/7` and `y/7`, `7.jpg` beside
-    `7.png` becomes `7.jpg` and `7.png`.
+    `7.png` becomes `7.jpg` and `7.png`. Names that would be too long for a file are cut.
     """
 
     def __init__(self, paths: Iterable[str] = (), root: str | Path = ".") -> None:
@@ -36,7 +39,7 @@ class ResultNames:
         names = self._candidates(path)
         for _ in range(skip):
             next(names)
-        name = next(name for name in names if _key(name) not in self._taken)
+        name = next(name for name in map(_cut, names) if _key(name) not in self._taken)
         self._taken.add(_key(name))
         self._names[path] = name
         return name
@@ -52,6 +55,17 @@ class ResultNames:
         relative = PurePath(os.path.relpath(path, self.root))
         # A picture from elsewhere must not be written elsewhere: no step upwards survives.
         return PurePath(*[part for part in relative.parts if part not in ("..", relative.anchor)])
+
+
+def _cut(name: str) -> str:
+    """Shorten a name that no file can have; digits that all of it decides are added."""
+    folder, slash, file = name.rpartition("/")
+    encoded = file.encode("utf-8", "replace")
+    if len(encoded) <= LONGEST:
+        return name
+    digits = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
+    kept = encoded[: LONGEST - len(digits) - 1].decode("utf-8", "ignore")
+    return f"{folder}{slash}{kept}-{digits}"
 
 
 def _key(name: str | PurePath) -> str:

@@ -1,5 +1,6 @@
 """The global random generators: one place to save, restore and seed them."""
 
+import os
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,18 @@ def load_state_dict(state: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def capture() -> tuple[Any, ...]:
+    """Return the state of the host's generators, fast and as it is, to be put back soon."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()
+
+
+def put_back(captured: tuple[Any, ...]) -> None:
+    """Undo all draws since `capture`."""
+    random.setstate(captured[0])
+    np.random.set_state(captured[1])
+    torch.set_rng_state(captured[2])
+
+
 def mix(*numbers: int) -> int:
     """Fold integers into one 64-bit seed; neighbouring inputs give unrelated seeds (splitmix64)."""
     mixed = 0
@@ -52,3 +65,15 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+def draw_seed() -> int:
+    """Draw a number that seeds a run, from the system: not from the generators it will seed."""
+    return int.from_bytes(os.urandom(4), "big")
+
+
+def be_deterministic() -> None:
+    """Let torch use only algorithms that give the same bits in every run, even if slower."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True)

@@ -12,7 +12,7 @@ from util.html import HTML
 from util.log import say, warn
 from util.sinks import Moment, Sink, deliver
 from util.sinks.base import Picture
-from util.sinks.jsonl import JsonlSink, LossRecord, read_losses
+from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.sinks.page import PageSink
 from util.sinks.text import ConsoleSink, LossFileSink
 from util.sinks.visdom_sink import VisdomSink
@@ -35,6 +35,7 @@ class Visualizer:
         self.display_id: int = getattr(opt, "display_id", -1)
         self.use_html: bool = opt.isTrain and not opt.no_html
         self.saved = False  # has the page shown this epoch already?
+        self._last_moment = (0, 0)  # epoch and its images when losses were printed last
         folder = os.path.join(opt.checkpoints_dir, opt.name)
         self.web_dir = os.path.join(folder, "web")
         self.img_dir = os.path.join(self.web_dir, "images")
@@ -44,6 +45,7 @@ class Visualizer:
         self.plotters: list[Sink] = []  # take part in plot_current_losses
         self.galleries: list[Sink] = []  # take part in display_current_results, besides the page
         self.page: PageSink | None = None
+        self.visdom: VisdomSink | None = None
         if opt.isTrain:
             os.makedirs(folder, exist_ok=True)
             self._add_files(folder)
@@ -70,7 +72,7 @@ class Visualizer:
                 self.web_dir,
                 f"Experiment name = {self.name}",
                 self.win_size,
-                history=_earlier_losses(losses),
+                history=_earlier_losses(losses, self.log_name) if self._continues() else (),
             )
             self.printers.append(self.page)
         self.printers += [LossFileSink(self.log_name), JsonlSink(losses)]
@@ -91,8 +93,29 @@ class Visualizer:
             name=self.name,
             win_size=self.win_size,
         )
+        self.visdom = sink
         self.plotters.append(sink)
         self.galleries.append(sink)
+
+    def _continues(self) -> bool:
+        return bool(getattr(self.opt, "continue_train", False))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run that is continued must know to show one history."""
+        return {
+            "saved": self.saved,
+            "last_moment": list(self._last_moment),
+            "curves": self.visdom.state_dict() if self.visdom else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on with the history of the run that is continued."""
+        self.saved = state["saved"]
+        epoch, images = self._last_moment = tuple(state["last_moment"])
+        if self.page is not None:
+            self.page.forget_after(epoch, images)
+        if self.visdom is not None and state["curves"] is not None:
+            self.visdom.load_state_dict(state["curves"])
 
     def reset(self) -> None:
         """Begin an epoch: its pictures have not been on the page yet."""
@@ -133,6 +156,7 @@ class Visualizer:
         `iters` counts images of this epoch, `total_iters` those since training began; `t_comp` is
         the computing time per image, `t_data` the time spent waiting for the data, in seconds.
         """
+        self._last_moment = (epoch, iters)
         when = Moment(
             epoch,
             iters,
@@ -150,15 +174,19 @@ class Visualizer:
         deliver(sinks, lambda sink: sink.close())
 
 
-def _earlier_losses(path: str) -> list[LossRecord]:
-    """Return what an earlier run of this name has logged, for the curves."""
-    if not os.path.exists(path):
-        return []
+def _earlier_losses(path: str, log: str) -> list[LossRecord]:
+    """Return what the run to be continued has logged, for the curves.
+
+    Runs of the original framework left a text file only.
+    """
     try:
-        return read_losses(path)
+        if os.path.exists(path):
+            return continued(read_losses(path))
+        if os.path.exists(log):
+            return continued(parse_loss_log(log))
     except UserError as error:
         warn(f"{error} The curves begin anew.")
-        return []
+    return []
 
 
 def save_images(

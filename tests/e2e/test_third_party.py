@@ -52,7 +52,7 @@ def test_model_and_data_set_that_step_themselves_train_and_test(
     wanted = [(1, iters, ["G_GAN", "G_foo", "D"]) for iters in (1, 2, 3)]
     assert loss_lines(out) == wanted
     assert loss_lines((run / "loss_log.txt").read_text()) == wanted
-    assert names(run, "*.pth") == [
+    assert names(run, "*_net_*.pth") == [
         *["1_net_D.pth", "1_net_G.pth", "latest_net_D.pth", "latest_net_G.pth"]
     ]
     visuals = ["real_A", "fake_B", "real_B", "edges"]
@@ -243,7 +243,7 @@ def test_copied_templates_train_and_test(
     out = capsys.readouterr().out
     assert "model [MyIdeaModel] was created" in out
     assert loss_lines(out) == [(1, iters, ["G"]) for iters in (1, 2, 3)]
-    assert names(run, "*.pth") == ["1_net_G.pth", "latest_net_G.pth"]
+    assert names(run, "*_net_*.pth") == ["1_net_G.pth", "latest_net_G.pth"]
     results = support.test(tmp_path, pairs, "my_idea", *chosen)
     wanted = [f"p{n}_{visual}.png" for n in (0, 1) for visual in ("data_A", "data_B", "output")]
     assert names(results / "images") == wanted

@@ -69,7 +69,12 @@ def given(words: list[str], work: Path) -> list[str]:
 
 
 def execute(run: Mapping[str, Any], work: Path) -> Outcome:
-    """Run train.py as recorded and look at what it left."""
+    """Run train.py as recorded and look at what it left.
+
+    A run that continues finds what the reference would have left: networks alone.
+    """
+    for state in (work / "checkpoints").glob("*/*_state.pth"):
+        state.unlink()
     console = io.StringIO()
     with redirect_stdout(console):
         assert script_main("train")(given(run["argv"], work)) in (None, 0)
@@ -143,6 +148,10 @@ def test_console_has_the_recorded_lines(run: dict[str, Any], outcomes: dict[str,
     outcome = outcomes[run["tag"]]
     work = outcome.folder.parents[1]
     found = [shape_of(line) for line in outcome.lines if not line.startswith("learning rate")]
+    if "--continue_train" in run["argv"]:  # decided: one line says what is not there
+        said = [line for line in found if "has no training state for latest" in line]
+        assert len(said) == 1
+        found.remove(said[0])
     assert found == expected_lines(run, work)
 
 
@@ -163,11 +172,15 @@ def test_folder_holds_the_recorded_files(run: dict[str, Any], outcomes: dict[str
     found, recorded = outcomes[run["tag"]].files, set(run["checkpoint_files"])
     assert recorded <= found
     decided = set(OUR_FILES)
+    decided |= {
+        f"{file.split('_net_')[0]}_state.pth" for file in recorded if file.endswith(".pth")
+    } & found  # those of the run continued were taken away
     if not any(line.startswith("(epoch") for line in outcomes[run["tag"]].loss_log):
         decided.remove("losses.jsonl")  # nothing was printed
     if run["tag"] in SAVED_AT_THE_END:
         epoch, names = SAVED_AT_THE_END[run["tag"]]
         decided |= {f"{when}_net_{name}.pth" for when in (epoch, "latest") for name in names}
+        decided |= {f"{when}_state.pth" for when in (epoch, "latest")}
     assert decided <= found
     others = {file for file in found - recorded - decided if not PAGE_FILE.fullmatch(file)}
     assert others == set()

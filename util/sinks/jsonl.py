@@ -109,6 +109,20 @@ def parse_loss_log(path: str | Path) -> list[LossRecord]:
     return _parse_lines(path, whole, _parse_text, expected)
 
 
+def continued(records: Iterable[LossRecord]) -> list[LossRecord]:
+    """Return the one history that several runs into the same file tell.
+
+    A run that was killed and continued from its last save reports the images after that save
+    again, a new one starts over: what was said first no longer counts from there on.
+    """
+    kept: list[LossRecord] = []
+    for record in records:
+        while kept and (kept[-1]["epoch"], kept[-1]["iters"]) >= (record["epoch"], record["iters"]):
+            kept.pop()
+        kept.append(record)
+    return kept
+
+
 def _parse_lines(
     path: str | Path, lines: Iterable[str], parse: Callable[[str], LossRecord], expected: str
 ) -> list[LossRecord]:

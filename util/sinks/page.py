@@ -54,6 +54,10 @@ class PageSink:
         self._epoch, self._row = when.epoch, row
         self._write()
 
+    def forget_after(self, epoch: int, images: int) -> None:
+        """Drop losses of later moments, for a run that goes on from an earlier save."""
+        self._losses = [entry for entry in self._losses if entry[:2] <= (epoch, images)]
+
     def close(self) -> None:
         """Draw the last losses."""
         if self._epoch is not None:

@@ -29,7 +29,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from util.errors import UserError
 from util.log import say, warn
@@ -151,7 +153,7 @@ class VisdomSink:
         self._quiet = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the curves as plain lists."""
+        """Return the curves as tensors."""
         with self._changed:
             return self._history.state_dict()
 
@@ -408,17 +410,21 @@ class LossHistory:
         return np.array(self._x[start:stop]), np.stack(curves, axis=1)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything as plain lists."""
-        losses = {name: curve.tolist() for name, curve in self._curves.items()}
-        return {"x": self._x.tolist(), "losses": losses}
+        """Return everything as tensors (float64), which a state file holds compactly."""
+        losses = {name: _as_tensor(curve) for name, curve in self._curves.items()}
+        return {"x": _as_tensor(self._x), "losses": losses}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` returned."""
-        x = array("d", state["x"])
-        curves = {str(name): array("d", curve) for name, curve in state["losses"].items()}
+        x = array("d", state["x"].tolist())
+        curves = {str(name): array("d", curve.tolist()) for name, curve in state["losses"].items()}
         if any(len(curve) != len(x) for curve in curves.values()):
             raise ValueError("the saved loss curves are not of the same length")
         self._x, self._curves = x, curves
+
+
+def _as_tensor(numbers: "array[float]") -> Tensor:
+    return torch.tensor(np.array(numbers, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,346 @@
+"""scripts/check_dataset.py: what it finds, what it prints, and how it ends."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.e2e.support import ROOT, draw, draw_pairs, draw_unpaired, scene, start
+
+SCRIPT = ROOT / "scripts" / "check_dataset.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    """Return the script as a module."""
+    before = list(sys.path)
+    spec = importlib.util.spec_from_file_location("check_dataset", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses ask for it
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+    sys.path[:] = before
+
+
+class Check:
+    """Run the script in this process."""
+
+    def __init__(self, script: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+        self.script = script
+        self.capsys = capsys
+
+    def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
+        """Return the exit status, and what was printed on standard output and error."""
+        status = 0
+        try:
+            self.script.main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            status = int(str(stopped.code))
+        return status, *self.capsys.readouterr()
+
+    def report(self, root: Path, *arguments: str) -> tuple[int, str, dict[str, Any]]:
+        """Return the exit status, standard output, and what --json writes."""
+        file = root.parent / f"{root.name}.json"
+        status, said, _ = self(root, "--json", file, *arguments)
+        return status, said, json.loads(file.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def check(script: ModuleType, capsys: pytest.CaptureFixture[str]) -> Check:
+    """Return a function that runs the script."""
+    return Check(script, capsys)
+
+
+def cut(path: Path) -> None:
+    """Take away the second half of a file."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+# ---- the whole command --------------------------------------------------------------------
+
+
+def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) -> None:
+    draw_unpaired(tmp_path / "set", "train", 60, 20)
+    file = tmp_path / "report.json"
+    arguments = ["set", "--workers", "2", "--json", file]
+    done = start([SCRIPT, *arguments], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "Reading 80 pictures below set",
+        "Read as two domains without pairs (--dataset_mode unaligned).",
+        "Sizes are judged for --preprocess resize_and_crop --load_size 286 --crop_size 256.",
+        "",
+        "folder  pictures  smallest  median  largest  unreadable  too small  duplicates  modes",
+        "trainA        60     40x40   40x40    40x40           0          0           0  60 RGB",
+        "trainB        20     40x40   40x40    40x40           0          0           0  20 RGB",
+        "",
+        "Nothing wrong (pictures: 80).",
+    ]
+    assert json.loads(file.read_text(encoding="utf-8"))["ok"] is True
+
+
+def test_problems_end_with_status_1_in_any_terminal(tmp_path: Path) -> None:
+    draw_pairs(tmp_path / "set", "train", 2)
+    (tmp_path / "set/train/grün.png").touch()
+    command = [sys.executable, "-X", "utf8=0", str(SCRIPT), "--dataroot", "set"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "\n  train/gr\\xfcn.png: empty (0 bytes)\n" in done.stdout
+    assert done.stdout.endswith("\nProblems: 1 unreadable (pictures: 3).\n")
+
+
+def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
+    draw(tmp_path / "set/0.png", Image.new("RGB", (3000, 3000)))
+    for number in range(1, 400):
+        (tmp_path / f"set/{number}.png").symlink_to("0.png")
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "set", "--workers", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "Reading 400 pictures below set\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
+        said = process.communicate(timeout=60)
+    assert (process.returncode, *said) == (130, "", "interrupted\n")
+
+
+# ---- how folders are understood -----------------------------------------------------------
+
+
+def test_pairs_side_by_side_are_recognized_and_an_odd_width_is_a_problem(
+    check: Check, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    draw_pairs(root, "train", 3)
+    draw_pairs(root, "val", 1)
+    draw(root / "train/odd.png", scene(9).resize((81, 40)))
+    status, said, report = check.report(root)
+    assert status == 1
+    assert "Read as A and B side by side in every picture (--dataset_mode aligned)." in said
+    what = "81 pixels wide, an odd number, so A and B differ"
+    assert report["problems"] == {"odd width": [{"file": "train/odd.png", "what": what}]}
+    status, said, report = check.report(root, "--dataset_mode", "colorization")
+    assert (status, report["problems"]) == (0, {})
+    assert "Read as single pictures in phases" in said
+
+
+def test_square_pictures_are_taken_for_pairs_only_on_demand(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw(root / "train/a.png", scene(0, side=41))
+    assert check.report(root)[0] == 0
+    status, _, report = check.report(root, "--dataset_mode", "aligned")
+    assert (status, list(report["problems"])) == (1, ["odd width"])
+
+
+def test_pairs_in_two_folders_need_partners(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in (
+        "A/train/1.png",
+        "A/train/2.png",
+        "B/train/1.jpg",
+        "B/train/3.jpg",
+        "A/test/1.png",
+    ):
+        draw(root / name, scene(len(name) + ord(name[-5])))
+    status, said, report = check.report(root)
+    assert status == 1
+    assert "Read as pairs in two folders, A and B." in said
+    assert report["problems"] == {
+        "missing": [{"file": "B/test", "what": "does not exist, but A/test needs it"}],
+        "without partner": [
+            {"file": "A/train/2.png", "what": "nothing of that name in B/train"},
+            {"file": "B/train/3.jpg", "what": "nothing of that name in A/train"},
+        ],
+    }
+
+
+def test_a_single_folder_needs_pictures(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw(root / "deep/er/a.png", scene(0))
+    status, said, _ = check(root)
+    assert status == 0
+    assert "Read as single pictures (--dataset_mode single)." in said
+    shutil.rmtree(root / "deep")
+    status, said, _ = check(root)
+    assert status == 1
+    assert "\n  .: has no pictures\n" in said
+    assert said.splitlines()[5].split() == [".", "0", "-", "-", "-", "0", "0", "0", "-"]
+
+
+def test_training_needs_both_domains_but_testing_does_not(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw(root / "testA/a.png", scene(0))
+    assert check.report(root)[0] == 0
+    draw(root / "trainB/b.png", scene(1))
+    status, _, report = check.report(root)
+    missing = [{"file": "trainA", "what": "does not exist, but trainB needs it"}]
+    assert (status, report["problems"]) == (1, {"missing": missing})
+
+
+# ---- what is found ------------------------------------------------------------------------
+
+
+def test_broken_files_are_named_with_the_reason(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 3, 2)
+    cut(root / "trainA/a1.png")
+    (root / "trainB/b0.png").write_bytes(b"")
+    (root / "trainB/text.jpg").write_text("hello", encoding="utf-8")
+    status, said, report = check.report(root)
+    assert status == 1
+    assert report["problems"] == {
+        "unreadable": [
+            {"file": "trainA/a1.png", "what": "truncated or broken: image file is truncated"},
+            {"file": "trainB/b0.png", "what": "empty (0 bytes)"},
+            {"file": "trainB/text.jpg", "what": "no picture, or of a format that is not known"},
+        ]
+    }
+    assert [row["unreadable"] for row in report["table"]] == [1, 2]
+    assert said.endswith("\nProblems: 3 unreadable (pictures: 6).\n")
+
+
+@pytest.mark.parametrize(("options", "status"), [((), 0), (("--preprocess", "crop"), 1)])
+def test_what_is_too_small_depends_on_the_options(
+    options: tuple[str, ...], status: int, check: Check, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    draw_pairs(root, "train", 1)  # halves of 40x40
+    draw(root / "train/large.png", scene(1, side=100).resize((200, 100)))
+    got, _, report = check.report(root, "--crop_size", "50", *options)
+    what = "40x40 in each half, which is too small for --crop_size 50"
+    wanted = {"too small": [{"file": "train/p0.png", "what": what}]} if status else {}
+    assert (got, report["problems"]) == (status, wanted)
+    row = report["table"][0]
+    assert (row["too small"], row["smallest"], row["largest"]) == (status, "80x40", "200x100")
+
+
+def test_duplicates_are_noted_and_those_between_phases_apart(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 2, 6)
+    draw_unpaired(root, "test", 1, 1)
+    draw(root / "testA/a0.png", scene(99))
+    for number in range(1, 6):
+        shutil.copy(root / "trainB/b0.png", root / f"trainB/b{number}.png")
+    draw(root / "testB/b0.png", scene(0, outlined=True))  # as trainA/a0.png
+    status, said, report = check.report(root)
+    assert status == 0
+    names = "trainB/b1.png, trainB/b2.png, trainB/b3.png, trainB/b4.png and 1 more"
+    assert report["notes"] == {
+        "the same in train and test": [{"file": "trainA/a0.png", "what": "same as testB/b0.png"}],
+        "duplicates": [{"file": "trainB/b0.png", "what": f"same as {names}"}],
+    }
+    assert [row["duplicates"] for row in report["table"]] == [1, 6, 0, 1]
+    assert f"\nnote, duplicates: 1\n  trainB/b0.png: same as {names}\n" in said
+    assert said.endswith("\nNothing wrong (pictures: 10).\n")
+
+
+def test_odd_files_and_those_passed_over_are_noted(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 1, 1)
+    scene(5).save(root / "trainA/b.jpg", "PNG")
+    for name in ("x.gif", "x.heic", "x.jpg.txt"):
+        (root / "trainB" / name).touch()
+    status, said, _ = check(root)
+    assert status == 0
+    assert "\n  trainA/b.jpg: holds PNG, whatever its ending says\n" in said
+    assert "\n  trainB: 3 not named like pictures: x.gif, x.heic, x.jpg.txt\n" in said
+
+
+# ---- how it looks -------------------------------------------------------------------------
+
+
+def test_the_table_has_sizes_and_modes_within_100_columns(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number, side in enumerate((20, 70, 1000)):
+        draw(root / f"trainA/{number}.png", scene(number, side=side))
+    for number, mode in enumerate(("L", "P", "1", "RGBA", "LA", "I;16", "L")):
+        draw(root / f"trainB/{number}.png", scene(number).convert(mode))
+    status, said, report = check.report(root)
+    assert status == 0
+    table = said.split("\n\n")[1].splitlines()
+    assert table[1].split() == ["trainA", "3", "20x20", "70x70", "1000x1000", *"000", "3", "RGB"]
+    assert max(map(len, table)) <= 100
+    column = table[0].index("modes")
+    shown = " ".join(line[column:].strip() for line in table[2:])
+    assert shown == "2 L, 1 P, 1 1, 1 RGBA, 1 LA, 1 I;16"
+    modes = {"L": 2, "P": 1, "1": 1, "RGBA": 1, "LA": 1, "I;16": 1}
+    assert report["table"][1]["modes"] == modes
+
+
+def test_long_lists_are_cut_on_the_screen_but_not_in_the_file(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    for number in range(25):
+        (root / f"{number:02}.png").touch()
+    status, said, report = check.report(root)
+    assert status == 1
+    assert "\nunreadable: 25\n  00.png: empty (0 bytes)\n" in said
+    assert "\n  19.png: empty (0 bytes)\n  ... and 5 more\n" in said
+    assert len(report["problems"]["unreadable"]) == 25
+
+
+# ---- wrong commands -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ("{W}/nowhere", ("nowhere does not exist.", "Give the folder of a data set")),
+        ("{W}/file", ("file is a file.", "Give the folder of a data set")),
+        ("", ("Give the data set's folder once: as --dataroot DIR, or just DIR.",)),
+        ("{W} --dataroot {W}", ("Give the data set's folder once",)),
+        ("{W} --dataset_mode aligned", ("has none of the folders", "train, val, test")),
+        ("{W} --dataset_mode nosuch", ("invalid choice: 'nosuch'",)),
+        ("{W} --preprocess corp", ("--preprocess corp is not known", "Did you mean 'crop'?")),
+        ("{W} --crop_size 300", ("--crop_size 300 is larger than --load_size 286",)),
+        ("{W} --crop_size 0", ("--crop_size 0 cannot work: it must be 1 or more.",)),
+        ("{W} --workers 0", ("--workers 0 cannot work: it must be 1 or more.",)),
+        ("{W} --json {W}/no/r.json", ("r.json cannot be written: its folder does not exist",)),
+        ("{W} --json {W}/sub", ("sub cannot be written", "Choose another file")),
+    ],
+)
+def test_a_wrong_command_ends_with_status_2_and_says_what_to_do(
+    arguments: str, parts: tuple[str, ...], check: Check, tmp_path: Path
+) -> None:
+    draw(tmp_path / "sub/a.png", scene(0))
+    (tmp_path / "file").touch()
+    status, _, said = check(*arguments.format(W=tmp_path).split())
+    assert status == 2
+    for part in parts:
+        assert part in said
+    assert "Traceback" not in said
+
+
+def test_a_killed_process_is_explained(
+    check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def killed(parcels: object, workers: int) -> Iterator[None]:
+        raise BrokenProcessPool
+        yield
+
+    draw(tmp_path / "a.png", scene(0))
+    monkeypatch.setattr(check.script, "inspecting", killed)
+    status, _, said = check(tmp_path)
+    assert status == 2
+    assert "A process that read pictures was killed" in said
+    assert "Try --workers 1." in said

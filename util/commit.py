@@ -1,0 +1,125 @@
+"""Several files as one: either all of them are replaced or none, and readers never mix two saves.
+
+A file system renames one file at a time. So a journal is written first, which says what is to be
+renamed: from then on the new set counts. Whoever is killed between two renames leaves the journal
+behind; readers follow it, and the next writer finishes the work.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
+from pathlib import Path
+
+from util.errors import UserError
+from util.files import fill_and_flush, flush_folder, is_left_over, temporary_name
+
+ATTEMPTS = 200
+PAUSE_SECONDS = 0.01
+
+one_at_a_time = threading.RLock()  # among the threads of this process
+
+
+def announce(temporaries: Mapping[Path, Path]) -> Path:
+    """Make finished files count under their final names, and return the journal to work off.
+
+    Args:
+        temporaries: by final name, where the content is: in the same folder, on the disk already.
+    """
+    folder = next(iter(temporaries)).parent
+    names = {final.name: temporary.name for final, temporary in temporaries.items()}
+    journal = folder / f".{os.getpid()}.commit"
+    written = temporary_name(journal)
+    try:
+        fill_and_flush(written, lambda file: file.write(json.dumps(names).encode()))
+        os.replace(written, journal)
+    finally:
+        written.unlink(missing_ok=True)
+    flush_folder(folder)
+    return journal
+
+
+def work_off(journal: Path) -> None:
+    """Do the renames that were announced."""
+    for final, temporary in _read(journal).items():
+        if temporary.exists():
+            os.replace(temporary, final)
+    flush_folder(journal.parent)
+    journal.unlink(missing_ok=True)
+
+
+def finish_commits(folder: str | Path) -> None:
+    """Do the renames that a killed process has left; for those who write there."""
+    with one_at_a_time:
+        for journal in _journals(Path(folder)):
+            if is_left_over(journal):
+                work_off(journal)
+
+
+def _journals(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob(".*.commit") if ".tmp-" not in path.name)
+
+
+def _read(journal: Path) -> dict[Path, Path]:
+    """Return what is to be renamed, by final name; nothing if the journal has been worked off."""
+    try:
+        names = json.loads(journal.read_text(encoding="utf-8"))
+        folder = journal.parent
+        return {folder / Path(new).name: folder / Path(old).name for new, old in names.items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{journal} is damaged ({error}), so it is unknown to which save the checkpoints "
+            "beside it belong. Delete it to use them as they are."
+        ) from error
+
+
+@contextmanager
+def open_together(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
+    """Open files of one folder so that all belong to the same save, whoever writes meanwhile.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: they were replaced again and again.
+    """
+    for _ in range(ATTEMPTS):
+        with ExitStack() as stack:
+            pending = _pending(paths[0].parent)
+            try:
+                files = {
+                    path: stack.enter_context(pending.get(path, path).open("rb")) for path in paths
+                }
+            except FileNotFoundError:
+                if _pending(paths[0].parent) == pending and not pending:
+                    raise
+                files = {}
+            if files and _is_current(files, pending):
+                yield files
+                return
+        time.sleep(PAUSE_SECONDS)
+    raise UserError(f"{paths[0]} is replaced faster than it can be read. Try again later.")
+
+
+def _pending(folder: Path) -> dict[Path, Path]:
+    """Return the files that count already but still have their temporary names."""
+    renames: dict[Path, Path] = {}
+    for journal in _journals(folder):
+        renames |= {new: old for new, old in _read(journal).items() if old.exists()}
+    return renames
+
+
+def _is_current(files: Mapping[Path, BufferedReader], pending: Mapping[Path, Path]) -> bool:
+    """Tell whether nothing was renamed between the first and the last opening."""
+    if _pending(next(iter(files)).parent) != pending:
+        return False
+    try:
+        return all(
+            os.path.samestat(os.fstat(file.fileno()), pending.get(path, path).stat())
+            for path, file in files.items()
+        )
+    except FileNotFoundError:
+        return False

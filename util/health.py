@@ -1,0 +1,225 @@
+"""Notice when training goes wrong: numbers that are not finite, networks that have given up."""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from util.errors import UserError
+from util.log import warn
+from util.meters import RunningMean
+from util.progress import Progress
+from util.saver import Saver
+
+RECENT_STEPS = 1000  # whose pictures are remembered; more are never between two checks in practice
+SHOWN_PICTURES = 4
+MOST_ROLLBACKS = 3
+ZERO = 1e-3
+PRINTS_AT_ZERO = 10
+ONE_LEVEL = 2 / 255  # of [-1, 1]
+
+
+class NonFiniteError(UserError):
+    """Losses or weights that are infinite or nan."""
+
+
+class Model(Protocol):
+    """What is asked of a model."""
+
+    def losses_are_finite(self) -> Tensor | bool:
+        """Tell it, without waiting for the device."""
+
+    def broken_networks(self) -> list[str]:
+        """Return the names of networks with numbers that are not finite."""
+
+    def get_current_losses(self) -> Mapping[str, float]:
+        """Return the losses by name."""
+
+    def get_image_paths(self) -> Sequence[str]:
+        """Return where the current batch came from."""
+
+
+class FiniteWatch:
+    """Remember the first step whose losses were not finite, on the device, and tell when asked."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._first_bad: Tensor | None = None  # the step's number, -1: none
+        self._recent: deque[tuple[int, list[str]]] = deque(maxlen=RECENT_STEPS)
+
+    def look(self, progress: Progress) -> None:
+        """Look at the losses of the step just taken; does not wait for the device."""
+        self._recent.append((progress.step, [str(path) for path in self.model.get_image_paths()]))
+        finite = torch.as_tensor(self.model.losses_are_finite())
+        if self._first_bad is None:
+            self._first_bad = torch.full((), -1, device=finite.device)
+        good = finite | (self._first_bad >= 0)
+        self._first_bad = torch.where(good, self._first_bad, progress.step)
+
+    def check(self, progress: Progress) -> None:
+        """Wait for the device and complain about losses that were not finite.
+
+        Raises:
+            NonFiniteError: there were some; names the step, the losses and recent pictures.
+        """
+        step = -1 if self._first_bad is None else int(self._first_bad)
+        if step >= 0:
+            losses = self.model.get_current_losses().items()
+            listed = ", ".join(f"{name} {value:.3g}" for name, value in losses)
+            problem = f"The losses are no longer finite since step {step} ({listed} now)"
+            pictures = self._pictures_up_to(step)
+            self.reset()
+            raise NonFiniteError(_message(problem, progress, pictures))
+        self._recent.clear()
+
+    def check_weights(self, progress: Progress) -> None:
+        """Complain about weights that are not finite; called before they would be saved.
+
+        Raises:
+            NonFiniteError: there are some.
+        """
+        recent = self._pictures_up_to(progress.step)
+        self.check(progress)
+        if broken := self.model.broken_networks():
+            problem = f"The weights of {', '.join(broken)} are no longer finite"
+            raise NonFiniteError(_message(problem, progress, recent))
+
+    def reset(self) -> None:
+        """Forget what was seen, after going back to good weights."""
+        self._first_bad = None
+        self._recent.clear()
+
+    def _pictures_up_to(self, step: int) -> list[str]:
+        seen = [path for number, paths in self._recent if number <= step for path in paths]
+        return seen[-SHOWN_PICTURES:]
+
+
+def _message(problem: str, progress: Progress, pictures: Sequence[str]) -> str:
+    recent = "".join(f"\n    {path}" for path in pictures)
+    return (
+        f"{problem}: epoch {progress.epoch}, image {progress.epoch_images} "
+        f"({progress.total_images} in all). The bad state was not saved.\n"
+        + (f"  Last pictures up to then:{recent}\n" if recent else "")
+        + "  Usual causes: a learning rate that is too high (--lr), pictures of one colour. "
+        "--on_nan rollback goes back to the last save and on with other pictures."
+    )
+
+
+class Guard:
+    """Stop training, or go back to the last save, before a bad state is saved.
+
+    Args:
+        model: what is trained.
+        saver: knows the last save.
+        progress: where training stands.
+        epoch_loss: begins anew after going back, since the bad numbers are in it.
+        on_nan: `stop` or `rollback`.
+
+    Attributes:
+        steps: how many steps this process has taken.
+    """
+
+    def __init__(
+        self, model: Model, saver: Saver, progress: Progress, epoch_loss: RunningMean, on_nan: str
+    ) -> None:
+        self.model = model
+        self.saver = saver
+        self.progress = progress
+        self.epoch_loss = epoch_loss
+        self.on_nan = on_nan
+        self.steps = 0
+        self._watch = FiniteWatch(model)
+        self._advice = Advice()
+        self._rollbacks: dict[int, int] = {}  # by the save that was gone back to
+
+    def look(self) -> None:
+        """Look at the step just taken; does not wait for the device."""
+        self.steps += 1
+        self._watch.look(self.progress)
+
+    def losses_are_fine(self) -> bool:
+        """Tell whether all losses since the last check were finite; if not, go back or stop.
+
+        Raises:
+            NonFiniteError: they were not, and going back is not wanted or does not help.
+        """
+        return self._is_fine(self._watch.check)
+
+    def weights_are_fine(self) -> bool:
+        """Tell the same of losses and weights."""
+        return self._is_fine(self._watch.check_weights)
+
+    def _is_fine(self, check: Callable[[Progress], None]) -> bool:
+        try:
+            check(self.progress)
+        except NonFiniteError as error:
+            if self.on_nan != "rollback":
+                raise
+            self._roll_back(error)
+            return False
+        return True
+
+    def _roll_back(self, error: NonFiniteError) -> None:
+        saves = self.saver.saves
+        self._rollbacks[saves] = self._rollbacks.get(saves, 0) + 1
+        if self._rollbacks[saves] > MOST_ROLLBACKS or not self.saver.can_roll_back():
+            raise NonFiniteError(
+                f"{error}\n  Going back does not help: "
+                + ("no save to go back to." if not self.saver.can_roll_back() else "it went wrong "
+                   f"{MOST_ROLLBACKS} times after the same save.")
+            ) from error  # fmt: skip
+        warn(str(error))
+        self.saver.roll_back()
+        self.epoch_loss.reset()
+        self._watch.reset()
+
+    def advise_on_losses(self, losses: Mapping[str, float]) -> None:
+        """Say what losses that are printed tell."""
+        self._advice.losses(losses)
+
+    def advise_on_pictures(self, visuals: Mapping[str, Any]) -> None:
+        """Say what pictures that are shown tell."""
+        self._advice.pictures(visuals)
+
+
+class Advice:
+    """Say once what a loss or a picture means that shows training has got stuck."""
+
+    def __init__(self) -> None:
+        self._at_zero: dict[str, int] = {}  # by loss, prints in a row
+        self._said: set[str] = set()
+
+    def losses(self, losses: Mapping[str, float]) -> None:
+        """Look at losses that are printed."""
+        for name, value in losses.items():
+            if not name.startswith("D"):
+                continue
+            self._at_zero[name] = self._at_zero.get(name, 0) + 1 if abs(value) < ZERO else 0
+            if self._at_zero[name] == PRINTS_AT_ZERO:
+                self._say_once(
+                    name,
+                    f"{name} has been 0.000 {PRINTS_AT_ZERO} times in a row: the discriminator "
+                    "tells every picture apart, and the generator learns little from it. Try "
+                    "--gan_mode lsgan, a smaller --ndf or more pictures.",
+                )
+
+    def pictures(self, visuals: Mapping[str, Any]) -> None:
+        """Look at pictures that are shown: tensors (N, C, H, W) in [-1, 1]; others are left out."""
+        for name, image in visuals.items():
+            made = name.startswith(("fake", "output"))
+            if not made or not isinstance(image, Tensor) or image[0, 0].numel() < 2:
+                continue
+            spread = image.detach().float().amax((-2, -1)) - image.detach().float().amin((-2, -1))
+            if bool((spread < ONE_LEVEL).all()):
+                self._say_once(
+                    name,
+                    f"{name} is of one colour: the generator has collapsed, or has hardly begun. "
+                    "If it stays so, start anew with a lower --lr or another --norm.",
+                )
+
+    def _say_once(self, key: str, text: str) -> None:
+        if key not in self._said:
+            self._said.add(key)
+            warn(text)

@@ -1,0 +1,153 @@
+"""One training run for each folder: a second one would overwrite the first one's checkpoints."""
+
+import errno
+import json
+import os
+import socket
+import sys
+import time
+from argparse import Namespace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from util import commit, files
+from util.errors import UserError
+from util.log import warn
+
+LOCK_NAME = ".lock"
+
+NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network disks
+
+_held: set[Path] = set()  # by this process, for which the system's locks are no obstacle
+
+
+class RunLock:
+    """Hold a run's folder for this process, until the end of a `with` block.
+
+    The system's own lock decides (POSIX record locks): it ends with the process however that ends,
+    and processes that load pictures do not inherit it, so a run that was killed can be continued
+    at once. The file's text only tells people who holds it.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def take(self, opt: Namespace) -> None:
+        """Take the folder of the run that the options name, and tidy up what a killed run left.
+
+        Raises:
+            UserError: another run has it.
+        """
+        folder = Path(opt.checkpoints_dir, opt.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder.resolve() / LOCK_NAME
+        if path in _held:
+            raise UserError(_refusal(opt, f"this process ({os.getpid()})"))
+        file = _open_locked(path)
+        if file is None:
+            raise UserError(_refusal(opt, _holder(path)))
+        self._path, self._file = path, file
+        _held.add(path)
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%c")}
+        file.truncate(0)
+        file.write(json.dumps(who).encode())
+        file.flush()
+        commit.finish_commits(folder)
+        for place in (folder, folder / "web", folder / "web" / "images"):
+            files.remove_leftovers(place)
+
+    def release(self) -> None:
+        """Let go of the folder; more calls do nothing."""
+        if self._path is None or self._file is None:
+            return
+        try:
+            if os.name != "nt":
+                self._path.unlink(missing_ok=True)  # while it is held: nobody can take it between
+        finally:
+            self._file.close()
+            _held.discard(self._path)
+            self._path = self._file = None
+
+
+def _open_locked(path: Path) -> IO[bytes] | None:
+    """Return the lock file, open and locked; None if another process has locked it."""
+    while True:
+        file = path.open("a+b", buffering=0)
+        try:
+            if not _lock(file):
+                file.close()
+                return None
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        except FileNotFoundError:
+            pass  # its holder let go and removed it after we had opened it: once more
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # what POSIX has for "somebody else's"
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS_HERE:
+            raise
+        warn(f"{file.name}: this disk knows no locks. Do not train twice with one --name.")
+        return not _holder_runs_here(Path(file.name))
+    return True
+
+
+def _holder_runs_here(path: Path) -> bool:
+    who = _read_holder(path)
+    own = {"host": socket.gethostname(), "pid": os.getpid()}
+    here = who.get("host") == own["host"] and who.get("pid") != own["pid"]
+    return here and files.process_exists(int(who["pid"]))
+
+
+def _read_holder(path: Path) -> dict[str, Any]:
+    try:
+        who = json.loads(path.read_bytes())
+        return {"host": str(who["host"]), "pid": int(who["pid"]), "since": str(who["since"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # not written yet, or not by us
+
+
+def _holder(path: Path) -> str:
+    who = _read_holder(path)
+    if not who:
+        return "another process"
+    return f"process {who['pid']} on {who['host']}, since {who['since']}"
+
+
+def _refusal(opt: Namespace, holder: str) -> str:
+    return (
+        f"A run with --name {opt.name} is training already ({holder}); two would overwrite each "
+        f"other's checkpoints in {Path(opt.checkpoints_dir, opt.name)}. Choose another --name, or "
+        "stop that one first."
+    )

@@ -1,0 +1,343 @@
+"""Save all that a training run needs to go on, and bring it back.
+
+A save is one set of files: the networks, and `<label>_state.pth` with everything else. The training
+thread only copies tensors; a thread beside it writes them.
+"""
+
+import re
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+
+from util import checkpoint, rng
+from util.checkpoint import CheckpointError
+from util.errors import UserError
+from util.log import say
+from util.meters import RunningMean
+from util.progress import Progress
+
+FORMAT = 1
+OF_AN_EPOCH = re.compile(r"(iter_)?(\d+)_(net_.+|state)\.pth")
+
+
+class Stateful(Protocol):
+    """A part of a run that a state file keeps."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain containers, numbers, strings and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` returned."""
+
+
+class Data(Stateful, Protocol):
+    """What is asked of the loader."""
+
+    def has_pictures_of(self, state: dict[str, Any]) -> bool:
+        """Tell whether the pictures are those of a saved state."""
+
+
+class Model(Protocol):
+    """What is asked of a model."""
+
+    save_files: Callable[[Mapping[Path, object]], object]
+
+    def save_networks(self, epoch: int | str) -> None:
+        """Hand all networks to `save_files`."""
+
+    def load_networks(self, epoch: int | str) -> None:
+        """Read all networks."""
+
+    def training_state(self) -> dict[str, Any]:
+        """Return all that training changes, except the networks."""
+
+    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
+        """Take back what `training_state` returned."""
+
+    def update_learning_rate(self) -> None:
+        """Step the schedules at the end of an epoch."""
+
+
+class SaveError(UserError):
+    """A checkpoint that could not be written."""
+
+
+class Saver:
+    """Write the saves of one run, in the background, one after the other.
+
+    Args:
+        opt: the run's options.
+        model: its networks and what trains them.
+        dataset, progress, epoch_loss, visualizer: everything else that a run must remember.
+
+    Attributes:
+        last_label: the newest save, by this process or the one it continues.
+        saves: how many this process has begun.
+    """
+
+    def __init__(
+        self,
+        opt: Namespace,
+        model: Model,
+        dataset: Data,
+        progress: Progress,
+        epoch_loss: RunningMean,
+        visualizer: Stateful,
+    ) -> None:
+        self.opt = opt
+        self.model = model
+        self.dataset = dataset
+        self.progress = progress
+        self.epoch_loss = epoch_loss
+        self.visualizer = visualizer
+        self.folder = Path(opt.checkpoints_dir, opt.name)
+        self.last_label: str | None = None
+        self.saves = 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
+        self._running: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.wait()
+        finally:
+            self._thread.shutdown()  # finishes what is being written
+
+    def save(self, *labels: int | str) -> None:
+        """Save under each label (`latest`, an epoch's number); returns when all is copied.
+
+        Raises:
+            SaveError: this save or the one before could not be written.
+        """
+        self.wait()  # one copy in memory is enough
+        try:
+            files = {str(label): self._networks(label) for label in labels}
+        except OSError as error:  # from a plugin that writes by itself
+            raise self._failure(error) from error
+        state = snapshot(self._state())
+        self._running = self._thread.submit(self._write, files, state)
+        self.last_label = str(labels[0])
+        self.saves += 1
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, if anything; costs nothing.
+
+        Raises:
+            SaveError: a save could not be written.
+        """
+        if self._running is not None and self._running.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Return when the save that was begun is on the disk.
+
+        Raises:
+            SaveError: it could not be written.
+        """
+        running, self._running = self._running, None
+        if running is None:
+            return
+        try:
+            running.result()
+        except (OSError, RuntimeError) as error:  # torch's writer turns some OSErrors into these
+            raise self._failure(error) from error
+
+    def can_roll_back(self) -> bool:
+        """Tell whether there is a save to go back to."""
+        return self.last_label is not None
+
+    def roll_back(self) -> None:
+        """Bring networks, optimisers and image pools back to the last save; time goes on.
+
+        The random numbers and the order of the pictures stay where they are: the same steps again
+        would end in the same way. Learning rates stay too, since they belong to the epoch.
+        """
+        assert self.last_label is not None
+        self.wait()
+        state = read_state(self.folder, self.last_label)
+        self.model.load_networks(self.last_label)
+        if state is not None:
+            self.model.load_training_state(state["model"], keep_rates=True)
+
+    def how_to_continue(self) -> str:
+        """Return a sentence with the command that goes on with this run."""
+        if self.last_label is None:
+            return "Nothing had been saved yet."
+        return f"Continue with:\n  {command_to_continue(self.opt, self.last_label)}"
+
+    def _networks(self, label: int | str) -> dict[Path, object]:
+        """Let the model save its networks, and catch what it would have written."""
+        files: dict[Path, object] = {}
+        direct = self.model.save_files
+        self.model.save_files = files.update
+        try:
+            self.model.save_networks(label)
+        finally:
+            self.model.save_files = direct
+        return files
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
+            "options": plain(vars(self.opt)),
+            "model": self.model.training_state(),
+            "random": rng.state_dict(),
+            "data": self.dataset.state_dict(),
+            "progress": self.progress.state_dict(),
+            "epoch_loss": self.epoch_loss.state_dict(),
+            "visualizer": self.visualizer.state_dict(),
+        }
+
+    def _write(self, files: Mapping[str, Mapping[Path, object]], state: dict[str, Any]) -> None:
+        written: dict[str, Path] = {}  # state files by what they say
+        with checkpoint.FileSet() as save:
+            for label, networks in files.items():
+                for path, network in networks.items():
+                    save.add(path, network)
+                digests = {
+                    path.name.removeprefix(f"{label}_"): save.digest(path) for path in networks
+                }
+                path = state_file(self.folder, label)
+                if str(digests) in written:
+                    save.add_link(path, written[str(digests)])
+                else:
+                    save.add(path, state | {"networks": digests})
+                    written[str(digests)] = path
+        if self.opt.keep_last > 0:
+            for label in files:
+                prune(self.folder, label, self.opt.keep_last)
+
+    def _failure(self, error: Exception) -> SaveError:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        return SaveError(
+            f"The checkpoint could not be written to {self.folder}: {reason}. The save before it "
+            "is whole. Look at the space on the disk and your rights there. "
+            f"{self.how_to_continue()}"
+        )
+
+
+def state_file(folder: Path, label: int | str) -> Path:
+    """Return the name of the state that belongs to the networks of that label."""
+    return folder / f"{label}_state.pth"
+
+
+def read_state(folder: Path, label: int | str) -> dict[str, Any] | None:
+    """Read a training state; None if there are networks alone, or networks of another save.
+
+    Raises:
+        CheckpointError: the file is damaged, or written by a later version.
+    """
+    path = state_file(folder, label)
+    try:
+        with checkpoint.open_save([path]) as files:
+            state = checkpoint.load_state(path, file=files[path])
+    except CheckpointError:
+        if path.exists():
+            raise
+        return None
+    if not isinstance(state, dict) or not isinstance(state.get("networks"), dict):
+        raise CheckpointError(f"{path} is no training state. Delete it to continue without it.")
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has the format {state.get('format')}, this version reads {FORMAT}. Continue "
+            "with the version that wrote it, or delete it to continue with the networks alone."
+        )
+    known = state["networks"].items()
+    if changed := [name for name, digest in known if digest != _digest(folder, label, name)]:
+        say(
+            f"{path} was saved with other networks than there are now ({', '.join(changed)}), so "
+            "it is left alone."
+        )
+        return None
+    return state
+
+
+def _digest(folder: Path, label: int | str, name: str) -> str | None:
+    path = folder / f"{label}_{name}"
+    try:
+        with checkpoint.open_save([path]) as files:
+            return checkpoint.digest(files[path])
+    except CheckpointError:
+        return None
+
+
+def prune(folder: Path, label: str, keep: int) -> None:
+    """Delete older epochs than the one just saved, so that `keep` are left.
+
+    Only numbered ones: never `latest`, and nothing of a higher number.
+    """
+    current = OF_AN_EPOCH.fullmatch(f"{label}_state.pth")
+    if current is None:
+        return
+    saves: dict[int, list[Path]] = {}
+    for path in sorted(folder.iterdir(), reverse=True):  # states before networks
+        match = OF_AN_EPOCH.fullmatch(path.name)
+        if match and match[1] == current[1] and int(match[2]) < int(current[2]):
+            saves.setdefault(int(match[2]), []).append(path)
+    for number in sorted(saves, reverse=True)[keep - 1 :]:
+        for path in saves[number]:
+            path.unlink(missing_ok=True)
+
+
+def snapshot(value: Any, where: str = "") -> Any:
+    """Copy a nest of containers; tensors are copied to the host's memory.
+
+    Raises:
+        UserError: there is something in it that could not be loaded safely again.
+    """
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: snapshot(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [snapshot(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    if value is None or isinstance(value, bool | str | bytes):
+        return value
+    for plain_type in (int, float):  # numpy's float64 is a float, but not a safe one
+        if isinstance(value, plain_type):
+            return plain_type(value)
+    raise UserError(
+        f"The training state cannot hold state{where}, a {type(value).__name__}: reading it could "
+        "run code. Let extra_state() return tensors, numbers, strings, lists and dicts."
+    )
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options as strings, numbers and lists of them; what else a plugin made, as text."""
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            return [convert(item) for item in value]
+        return value if value is None or isinstance(value, str | int | float) else str(value)
+
+    return {name: convert(value) for name, value in sorted(values.items())}
+
+
+def command_to_continue(opt: Namespace, label: str) -> str:
+    """Return the command line that goes on with a run."""
+    words = ["python", "train.py", "--name", opt.name, "--continue_train"]
+    if label.startswith("iter_"):
+        words += ["--load_iter", label.removeprefix("iter_")]
+    elif label != "latest":
+        words += ["--epoch", label]
+    if opt.checkpoints_dir != "./checkpoints":
+        words += ["--checkpoints_dir", opt.checkpoints_dir]
+    return shlex.join(words)

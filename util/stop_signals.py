@@ -1,0 +1,62 @@
+"""Stop when the system or the user asks for it, after the running iteration and a save."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class StopSignals:
+    """Note SIGTERM and SIGINT within a `with` block instead of dying of them.
+
+    A second signal ends the process at once.
+
+    Attributes:
+        received: the signal that came, None as long as there was none.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # others cannot have handlers
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @property
+    def status(self) -> int:
+        """Return the exit status that tells of the signal: 143 for SIGTERM, 130 for SIGINT."""
+        assert self.received is not None
+        return 128 + self.received
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = signal.Signals(number)
+        # Not through sys.stderr, which may be in the middle of a write.
+        name = self.received.name.encode()
+        os.write(2, b"\n" + name + b": saving after this iteration; once more stops at once\n")
+
+
+def leave_stopping_to_the_parent() -> None:
+    """Let a worker process survive the signal that has reached a whole group of processes.
+
+    The parent needs its workers to finish the iteration, and then ends them itself: by a second
+    SIGTERM if need be.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
