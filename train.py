@@ -64,6 +64,7 @@ def train(opt: Namespace, *, epoch_is_given: bool = False) -> None:
     start = Start(opt, epoch_is_given)  # epoch 1, or where --continue_train goes on
     dataset = create_dataset(opt)
     say(f"The number of training images = {len(dataset)}")
+    dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
     visualizer = Visualizer(opt)

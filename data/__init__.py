@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.base_dataset import BaseDataset
+from data.checks import quick_look
 from data.loader import (
     EpochSampler,
     Failure,
@@ -26,6 +28,8 @@ from util import rng
 from util.errors import UserError
 from util.log import say, warn
 from util.plugins import find_plugin
+
+SHOWN_PROBLEMS = 5
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
@@ -128,6 +132,28 @@ class CustomDatasetDataLoader:
                 warn(f"passed over: {problem}")
             self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
 
+    def warn_of_bad_pictures(self) -> None:
+        """Say what a quick look at the pictures finds; takes a second at most."""
+        paths = dict.fromkeys(path for paths in self._lists_of_paths().values() for path in paths)
+        problems = quick_look(
+            list(paths),
+            preprocess=self.opt.preprocess,
+            crop_size=self.opt.crop_size,
+            side_by_side=self.opt.dataset_mode == "aligned",
+            root=self.opt.dataroot,
+        )
+        if not problems:
+            return
+        listed = "\n  ".join(problems[:SHOWN_PROBLEMS])
+        more = f"\n  ... and {len(problems) - SHOWN_PROBLEMS} more" * (
+            len(problems) > SHOWN_PROBLEMS
+        )
+        warn(
+            f"{len(problems)} pictures will fail:\n  {listed}{more}\n"
+            f"  python scripts/check_dataset.py {shlex.quote(self.opt.dataroot)} looks at every "
+            "picture; --skip_bad_images goes on without the bad ones."
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""
         begun = self._delivered > 0  # the sampler's epoch is the next one then
@@ -161,9 +187,16 @@ class CustomDatasetDataLoader:
         """Describe the data set by its length and all lists of paths that it keeps."""
         root = os.path.join(self.opt.dataroot, "")  # the whole may have moved
         names = hashlib.blake2b(digest_size=16)
-        for attribute, value in sorted(vars(self.dataset).items()):
-            if isinstance(value, list) and all(isinstance(item, str) for item in value):
-                names.update(attribute.encode())
-                for path in value:
-                    names.update(os.fsencode(path.removeprefix(root)) + b"\0")
+        for attribute, paths in self._lists_of_paths().items():
+            names.update(attribute.encode())
+            for path in paths:
+                names.update(os.fsencode(path.removeprefix(root)) + b"\0")
         return {"count": len(self.dataset), "names": names.hexdigest()}
+
+    def _lists_of_paths(self) -> dict[str, list[str]]:
+        """Return the lists of strings that the data set keeps, which are paths of pictures."""
+        return {
+            attribute: value
+            for attribute, value in sorted(vars(self.dataset).items())
+            if isinstance(value, list) and all(isinstance(item, str) for item in value)
+        }

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
+from data.base_dataset import (
+    BaseDataset,
+    check_crop_fits,
+    find_pictures,
+    get_transform,
+    load_picture,
+)
 from util.color import rgb2lab
 from util.errors import UserError
 
@@ -24,6 +30,7 @@ class ColorizationDataset(BaseDataset):
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
+        check_crop_fits(opt)
         if (opt.input_nc, opt.output_nc, opt.direction) != (1, 2, "AtoB"):
             raise UserError(
                 f"Colorization turns L into ab, so it needs --input_nc 1 --output_nc 2 --direction "

@@ -3,7 +3,13 @@
 from argparse import Namespace
 from typing import Any
 
-from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
+from data.base_dataset import (
+    BaseDataset,
+    check_crop_fits,
+    find_pictures,
+    get_transform,
+    load_picture,
+)
 
 
 class SingleDataset(BaseDataset):
@@ -11,6 +17,7 @@ class SingleDataset(BaseDataset):
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
+        check_crop_fits(opt)
         self.A_paths = find_pictures(opt, opt.dataroot, f"{opt.dataroot}/*.jpg")
         channels = opt.output_nc if opt.direction == "BtoA" else opt.input_nc
         self.transform = get_transform(opt, grayscale=channels == 1)

@@ -5,7 +5,13 @@ import random
 from argparse import Namespace
 from typing import Any
 
-from data.base_dataset import BaseDataset, find_pictures, get_transform, load_picture
+from data.base_dataset import (
+    BaseDataset,
+    check_crop_fits,
+    find_pictures,
+    get_transform,
+    load_picture,
+)
 
 
 class UnalignedDataset(BaseDataset):
@@ -17,6 +23,7 @@ class UnalignedDataset(BaseDataset):
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
+        check_crop_fits(opt)
         self.dir_A = os.path.join(opt.dataroot, f"{opt.phase}A")
         self.dir_B = os.path.join(opt.dataroot, f"{opt.phase}B")
         layout = f"{self.dir_A}/*.jpg   pictures of one domain\n{self.dir_B}/*.jpg   of the other"

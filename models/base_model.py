@@ -5,7 +5,8 @@ import os
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,20 @@ class BaseModel(ABC):
 
     def compute_visuals(self) -> None:  # noqa: B027 - optional
         """Compute pictures that only people need; called before they are shown."""
+
+    def validation_pairs(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Return pictures made from a validation batch with those they should equal, by name.
+
+        Called after `forward` and `validation_losses`. Pictures are (N, C, H, W) in [-1, 1].
+        """
+        made, real = getattr(self, "fake_B", None), getattr(self, "real_B", None)
+        if isinstance(made, Tensor) and isinstance(real, Tensor) and made.shape == real.shape:
+            return {"": (made, real)}
+        return {}
+
+    def validation_losses(self) -> Mapping[str, Tensor]:
+        """Return other numbers that a validation batch gives, by name; lower is better."""
+        return {}
 
     def extra_state(self) -> dict[str, Any]:
         """Return what else an exact resume needs: tensors, numbers, strings, lists, dicts."""
@@ -179,6 +194,34 @@ class BaseModel(ABC):
             input[target].to(self.device),
             input[f"{source}_paths"],
         )
+
+    @contextmanager
+    def set_aside(self, *, evaluation: bool) -> Iterator[None]:
+        """Lend the networks to something that is not training, then be as before.
+
+        Without gradients. Attributes, modes and the statistics of batch norm are put back.
+
+        Args:
+            evaluation: switch to evaluation: no dropout, statistics from training. Otherwise
+                dropout stays and batch norm uses the batch, as test.py does without --eval.
+        """
+        attributes = dict(vars(self))
+        modules = [module for net in self._networks().values() for module in net.modules()]
+        modes = [module.training for module in modules]
+        buffers = [buffer for net in self._networks().values() for buffer in net.buffers()]
+        values = [buffer.clone() for buffer in buffers]
+        try:
+            if evaluation:
+                self.eval()
+            with torch.no_grad():
+                yield
+        finally:
+            for buffer, value in zip(buffers, values, strict=True):
+                buffer.copy_(value)
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+            vars(self).clear()
+            vars(self).update(attributes)
 
     # ---- one optimiser step ---------------------------------------------------------------
 

@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from models.options import builtin_option_problems
 from models.pix2pix_model import Pix2PixModel
 from util.color import lab2rgb
+
+AB_RANGE = 110.0  # a and b are divided by this for the networks
 
 
 class ColorizationModel(Pix2PixModel):
@@ -40,9 +43,22 @@ class ColorizationModel(Pix2PixModel):
             result: (H, W, 3) in [0, 255], floating point
         """
         lightness = ((L[0] + 1.0) * 50.0).float().cpu().numpy()
-        colour = (AB[0] * 110.0).float().cpu().numpy()
+        colour = (AB[0] * AB_RANGE).float().cpu().numpy()
         lab = np.concatenate([lightness, colour]).transpose(1, 2, 0)
         return lab2rgb(lab) * 255
+
+    def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return the pictures in RGB."""
+        made, real = (
+            torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None] / 127.5 - 1
+            for colour in (self.fake_B, self.real_B)
+        )
+        return {"": (made, real)}
+
+    def validation_losses(self) -> dict[str, Tensor]:
+        """Return the generator's loss, and the mean error of a and b in units of Lab."""
+        ab = (self.fake_B - self.real_B).abs().mean() * AB_RANGE
+        return super().validation_losses() | {"Lab_ab": ab}
 
     def compute_visuals(self) -> None:
         """Convert what went in and what came out to RGB."""

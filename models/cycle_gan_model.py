@@ -144,6 +144,11 @@ class CycleGANModel(BaseModel):
 
     def backward_G(self) -> None:
         """Compute the generators' losses and gradients."""
+        self.compute_losses_G()
+        self.loss_G.backward()
+
+    def compute_losses_G(self) -> None:
+        """Compute the generators' losses."""
         opt = self.opt
         self.loss_idt_A: Tensor | float = 0.0
         self.loss_idt_B: Tensor | float = 0.0
@@ -168,7 +173,18 @@ class CycleGANModel(BaseModel):
             + self.loss_idt_A
             + self.loss_idt_B
         )
-        self.loss_G.backward()
+
+    def validation_losses(self) -> dict[str, Tensor]:
+        """Return the generators' loss on a validation batch."""
+        self.compute_losses_G()
+        return {"G": self.loss_G}
+
+    def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what went there and back with where it came from; unpaired data has no more."""
+        pairs = {"cycle_A": (self.rec_A, self.real_A), "cycle_B": (self.rec_B, self.real_B)}
+        if self.opt.lambda_identity > 0:  # the pictures that validation_losses has made
+            pairs |= {"idt_A": (self.idt_A, self.real_B), "idt_B": (self.idt_B, self.real_A)}
+        return pairs
 
     def step_G(self) -> None:
         """Take the generators' step."""

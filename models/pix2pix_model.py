@@ -106,11 +106,20 @@ class Pix2PixModel(BaseModel):
 
     def backward_G(self) -> None:
         """Compute the generator's losses and gradients."""
+        self.compute_losses_G()
+        self.loss_G.backward()
+
+    def compute_losses_G(self) -> None:
+        """Compute the generator's losses."""
         fake_AB = torch.cat((self.real_A, self.fake_B), 1)
         self.loss_G_GAN = self.criterionGAN(self.netD(fake_AB), True)
         self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
         self.loss_G = self.loss_G_GAN + self.loss_G_L1
-        self.loss_G.backward()
+
+    def validation_losses(self) -> dict[str, Tensor]:
+        """Return the generator's loss on a validation batch."""
+        self.compute_losses_G()
+        return {"G": self.loss_G}
 
     def step_G(self) -> None:
         """Take the generator's step."""

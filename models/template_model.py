@@ -84,6 +84,13 @@ class TemplateModel(BaseModel):
         self.loss_G = self.criterionLoss(self.output, self.data_B) * self.opt.lambda_regression
         self.loss_G.backward()
 
+    def validation_pairs(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Return pictures and what they should be, for the metrics of --val_freq.
+
+        Optional: without it, self.fake_B is compared with self.real_B if there are such pictures.
+        """
+        return {"": (self.output, self.data_B)}
+
     def optimize_parameters(self) -> None:
         """Take one training step."""
         self.forward()

@@ -102,8 +102,32 @@ def needs_bias(norm_layer: NormLayer) -> bool:
     return func is nn.InstanceNorm2d
 
 
+class ReflectionPad2d(nn.ReflectionPad2d):
+    """Pad with the mirrored border.
+
+    torch's own backward pass adds up in any order on GPUs, and refuses to under
+    `--deterministic`; there the same padding is put together from flipped strips.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pad (N, C, H, W)."""
+        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return mirror_border(x, self.padding)
+        return super().forward(x)
+
+
+def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    """Return (N, C, H, W) with so many mirrored pixels at the left, right, top and bottom."""
+    left, right, top, bottom = padding
+    width, height = x.shape[-1], x.shape[-2]
+    before, after = x[..., 1 : left + 1], x[..., width - 1 - right : width - 1]
+    x = torch.cat([before.flip(-1), x, after.flip(-1)], dim=-1)
+    before, after = x[..., 1 : top + 1, :], x[..., height - 1 - bottom : height - 1, :]
+    return torch.cat([before.flip(-2), x, after.flip(-2)], dim=-2)
+
+
 PADDING_LAYERS: dict[str, type[nn.Module]] = {
-    "reflect": nn.ReflectionPad2d,
+    "reflect": ReflectionPad2d,
     "replicate": nn.ReplicationPad2d,
 }
 

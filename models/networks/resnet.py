@@ -2,7 +2,13 @@
 
 from torch import Tensor, nn
 
-from models.networks.layers import NormLayer, guard_instance_norm, needs_bias, padded_conv
+from models.networks.layers import (
+    NormLayer,
+    ReflectionPad2d,
+    guard_instance_norm,
+    needs_bias,
+    padded_conv,
+)
 from util.errors import UserError
 
 
@@ -29,7 +35,7 @@ class ResnetGenerator(nn.Module):
         self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
-            nn.ReflectionPad2d(3),
+            ReflectionPad2d(3),
             nn.Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
             norm_layer(ngf),
             nn.ReLU(inplace=True),
@@ -50,7 +56,7 @@ class ResnetGenerator(nn.Module):
                 norm_layer(width // 2),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         guard_instance_norm(self)
 

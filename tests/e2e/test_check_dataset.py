@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,15 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
         said = process.communicate(timeout=60)
     assert (process.returncode, *said) == (130, "", "interrupted\n")
+
+
+def test_processes_that_read_end_at_an_interrupt_without_a_word(script: ModuleType) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        script.end_at_interrupt()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- how folders are understood -----------------------------------------------------------
@@ -279,9 +289,9 @@ def test_the_table_has_sizes_and_modes_within_100_columns(check: Check, tmp_path
     table = said.split("\n\n")[1].splitlines()
     assert table[1].split() == ["trainA", "3", "20x20", "70x70", "1000x1000", *"000", "3", "RGB"]
     assert max(map(len, table)) <= 100
-    column = table[0].index("modes")
-    shown = " ".join(line[column:].strip() for line in table[2:])
-    assert shown == "2 L, 1 P, 1 1, 1 RGBA, 1 LA, 1 I;16"
+    lines = [line[table[0].index("modes") :] for line in table[2:]]
+    assert all(re.fullmatch(r"\d+ \S+( \d+ \S+)*", line) for line in lines)  # none cut in two
+    assert " ".join(lines) == "2 L, 1 P, 1 1, 1 RGBA, 1 LA, 1 I;16"
     modes = {"L": 2, "P": 1, "1": 1, "RGBA": 1, "LA": 1, "I;16": 1}
     assert report["table"][1]["modes"] == modes
 

@@ -1,0 +1,446 @@
+"""Look for pictures that training would stumble over.
+
+`inspect_picture` reads one file to its end, as training would; `quick_look` spends a second on a
+whole data set; `find_folders` tells where a data set keeps its pictures. scripts/check_dataset.py
+makes a report of them.
+"""
+
+import hashlib
+import logging
+import os
+import stat
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from PIL import Image, UnidentifiedImageError
+from PIL.ExifTags import Base as ExifTag
+
+from data.image_folder import default_loader
+from util.errors import UserError
+
+Size = tuple[int, int]  # width, height
+Kind = Literal["phase", "domain", "half", "single"]
+T = TypeVar("T")
+
+PHASES = ("train", "val", "test")
+LONGEST_REASON = 150  # characters of what Pillow has to say
+STANDARD_ERROR = 2  # its descriptor
+
+_ENDINGS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "MPO": (".jpg", ".jpeg"),  # several JPEGs in one file, as some cameras write them
+    "PNG": (".png",),
+    "PPM": (".ppm",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "WEBP": (".webp",),
+}
+_TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
+
+
+# ---- one file -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is in a picture file.
+
+    Attributes:
+        path: the file.
+        size: (width, height) of the picture, the right way up; None if not even that is known.
+        mode: Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
+        problem: why training cannot use the file, to be read after "is"; None if it can.
+        notes: oddities that do not stop training, to be read after the file's name.
+        digest: the same for files with the same bytes; None if they cannot be read.
+    """
+
+    path: str
+    size: Size | None = None
+    mode: str | None = None
+    problem: str | None = None
+    notes: tuple[str, ...] = ()
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    size: Size
+    mode: str
+    format: str | None
+
+
+def inspect_picture(path: str) -> Inspection:
+    """Read a picture file to its end; whatever is in it, nothing is raised and nothing printed.
+
+    For one thread at a time: nothing of the process reaches standard error meanwhile.
+    """
+    if problem := _trouble_on_disk(path):
+        return Inspection(path, problem=problem)
+    with _silent_pillow(), _silent_libraries():
+        header, problem = _attempt(_read_header, path)
+        size = None
+        if header is not None:
+            size, problem = _attempt(_decoded_size, path)
+            size = size or header.size
+        frames = None if problem else _attempt(_count_frames, path)[0]
+    mode = header.mode if header else None
+    notes = tuple(_notes(path, header, frames or 1)) if header else ()
+    return Inspection(path, size, mode, problem, notes, _attempt(_digest, path)[0])
+
+
+def inspect_pictures(paths: Sequence[str]) -> list[Inspection]:
+    """Inspect several files: one parcel of work for a process."""
+    return [inspect_picture(path) for path in paths]
+
+
+def _trouble_on_disk(path: str) -> str | None:
+    """Find what can be told without opening the file; opening a pipe would wait for ever."""
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        return _explain(error)
+    if not stat.S_ISREG(status.st_mode):
+        return "no file, but a folder, a pipe or a device"
+    return None if status.st_size else "empty (0 bytes)"
+
+
+def _attempt(function: Callable[[str], T], path: str) -> tuple[T | None, str | None]:
+    """Return what a function makes of a file, and None; or None, and why it failed."""
+    try:
+        return function(path), None
+    except UserError as error:  # the loader's, mostly around Pillow's own
+        inner = error.__cause__ or error.__context__
+        return None, _explain(inner) if inner else str(error).removeprefix(f"{path} is ")
+    except Exception as error:  # noqa: BLE001 - Pillow raises all kinds when the bytes are broken
+        return None, _explain(error)
+
+
+def _explain(error: BaseException) -> str:
+    """Say why a file cannot be used, in words that follow "is"."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no picture, or of a format that is not known"
+    if isinstance(error, FileNotFoundError):
+        return "missing, or a link to nowhere"
+    reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"not readable: {error.strerror}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large: {reason.partition(',')[0]}"
+    return f"truncated or broken: {reason}"
+
+
+def _read_header(path: str) -> _Header:
+    with Image.open(path) as image:
+        return _Header(_upright_size(image), image.mode, image.format)
+
+
+def _upright_size(image: Image.Image) -> Size:
+    """Return the size as `default_loader` will have it, without decoding the picture."""
+    width, height = image.size
+    # Pillow decodes a whole PNG to look for EXIF behind the pixels.
+    cheap = image.format != "PNG" or "exif" in image.info
+    if cheap and image.getexif().get(ExifTag.Orientation) in _TURNED_BY_A_QUARTER:
+        return height, width
+    return width, height
+
+
+def _decoded_size(path: str) -> Size:
+    return default_loader(path).size
+
+
+def _count_frames(path: str) -> int:
+    with Image.open(path) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _notes(path: str, header: _Header, frames: int) -> Iterator[str]:
+    kind = header.format or "something else"
+    if not path.lower().endswith(_ENDINGS.get(kind, ())):
+        yield f"holds {kind}, whatever its ending says"
+    if frames > 1:
+        yield f"holds {frames} pictures, of which the first is used"
+    if header.mode.startswith(("I", "F")):  # Pillow cuts off what 8 bits cannot hold
+        yield f"has more than 8 bits (mode {header.mode}): all above 255 becomes white"
+
+
+@contextmanager
+def _silent_pillow() -> Iterator[None]:
+    """Keep Pillow's warnings and log entries from the console."""
+    logger, nowhere = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(nowhere)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.removeHandler(nowhere)
+
+
+@contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Keep from the console what libraries in C write there by themselves, as libtiff does."""
+    try:
+        console = os.dup(STANDARD_ERROR)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(console, STANDARD_ERROR)
+        os.close(console)
+        os.close(nowhere)
+
+
+# ---- sizes that the options need ----------------------------------------------------------
+
+
+def too_small(
+    size: Size, *, preprocess: str, crop_size: int, side_by_side: bool = False
+) -> str | None:
+    """Say why a picture is too small for the options, in words that follow "is"; None if it fits.
+
+    Only a picture that is cropped as it is (`--preprocess crop`) can be: what resizes first makes
+    every picture large enough. Most data sets refuse one that is too small; of pairs side by side
+    (`side_by_side`), smaller halves stay as they are, and parts outside are black.
+
+    Args:
+        size: (width, height) of the picture, the right way up.
+        preprocess: `--preprocess`.
+        crop_size: `--crop_size`.
+        side_by_side: the file holds A and B, and each of them is cropped.
+    """
+    if "resize" in preprocess or "scale_width" in preprocess:
+        return None
+    width, height = (size[0] // 2, size[1]) if side_by_side else size
+    if "crop" not in preprocess or min(width, height) >= crop_size:
+        return None
+    shown = f"{width}x{height}" + (" in each half" if side_by_side else "")
+    return f"{shown}, which is too small for --crop_size {crop_size}"
+
+
+def odd_width(size: Size) -> str | None:
+    """Say that a picture cannot hold two equal halves, in words that follow "is"."""
+    return f"{size[0]} pixels wide, an odd number, so A and B differ" if size[0] % 2 else None
+
+
+# ---- the cheap part, for the start of a training ------------------------------------------
+
+
+def quick_look(
+    paths: Sequence[str],
+    *,
+    preprocess: str = "resize_and_crop",
+    crop_size: int = 256,
+    side_by_side: bool = False,
+    root: str | Path | None = None,
+    headers: int = 48,
+    seconds: float = 1.0,
+) -> list[str]:
+    """Find what can be found at once, however many pictures there are.
+
+    Reads the headers of some pictures, spread evenly over the list, then looks for empty files
+    among as many as the time allows, spread over the list too. Decodes nothing, so a picture that
+    breaks off half-way is not noticed: scripts/check_dataset.py finds it.
+
+    Args:
+        paths: the pictures.
+        preprocess: `--preprocess`.
+        crop_size: `--crop_size`.
+        side_by_side: every file holds A and B (`--dataset_mode aligned`).
+        root: the folder to which the names in the lines are relative.
+        headers: of how many pictures to read the header.
+        seconds: how long to look; reading headers takes at most half of it.
+
+    Returns:
+        One line for each problem, in the order of `paths`: "trainA/x.jpg is empty (0 bytes)".
+    """
+    began = time.monotonic()
+    found: dict[int, str] = {}
+    for index in _spread(len(paths), headers):
+        if time.monotonic() - began > seconds / 2:
+            break
+        problem = _header_problem(paths[index], preprocess, crop_size, side_by_side)
+        if problem:
+            found[index] = problem
+    for index in _scattered(len(paths)):
+        if time.monotonic() - began > seconds:
+            break
+        if problem := _trouble_on_disk(paths[index]):
+            found[index] = problem
+    return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
+
+
+def _header_problem(path: str, preprocess: str, crop_size: int, side_by_side: bool) -> str | None:
+    if problem := _trouble_on_disk(path):
+        return problem
+    with _silent_pillow():
+        header, problem = _attempt(_read_header, path)
+    if header is None:
+        return problem
+    size = header.size
+    odd = odd_width(size) if side_by_side else None
+    return odd or too_small(
+        size, preprocess=preprocess, crop_size=crop_size, side_by_side=side_by_side
+    )
+
+
+def _spread(length: int, wanted: int) -> Iterable[int]:
+    """Return indices at even distances, the first and the last among them."""
+    if length <= wanted:
+        return range(length)
+    return (number * (length - 1) // max(1, wanted - 1) for number in range(wanted))
+
+
+def _scattered(length: int) -> Iterator[int]:
+    """Yield every index once, so that wherever it stops, all parts of the list were seen."""
+    step = max(1, length // 1000)
+    for first in range(step):
+        yield from range(first, length, step)
+
+
+# ---- folders ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder in which a data set keeps pictures.
+
+    Attributes:
+        name: relative to the data set's folder, with slashes; "." for that folder itself.
+        kind: `phase` (train: pairs side by side, or single pictures), `domain` (trainA), `half`
+            (A/train: one half of pairs in two folders), or `single`.
+        phase: train, val, test, ...; empty if there is none.
+    """
+
+    name: str
+    kind: Kind
+    phase: str
+
+    def within(self, root: str) -> str:
+        """Return the path of the folder in the data set that lies at `root`."""
+        return root if self.kind == "single" else os.path.join(root, self.name)
+
+    @property
+    def counterpart(self) -> str | None:
+        """Return the name of the folder with the other domain, if it needs one."""
+        if self.kind == "domain":
+            return self.phase + ("B" if self.name.endswith("A") else "A")
+        if self.kind == "half":
+            return ("B" if self.name.startswith("A") else "A") + self.name[1:]
+        return None
+
+
+def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
+    """Return the folders in which a data set keeps its pictures.
+
+    Args:
+        root: `--dataroot`.
+        dataset_mode: `--dataset_mode`; None takes every folder with a name that some mode reads,
+            and `root` itself if there is none.
+
+    Raises:
+        UserError: `root` has no folder that the mode would read.
+    """
+    if not os.path.isdir(root):
+        what = "is a file" if os.path.exists(root) else "does not exist"
+        raise UserError(f"{root} {what}. Give the folder of a data set, as to train.py --dataroot.")
+    phases = [Folder(phase, "phase", phase) for phase in PHASES]
+    domains = [Folder(f"{phase}{side}", "domain", phase) for phase in PHASES for side in "AB"]
+    halves = list(_halves(str(root)))
+    read_by = {
+        "aligned": [*phases, *halves],
+        "colorization": phases,
+        "unaligned": domains,
+        "single": [],
+    }
+    candidates = [*phases, *domains, *halves] if dataset_mode is None else read_by[dataset_mode]
+    found = [folder for folder in candidates if os.path.isdir(folder.within(str(root)))]
+    if not found and dataset_mode not in (None, "single"):
+        wanted = ", ".join(folder.name for folder in candidates)
+        there = ", ".join(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+        raise UserError(
+            f"{root} has none of the folders that --dataset_mode {dataset_mode} reads: {wanted}. "
+            f"Its folders: {there or 'none'}. Check the path, or leave --dataset_mode out."
+        )
+    return found or [Folder(".", "single", "")]
+
+
+def _halves(root: str) -> Iterator[Folder]:
+    """Yield A/train, B/train, ...; or A and B themselves if they have no folders."""
+    sides = [os.path.join(root, side) for side in "AB"]
+    if not all(map(os.path.isdir, sides)):
+        return
+    entries = [entry for side in sides for entry in os.scandir(side)]
+    inside = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
+    for phase in sorted(inside):
+        yield from (Folder(f"{side}/{phase}", "half", phase) for side in "AB")
+    if not inside:
+        yield from (Folder(side, "half", "") for side in "AB")
+
+
+def passed_over(folder: str, pictures: Iterable[str]) -> list[str]:
+    """Return what lies in a folder and is no picture to `make_dataset`, sorted, relative to it.
+
+    That are files without a picture's ending, and linked folders. Names that start with a dot
+    are left out: nobody expects those to be seen.
+    """
+    taken, found = set(pictures), []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        paths = (os.path.join(parent, name) for name in [*files, *links] if name[0] != ".")
+        found += [shown_name(path, folder) for path in paths if path not in taken]
+    return sorted(found)
+
+
+def shown_name(path: str, root: str | Path | None) -> str:
+    """Return a path relative to `root`, with slashes, in characters that can be printed."""
+    relative = path if root is None else Path(os.path.relpath(path, root)).as_posix()
+    return relative.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+# ---- several files ------------------------------------------------------------------------
+
+
+def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:
+    """Return groups of files with the same bytes, in the order of their first files."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for inspection in inspections:
+        if inspection.digest is not None:
+            groups[inspection.digest].append(inspection.path)
+    return [paths for paths in groups.values() if len(paths) > 1]
+
+
+def without_partner(
+    folder: str | Path, paths: Sequence[str], other: str | Path, other_paths: Sequence[str]
+) -> list[str]:
+    """Return those of `paths` for which the other folder has no file of that name.
+
+    Folders inside count as part of the name, the ending does not.
+    """
+    partners = {_stem(path, other) for path in other_paths}
+    return [path for path in paths if _stem(path, folder) not in partners]
+
+
+def _stem(path: str, folder: str | Path) -> str:
+    return os.path.splitext(os.path.relpath(path, folder))[0]
+
+
+def look_side_by_side(sizes: Sequence[Size]) -> bool:
+    """Tell whether most pictures are about twice as wide as high, as A and B in one file are."""
+    wide = sum(1.8 <= width / height <= 2.2 for width, height in sizes)
+    return 2 * wide > len(sizes)

@@ -1,0 +1,471 @@
+"""Check the pictures of a data set before training on them.
+
+    python scripts/check_dataset.py ./datasets/maps
+    python scripts/check_dataset.py --dataroot ./datasets/facades --preprocess crop --crop_size 256
+
+Reads every picture to its end, in several processes, and prints a table, what is wrong with which
+file, and a verdict. Exit status: 0 nothing wrong, 1 problems, 2 the command itself was wrong.
+Duplicates and notes alone are no problems.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import textwrap
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from data import checks
+from data.base_dataset import check_crop_fits
+from data.checks import Folder, Inspection, Size
+from data.image_folder import make_dataset
+from options.rules import base_problems
+from util.errors import UserError, run_command
+from util.files import write_text
+from util.progress_bar import progress_bar
+
+MODES = ("aligned", "unaligned", "single", "colorization")
+OPTIONS = ("preprocess", "load_size", "crop_size")
+PER_PARCEL = 8  # pictures that a process takes at once
+FEW = 64  # up to so many pictures, starting processes takes longer than it saves
+MOST_WORKERS = 61  # what Windows can wait for
+LISTED = 20  # of a kind; --json has all
+NAMED = 4  # of the files that are passed over
+SIZES = ("smallest", "median", "largest")
+COLUMNS = ("folder", "pictures", *SIZES, "unreadable", "too small", "duplicates", "modes")
+GAP = "  "  # between columns
+WIDTH = 100  # of the table
+NARROWEST = 12  # what the last column gets at least
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A file (or folder), and what about it."""
+
+    file: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """A folder and what was found in it."""
+
+    folder: Folder
+    path: str
+    inspections: list[Inspection]
+    passed_over: list[str]
+
+    @property
+    def paths(self) -> list[str]:
+        """Return the pictures."""
+        return [inspection.path for inspection in self.inspections]
+
+    @property
+    def sizes(self) -> list[Size]:
+        """Return the sizes of the pictures that can be used."""
+        return [one.size for one in self.inspections if one.size and not one.problem]
+
+
+@dataclass
+class Report:
+    """All that is printed, and written by --json.
+
+    Attributes:
+        reading: how the folders were understood.
+        options: those that decide which pictures are too small.
+        table: one row for each folder.
+        problems: findings by kind; any of them makes the exit status 1.
+        notes: findings by kind that do not.
+    """
+
+    pictures: int
+    reading: str
+    options: str
+    table: list[dict[str, Any]] = field(default_factory=list)
+    problems: dict[str, list[Finding]] = field(default_factory=dict)
+    notes: dict[str, list[Finding]] = field(default_factory=dict)
+
+
+# ---- the command line ---------------------------------------------------------------------
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s DIR [options]", description="Check the pictures of a data set."
+    )
+    add = parser.add_argument
+    add("folder", nargs="?", help="the data set's folder; the same as --dataroot")
+    add("--dataroot", help="the data set's folder, as for train.py")
+    add("--dataset_mode", choices=MODES, help="how to read it, if not to be found out")
+    add("--preprocess", default="resize_and_crop", help="as for train.py")
+    add("--load_size", type=int, default=286, help="as for train.py")
+    add("--crop_size", type=int, default=256, help="as for train.py")
+    cores = usable_cores()
+    add(
+        "--workers", type=int, default=cores, help=f"processes that read; here {cores} if not given"
+    )
+    add("--json", metavar="FILE", help="write everything that was found there, for programs")
+    return parser
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def argument_problems(args: argparse.Namespace) -> Iterator[str]:
+    """Yield one message per argument that cannot work."""
+    given = [root for root in (args.folder, args.dataroot) if root]
+    if len(given) != 1:
+        yield "Give the data set's folder once: as --dataroot DIR, or just DIR."
+    if args.workers < 1:
+        yield f"--workers {args.workers} cannot work: it must be 1 or more."
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        yield f"--json {args.json} cannot be written: its folder does not exist. Make it first."
+    options = argparse.Namespace(
+        direction="AtoB",  # not asked for here, but the rules look at it
+        **{name: getattr(args, name) for name in OPTIONS},
+    )
+    yield from base_problems(options)
+    try:
+        check_crop_fits(options)
+    except UserError as error:
+        yield str(error)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Check the data set that the command line (or `argv`) names.
+
+    Raises:
+        SystemExit: with status 1 for problems, 2 for a wrong command.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if found := list(argument_problems(args)):
+        parser.error(" ".join(found))
+    try:
+        report = check(args.folder or args.dataroot, args)
+    except UserError as error:
+        parser.error(str(error))
+    print_report(report)
+    if args.json:
+        try:
+            write_text(args.json, json.dumps(as_json(report), indent=1) + "\n")
+        except OSError as error:
+            parser.error(f"--json {args.json} cannot be written: {error}. Choose another file.")
+    if report.problems:
+        sys.exit(1)
+
+
+# ---- reading ------------------------------------------------------------------------------
+
+
+def check(root: str, args: argparse.Namespace) -> Report:
+    """Read the data set and report on it.
+
+    Raises:
+        UserError: there is no such folder, or none that the data set's mode would read.
+    """
+    folders = checks.find_folders(root, args.dataset_mode)
+    places = {folder: folder.within(root) for folder in folders}
+    listed = {folder: make_dataset(place) for folder, place in places.items()}
+    paths = [path for pictures in listed.values() for path in pictures]
+    show(f"Reading {len(paths)} pictures below {root}")
+    inspected = {one.path: one for one in inspect_all(paths, args.workers)}
+    contents = [
+        Contents(
+            folder,
+            places[folder],
+            [inspected[path] for path in pictures],
+            checks.passed_over(places[folder], pictures),
+        )
+        for folder, pictures in listed.items()
+    ]
+    return make_report(root, contents, args)
+
+
+def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
+    """Inspect the pictures in parallel, with a progress bar.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    parcels = [paths[at : at + PER_PARCEL] for at in range(0, len(paths), PER_PARCEL)]
+    done: list[Inspection] = []
+    workers = 1 if len(paths) <= FEW else min(workers, len(parcels), MOST_WORKERS)
+    try:
+        with (
+            inspecting(parcels, workers) as results,
+            progress_bar("reading", len(paths)) as bar,
+        ):
+            for inspections in results:
+                done += inspections
+                bar.update(len(inspections))
+    except BrokenProcessPool:
+        raise UserError(
+            "A process that read pictures was killed, perhaps because there was not enough memory "
+            "for huge ones. Try --workers 1."
+        ) from None
+    return done
+
+
+@contextmanager
+def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[list[Inspection]]]:
+    """Give the results as they come, in order; on the way out, drop what has not begun."""
+    if workers == 1:
+        yield map(checks.inspect_pictures, parcels)
+        return
+    # The processes start here, before the progress bar's thread does.
+    pool = ProcessPoolExecutor(workers, initializer=end_at_interrupt)
+    try:
+        with interrupts_held():
+            results = pool.map(checks.inspect_pictures, parcels)
+        yield results
+    except KeyboardInterrupt:
+        for process in multiprocessing.active_children():  # they would finish what they have begun
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Put off Ctrl-C meanwhile, also in processes started meanwhile until they are ready."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_at_interrupt() -> None:
+    """Let a process end at Ctrl-C without a word: the main one has something to say."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+# ---- judging ------------------------------------------------------------------------------
+
+
+def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -> Report:
+    """Judge what was read."""
+    side_by_side = are_pairs(contents, args.dataset_mode)
+    inspections = [one for content in contents for one in content.inspections]
+    groups = checks.duplicates(inspections)
+    options = " ".join(f"--{name} {getattr(args, name)}" for name in OPTIONS)
+    report = Report(len(inspections), reading_of(contents, side_by_side), options)
+    report.problems = by_kind(problems_of(root, contents, args, side_by_side))
+    report.notes = by_kind(notes_of(root, contents, groups))
+    copies = {path for group in groups for path in group}
+    small = Counter(finding.file for finding in report.problems.get("too small", []))
+    report.table = [row_of(root, content, small, copies) for content in contents]
+    return report
+
+
+def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
+    """Tell whether the pictures of train, val and test hold A and B side by side."""
+    if dataset_mode is not None:
+        return dataset_mode == "aligned"
+    phases = [content for content in contents if content.folder.kind == "phase"]
+    return checks.look_side_by_side([size for content in phases for size in content.sizes])
+
+
+def reading_of(contents: list[Contents], side_by_side: bool) -> str:
+    """Say how the folders were understood."""
+    words = {
+        "phase": "A and B side by side in every picture (--dataset_mode aligned)"
+        if side_by_side
+        else "single pictures in phases (as for --dataset_mode colorization)",
+        "domain": "two domains without pairs (--dataset_mode unaligned)",
+        "half": "pairs in two folders, A and B",
+        "single": "single pictures (--dataset_mode single)",
+    }
+    kinds = dict.fromkeys(content.folder.kind for content in contents)
+    return "; ".join(words[kind] for kind in kinds)
+
+
+def by_kind(found: Iterable[tuple[str, Finding]]) -> dict[str, list[Finding]]:
+    """Sort findings into lists."""
+    kinds: dict[str, list[Finding]] = defaultdict(list)
+    for kind, finding in found:
+        kinds[kind].append(finding)
+    return dict(kinds)
+
+
+def problems_of(
+    root: str, contents: list[Contents], args: argparse.Namespace, side_by_side: bool
+) -> Iterator[tuple[str, Finding]]:
+    """Yield what must be put right."""
+    by_name = {content.folder.name: content for content in contents}
+    for content in contents:
+        halved = side_by_side and content.folder.kind == "phase"
+        for one in content.inspections:
+            for kind, what in flaws_of(one, args, halved):
+                yield kind, Finding(checks.shown_name(one.path, root), what)
+        yield from gaps_of(root, content, by_name)
+
+
+def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with one picture."""
+    if one.problem or one.size is None:
+        yield "unreadable", one.problem or "of no known size"
+        return
+    if halved and (odd := checks.odd_width(one.size)):
+        yield "odd width", odd
+    if small := checks.too_small(
+        one.size, preprocess=args.preprocess, crop_size=args.crop_size, side_by_side=halved
+    ):
+        yield "too small", small
+
+
+def gaps_of(
+    root: str, content: Contents, by_name: dict[str, Contents]
+) -> Iterator[tuple[str, Finding]]:
+    """Yield what a folder lacks: pictures, the other domain's folder, partners."""
+    folder = content.folder
+    if not content.inspections:
+        yield "missing", Finding(folder.name, "has no pictures")
+    other = by_name.get(folder.counterpart or folder.name)
+    if other is None and (folder.kind == "half" or folder.phase == "train"):
+        what = f"does not exist, but {folder.name} needs it"
+        yield "missing", Finding(folder.counterpart or "", what)
+    if other is None or folder.kind != "half":
+        return
+    for path in checks.without_partner(content.path, content.paths, other.path, other.paths):
+        name = checks.shown_name(path, root)
+        yield "without partner", Finding(name, f"nothing of that name in {other.folder.name}")
+
+
+def notes_of(
+    root: str, contents: list[Contents], groups: list[list[str]]
+) -> Iterator[tuple[str, Finding]]:
+    """Yield what is worth knowing."""
+    phases = {path: content.folder.phase for content in contents for path in content.paths}
+    for content in contents:
+        for one in content.inspections:
+            name = checks.shown_name(one.path, root)
+            yield from (("odd, but usable", Finding(name, note)) for note in one.notes)
+    for group in groups:
+        names = [checks.shown_name(path, root) for path in group]
+        several = dict.fromkeys(phases[path] for path in group)
+        kind = f"the same in {' and '.join(several)}" if len(several) > 1 else "duplicates"
+        yield kind, Finding(names[0], f"same as {shortened(names[1:])}")
+    for content in contents:
+        if content.passed_over:
+            count, shown = len(content.passed_over), shortened(content.passed_over)
+            what = f"{count} not named like pictures: {shown}"
+            yield "passed over", Finding(content.folder.name, what)
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Join the first names, and say how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def row_of(root: str, content: Contents, small: Counter[str], copies: set[str]) -> dict[str, Any]:
+    """Return a folder's row of the table, by column."""
+    sizes = sorted(content.sizes, key=lambda size: size[0] * size[1])
+    shown = [f"{width}x{height}" for width, height in sizes] or ["-"]
+    modes = Counter(one.mode for one in content.inspections if one.mode and not one.problem)
+    return {
+        "folder": content.folder.name,
+        "pictures": len(content.inspections),
+        "smallest": shown[0],
+        "median": shown[len(shown) // 2],
+        "largest": shown[-1],
+        "unreadable": sum(one.problem is not None for one in content.inspections),
+        "too small": sum(small[checks.shown_name(path, root)] for path in content.paths),
+        "duplicates": sum(path in copies for path in content.paths),
+        "modes": dict(modes.most_common()),
+    }
+
+
+# ---- showing ------------------------------------------------------------------------------
+
+
+def print_report(report: Report) -> None:
+    """Print the table, the findings and the verdict."""
+    show(f"Read as {report.reading}.")
+    show(f"Sizes are judged for {report.options}.\n")
+    for line in table_lines(report.table):
+        show(line)
+    for kind, findings in report.problems.items():
+        print_findings(f"{kind}: {len(findings)}", findings)
+    for kind, findings in report.notes.items():
+        print_findings(f"note, {kind}: {len(findings)}", findings)
+    show(f"\n{verdict(report)}")
+
+
+def table_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the table: columns aligned, the modes below each other if need be."""
+    cells = [list(COLUMNS)] + [[str(row[column]) for column in COLUMNS[:-1]] for row in rows]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(COLUMNS) - 1)]
+    room = max(NARROWEST, WIDTH - sum(widths) - len(GAP) * len(widths))
+    modes = [["modes"], *(modes_of(row, room) for row in rows)]
+    for line, (first, *more) in zip(cells, modes, strict=True):
+        name, *numbers = line[: len(widths)]
+        shown = [name.ljust(widths[0])]
+        shown += [text.rjust(width) for text, width in zip(numbers, widths[1:], strict=True)]
+        start = GAP.join(shown) + GAP
+        yield (start + first).rstrip()
+        yield from (" " * len(start) + text for text in more)
+
+
+def modes_of(row: dict[str, Any], width: int) -> list[str]:
+    """Return lines that say how many pictures have which mode."""
+    # A count and its mode stay together: textwrap breaks lines at plain blanks only.
+    counted = ", ".join(f"{count}\N{NO-BREAK SPACE}{mode}" for mode, count in row["modes"].items())
+    lines = textwrap.wrap(counted or "-", width, break_long_words=False)
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
+
+
+def print_findings(title: str, findings: list[Finding]) -> None:
+    """Print the first findings of a kind."""
+    show(f"\n{title}")
+    for finding in findings[:LISTED]:
+        show(f"  {finding.file}: {finding.what}")
+    if len(findings) > LISTED:
+        show(f"  ... and {len(findings) - LISTED} more")
+
+
+def verdict(report: Report) -> str:
+    """Sum up in one line."""
+    if not report.problems:
+        return f"Nothing wrong (pictures: {report.pictures})."
+    kinds = ", ".join(f"{len(found)} {kind}" for kind, found in report.problems.items())
+    return f"Problems: {kinds} (pictures: {report.pictures})."
+
+
+def show(text: str) -> None:
+    """Print, whatever characters the terminal has."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Return the report for programs."""
+    return {"ok": not report.problems, **asdict(report)}
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
