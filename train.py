@@ -21,16 +21,19 @@ from models import create_model
 from models.base_model import BaseModel
 from options.train_options import TrainOptions
 from util import rng
+from util.best import Best
 from util.errors import UserError, run_command
 from util.health import Guard
 from util.log import say
-from util.meters import RunningMean
+from util.meters import LossMeans, RunningMean
 from util.progress import Progress
 from util.progress_bar import epoch_bar
 from util.resume import Start
 from util.run_lock import RunLock
-from util.saver import Saver
+from util.saver import Saver, Stateful
+from util.sinks.epochs import epoch_record
 from util.stop_signals import StopSignals
+from util.validation import Validator, create_validator
 from util.visualizer import Visualizer
 
 
@@ -52,6 +55,9 @@ class Run:
     visualizer: Visualizer
     progress: Progress  # counts epochs, images and steps
     epoch_loss: RunningMean  # for --lr_policy plateau
+    loss_means: LossMeans  # over the epoch, for the curves
+    validator: Validator | None  # None without validation data
+    best: Best  # the best epoch so far, with --save_best
     saver: Saver
     guard: Guard  # looks out for losses that are no longer finite
 
@@ -68,18 +74,22 @@ def train(opt: Namespace, *, epoch_is_given: bool = False) -> None:
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
     visualizer = Visualizer(opt)
-    progress, epoch_loss = Progress(epoch=start.epoch), RunningMean()
-    saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer)
+    progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
+    best = Best(opt.save_best, opt.early_stop)
+    validator = create_validator(opt, model, best, create_dataset)
+    others: dict[str, Stateful] = {"loss_means": loss_means, "best": best}
+    saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer, others)
     start.restore(model, saver)
     guard = Guard(model, saver, progress, epoch_loss, opt.on_nan)
-    run = Run(opt, dataset, model, visualizer, progress, epoch_loss, saver, guard)
+    run = Run(opt, dataset, model, visualizer, progress, epoch_loss, loss_means, validator, best,
+              saver, guard)  # fmt: skip
 
     last_epoch = opt.n_epochs + opt.n_epochs_decay
     if progress.epoch > last_epoch:
         say(f"Nothing left to do: epoch {last_epoch} of {last_epoch} is done. To go on, raise "
             "--n_epochs or --n_epochs_decay.")  # fmt: skip
     with closing(visualizer), saver, StopSignals() as stop:
-        while progress.epoch <= last_epoch:
+        while progress.epoch <= last_epoch and not best.gives_up:
             began = time.time()
             train_epoch(run, last_epoch, stop)
             end_epoch(run, last_epoch, began)
@@ -92,6 +102,7 @@ def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:
     if progress.epoch_images == 0:
         run.visualizer.reset()
         run.epoch_loss.reset()
+        run.loss_means.reset()
     waiting_since = time.time()
     with epoch_bar(progress.epoch, last_epoch, len(run.dataset), progress.epoch_images) as bar:
         try:
@@ -100,6 +111,7 @@ def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:
                 model.set_input(batch)
                 model.optimize_parameters()
                 run.epoch_loss.add(model.generator_loss())
+                run.loss_means.add(model.losses_on_device())
                 progress.advance(opt.batch_size)
                 bar.update(opt.batch_size)
                 run.guard.look()
@@ -144,22 +156,38 @@ def report(run: Run, seconds: float, seconds_waited: float) -> None:
 
 
 def end_epoch(run: Run, last_epoch: int, began: float) -> None:
-    """Update learning rates, save what is due and go on to the next epoch."""
+    """Measure, update learning rates, save what is due and go on to the next epoch."""
     opt, model, visualizer, progress = run.opt, run.model, run.visualizer, run.progress
+    seconds = time.time() - began
     is_fine = run.guard.weights_are_fine()
     if run.guard.steps and not visualizer.saved:  # fewer images than --display_freq: the last ones
         model.compute_visuals()
         visualizer.display_current_results(model.get_current_visuals(), progress.epoch, True)
-    if (mean := run.epoch_loss.mean()) is not None:
-        model.metric = mean
+    found = run.validator.measure(progress.epoch) if run.validator and is_fine else None
+    is_best = found is not None and run.best.update(progress.epoch, found.metrics)
+    record = epoch_record(
+        progress, model.learning_rates(), run.loss_means.means(), seconds, found, run.best
+    )
+    visualizer.report_epoch(record, found.samples if found else [])
+    watched = run.best.latest if run.best.name else run.epoch_loss.mean()
+    if watched is not None:
+        model.metric = watched  # for --lr_policy plateau
     model.update_learning_rate()
+
     ended, images = progress.epoch, progress.total_images
+    is_last = ended == last_epoch or run.best.gives_up
     progress.next_epoch()  # a run that is continued from here begins with it
-    if is_fine and (ended % opt.save_epoch_freq == 0 or ended == last_epoch):
+    labels: list[int | str] = []
+    if is_fine and (ended % opt.save_epoch_freq == 0 or is_last):
         say(f"saving the model at the end of epoch {ended}, iters {images}")
-        run.saver.save("latest", ended)
-    took = int(time.time() - began)
-    say(f"End of epoch {ended} / {last_epoch} \t Time Taken: {took} sec")
+        labels = ["latest", ended]
+    if is_best:
+        labels.append("best")
+    if labels:
+        run.saver.save(*labels)
+    say(f"End of epoch {ended} / {last_epoch} \t Time Taken: {int(time.time() - began)} sec")
+    if run.best.gives_up:
+        say(f"Stopped early: {run.best.summary()}; --epoch best is that one.")
 
 
 def save_for_later(run: Run) -> str:

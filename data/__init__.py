@@ -145,9 +145,8 @@ class CustomDatasetDataLoader:
         if not problems:
             return
         listed = "\n  ".join(problems[:SHOWN_PROBLEMS])
-        more = f"\n  ... and {len(problems) - SHOWN_PROBLEMS} more" * (
-            len(problems) > SHOWN_PROBLEMS
-        )
+        hidden = len(problems) - SHOWN_PROBLEMS
+        more = f"\n  ... and {hidden} more" if hidden > 0 else ""
         warn(
             f"{len(problems)} pictures will fail:\n  {listed}{more}\n"
             f"  python scripts/check_dataset.py {shlex.quote(self.opt.dataroot)} looks at every "

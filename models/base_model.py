@@ -248,7 +248,26 @@ class BaseModel(ABC):
         after = self.optimizers[0].param_groups[0]["lr"]
         say(f"learning rate {float(before):.7f} -> {float(after):.7f}")
 
+    def learning_rates(self) -> dict[str, float]:
+        """Return the learning rate of each optimiser: `G` stands for self.optimizer_G."""
+        names = {id(value): name for name, value in vars(self).items()}
+        return {
+            names.get(id(optimizer), f"optimizer_{number}").removeprefix("optimizer_"): float(
+                optimizer.param_groups[0]["lr"]
+            )
+            for number, optimizer in enumerate(self.optimizers)
+        }
+
     # ---- health -----------------------------------------------------------------------------
+
+    def losses_on_device(self) -> dict[str, Tensor | float]:
+        """Return the losses by name as they are, detached; does not wait for the device."""
+        found = {}
+        for name in self.loss_names:
+            loss = getattr(self, f"loss_{name}", None)
+            if isinstance(loss, Tensor | int | float):
+                found[name] = loss.detach() if isinstance(loss, Tensor) else float(loss)
+        return found
 
     def losses_are_finite(self) -> Tensor | bool:
         """Tell whether no loss is infinite or nan; a tensor that stays on the device."""

@@ -14,6 +14,7 @@ from models.options import (
     add_gradient_penalty_option,
     builtin_option_problems,
     gradient_penalty_weight,
+    learning_rate,
     require_equal_size,
 )
 from util.errors import UserError
@@ -104,12 +105,12 @@ class CycleGANModel(BaseModel):
         self.criterionIdt = nn.L1Loss()
         self.optimizer_G = torch.optim.Adam(
             itertools.chain(self.netG_A.parameters(), self.netG_B.parameters()),
-            lr=opt.lr,
+            lr=learning_rate(opt, "G"),
             betas=(opt.beta1, 0.999),
         )
         self.optimizer_D = torch.optim.Adam(
             itertools.chain(self.netD_A.parameters(), self.netD_B.parameters()),
-            lr=opt.lr,
+            lr=learning_rate(opt, "D"),
             betas=(opt.beta1, 0.999),
         )
         self.optimizers = [self.optimizer_G, self.optimizer_D]

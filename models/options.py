@@ -53,3 +53,9 @@ def require_equal_size(made: Tensor, target: Tensor) -> None:
 def _size(images: Tensor) -> str:
     _, channels, height, width = images.shape
     return f"{width}x{height} pictures of {channels} channels"
+
+
+def learning_rate(opt: Namespace, side: str) -> float:
+    """Return `--lr_G` or `--lr_D` if given, else `--lr`."""
+    own: float | None = getattr(opt, f"lr_{side}", None)
+    return float(opt.lr) if own is None else own

@@ -13,6 +13,7 @@ from models.options import (
     add_gradient_penalty_option,
     builtin_option_problems,
     gradient_penalty_weight,
+    learning_rate,
     require_equal_size,
 )
 
@@ -59,8 +60,12 @@ class Pix2PixModel(BaseModel):
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = nn.L1Loss()
         betas = (opt.beta1, 0.999)
-        self.optimizer_G = torch.optim.Adam(self.netG.parameters(), lr=opt.lr, betas=betas)
-        self.optimizer_D = torch.optim.Adam(self.netD.parameters(), lr=opt.lr, betas=betas)
+        self.optimizer_G = torch.optim.Adam(
+            self.netG.parameters(), lr=learning_rate(opt, "G"), betas=betas
+        )
+        self.optimizer_D = torch.optim.Adam(
+            self.netD.parameters(), lr=learning_rate(opt, "D"), betas=betas
+        )
         self.optimizers = [self.optimizer_G, self.optimizer_D]
 
     def set_input(self, input: dict[str, Any]) -> None:

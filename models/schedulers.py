@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from util.best import metric_and_direction
 from util.errors import ChoiceError, near_miss
 
 
@@ -26,12 +27,12 @@ def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
 
 
 def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=0.1)
+    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=getattr(opt, "lr_gamma", 0.1))
 
 
 def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    del opt
-    return ReduceLROnPlateau(optimizer, mode="min", factor=0.2, threshold=0.01, patience=5)
+    _, mode = metric_and_direction(getattr(opt, "save_best", ""))
+    return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
 
 
 def _cosine(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
@@ -52,8 +53,9 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     `opt.lr_policy` is one of
         linear: constant for `n_epochs`, then down to zero over `n_epochs_decay` epochs;
             counts from `epoch_count`
-        step: times 0.1 every `lr_decay_iters` epochs
-        plateau: times 0.2 once the metric has not improved by 1% for five epochs
+        step: times `lr_gamma` (0.1) every `lr_decay_iters` epochs
+        plateau: times 0.2 once the metric (`--save_best`, else the mean of the generator's loss)
+            has not improved by 1% for five epochs
         cosine: half a cosine wave from `lr` to zero over all epochs
 
     Raises:

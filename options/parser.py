@@ -9,7 +9,8 @@ from typing import Any, NoReturn
 # abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
 NEW_OPTIONS = frozenset({
     "--lambda_gp", "--pretrained", "--start_visdom", "--seed", "--deterministic", "--keep_last",
-    "--on_nan", "--skip_bad_images",
+    "--on_nan", "--skip_bad_images", "--lr_gamma", "--lr_G", "--lr_D", "--val_freq", "--num_val",
+    "--val_eval", "--save_best", "--early_stop", "--tensorboard",
 })  # fmt: skip
 
 
@@ -71,8 +72,8 @@ class OptionParser(argparse.ArgumentParser):
         return frozenset(vars(silent.parse_known_args(argv)[0]))
 
     def names(self) -> frozenset[str]:
-        """Return the names of all options that have been added."""
-        return frozenset(action.dest for action in self._actions)
+        """Return the names of all options that have been added, and have a value."""
+        return frozenset(action.dest for action in self._actions if action.dest != "help")
 
     def value_from_file(self, name: str, saved: Any) -> Any:
         """Convert what an option file says of an option, as the command line would.

@@ -48,6 +48,9 @@ BASE_RANGES = {
 }
 ON_NAN = ("stop", "rollback")
 TRAIN_RANGES = {
+    **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D"), AT_LEAST_0),
+    **dict.fromkeys(("num_val",), AT_LEAST_1),
+    "lr_gamma": Range(0, "it must be above 0 and at most 1", below=1.0000001, exclusive=True),
     "keep_last": Range(0, "it counts checkpoints; 0 keeps all"),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
@@ -89,6 +92,19 @@ def contradictions(opt: Namespace) -> Iterator[str]:
             f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
+        )
+    if opt.early_stop > 0 and not opt.save_best:
+        yield (
+            f"--early_stop {opt.early_stop} needs --save_best METRIC, to know what is better: for "
+            "example --save_best L1."
+        )
+    _, colon, direction = opt.save_best.partition(":")
+    if colon and direction not in ("min", "max"):
+        yield f"--save_best {opt.save_best} must end with :min or :max, or with the metric's name."
+    if opt.save_best and opt.val_freq == 0:
+        yield (
+            f"--save_best {opt.save_best} and --val_freq 0 contradict each other: nothing would be "
+            "measured. Leave one out."
         )
     if opt.continue_train and opt.pretrained:
         yield (

@@ -20,6 +20,7 @@ class TrainOptions(BaseOptions):
         _add_display_options(parser)
         _add_saving_options(parser)
         _add_schedule_options(parser)
+        _add_validation_options(parser)
         return parser
 
     def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
@@ -89,4 +90,20 @@ def _add_schedule_options(parser: ArgumentParser) -> None:
     add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
     add("--pool_size", type=int, default=50, help="generated pictures kept for discriminators")
     add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
+    add("--lr_gamma", type=float, default=0.1, help="what --lr_policy step multiplies with")
+    add("--lr_G", type=float, default=None, help="learning rate of generators, if not --lr")
+    add("--lr_D", type=float, default=None, help="learning rate of discriminators, if not --lr")
     add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")
+
+
+def _add_validation_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("validation (needs [dataroot]/val, or valA and valB)")
+    add = group.add_argument
+    add("--val_freq", type=int, default=1, help="measure every so many epochs; 0: never")
+    add("--num_val", type=int, default=200, help="how many pictures to measure on")
+    add("--val_eval", action="store_true", help="in evaluation mode: no dropout, batch norm with "
+        "the statistics of training; otherwise as test.py without --eval")  # fmt: skip
+    add("--save_best", type=str, default="", help="metric whose best epoch is kept as `best`, for "
+        "example L1 or PSNR:max")  # fmt: skip
+    add("--early_stop", type=int, default=0, help="stop when so many validations in a row brought "
+        "no better --save_best; 0: never")  # fmt: skip

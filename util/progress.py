@@ -12,12 +12,14 @@ class Progress:
         epoch_images: images seen in this epoch (the reference's `epoch_iter`).
         total_images: images seen since training began (the reference's `total_iters`).
         step: calls of `optimize_parameters` since training began.
+        images_here: images of this epoch that this process has trained on, for the speed.
     """
 
     epoch: int = 1
     epoch_images: int = 0
     total_images: int = 0
     step: int = 0
+    images_here: int = 0
     _before: int = 0
 
     def advance(self, images: int) -> None:
@@ -25,6 +27,7 @@ class Progress:
         self._before = self.total_images
         self.epoch_images += images
         self.total_images += images
+        self.images_here += images
         self.step += 1
 
     def crossed(self, every: int) -> bool:
@@ -37,13 +40,16 @@ class Progress:
     def next_epoch(self) -> None:
         """Go on to the following epoch."""
         self.epoch += 1
-        self.epoch_images = 0
+        self.epoch_images = self.images_here = 0
 
     def state_dict(self) -> dict[str, int]:
         """Return all counters."""
-        return asdict(self)
+        state = asdict(self)
+        del state["images_here"]
+        return state
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from saved counters."""
         for name, value in state.items():
             setattr(self, name, value)
+        self.images_here = 0

@@ -4,12 +4,15 @@ from argparse import Namespace
 from pathlib import Path
 
 from util import rng
-from util.log import say
+from util.log import say, warn
 from util.progress import Progress
-from util.saver import Model, Saver, read_state
+from util.saver import Model, Saver, read_state, state_file
 
 # Whoever continues with other values of these wants other learning rates.
-RATE_OPTIONS = ("lr", "beta1", "lr_policy", "lr_decay_iters", "n_epochs", "n_epochs_decay")
+RATE_OPTIONS = (
+    *("lr", "lr_G", "lr_D", "lr_gamma", "lr_policy", "lr_decay_iters"),
+    *("beta1", "n_epochs", "n_epochs_decay"),
+)
 
 
 class Start:
@@ -31,6 +34,11 @@ class Start:
         self.epoch: int = opt.epoch_count
         self.other_epoch = self.new_rates = False
         if self.state is None:
+            if not opt.continue_train and state_file(self.folder, "latest").exists():
+                warn(
+                    f"{self.folder} holds a run already, which this one will overwrite. "
+                    "--continue_train goes on with it instead."
+                )
             return
         saved, saved_epoch = self.state["options"], self.state["progress"]["epoch"]
         self.other_epoch = epoch_is_given and opt.epoch_count != saved_epoch
@@ -54,6 +62,9 @@ class Start:
         model.load_training_state(state["model"], keep_rates=self.new_rates)
         progress.load_state_dict(state["progress"])
         saver.visualizer.load_state_dict(state["visualizer"])
+        for name, part in saver.others.items():
+            if name in state:
+                part.load_state_dict(state[name])
         rng.load_state_dict(state["random"])
         saver.last_label = self.label
         if self.other_epoch:

@@ -2,7 +2,8 @@
 
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,17 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
+
+
+@contextmanager
+def own_stream(seed: int) -> Iterator[None]:
+    """Seed all generators for a while, then put them back: what is drawn meanwhile is nobody's."""
+    before = state_dict()
+    seed_all(seed)
+    try:
+        yield
+    finally:
+        load_state_dict(before)
 
 
 def draw_seed() -> int:

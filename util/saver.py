@@ -25,6 +25,12 @@ from util.meters import RunningMean
 from util.progress import Progress
 
 FORMAT = 1
+PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, but not a safe one
+    int: int.__int__,
+    float: float.__float__,
+    str: str.__str__,
+    bytes: bytes.__bytes__,
+}
 OF_AN_EPOCH = re.compile(r"(iter_)?(\d+)_(net_.+|state)\.pth")
 
 
@@ -76,10 +82,12 @@ class Saver:
     Args:
         opt: the run's options.
         model: its networks and what trains them.
-        dataset, progress, epoch_loss, visualizer: everything else that a run must remember.
+        dataset, progress, epoch_loss, visualizer: what else a run must remember.
+        others: more of it, by name; states of versions that did not know them are taken too.
 
     Attributes:
-        last_label: the newest save, by this process or the one it continues.
+        last_label: the newest save, by this process or the one it continues; of one that is being
+            written still it is known after `wait` whether it became one.
         saves: how many this process has begun.
     """
 
@@ -91,6 +99,7 @@ class Saver:
         progress: Progress,
         epoch_loss: RunningMean,
         visualizer: Stateful,
+        others: Mapping[str, Stateful] | None = None,
     ) -> None:
         self.opt = opt
         self.model = model
@@ -98,11 +107,13 @@ class Saver:
         self.progress = progress
         self.epoch_loss = epoch_loss
         self.visualizer = visualizer
+        self.others = others or {}
         self.folder = Path(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
         self.saves = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._running: Future[None] | None = None
+        self._before: str | None = None  # the save before the one that is being written
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +143,7 @@ class Saver:
             raise self._failure(error) from error
         state = snapshot(self._state())
         self._running = self._thread.submit(self._write, files, state)
-        self.last_label = str(labels[0])
+        self._before, self.last_label = self.last_label, str(labels[0])
         self.saves += 1
 
     def check(self) -> None:
@@ -156,6 +167,7 @@ class Saver:
         try:
             running.result()
         except (OSError, RuntimeError) as error:  # torch's writer turns some OSErrors into these
+            self.last_label = self._before
             raise self._failure(error) from error
 
     def can_roll_back(self) -> bool:
@@ -203,6 +215,7 @@ class Saver:
             "progress": self.progress.state_dict(),
             "epoch_loss": self.epoch_loss.state_dict(),
             "visualizer": self.visualizer.state_dict(),
+            **{name: part.state_dict() for name, part in self.others.items()},
         }
 
     def _write(self, files: Mapping[str, Mapping[Path, object]], state: dict[str, Any]) -> None:
@@ -212,7 +225,9 @@ class Saver:
                 for path, network in networks.items():
                     save.add(path, network)
                 digests = {
-                    path.name.removeprefix(f"{label}_"): save.digest(path) for path in networks
+                    path.name.removeprefix(f"{label}_"): save.digest(path)
+                    for path in networks
+                    if path.parent == self.folder
                 }
                 path = state_file(self.folder, label)
                 if str(digests) in written:
@@ -225,12 +240,25 @@ class Saver:
                 prune(self.folder, label, self.opt.keep_last)
 
     def _failure(self, error: Exception) -> SaveError:
-        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        whole = "" if self.last_label is None else "The save before it is whole. "
         return SaveError(
-            f"The checkpoint could not be written to {self.folder}: {reason}. The save before it "
-            "is whole. Look at the space on the disk and your rights there. "
-            f"{self.how_to_continue()}"
+            f"The checkpoint could not be written to {self.folder}: {reason_of(error)}. {whole}"
+            f"Look at the space on the disk and your rights there. {self.how_to_continue()}"
         )
+
+
+def reason_of(error: BaseException) -> str:
+    """Say in a few words why a file could not be written.
+
+    torch's writer complains once more when it closes the file that the system would not take; the
+    system's own reason then is further up the chain.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).split("\n")[0]
 
 
 def state_file(folder: Path, label: int | str) -> Path:
@@ -303,17 +331,20 @@ def snapshot(value: Any, where: str = "") -> Any:
         UserError: there is something in it that could not be loaded safely again.
     """
     if isinstance(value, Tensor):
-        return value.detach().to("cpu", copy=True)
+        return value.detach().as_subclass(Tensor).to("cpu", copy=True)
     if isinstance(value, Mapping):
-        return {key: snapshot(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {
+            snapshot(key, f"{where}, key {key!r}"): snapshot(item, f"{where}[{key!r}]")
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         items = [snapshot(item, f"{where}[{index}]") for index, item in enumerate(value)]
         return items if isinstance(value, list) else tuple(items)
-    if value is None or isinstance(value, bool | str | bytes):
+    if value is None or isinstance(value, bool):
         return value
-    for plain_type in (int, float):  # numpy's float64 is a float, but not a safe one
+    for plain_type, convert in PLAIN.items():
         if isinstance(value, plain_type):
-            return plain_type(value)
+            return convert(value)
     raise UserError(
         f"The training state cannot hold state{where}, a {type(value).__name__}: reading it could "
         "run code. Let extra_state() return tensors, numbers, strings, lists and dicts."
@@ -333,11 +364,15 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
-    words = ["python", "train.py", "--name", opt.name, "--continue_train"]
+    words = ["python", "train.py", *_option("name", opt.name), "--continue_train"]
     if label.startswith("iter_"):
-        words += ["--load_iter", label.removeprefix("iter_")]
+        words += _option("load_iter", label.removeprefix("iter_"))
     elif label != "latest":
-        words += ["--epoch", label]
+        words += _option("epoch", label)
     if opt.checkpoints_dir != "./checkpoints":
-        words += ["--checkpoints_dir", opt.checkpoints_dir]
+        words += _option("checkpoints_dir", opt.checkpoints_dir)
     return shlex.join(words)
+
+
+def _option(name: str, value: str) -> list[str]:
+    return [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]

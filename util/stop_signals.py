@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
+        self._owner = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -44,12 +46,15 @@ class StopSignals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
+        if os.getpid() != self._owner:  # a worker that has just been forked
+            return
         if self.received is not None:
             os._exit(128 + number)
         self.received = signal.Signals(number)
         # Not through sys.stderr, which may be in the middle of a write.
         name = self.received.name.encode()
-        os.write(2, b"\n" + name + b": saving after this iteration; once more stops at once\n")
+        with suppress(OSError):  # Ctrl-C has ended whoever read it, as in: train.py 2>&1 | tee log
+            os.write(2, b"\n" + name + b": saving after this iteration; once more stops at once\n")
 
 
 def leave_stopping_to_the_parent() -> None:

@@ -12,6 +12,7 @@ from util.html import HTML
 from util.log import say, warn
 from util.sinks import Moment, Sink, deliver
 from util.sinks.base import Picture
+from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink
 from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.sinks.page import PageSink
 from util.sinks.text import ConsoleSink, LossFileSink
@@ -44,6 +45,7 @@ class Visualizer:
         self.printers: list[Sink] = [ConsoleSink()]  # take part in print_current_losses
         self.plotters: list[Sink] = []  # take part in plot_current_losses
         self.galleries: list[Sink] = []  # take part in display_current_results, besides the page
+        self.recorders: list[EpochSink] = []  # take part in report_epoch
         self.page: PageSink | None = None
         self.visdom: VisdomSink | None = None
         if opt.isTrain:
@@ -76,6 +78,7 @@ class Visualizer:
             )
             self.printers.append(self.page)
         self.printers += [LossFileSink(self.log_name), JsonlSink(losses)]
+        self.recorders.append(MetricsSink(os.path.join(folder, "metrics.jsonl")))
 
     def _add_visdom(self, folder: str) -> None:
         opt = self.opt
@@ -165,6 +168,10 @@ class Visualizer:
             total_images=total_iters,
         )
         deliver(self.printers, lambda sink: sink.scalars(when, losses))
+
+    def report_epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
+        """Record what an epoch brought, and show what was made of some validation pictures."""
+        deliver(self.recorders, lambda sink: sink.epoch(record, samples))
 
     def close(self) -> None:
         """Let every sink finish; more calls do no harm."""

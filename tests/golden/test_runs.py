@@ -33,7 +33,7 @@ WITH_LOG = [run for run in RUNS if run["tag"] != "train_template_print"]
 WITH_PAGE = [run for run in RUNS if "train_html" in run]
 
 # Files of ours that the reference does not have.
-OUR_FILES = {"train_opt.json", "losses.jsonl"}
+OUR_FILES = {"train_opt.json", "losses.jsonl", "metrics.jsonl"}
 # Decided: saved at the end whatever the frequencies.
 SAVED_AT_THE_END = {
     "train_cg_no_html_defaults_nothing_saved": (2, ("G_A", "G_B", "D_A", "D_B")),

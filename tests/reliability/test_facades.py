@@ -47,7 +47,8 @@ def lines_in(log: Path) -> int:
 def test_five_kills_change_nothing(tmp_path: Path, count: Count) -> None:
     options = [
         *["--model", "pix2pix", "--direction", "BtoA", "--dataroot", str(FACADES), "--seed", "1"],
-        *["--ngf", "8", "--ndf", "8", "--gpu_ids", "-1", "--display_id", "-1", "--num_threads", "1"],
+        *["--ngf", "8", "--ndf", "8", "--gpu_ids", "-1", "--display_id", "-1"],
+        *["--num_threads", "1"],
         *["--n_epochs", "1", "--n_epochs_decay", "1", "--print_freq", "10"],
         *["--save_latest_freq", "50", "--name", "run"],
     ]

@@ -50,7 +50,7 @@ class Sink(Protocol):
 _complained: "WeakSet[Any]" = WeakSet()
 
 
-def deliver(sinks: Iterable[Sink], call: Callable[[Any], None]) -> None:
+def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
     """Call every sink; one that fails is reported once and tried again at the next event."""
     for sink in sinks:
         try:

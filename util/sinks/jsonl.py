@@ -65,7 +65,7 @@ class JsonlSink:
             },
             "losses": {name: _finite(value) for name, value in values.items()},
         }
-        self._append(f"{json.dumps(record, ensure_ascii=False, allow_nan=False)}\n".encode())
+        append_line(self.path, json.dumps(record, ensure_ascii=False, allow_nan=False))
 
     def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
         """Pictures do not fit in a text file."""
@@ -73,15 +73,22 @@ class JsonlSink:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _append(self, line: bytes) -> None:
-        with self.path.open("a+b", buffering=0) as file:
-            size = file.seek(0, os.SEEK_END)
-            if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
-                whole, torn = _split_torn(self.path.read_bytes())
-                file.truncate(len(whole))
-                line = (b"\n" if torn is None else b"") + line
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+def append_line(path: Path, text: str) -> None:
+    """Append one JSON object as a line, at once; a torn line before it is removed.
+
+    Raises:
+        OSError: there is no room for the whole line.
+    """
+    line = f"{text}\n".encode()
+    with path.open("a+b", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            whole, torn = _split_torn(path.read_bytes())
+            file.truncate(len(whole))
+            line = (b"\n" if torn is None else b"") + line
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_losses(path: str | Path) -> list[LossRecord]:
@@ -172,7 +179,7 @@ def _split_torn(content: bytes) -> tuple[bytes, bytes | None]:
     """Separate a torn last line from the rest; one that only lacks its end belongs to the rest."""
     start = content.rfind(b"\n") + 1
     try:
-        _parse_json(content[start:].decode())
+        json.loads(content[start:].decode())
     except BROKEN:
         return content[:start], content[start:]
     return content, None

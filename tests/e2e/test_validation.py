@@ -1,0 +1,150 @@
+"""Validation in whole runs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.e2e import support
+from tests.e2e.support import draw_pairs, draw_unpaired, names
+from util import checkpoint
+
+Capture = pytest.CaptureFixture[str]
+
+PAIRED = {"L1", "PSNR", "SSIM"}
+CYCLE = {f"cycle{side}_{metric}" for side in ("", "_A", "_B") for metric in PAIRED}
+METRICS = {
+    "pix2pix": {"G", *PAIRED},
+    "colorization": {"G", "Lab_ab", *PAIRED},
+    "template": PAIRED,
+    "cycle_gan": {"G", "idt_L1", "idt_A_L1", "idt_B_L1", *CYCLE},
+}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return two data sets: the same training pictures without and with a validation split."""
+    found = {}
+    for name in ("without", "with"):
+        root = tmp_path_factory.mktemp(name)
+        draw_pairs(root, "train", 3)
+        draw_unpaired(root, "train", 3, 2)
+        if name == "with":
+            draw_pairs(root, "val", 2)
+            draw_unpaired(root, "val", 2, 2)
+        found[name] = root
+    return found
+
+
+def epochs(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("model", METRICS)
+def test_validation_measures_and_changes_nothing(
+    model: str, roots: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    more = ("--seed", "3", "--n_epochs_decay", "1", "--norm", "batch", "--print_freq", "1")
+    plain = support.train(tmp_path / "plain", roots["without"], model, *more)
+    assert "validation (epoch" not in capsys.readouterr().out
+    measured = support.train(tmp_path / "measured", roots["with"], model, *more)
+    out = capsys.readouterr().out
+    assert "validation (epoch: 1, images: 2) " in out
+    assert "validation (epoch: 2, images: 2) " in out
+    assert names(plain, "*_net_*.pth") == names(measured, "*_net_*.pth")
+    for name in names(plain, "latest_net_*.pth"):
+        a, b = (checkpoint.load_state(run / name) for run in (plain, measured))
+        assert all(torch.equal(a[key], b[key]) for key in a), name
+    assert "validation" not in (measured / "loss_log.txt").read_text()
+    assert set(epochs(measured)[1]["val"]) == METRICS[model]
+    assert "val" not in epochs(plain)[1]
+
+
+def test_an_epoch_leaves_a_record(roots: dict[str, Path], tmp_path: Path) -> None:
+    more = ("--print_freq", "1", "--n_epochs", "2", "--lr_G", "0.002", "--lr_D", "0.001")
+    run = support.train(tmp_path, roots["with"], "pix2pix", *more)
+    first, second = epochs(run)
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert (first["total_iters"], second["total_iters"]) == (3, 6)
+    assert first["lr"] == {"G": 0.002, "D": 0.001}
+    assert first["images_per_second"] == pytest.approx(3 / first["seconds"])
+    assert first["memory_mib"] > 50
+    assert (first["val_pictures"], first["val_statistics"]) == (2, "batch")
+    printed = [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
+    for name, mean in second["train"].items():
+        losses = [record["losses"][name] for record in printed if record["epoch"] == 2]
+        assert mean == pytest.approx(sum(losses) / 3, rel=1e-5)
+
+
+def test_evaluation_mode_is_another_measurement(roots: dict[str, Path], tmp_path: Path) -> None:
+    more = ("--seed", "1", "--norm", "batch")
+    found = [
+        epochs(support.train(tmp_path / name, roots["with"], "pix2pix", *more, *switch))[0]
+        for name, switch in (("batch", ()), ("running", ("--val_eval",)))
+    ]
+    assert [record["val_statistics"] for record in found] == ["batch", "running"]
+    assert found[0]["train"] == found[1]["train"]
+    assert found[0]["val"]["L1"] != found[1]["val"]["L1"]
+
+
+def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
+    roots: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    # The rate falls to zero, so the last epochs bring nothing, and training is given up.
+    more = ("--save_best", "L1", "--early_stop", "2", "--keep_last", "1", "--save_epoch_freq", "1")
+    schedule = ("--n_epochs", "9", "--lr_policy", "step", "--lr_decay_iters", "1")
+    more += (*schedule, "--lr_gamma", "1e-9", "--lr", "0.01", "--seed", "2")
+    run = support.train(tmp_path, roots["with"], "template", *more)
+    out = capsys.readouterr().out
+    records = epochs(run)
+    values = [record["val"]["L1"] for record in records]
+    best = values.index(min(values)) + 1
+    assert len(records) == best + 2 < 9
+    assert records[-1]["best"] == {"metric": "L1", "value": min(values), "epoch": best}
+    assert f"Stopped early: L1 was best in epoch {best}: {min(values):.4f}" in out
+    last = len(records)
+    assert names(run, "*.pth") == sorted(
+        f"{label}_{file}.pth" for label in (last, "best", "latest") for file in ("net_G", "state")
+    )
+    support.test(tmp_path, roots["with"], "template", "--phase", "val", "--epoch", "best")
+    assert (tmp_path / "results/run/val_best/index.html").is_file()
+    folder = str(tmp_path / "checkpoints")
+    again = ["--name", "run", "--checkpoints_dir", folder, "--continue_train", "--early_stop", "0"]
+    support.script("train", [*again, "--epoch", "best", "--n_epochs", str(best + 1)])
+    assert f"Continuing from {run}/best: epoch {best + 1}, image 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        (("--save_best", "LL1"), "no such metric. Did you mean 'L1'? Available: G, L1, PSNR, SSIM"),
+        (("--val_freq", "0", "--save_best", "L1"), "contradict each other"),
+        (("--early_stop", "3"), "--early_stop 3 needs --save_best METRIC"),
+        (("--save_best", "L1:low"), "must end with :min or :max"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused_at_once(
+    more: tuple[str, ...], wanted: str, roots: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    with pytest.raises((SystemExit, ValueError)) as raised:
+        support.train(tmp_path, roots["with"], "pix2pix", *more)
+    assert wanted in f"{raised.value} {capsys.readouterr().err}"
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_best_epoch_needs_pictures_to_measure_on(roots: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--save_best L1 needs pictures to measure on"):
+        support.train(tmp_path, roots["without"], "pix2pix", "--save_best", "L1")
+
+
+def test_plateau_follows_the_chosen_metric(roots: dict[str, Path], tmp_path: Path) -> None:
+    """With a rate of almost zero nothing improves: the rate falls after five more epochs."""
+    more = ("--lr_policy", "plateau", "--save_best", "PSNR", "--lr", "1e-12", "--n_epochs", "8")
+    run = support.train(tmp_path, roots["with"], "template", *more, "--seed", "1")
+    state = checkpoint.load_state(run / "latest_state.pth")
+    scheduler = state["model"]["schedulers"][0]
+    assert scheduler["mode"] == "max"
+    assert scheduler["best"] == pytest.approx(epochs(run)[0]["val"]["PSNR"])
+    assert epochs(run)[-1]["lr"]["optimizer"] == pytest.approx(2e-13)

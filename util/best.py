@@ -1,0 +1,94 @@
+"""Which epoch was the best, by a metric that the user chose."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from util.errors import UserError, near_miss
+from util.metrics import METRICS
+
+
+class Best:
+    """Remember the best epoch, and tell when there has been no better one for too long.
+
+    Args:
+        wanted: a metric's name, perhaps with `:min` or `:max`; empty: nothing is remembered.
+        patience: validations without a better one after which to stop; 0: never.
+
+    Attributes:
+        name: the metric.
+        value: its best value so far.
+        epoch: the epoch that had it, 0 if none.
+        latest: the value of the last validation.
+    """
+
+    def __init__(self, wanted: str = "", patience: int = 0) -> None:
+        self.name, direction = metric_and_direction(wanted)
+        self.maximise = direction == "max"
+        self.patience = patience
+        self.value = -math.inf if self.maximise else math.inf
+        self.epoch = 0
+        self.since = 0  # validations after the best one
+        self.latest: float | None = None  # what was measured last
+
+    def check(self, known: Iterable[str]) -> None:
+        """Complain about a metric that there is not.
+
+        Raises:
+            UserError: with the names that there are.
+        """
+        names = list(known)
+        if self.name and self.name not in names:
+            raise UserError(
+                f"--save_best {self.name}: this model has no such metric. "
+                f"{near_miss(self.name, names)}"
+            )
+
+    def update(self, epoch: int, values: Mapping[str, float]) -> bool:
+        """Take the values of one validation; tell whether this epoch is the best so far."""
+        if not self.name:
+            return False
+        value = self.latest = values[self.name]
+        better = value > self.value if self.maximise else value < self.value
+        if better:
+            self.value, self.epoch, self.since = value, epoch, 0
+        else:
+            self.since += 1
+        return better
+
+    def summary(self) -> str:
+        """Say which epoch was the best."""
+        return f"{self.name} was best in epoch {self.epoch}: {self.value:.4f}"
+
+    @property
+    def gives_up(self) -> bool:
+        """Tell whether training should stop."""
+        return 0 < self.patience <= self.since
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best so far."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "epoch": self.epoch,
+            "since": self.since,
+            "latest": self.latest,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved best, if it is of the same metric."""
+        if state["name"] == self.name:
+            self.value, self.epoch, self.since = state["value"], state["epoch"], state["since"]
+            self.latest = state["latest"]
+
+
+def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
+    """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
+    name, _, direction = wanted.partition(":")
+    return name, "max" if (direction or default_direction(name)) == "max" else "min"
+
+
+def default_direction(metric: str) -> str:
+    """Return `max` for metrics of which more is better, else `min`."""
+    kind = metric.rpartition("_")[2]  # cycle_A_PSNR is a PSNR; losses are none of these
+    return METRICS[kind].better if kind in METRICS else "min"

@@ -1,0 +1,163 @@
+"""How close translated pictures are to the true ones: one number for each picture of a batch.
+
+Pure torch, no network: for validation, where pictures are on the GPU already, and for
+scripts/evaluate.py. What compares whole sets of pictures is in `util/scores`.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+# Of SSIM: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to
+# structural similarity", IEEE Transactions on Image Processing 13(4), 2004, section III.
+SIGMA = 1.5  # of the Gaussian window, in pixels
+RADIUS = 5  # of the window: 3.5 sigma, so 11 x 11 pixels
+C1 = 0.01**2  # for values in [0, 1]
+C2 = 0.03**2
+
+
+def l1(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean absolute difference of each pair of pictures.
+
+    0 for equal pictures, 1 for white against black. Times 255 it is in grey levels; `loss_G_L1`
+    of pix2pix is twice as large, since there values lie in [-1, 1], times `--lambda_L1`.
+
+    Shapes:
+        a, b: (N, C, H, W), values in [0, 1]
+        result: (N,)
+
+    Raises:
+        ValueError: the shapes differ, are not of four dimensions, or hold no pixels; or the
+            values are integers.
+    """
+    a, b = _checked(a, b)
+    return (a - b).abs().mean(dim=(1, 2, 3))
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio of each pair of pictures, in decibels.
+
+    10 log10(1 / MSE), with the mean over all pixels and channels of a picture. Infinite for equal
+    pictures: `mean_over_pictures` says what becomes of those.
+
+    Shapes:
+        a, b: (N, C, H, W), values in [0, 1]
+        result: (N,)
+
+    Raises:
+        ValueError: as `l1`.
+    """
+    a, b = _checked(a, b)
+    return -10 * (a - b).square().mean(dim=(1, 2, 3)).log10()
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Return the structural similarity of each pair of pictures: 1 for equal ones, at least -1.
+
+    Wang et al. 2004, equation 13: an 11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
+    weighted (population) variances, the mean over all places where the whole window lies inside
+    the picture, and over the channels. Along a side shorter than the window, the window is cut
+    to the largest odd number of pixels that fits, and weighted anew.
+
+    Shapes:
+        a, b: (N, C, H, W), values in [0, 1]
+        result: (N,)
+
+    Raises:
+        ValueError: as `l1`.
+    """
+    a, b = _checked(a, b)
+    # Variances are differences of squares: around 0 those are small, and lose fewer digits.
+    a, b = a - 0.5, b - 0.5
+    means = _blurred(torch.cat([a, b, a.square() + b.square(), a * b]))
+    mean_a, mean_b, mean_squares, mean_product = means.chunk(4)
+    variances = mean_squares - mean_a.square() - mean_b.square()  # of a plus that of b
+    covariance = mean_product - mean_a * mean_b
+    mean_a, mean_b = mean_a + 0.5, mean_b + 0.5
+    luminance = (2 * mean_a * mean_b + C1) / (mean_a.square() + mean_b.square() + C1)
+    structure = (2 * covariance + C2) / (variances + C2)
+    return (luminance * structure).mean(dim=(1, 2, 3))
+
+
+class Metric(NamedTuple):
+    """What there is to know about a metric.
+
+    Attributes:
+        measure: the function from two batches to one value for each pair; None for what needs a
+            network (`util/scores`).
+        better: which direction is an improvement.
+        unit: what its values are counted in.
+        help: what it says, in a line.
+    """
+
+    measure: Callable[[Tensor, Tensor], Tensor] | None
+    better: Literal["min", "max"]
+    unit: str
+    help: str
+
+
+METRICS = {
+    "L1": Metric(l1, "min", "of the range 0 to 1", "mean absolute difference"),
+    "PSNR": Metric(psnr, "max", "dB", "peak signal-to-noise ratio"),
+    "SSIM": Metric(ssim, "max", "1 if equal", "structural similarity (Wang et al. 2004)"),
+    "LPIPS": Metric(None, "min", "0 if equal", "perceptual distance (Zhang et al. 2018)"),
+    "FID": Metric(None, "min", "0 if equal", "Frechet Inception distance (Heusel et al. 2017)"),
+    "KID": Metric(None, "min", "about 0 if equal", "kernel Inception distance, unbiased "
+        "(Binkowski et al. 2018)"),
+}  # fmt: skip
+
+
+def mean_over_pictures(values: Tensor) -> float:
+    """Return the mean of one metric over pictures; infinite values are left out.
+
+    Only the PSNR of equal pictures is infinite, and a single one would make the mean infinite
+    whatever the others are. If all pictures are equal, the mean is infinite. NaN is not left out.
+
+    Shapes:
+        values: (N,)
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if values.numel() == 0:
+        raise ValueError("There is no mean over no pictures.")
+    finite = values[~values.isinf()]
+    return float(finite.double().mean()) if finite.numel() else float(values[0])
+
+
+def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both batches, in single precision if they had less."""
+    if a.shape != b.shape:
+        raise ValueError(f"Pictures of different shapes: {tuple(a.shape)} and {tuple(b.shape)}.")
+    if a.dim() != 4 or 0 in a.shape[1:]:
+        raise ValueError(f"Pictures have the shape (N, C, H, W), not {tuple(a.shape)}.")
+    if not (a.is_floating_point() and b.is_floating_point()):
+        raise ValueError(f"Pictures have values in [0, 1], not {a.dtype} and {b.dtype}.")
+    dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
+    return a.to(dtype), b.to(dtype)
+
+
+def _blurred(pictures: Tensor) -> Tensor:
+    """Return the windows' weighted means, where they lie inside: (..., H - 10, W - 10).
+
+    Sums of shifted pictures: on GPUs convolutions round to TF32 (1e-3), on CPUs they are ten
+    times slower here.
+    """
+    for axis in (-2, -1):
+        weights = _window(pictures.shape[axis])
+        length = pictures.shape[axis] - len(weights) + 1
+        total = pictures.narrow(axis, 0, length) * weights[0]
+        for shift, weight in enumerate(weights[1:], start=1):
+            total.add_(pictures.narrow(axis, shift, length), alpha=weight)
+        pictures = total
+    return pictures
+
+
+def _window(length: int) -> list[float]:
+    """Return the weights of the window along a side of so many pixels."""
+    radius = min(RADIUS, (length - 1) // 2)
+    weights = [math.exp(-(x**2) / (2 * SIGMA**2)) for x in range(-radius, radius + 1)]
+    return [weight / sum(weights) for weight in weights]
