@@ -22,6 +22,7 @@ from models.base_model import BaseModel
 from options.train_options import TrainOptions
 from util import rng
 from util.best import Best
+from util.epoch_record import epoch_record
 from util.errors import UserError, run_command
 from util.health import Guard
 from util.log import say
@@ -31,7 +32,6 @@ from util.progress_bar import epoch_bar
 from util.resume import Start
 from util.run_lock import RunLock
 from util.saver import Saver, Stateful
-from util.sinks.epochs import epoch_record
 from util.stop_signals import StopSignals
 from util.validation import Validator, create_validator
 from util.visualizer import Visualizer
@@ -137,7 +137,9 @@ def report(run: Run, seconds: float, seconds_waited: float) -> None:
         model.compute_visuals()
         visuals = model.get_current_visuals()
         update_page = progress.crossed(opt.update_html_freq)
-        visualizer.display_current_results(visuals, progress.epoch, update_page)
+        visualizer.display_current_results(
+            visuals, progress.epoch, update_page, total_iters=progress.total_images
+        )
         run.guard.advise_on_pictures(visuals)
     if progress.crossed(opt.print_freq):
         losses = model.get_current_losses()
@@ -162,7 +164,9 @@ def end_epoch(run: Run, last_epoch: int, began: float) -> None:
     is_fine = run.guard.weights_are_fine()
     if run.guard.steps and not visualizer.saved:  # fewer images than --display_freq: the last ones
         model.compute_visuals()
-        visualizer.display_current_results(model.get_current_visuals(), progress.epoch, True)
+        visualizer.display_current_results(
+            model.get_current_visuals(), progress.epoch, True, total_iters=progress.total_images
+        )
     found = run.validator.measure(progress.epoch) if run.validator and is_fine else None
     is_best = found is not None and run.best.update(progress.epoch, found.metrics)
     record = epoch_record(
@@ -182,12 +186,13 @@ def end_epoch(run: Run, last_epoch: int, began: float) -> None:
         say(f"saving the model at the end of epoch {ended}, iters {images}")
         labels = ["latest", ended]
     if is_best:
+        say(f"{run.best.summary()}, saved as best")
         labels.append("best")
     if labels:
         run.saver.save(*labels)
     say(f"End of epoch {ended} / {last_epoch} \t Time Taken: {int(time.time() - began)} sec")
     if run.best.gives_up:
-        say(f"Stopped early: {run.best.summary()}; --epoch best is that one.")
+        say(f"Stopped early, {run.best.summary()} (--epoch best).")
 
 
 def save_for_later(run: Run) -> str:

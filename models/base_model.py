@@ -95,6 +95,14 @@ class BaseModel(ABC):
             return {"": (made, real)}
         return {}
 
+    def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Return pictures that were made, and real ones of the same domain, by name.
+
+        For FID and KID; they need not belong together. (N, C, H, W) in [-1, 1].
+        """
+        pairs = self.validation_pairs()
+        return {"": pairs[""]} if "" in pairs else {}
+
     def validation_losses(self) -> Mapping[str, Tensor]:
         """Return other numbers that a validation batch gives, by name; lower is better."""
         return {}

@@ -130,6 +130,10 @@ class CycleGANModel(BaseModel):
             require_equal_size(self.rec_A, self.real_A)
             require_equal_size(self.rec_B, self.real_B)
 
+    def validation_sets(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return what was made of the other domain, and the real pictures of each domain."""
+        return {"A": (self.fake_A, self.real_A), "B": (self.fake_B, self.real_B)}
+
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
         self.forward()

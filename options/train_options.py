@@ -58,6 +58,8 @@ def _add_display_options(parser: ArgumentParser) -> None:
         "on --display_port")  # fmt: skip
     add("--update_html_freq", type=int, default=1000, help="write pictures to the page")
     add("--print_freq", type=int, default=100, help="print losses")
+    add("--tensorboard", action="store_true", help="write events to [checkpoints_dir]/[name]/"
+        "tensorboard")  # fmt: skip
     add("--no_html", action="store_true", help="write no page to [checkpoints_dir]/[name]/web")
 
 
@@ -103,6 +105,14 @@ def _add_validation_options(parser: ArgumentParser) -> None:
     add("--num_val", type=int, default=200, help="how many pictures to measure on")
     add("--val_eval", action="store_true", help="in evaluation mode: no dropout, batch norm with "
         "the statistics of training; otherwise as test.py without --eval")  # fmt: skip
+    add(
+        "--lpips_weights",
+        type=str,
+        default="",
+        help="file of AlexNet's weights: measures LPIPS too",
+    )
+    add("--inception_weights", type=str, default="", help="Inception's weights: FID and KID "
+        "are measured too")  # fmt: skip
     add("--save_best", type=str, default="", help="metric whose best epoch is kept as `best`, for "
         "example L1 or PSNR:max")  # fmt: skip
     add("--early_stop", type=int, default=0, help="stop when so many validations in a row brought "

@@ -58,7 +58,7 @@ class Best:
 
     def summary(self) -> str:
         """Say which epoch was the best."""
-        return f"{self.name} was best in epoch {self.epoch}: {self.value:.4f}"
+        return f"best {self.name} so far: {self.value:.4f} in epoch {self.epoch}"
 
     @property
     def gives_up(self) -> bool:

@@ -3,7 +3,7 @@
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +16,8 @@ from util.best import Best
 from util.errors import UserError
 from util.log import say, warn
 from util.metrics import METRICS, mean_over_pictures
+from util.scores.distances import frechet_distance, squared_mmd
+from util.scores.networks import Inception, Lpips, load_inception, load_lpips
 from util.sinks.base import Picture
 from util.util import tensor2im
 
@@ -40,6 +42,9 @@ class Model(Protocol):
 
     def validation_pairs(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Return pictures with what they should be."""
+
+    def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
+        """Return pictures that were made, and real ones of the same domain."""
 
     def compute_visuals(self) -> None:
         """Compute pictures for people."""
@@ -79,6 +84,8 @@ class Validator:
         dataset: batches, in the same order every time.
         evaluation: measure in evaluation mode instead of as test.py does without --eval.
         every: epochs from one validation to the next.
+        lpips: measures the perceptual distance of pairs, if its weights are there.
+        inception: gives the features for FID and KID, if its weights are there.
     """
 
     def __init__(
@@ -88,11 +95,15 @@ class Validator:
         *,
         evaluation: bool = False,
         every: int = 1,
+        lpips: Lpips | None = None,
+        inception: Inception | None = None,
     ) -> None:
         self.model = model
         self.dataset = dataset
         self.evaluation = evaluation
         self.every = every
+        self.lpips = lpips
+        self.inception = inception
 
     def measure(self, epoch: int) -> Validation | None:
         """Validate and print what was found, if the epoch is one of those to validate.
@@ -113,6 +124,7 @@ class Validator:
         """Translate all pictures (or the first ones) and return the means of all metrics."""
         began = time.time()
         found: dict[str, list[Tensor]] = {}
+        features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         samples: list[dict[str, Picture]] = []
         count = 0
         with rng.own_stream(SEED), self.model.set_aside(evaluation=self.evaluation):
@@ -120,7 +132,8 @@ class Validator:
                 self.model.set_input(batch)
                 self.model.forward()
                 for name, value in self._measure():
-                    found.setdefault(name, []).append(value)
+                    found.setdefault(name, []).append(value.cpu())
+                self._add_features(features)
                 if count < SAMPLES:
                     self.model.compute_visuals()
                     visuals = self.model.get_current_visuals()
@@ -129,6 +142,7 @@ class Validator:
                 if most is not None and count >= most:
                     break
         means = {name: mean_over_pictures(torch.cat(values)) for name, values in found.items()}
+        means |= distances_of_sets(features)
         return Validation(
             metrics=with_means_of_both_sides(means),
             pictures=count,
@@ -141,12 +155,45 @@ class Validator:
         for name, value in self.model.validation_losses().items():
             yield name, value.detach().double().reshape(1)
         for pair, pictures in self.model.validation_pairs().items():
-            made, real = (((picture.float() + 1) / 2).clamp(0, 1) for picture in pictures)
+            made, real = (in_unit_range(picture) for picture in pictures)
             wanted = ("L1",) if pair.startswith("idt") else ("L1", "PSNR", "SSIM")
             for metric in wanted:
                 measure = METRICS[metric].measure
                 assert measure is not None
                 yield f"{pair}_{metric}".lstrip("_"), measure(made, real).double()
+            if self.lpips is not None and not pair.startswith("idt"):
+                made, real = (three_channels(picture) for picture in (made, real))
+                yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
+
+    def _add_features(self, features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> None:
+        if self.inception is None:
+            return
+        for name, sides in self.model.validation_sets().items():
+            for kept, pictures in zip(features.setdefault(name, ([], [])), sides, strict=True):
+                levels = (three_channels(in_unit_range(pictures)) * 255).to(torch.uint8)
+                kept.append(self.inception(levels))
+
+
+def in_unit_range(pictures: Tensor) -> Tensor:
+    """Bring pictures from [-1, 1] to [0, 1]."""
+    return ((pictures.detach().float() + 1) / 2).clamp(0, 1)
+
+
+def three_channels(pictures: Tensor) -> Tensor:
+    """Return (N, 3, H, W): grey pictures three times, of more than three channels the first."""
+    return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
+
+
+def distances_of_sets(
+    features: Mapping[str, tuple[Sequence[Tensor], Sequence[Tensor]]],
+) -> dict[str, float]:
+    """Return FID and KID (unbiased, over all pictures) between what was made and what is real."""
+    found = {}
+    for name, sides in features.items():
+        made, real = (torch.cat(list(side)) for side in sides)
+        found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
+        found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
+    return found
 
 
 def with_means_of_both_sides(values: Mapping[str, float]) -> dict[str, float]:
@@ -178,7 +225,15 @@ def create_validator(
             )
         return None
     data = create_dataset(validation_options(opt))
-    validator = Validator(model, data, evaluation=opt.val_eval, every=opt.val_freq)
+    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+    validator = Validator(
+        model,
+        data,
+        evaluation=opt.val_eval,
+        every=opt.val_freq,
+        lpips=load_lpips(opt.lpips_weights, device) if opt.lpips_weights else None,
+        inception=load_inception(opt.inception_weights, device) if opt.inception_weights else None,
+    )
     if best.name:
         best.check(validator.run(most=1).metrics)  # rather now than after an epoch
     return validator

@@ -15,6 +15,7 @@ from util.sinks.base import Picture
 from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink
 from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.sinks.page import PageSink
+from util.sinks.tensorboard_sink import TensorboardSink
 from util.sinks.text import ConsoleSink, LossFileSink
 from util.sinks.visdom_sink import VisdomSink
 from util.sinks.wandb_sink import WandbSink
@@ -37,6 +38,7 @@ class Visualizer:
         self.use_html: bool = opt.isTrain and not opt.no_html
         self.saved = False  # has the page shown this epoch already?
         self._last_moment = (0, 0)  # epoch and its images when losses were printed last
+        self._total_images = 0  # when something was shown last
         folder = os.path.join(opt.checkpoints_dir, opt.name)
         self.web_dir = os.path.join(folder, "web")
         self.img_dir = os.path.join(self.web_dir, "images")
@@ -48,10 +50,16 @@ class Visualizer:
         self.recorders: list[EpochSink] = []  # take part in report_epoch
         self.page: PageSink | None = None
         self.visdom: VisdomSink | None = None
+        self.tensorboard: TensorboardSink | None = None
         if opt.isTrain:
             os.makedirs(folder, exist_ok=True)
             self._add_files(folder)
             self._add_visdom(folder)
+        if getattr(opt, "tensorboard", False):
+            self.tensorboard = TensorboardSink(os.path.join(folder, "tensorboard"))
+            self.printers.append(self.tensorboard)
+            self.galleries.append(self.tensorboard)
+            self.recorders.append(self.tensorboard)
         if getattr(opt, "use_wandb", False):
             sink = WandbSink(
                 opt.wandb_project_name,
@@ -63,6 +71,7 @@ class Visualizer:
             )
             self.printers.append(sink)
             self.galleries.append(sink)
+            self.recorders.append(sink)
         atexit.register(self.close)  # scripts of forks do not call it
 
     def _add_files(self, folder: str) -> None:
@@ -108,6 +117,7 @@ class Visualizer:
         return {
             "saved": self.saved,
             "last_moment": list(self._last_moment),
+            "total_images": self._total_images,
             "curves": self.visdom.state_dict() if self.visdom else None,
         }
 
@@ -117,6 +127,8 @@ class Visualizer:
         epoch, images = self._last_moment = tuple(state["last_moment"])
         if self.page is not None:
             self.page.forget_after(epoch, images)
+        if self.tensorboard is not None:
+            self.tensorboard.forget_after(state["total_images"])
         if self.visdom is not None and state["curves"] is not None:
             self.visdom.load_state_dict(state["curves"])
 
@@ -125,9 +137,17 @@ class Visualizer:
         self.saved = False
 
     def display_current_results(
-        self, visuals: Mapping[str, Any], epoch: int, save_result: bool
+        self,
+        visuals: Mapping[str, Any],
+        epoch: int,
+        save_result: bool,
+        *,
+        total_iters: int | None = None,
     ) -> None:
-        """Show pictures; the page takes the first ones of an epoch and those with `save_result`."""
+        """Show pictures; the page takes the first ones of an epoch and those with `save_result`.
+
+        `total_iters` counts images since training began.
+        """
         sinks = list(self.galleries)
         if self.page is not None and (save_result or not self.saved):
             self.saved = True
@@ -135,7 +155,8 @@ class Visualizer:
         if not sinks:
             return
         images = {label: tensor2im(image) for label, image in visuals.items()}
-        deliver(sinks, lambda sink: sink.images(Moment(epoch), images))
+        when = Moment(epoch, total_images=total_iters)
+        deliver(sinks, lambda sink: sink.images(when, images))
 
     def plot_current_losses(
         self, epoch: int, counter_ratio: float, losses: Mapping[str, float]
@@ -160,6 +181,7 @@ class Visualizer:
         the computing time per image, `t_data` the time spent waiting for the data, in seconds.
         """
         self._last_moment = (epoch, iters)
+        self._total_images = total_iters or 0
         when = Moment(
             epoch,
             iters,
@@ -187,10 +209,8 @@ def _earlier_losses(path: str, log: str) -> list[LossRecord]:
     Runs of the original framework left a text file only.
     """
     try:
-        if os.path.exists(path):
-            return continued(read_losses(path))
-        if os.path.exists(log):
-            return continued(parse_loss_log(log))
+        of_log = parse_loss_log(log) if os.path.exists(log) else []
+        return continued([*of_log, *(read_losses(path) if os.path.exists(path) else [])])
     except UserError as error:
         warn(f"{error} The curves begin anew.")
     return []

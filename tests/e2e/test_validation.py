@@ -103,7 +103,7 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
     best = values.index(min(values)) + 1
     assert len(records) == best + 2 < 9
     assert records[-1]["best"] == {"metric": "L1", "value": min(values), "epoch": best}
-    assert f"Stopped early: L1 was best in epoch {best}: {min(values):.4f}" in out
+    assert f"Stopped early, best L1 so far: {min(values):.4f} in epoch {best}" in out
     last = len(records)
     assert names(run, "*.pth") == sorted(
         f"{label}_{file}.pth" for label in (last, "best", "latest") for file in ("net_G", "state")

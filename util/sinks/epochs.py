@@ -2,19 +2,13 @@
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict
 
-import torch
-
-from util.best import Best
 from util.errors import UserError
-from util.progress import Progress
 from util.sinks.base import Picture
 from util.sinks.jsonl import append_line
-from util.validation import Validation
 
 
 class BestRecord(TypedDict):
@@ -75,46 +69,6 @@ class MetricsSink:
         append_line(self.path, json.dumps(finite(record), ensure_ascii=False, allow_nan=False))
 
 
-def epoch_record(
-    progress: Progress,
-    learning_rates: Mapping[str, float],
-    means: Mapping[str, float],
-    seconds: float,
-    found: Validation | None,
-    best: Best,
-) -> EpochRecord:
-    """Put together what an epoch brought, before its end is counted in `progress`."""
-    record = EpochRecord(
-        epoch=progress.epoch,
-        total_iters=progress.total_images,
-        lr=dict(learning_rates),
-        seconds=seconds,
-        images_per_second=progress.images_here / seconds if seconds > 0 else 0.0,
-        memory_mib=most_memory(),
-        train=dict(means),
-    )
-    if found is not None:
-        record["val"] = found.metrics
-        record["val_pictures"] = found.pictures
-        record["val_statistics"] = found.statistics
-        record["val_seconds"] = found.seconds
-    if best.name:
-        record["best"] = BestRecord(metric=best.name, value=best.value, epoch=best.epoch)
-    return record
-
-
-def most_memory() -> float:
-    """Return the most memory used so far in MiB: the GPU's, without one the process's."""
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    try:
-        import resource
-    except ImportError:  # Windows
-        return math.nan
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / 2**20 if sys.platform == "darwin" else used / 2**10
-
-
 def flat(record: EpochRecord) -> dict[str, float]:
     """Return all numbers of an epoch by tags like `train/G_L1`, `val/PSNR`, `lr/G`."""
     values: dict[str, float] = {}
@@ -132,14 +86,15 @@ def read_metrics(path: str | Path) -> list[EpochRecord]:
     Raises:
         UserError: a line before the last one is broken.
     """
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
+    filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     kept: list[EpochRecord] = []
-    for number, line in enumerate(lines, 1):
+    for number, line in filled:
         try:
             record = json.loads(line)
             epoch = int(record["epoch"])
         except (ValueError, TypeError, KeyError) as error:
-            if number == len(lines):
+            if number == filled[-1][0]:
                 break
             raise UserError(
                 f"{path}, line {number} is no JSON object with an epoch: {line[:60]!r}. Remove or "

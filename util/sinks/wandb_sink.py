@@ -14,6 +14,7 @@ from util.errors import UserError
 from util.files import write_text
 from util.log import warn
 from util.sinks.base import Moment, Picture
+from util.sinks.epochs import EpochRecord, flat
 
 RUN_ID_FILE = "wandb_run_id.txt"
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
@@ -59,6 +60,13 @@ class WandbSink:
             for label, image in images.items()
         }
         self._run.log(pictures | _axes(when))
+
+    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
+        """Log an epoch's numbers, and what was made of the first validation picture."""
+        when = Moment(record["epoch"], total_images=record["total_iters"])
+        self._run.log(flat(record) | _axes(when))
+        if samples:
+            self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
 
     def close(self) -> None:
         """Finish the run: what is left is sent."""

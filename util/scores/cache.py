@@ -1,0 +1,75 @@
+"""Feature vectors kept between runs, found again by what they were computed from."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from util.files import replacing
+from util.log import warn
+
+CHECKSUM = 32  # bytes
+
+
+def default_folder() -> Path:
+    """Return where caches go on this machine: below $XDG_CACHE_HOME, or ~/.cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "cyclegan-pix2pix" / "features"
+
+
+def key_of(*parts: str) -> str:
+    """Return the key of a vector: a digest of everything that decides its numbers."""
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class FeatureCache:
+    """A folder of vectors, one small file each, which several processes may share.
+
+    A file holds a checksum, then the vector as little-endian 32-bit floats. One that is damaged
+    counts as missing. A folder that cannot be written is warned of once, and done without.
+
+    Args:
+        folder: where they are kept; None: nothing is.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+
+    def get(self, key: str) -> Tensor | None:
+        """Return a vector (d,), float32, on the CPU; None if there is none, or not a whole one."""
+        if self.folder is None:
+            return None
+        try:
+            content = self._file(self.folder, key).read_bytes()
+        except OSError:
+            return None
+        checksum, payload = content[:CHECKSUM], content[CHECKSUM:]
+        if not payload or checksum != _checksum(key, payload):
+            return None
+        return torch.from_numpy(np.frombuffer(payload, "<f4").astype(np.float32))
+
+    def put(self, key: str, vector: Tensor) -> None:
+        """Keep a vector (d,)."""
+        if self.folder is None:
+            return
+        payload = vector.detach().cpu().numpy().astype("<f4").tobytes()
+        file = self._file(self.folder, key)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as temporary:
+                temporary.write_bytes(_checksum(key, payload) + payload)
+        except OSError as error:
+            warn(f"features are not kept: {file.parent}: {error.strerror or error}.")
+            self.folder = None
+
+    @staticmethod
+    def _file(folder: Path, key: str) -> Path:
+        return folder / key[:2] / key[2:]
+
+
+def _checksum(key: str, payload: bytes) -> bytes:
+    """Return a digest that also tells a file that was renamed."""
+    return hashlib.sha256(key.encode() + payload).digest()

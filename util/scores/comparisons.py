@@ -1,0 +1,184 @@
+"""Which pictures are compared: sets of them, or pairs that their names tell."""
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from util.errors import UserError
+
+OF_PAIRS = ("L1", "PSNR", "SSIM", "LPIPS")
+OF_SETS = ("FID", "KID")
+LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names pictures
+NAMED = 5  # files in a message
+
+
+class Picture(NamedTuple):
+    """A file, and its name without folder, ending and label: that of its partner too."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Pictures to be scored.
+
+    Attributes:
+        title: which ones, for people.
+        real: the true ones; of pairs, in the order of `fake`.
+        fake: the generated ones.
+        paired: whether they are pairs.
+        alone: files without partner, which are left out.
+        metrics: that make sense here.
+        notes: what to keep in mind.
+    """
+
+    title: str
+    real: list[Picture]
+    fake: list[Picture]
+    paired: bool
+    alone: list[str] = field(default_factory=list)
+    metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS)
+    notes: tuple[str, ...] = ()
+
+
+def pairs(
+    title: str,
+    real: list[Picture],
+    fake: list[Picture],
+    metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS),
+) -> Comparison:
+    """Match pictures by name.
+
+    Raises:
+        UserError: no name is in both, or one is there twice.
+    """
+    reals, fakes = _by_name(real), _by_name(fake)
+    both = [name for name in fakes if name in reals]
+    alone = [one.path for one in (*real, *fake) if one.name not in reals.keys() & fakes.keys()]
+    if not both:
+        raise UserError(
+            f"No picture has a partner: the real ones are called {shown(reals)}, the generated "
+            f"ones {shown(fakes)}. Names without endings must be equal; or leave --paired out."
+        )
+    matched = [reals[name] for name in both], [fakes[name] for name in both]
+    return Comparison(title, *matched, paired=True, alone=alone, metrics=metrics)
+
+
+def _by_name(pictures: list[Picture]) -> dict[str, Picture]:
+    counts = Counter(picture.name for picture in pictures)
+    twice = [picture.path for picture in pictures if counts[picture.name] > 1]
+    if twice:
+        raise UserError(
+            f"Which one belongs to the other folder's picture? {shown(twice)} share their names "
+            "but for the ending. Rename some, or leave --paired out."
+        )
+    return {picture.name: picture for picture in pictures}
+
+
+def sets(
+    title: str, real: list[Picture], fake: list[Picture], notes: tuple[str, ...] = ()
+) -> Comparison:
+    """Compare sets of pictures that do not belong together one by one."""
+    return Comparison(title, real, fake, paired=False, metrics=OF_SETS, notes=notes)
+
+
+def same_names(real: list[Picture], fake: list[Picture]) -> bool:
+    """Tell whether every generated picture has a real one's name."""
+    return {picture.name for picture in fake} <= {picture.name for picture in real}
+
+
+# ---- what test.py writes ------------------------------------------------------------------
+
+
+def images_of(folder: str) -> str:
+    """Return the pictures' folder in what test.py wrote; any other folder as it is."""
+    inside = os.path.join(folder, "images")
+    has_page = os.path.isfile(os.path.join(folder, "index.html"))
+    return inside if has_page and os.path.isdir(inside) else folder
+
+
+def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[Picture]]:
+    """Sort pictures by the label that test.py gave them: fake_B, real_B, ...; "" has the others."""
+    found: dict[str, list[Picture]] = {}
+    for path in paths:
+        name = os.path.splitext(os.path.relpath(path, folder))[0]
+        match = LABELLED.fullmatch(name)
+        label, name = (match[2], match[1]) if match else ("", name)
+        found.setdefault(label, []).append(Picture(name, path))
+    return found
+
+
+def pick(folder: str, paths: Iterable[str], labels: Iterable[str]) -> tuple[str, list[Picture]]:
+    """Return the first of the labels that there is, and its pictures; without any, "" and all."""
+    paths = list(paths)
+    found = by_label(folder, paths)
+    for label in labels:
+        if label in found:
+            return label, found[label]
+    plain = [os.path.splitext(os.path.relpath(path, folder))[0] for path in paths]
+    return "", [Picture(name, path) for name, path in zip(plain, paths, strict=True)]
+
+
+def from_results(
+    folder: str, paths: Iterable[str], *, paired: bool, side: str | None = None
+) -> list[Comparison]:
+    """Return what pictures written by test.py allow: each domain, and ways there and back.
+
+    Args:
+        folder: where they are.
+        paths: the pictures.
+        paired: whether `x_real_B` is what `x_fake_B` should be.
+        side: only this domain, A or B.
+
+    Raises:
+        UserError: nothing.
+    """
+    found, comparisons = by_label(folder, paths), []
+    for domain in side or "BA":
+        real, fake = found.get(f"real_{domain}"), found.get(f"fake_{domain}")
+        if real and fake:
+            title = f"fake_{domain} against real_{domain} in {folder}"
+            compared = pairs(title, real, fake) if paired else sets(title, _different(real), fake)
+            comparisons.append(compared)
+    for domain in side or "AB":
+        real, back = found.get(f"real_{domain}"), found.get(f"rec_{domain}")
+        if real and back:
+            title = f"rec_{domain} (there and back) against real_{domain} in {folder}"
+            comparisons.append(pairs(title, real, back, OF_PAIRS))
+    if not comparisons:
+        labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
+        raise UserError(
+            f"{folder} has no generated pictures with true ones beside them, such as x_fake_B.png "
+            f"and x_real_B.png, only {labels}. Give two folders: real and generated pictures."
+        )
+    return comparisons
+
+
+def _different(pictures: list[Picture]) -> list[Picture]:
+    """Keep one of each: in tests of unpaired data, the smaller domain begins anew."""
+    first: dict[str, Picture] = {}
+    for picture in pictures:
+        first.setdefault(digest_of(picture.path), picture)
+    return list(first.values())
+
+
+def digest_of(path: str) -> str:
+    """Return a digest of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def shown(names: Iterable[str]) -> str:
+    """Join the first names, as far as they can be printed."""
+    listed = [printable(name) for name in names]
+    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")
+
+
+def printable(text: str) -> str:
+    """Return text that UTF-8 can hold, whatever bytes the name of a file has."""
+    return text.encode("utf-8", "backslashreplace").decode()

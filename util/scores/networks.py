@@ -1,0 +1,283 @@
+"""The networks that scores are measured with: Inception for FID and KID, LPIPS.
+
+Architectures come from torch-fidelity and lpips (the extra `metrics`), trained weights from files:
+one that the user names, or where those libraries keep theirs. Nothing is downloaded. Files are
+read without running code that they may contain.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from io import BufferedReader
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from util.checkpoint import load_state
+from util.errors import UserError
+
+
+class Published(NamedTuple):
+    """A file of trained weights that papers' numbers are measured with.
+
+    Attributes:
+        url: where it is published; its name ends with the first 8 digits of its SHA-256.
+        megabytes: its size.
+    """
+
+    url: str
+    megabytes: int
+
+    @property
+    def file(self) -> str:
+        """Return the file's name."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def digits(self) -> str:
+        """Return what its SHA-256 begins with."""
+        return self.file.removesuffix(".pth").rpartition("-")[2]
+
+
+INCEPTION = Published(
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
+    "weights-inception-2015-12-05-6726825d.pth",
+    96,
+)
+BACKBONES = {
+    "alex": Published("https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", 244),
+    "vgg": Published("https://download.pytorch.org/models/vgg16-397923af.pth", 553),
+    "squeeze": Published("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", 5),
+}
+SMALLEST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels that the backbones can take
+
+
+class UnavailableError(UserError):
+    """A package or a file of weights that is not there; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which network scores were measured with: part of every result.
+
+    Attributes:
+        network: architecture and library, with its version.
+        file: name of the file of weights.
+        sha256: of that file.
+        published: whether these are the weights that papers use.
+    """
+
+    network: str
+    file: str
+    sha256: str
+    published: bool
+
+
+class Inception:
+    """Inception v3 of 2015 as FID and KID use it: 2048 features after the last pooling.
+
+    Pictures are resized to 299 x 299 in the network, as TensorFlow 1 did.
+
+    Attributes:
+        identity: which network it is.
+    """
+
+    def __init__(self, net: torch.nn.Module, identity: Identity, device: torch.device) -> None:
+        self.net = net
+        self.identity = identity
+        self.device = device
+
+    @torch.no_grad()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the features of a batch, on the CPU.
+
+        Shapes:
+            pictures: (N, 3, H, W) uint8, RGB, on any device
+            result: (N, 2048) float32
+
+        Raises:
+            UserError: the features are not finite: no such network was trained.
+        """
+        features: Tensor = self.net(pictures.to(self.device))[0].float().cpu()
+        return _finite(features, self.identity)
+
+
+class Lpips:
+    """LPIPS 0.1: Zhang et al., "The unreasonable effectiveness of deep features", CVPR 2018.
+
+    Attributes:
+        identity: which network it is.
+        smallest: the shortest side that pictures may have, in pixels.
+    """
+
+    def __init__(
+        self, net: torch.nn.Module, identity: Identity, device: torch.device, smallest: int
+    ) -> None:
+        self.net = net
+        self.identity = identity
+        self.device = device
+        self.smallest = smallest
+
+    def check(self, pictures: Tensor) -> None:
+        """Complain about pictures (..., H, W) that are too small for the network.
+
+        Raises:
+            UserError: they are.
+        """
+        height, width = pictures.shape[-2:]
+        if min(height, width) < self.smallest:
+            raise UserError(
+                f"{self.identity.network} takes pictures of {self.smallest}x{self.smallest} and "
+                f"more; there is one of {width}x{height}."
+            )
+
+    @torch.no_grad()
+    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the perceptual distance of each pair of pictures, on the CPU.
+
+        Shapes:
+            a, b: (N, 3, H, W), RGB in [0, 1], on any device
+            result: (N,) float32, 0 for equal pictures
+
+        Raises:
+            UserError: the pictures are too small, or the distances not finite.
+        """
+        self.check(a)
+        a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))
+        return _finite(self.net(a, b).flatten().float().cpu(), self.identity)
+
+
+def _finite(values: Tensor, identity: Identity) -> Tensor:
+    if not values.isfinite().all():
+        raise UserError(f"{identity.file} gives values that are not finite. Use other weights.")
+    return values
+
+
+def load_inception(file: str | Path | None = None, device: str | torch.device = "cpu") -> Inception:
+    """Build Inception with the weights of a file, or those in torch's cache.
+
+    Raises:
+        UnavailableError: torch-fidelity or the weights are not there.
+        UserError: the file is broken, or holds something else.
+    """
+    _require("torch-fidelity", "torch_fidelity", "FID and KID need")
+    from torch_fidelity import FeatureExtractorInceptionV3
+
+    path = find_weights(file, INCEPTION, "FID and KID need", "--inception_weights")
+    with path.open("rb") as opened:
+        load_state(path, file=opened)  # raises if it would run code; the library does not look
+        opened.seek(0)
+        net = _built(
+            path,
+            lambda: FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=opened
+            ),
+        )
+        network = f"Inception v3 (2015), features 2048, {_name_and_version('torch-fidelity')}"
+        identity = _identify(network, path, opened, INCEPTION)
+    device = torch.device(device)
+    return Inception(net.to(device).eval(), identity, device)
+
+
+def load_lpips(
+    file: str | Path | None = None, device: str | torch.device = "cpu", *, net: str = "alex"
+) -> Lpips:
+    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone.
+
+    Args:
+        file: torchvision's weights of the backbone, trained on ImageNet.
+        device: where it runs.
+        net: the backbone: alex (papers' usual choice), vgg or squeeze.
+
+    Raises:
+        UnavailableError: lpips or the weights are not there.
+        UserError: the file is broken, or holds something else.
+    """
+    _require("lpips", "lpips", "LPIPS needs")
+    import lpips
+
+    path = find_weights(file, BACKBONES[net], "LPIPS needs", "--lpips_weights")
+    with path.open("rb") as opened:
+        state = load_state(path, file=opened)
+        network = f"LPIPS 0.1 on {net}, {_name_and_version('lpips')}"
+        identity = _identify(network, path, opened, BACKBONES[net])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it builds the backbone with an old argument's name
+        measure = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
+    _built(path, lambda: _fill_backbone(measure.net, state))
+    device = torch.device(device)
+    return Lpips(measure.to(device).eval(), identity, device, SMALLEST_SIDE[net])
+
+
+def _fill_backbone(backbone: torch.nn.Module, state: dict[str, Tensor]) -> torch.nn.Module:
+    """Load torchvision's `features.3.weight` into lpips's `slice2.3.weight`, and so on."""
+    wanted = {key: f"features.{key.partition('.')[2]}" for key in backbone.state_dict()}
+    backbone.load_state_dict({key: state[source] for key, source in wanted.items()})
+    return backbone
+
+
+def _built(path: Path, build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
+    """Return what `build` makes of the weights of a file.
+
+    Raises:
+        UserError: they do not fit.
+    """
+    try:
+        return build()
+    except (RuntimeError, LookupError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:150]
+        raise UserError(
+            f"{path} holds other weights than those of this network: {reason} ... "
+            "Check which file you gave."
+        ) from error
+
+
+# ---- packages and files -------------------------------------------------------------------
+
+
+def _require(package: str, module: str, needed: str) -> None:
+    """Complain if an optional package is not installed; an error inside it surfaces as itself."""
+    try:
+        __import__(module)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise UnavailableError(
+            f"{needed} the package {package}: uv sync --extra metrics, or pip install {package}."
+        ) from None
+
+
+def _name_and_version(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:  # a copy of its folder
+        return package
+
+
+def find_weights(file: str | Path | None, published: Published, needed: str, option: str) -> Path:
+    """Return the file of weights: the one given, or the published one in torch's cache.
+
+    Raises:
+        UnavailableError: neither is there; in one line, what to do.
+    """
+    if file is not None:
+        if not Path(file).is_file():
+            raise UnavailableError(f"{option} {file}: there is no such file. Check the path.")
+        return Path(file)
+    cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
+    if not cached.is_file():
+        raise UnavailableError(
+            f"{needed} the weights {published.file} ({published.megabytes} MB): download "
+            f"{published.url} and give it with {option} FILE, or put it into {cached.parent}."
+        )
+    return cached
+
+
+def _identify(network: str, path: Path, file: BufferedReader, published: Published) -> Identity:
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Identity(network, path.name, digest, digest.startswith(published.digits))

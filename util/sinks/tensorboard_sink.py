@@ -1,0 +1,154 @@
+"""Losses, pictures and metrics for TensorBoard; its package is imported when a sink is made.
+
+Torch's SummaryWriter is not used: its file is written by a thread of its own, which ends for good,
+with a traceback on the console, when the disk is full for a moment or the folder is moved.
+"""
+
+import errno
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from util.errors import UserError
+from util.sinks.base import Moment, Picture
+from util.sinks.epochs import EpochRecord, flat
+
+FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
+
+
+class TensorboardSink:
+    """Append losses, pictures and metrics to an event file below `folder/tensorboard`.
+
+    Every process begins a file of its own with its first event. Each event is written at once and
+    as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
+    process wrote counts up to `resume_images`: TensorBoard no longer shows later points.
+
+    Args:
+        folder: of the run.
+        resume_images: images seen since training began when the run to be continued was saved;
+            None for a run that begins anew.
+
+    Raises:
+        UserError: the package is not installed.
+        OSError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | Path, *, resume_images: int | None = None) -> None:
+        self._package = _import_package()
+        self.folder = Path(folder, "tensorboard")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._path: Path | None = None
+        self._forgotten_from: int | None = 0 if resume_images is None else resume_images + 1
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Write losses as `loss/NAME` over the images seen."""
+        self._write_numbers(_step(when), {f"loss/{name}": value for name, value in values.items()})
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Write pictures as `pictures/LABEL` over the images seen, or the epoch if that is all."""
+        values = [
+            {"tag": f"pictures/{label}", "image": _encoded(image)}
+            for label, image in images.items()
+        ]
+        self._write(_step(when) or when.epoch, values)
+
+    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
+        """Write an epoch's numbers, and what was made of the first validation picture."""
+        when = Moment(record["epoch"], total_images=record["total_iters"])
+        self.metrics(when, flat(record))
+        if samples:
+            self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
+
+    def metrics(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Write numbers of an epoch by tags like `train/G_L1`, `val/PSNR`, `lr/G`, over epochs."""
+        self._write_numbers(when.epoch, values)
+
+    def forget_after(self, total_images: int) -> None:
+        """Go on from an earlier save: later points no longer count once the next ones are there."""
+        self._forgotten_from = total_images + 1
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _write_numbers(self, step: int, values: Mapping[str, float]) -> None:
+        numbers = [{"tag": tag, "simple_value": float(value)} for tag, value in values.items()]
+        self._write(step, numbers)
+
+    def _write(self, step: int, values: list[dict[str, Any]]) -> None:
+        """Append one event, and what must come before it."""
+        event = self._record(step=step, summary={"value": values})
+        if self._forgotten_from is not None:
+            restart = {"status": self._package.session_log.START}
+            event = self._record(step=self._forgotten_from, session_log=restart) + event
+        if self._path is None:
+            self._path = self.folder / _next_name(self.folder)
+        self.folder.mkdir(exist_ok=True)
+        with self._path.open("ab", buffering=0) as file:
+            size = file.seek(0, os.SEEK_END)
+            content = event if size else self._record(file_version="brain.Event:2") + event
+            if file.write(content) != len(content):
+                file.truncate(size)  # no reader gets past half an event
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self._forgotten_from = None
+
+    def _record(self, **content: Any) -> bytes:
+        """Return an event as it stands in a file: with its length and checksums."""
+        buffer = BytesIO()
+        event = self._package.event(wall_time=time.time(), **content)
+        self._package.writer(buffer).write(event.SerializeToString())
+        return buffer.getvalue()
+
+
+class _Package(NamedTuple):
+    """What is used of the package tensorboard."""
+
+    event: Any
+    session_log: Any
+    writer: Any
+
+
+def _import_package() -> _Package:
+    try:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+    except ModuleNotFoundError as error:
+        # A mere folder `tensorboard` is found as well, but nothing in it.
+        if error.name is None or error.name.partition(".")[0] != "tensorboard":
+            raise
+        raise UserError(
+            "--tensorboard needs the package tensorboard, which is not installed. Install it "
+            "(pip install tensorboard, or uv sync --extra tensorboard), or leave --tensorboard out."
+        ) from error
+    return _Package(Event, SessionLog, RecordWriter)
+
+
+def _step(when: Moment) -> int:
+    return when.images if when.total_images is None else when.total_images
+
+
+def _next_name(folder: Path) -> str:
+    """Return a name behind those of all files there: TensorBoard reads them in this order."""
+    names = [path.name for path in folder.iterdir()]
+    earlier = [int(match[1]) for match in map(FILE_NAME.fullmatch, names) if match]
+    number = max([int(time.time()), *(seconds + 1 for seconds in earlier)])
+    return f"events.out.tfevents.{number:010d}.{socket.gethostname()}.{os.getpid()}"
+
+
+def _encoded(image: Picture) -> dict[str, Any]:
+    """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of a picture."""
+    height, width, channels = image.shape
+    buffer = BytesIO()
+    Image.fromarray(image[..., 0] if channels == 1 else image).save(buffer, "PNG")
+    return {
+        "height": height,
+        "width": width,
+        "colorspace": channels,
+        "encoded_image_string": buffer.getvalue(),
+    }
