@@ -20,6 +20,7 @@ from util import rng
 from util.errors import run_command
 from util.html import HTML
 from util.log import say, warn
+from util.pages.scores import picture_scores
 from util.progress_bar import progress_bar
 from util.results import ResultNames
 from util.visualizer import Visualizer, save_images
@@ -60,14 +61,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             paths = model.get_image_paths()
             if number % 5 == 0:
                 say(f"processing ({number:04d})-th image... {paths}")
+            visuals = model.get_current_visuals()
             save_images(
                 webpage,
-                model.get_current_visuals(),
+                visuals,
                 paths,
                 aspect_ratio=opt.aspect_ratio,
                 width=opt.display_winsize,
                 use_wandb=opt.use_wandb,
             )
+            if opt.dataset_mode != "unaligned":  # else real_B is just any picture of domain B
+                webpage.add_scores(picture_scores(visuals))
             bar.update(1)
     webpage.save()
     visualizer.close()

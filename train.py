@@ -25,8 +25,9 @@ from util.best import Best
 from util.epoch_record import epoch_record
 from util.errors import UserError, run_command
 from util.health import Guard
-from util.log import say
+from util.log import mute, say
 from util.meters import LossMeans, RunningMean
+from util.pages.overview import overview
 from util.progress import Progress
 from util.progress_bar import epoch_bar
 from util.resume import Start
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with RunLock() as lock:
         options = TrainOptions()
         opt = options.parse(argv, claim=lock.take)
-        train(opt, epoch_is_given="epoch_count" in options.given)
+        train(opt, options)
 
 
 @dataclass(frozen=True)
@@ -62,25 +63,26 @@ class Run:
     guard: Guard  # looks out for losses that are no longer finite
 
 
-def train(opt: Namespace, *, epoch_is_given: bool = False) -> None:
-    """Train; `epoch_is_given` tells whether `--epoch_count` was on the command line."""
+def train(opt: Namespace, options: TrainOptions) -> None:
+    """Train; `options` knows which of them were given."""
     rng.seed_all(opt.seed)
     if opt.deterministic:
         rng.be_deterministic()
-    start = Start(opt, epoch_is_given)  # epoch 1, or where --continue_train goes on
+    start = Start(opt, "epoch_count" in options.given)  # epoch 1, or where --continue_train goes on
     dataset = create_dataset(opt)
     say(f"The number of training images = {len(dataset)}")
     dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
-    visualizer = Visualizer(opt)
+    visualizer = Visualizer(opt, overview=overview(options.not_default(opt), len(dataset)))
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
     best = Best(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)
     others: dict[str, Stateful] = {"loss_means": loss_means, "best": best}
     saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer, others)
     start.restore(model, saver)
-    guard = Guard(model, saver, progress, epoch_loss, opt.on_nan)
+    options.save()  # now that it is clear that the run can go on with them
+    guard = Guard(model, saver, progress, epoch_loss, opt.on_nan, loss_means)
     run = Run(opt, dataset, model, visualizer, progress, epoch_loss, loss_means, validator, best,
               saver, guard)  # fmt: skip
 
@@ -88,11 +90,17 @@ def train(opt: Namespace, *, epoch_is_given: bool = False) -> None:
     if progress.epoch > last_epoch:
         say(f"Nothing left to do: epoch {last_epoch} of {last_epoch} is done. To go on, raise "
             "--n_epochs or --n_epochs_decay.")  # fmt: skip
-    with closing(visualizer), saver, StopSignals() as stop:
-        while progress.epoch <= last_epoch and not best.gives_up:
-            began = time.time()
-            train_epoch(run, last_epoch, stop)
-            end_epoch(run, last_epoch, began)
+    with StopSignals() as stop, closing(visualizer), saver:
+        try:
+            while progress.epoch <= last_epoch and not best.gives_up:
+                began = time.time()
+                train_epoch(run, last_epoch, stop)
+                end_epoch(run, last_epoch, began)
+            visualizer.finish()
+        except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
+            mute()
+            save_for_later(run)
+            raise SystemExit(1 if stop.received is None else stop.status) from None
 
 
 def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:

@@ -112,7 +112,7 @@ class CustomDatasetDataLoader:
                 batch = next(batches, None)
                 if isinstance(batch, Failure):
                     raise UserError(batch.message)
-            except UserError as error:
+            except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
                 rng.put_back(before)
                 raise PictureError(str(error)) from error
             if batch is None or items >= self.opt.max_dataset_size:

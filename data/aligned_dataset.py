@@ -12,6 +12,7 @@ from data.base_dataset import (
     get_transform,
 )
 from data.image_folder import default_loader
+from util.errors import UserError
 
 
 class AlignedDataset(BaseDataset):
@@ -32,6 +33,8 @@ class AlignedDataset(BaseDataset):
         path = self.AB_paths[index]
         both = default_loader(path)
         width, height = both.size
+        if width < 2:
+            raise UserError(f"{path} is 1 pixel wide: it cannot hold A and B side by side.")
         middle = width // 2
         A = both.crop((0, 0, middle, height))
         B = both.crop((middle, 0, width, height))

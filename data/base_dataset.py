@@ -159,12 +159,16 @@ def load_picture(path: str, transform: Callable[[Image.Image], Any]) -> Any:
         raise UserError(f"{path}: {error}") from None
 
 
+def _folders_first(entry: tuple[bool, str]) -> tuple[bool, str]:
+    return not entry[0], entry[1]
+
+
 def _what_is_in(folder: str) -> str:
     if not os.path.exists(folder):
         return f"{folder} (which does not exist)"
     if not os.path.isdir(folder):
         return f"{folder} (which is a file)"
-    entries = sorted(os.scandir(folder), key=lambda entry: (not entry.is_dir(), entry.name))
-    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
+    found = [(os.path.isdir(entry.path), entry.name) for entry in os.scandir(folder)]
+    names = [f"{name}/" if is_dir else name for is_dir, name in sorted(found, key=_folders_first)]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"

@@ -1,11 +1,13 @@
 """Find picture files below a folder, and open them."""
 
 import os
+import stat
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from util.errors import UserError
@@ -16,6 +18,18 @@ IMG_EXTENSIONS = [*_OF_REFERENCE, ".webp", ".WEBP"]
 
 # How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
+
+_PILLOW = r"PIL\."  # the modules whose warnings nobody needs
+_ORIENTATION = 274  # the EXIF tag that says how a camera was held; by its value, what undoes that
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def is_image_file(filename: str) -> bool:
@@ -40,25 +54,36 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
 
 def _pictures_below(folder: str) -> Iterator[str]:
     """Walk without following linked folders, as the reference does: a loop of links ends there."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith("."):
-                continue
-            if is_image_file(name) and not entry.is_dir():
-                if name.endswith(_OF_REFERENCE) or _begins_like_a_picture(entry.path):
-                    yield os.path.join(folder, name)
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _pictures_below(entry.path)
+    folders = [folder]  # not recursive: folders can be nested deeper than Python's calls
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                if is_image_file(name) and not _leads_to_a_folder(entry):
+                    if name.endswith(_OF_REFERENCE) or _begins_like_a_picture(entry):
+                        yield entry.path
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
 
 
-def _begins_like_a_picture(path: str) -> bool:
+def _leads_to_a_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: listed as a file, as in the reference
+        return False
+
+
+def _begins_like_a_picture(entry: os.DirEntry[str]) -> bool:
     """Look into files that the reference passes over (`.Png`, `.webp`).
 
     Whoever has such a file that is no picture must be able to train here as there.
     """
     try:
-        with open(path, "rb") as file:
+        if not entry.is_file():  # whoever opens a pipe waits for its other end
+            return False
+        with open(entry.path, "rb") as file:
             return file.read(4).startswith(_SIGNATURES)
     except OSError:  # a link to nowhere, a file that may not be read: as in the reference
         return False
@@ -67,23 +92,56 @@ def _begins_like_a_picture(path: str) -> bool:
 def default_loader(path: str | Path) -> Image.Image:
     """Open a picture as 8-bit RGB, the right way up.
 
-    Cameras store turned pictures with a note (EXIF orientation), which is followed here.
+    Cameras store turned pictures with a note (EXIF orientation), which is followed here. Of an
+    animation the first picture counts; values of more than 8 bits are cut off at 255.
 
     Raises:
         UserError: the file is missing, broken or no picture.
     """
+    _silence_pillow()
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # whoever opens a pipe waits for its other end
+            raise UserError(f"{path} is no file, but a folder, pipe or device. Remove it.")
         with Image.open(path) as image:
-            ImageOps.exif_transpose(image, in_place=True)
-            return image.convert("RGB")
+            if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
+                raise UserError(f"{path} is PostScript. Convert it to PNG.")
+            return _upright(image).convert("RGB")
+    except UserError:
+        raise
     except UnidentifiedImageError:
         raise UserError(
             f"{path} is not a picture, or its format is unknown. Remove it or convert it to PNG."
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # a damaged file makes Pillow raise all kinds
+        reason = str(error) or type(error).__name__
         raise UserError(
-            f"{path} cannot be read: {error}. Replace the file or remove it from the data set."
+            f"{path} cannot be read: {reason}. Replace the file or remove it from the data set."
         ) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a picture as its EXIF orientation says.
+
+    `ImageOps.exif_transpose` does this too, but then writes the EXIF data anew, which fails for
+    some pictures that are fine otherwise.
+    """
+    image.load()  # in PNG the EXIF data may stand behind the pixels
+    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    return image if turn is None else image.transpose(turn)
+
+
+def _silence_pillow() -> None:
+    """Let nobody be told about odd EXIF data, transparent palettes and large pictures.
+
+    They can all be read, or else are an error. One filter for good, not `catch_warnings` around
+    each picture: that makes Python forget which warnings of others it has shown already.
+    """
+    if not any(_is_about_pillow(entry) for entry in warnings.filters):
+        warnings.filterwarnings("ignore", module=_PILLOW)
+
+
+def _is_about_pillow(entry: Any) -> bool:
+    return getattr(entry[3], "pattern", None) == _PILLOW
 
 
 class ImageFolder(Dataset[Any]):

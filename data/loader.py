@@ -86,7 +86,7 @@ class SeededDataset(Dataset[Any]):
         rng.seed_all(rng.mix(self.seed, epoch, position))
         try:
             return self.dataset[index]
-        except UserError as error:
+        except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
             return Failure(str(error))
 
 

@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import data
 import models
@@ -15,6 +15,15 @@ from options.parser import OptionParser
 from util.errors import UserError
 from util.files import write_text
 from util.log import say
+
+
+class _Described(NamedTuple):
+    """Options as they were given, and where they are saved."""
+
+    text: str
+    values: dict[str, Any]
+    folder: Path
+    phase: str
 
 
 class BaseOptions:
@@ -33,6 +42,7 @@ class BaseOptions:
         self.parser: ArgumentParser = OptionParser()
         self.plugin_options: frozenset[str] = frozenset()  # added by the model and the data set
         self.given: frozenset[str] = frozenset()  # those on the command line
+        self._described: _Described | None = None
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
@@ -79,7 +89,7 @@ class BaseOptions:
 
         Args:
             argv: the command line, by default that of the process.
-            claim: called with the checked options before anything is written.
+            claim: called with the checked options. Nothing is written then until `save`.
         """
         argv = self._arguments(argv)
         try:
@@ -95,9 +105,12 @@ class BaseOptions:
         gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
         if problems := [*problems, *gpu_problems]:
             self.parser.error("\n  ".join(problems))
-        if claim is not None:
+        if claim is None:
+            self.print_options(opt)
+        else:
             claim(opt)
-        self.print_options(opt)
+            self._described = self._describe(opt)
+            say(self._described.text)
         _use_gpus(opt, gpu_ids)
         self.opt = opt
         return opt
@@ -110,13 +123,30 @@ class BaseOptions:
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
-        text = self._as_text(opt)
-        say(text)
-        folder = Path(opt.checkpoints_dir, opt.name)
+        self._described = self._describe(opt)
+        say(self._described.text)
+        self.save()
+
+    def save(self) -> None:
+        """Save the options that were printed last beside the checkpoints, as text and as JSON."""
+        assert self._described is not None
+        text, values, folder, phase = self._described
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{opt.phase}_opt.txt", f"{text}\n")
+        write_text(folder / f"{phase}_opt.txt", f"{text}\n")
+        write_text(folder / f"{phase}_opt.json", json.dumps(values, indent=2) + "\n")
+
+    def _describe(self, opt: Namespace) -> "_Described":
         values = {name: _json_value(value) for name, value in sorted(vars(opt).items())}
-        write_text(folder / f"{opt.phase}_opt.json", json.dumps(values, indent=2) + "\n")
+        folder = Path(opt.checkpoints_dir, opt.name)
+        return _Described(self._as_text(opt), values, folder, opt.phase)
+
+    def not_default(self, opt: Namespace) -> dict[str, str]:
+        """Return the options whose values differ from their defaults, as text."""
+        return {
+            name: str(value)
+            for name, value in sorted(vars(opt).items())
+            if name != "isTrain" and value != self.parser.get_default(name)
+        }
 
     def _as_text(self, opt: Namespace) -> str:
         lines = ["----------------- Options ---------------"]
@@ -141,7 +171,10 @@ def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
         return
     try:
         opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
+    except (
+        *(LookupError, ValueError, TypeError, AttributeError),
+        *(ArithmeticError, MemoryError),  # a width of many digits
+    ) as error:
         yield (
             f"--suffix {opt.suffix} cannot be filled in ({error}). Use names of options in braces, "
             "for example {model}_{netG}_size{load_size}."

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from models.networks.inspect import describe_generator
 from options.parser import OptionParser
 from util.checkpoint import CheckpointError, load_state
@@ -118,11 +116,7 @@ def _inferred_options(file: Path) -> Mapping[str, Any]:
         state = load_state(file)
     except CheckpointError:
         return {}  # said when the network is loaded, and so is what else may be wrong with it
-    if not isinstance(state, Mapping):
-        return {}
-    if not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()):
-        return {}
-    architecture = describe_generator(state)
+    architecture = describe_generator(state) if isinstance(state, Mapping) else None
     return architecture.options() if architecture else {}
 
 

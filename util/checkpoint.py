@@ -48,9 +48,10 @@ def save_set(files: Mapping[Path, object]) -> None:
 
 
 class FileSet:
-    """Files of one folder that replace older ones together, at the end of a `with` block.
+    """Files that replace older ones together, at the end of a `with` block.
 
-    Nothing is replaced if the block fails.
+    Nothing is replaced if the block fails. Together means those of one folder: a plugin that saves
+    elsewhere as well has a set in each.
     """
 
     def __init__(self) -> None:
@@ -67,12 +68,14 @@ class FileSet:
         trace: TracebackType | None,
     ) -> None:
         with self._stack, commit.one_at_a_time:
-            if error is not None or not self._temporaries:
+            if error is not None:
                 return
-            commit.finish_commits(next(iter(self._temporaries)).parent)  # before newer ones
-            journal = commit.announce(self._temporaries)
-            self._stack.pop_all()  # nothing to clear away: the journal knows them
-            commit.work_off(journal)
+            for folder in self._folders():
+                commit.finish_commits(folder)  # before newer ones
+            journals = [commit.announce(self._of(folder)) for folder in self._folders()]
+            self._stack.pop_all()  # nothing to clear away: the journals know them
+            for journal in journals:
+                commit.work_off(journal)
 
     def add(self, path: Path, state: object) -> None:
         """Write a file under a temporary name."""
@@ -91,7 +94,16 @@ class FileSet:
         with self._temporaries[path].open("rb") as file:
             return digest(file)
 
+    def _folders(self) -> list[Path]:
+        return list(dict.fromkeys(path.parent for path in self._temporaries))
+
+    def _of(self, folder: Path) -> dict[Path, Path]:
+        return {new: old for new, old in self._temporaries.items() if new.parent == folder}
+
     def _new(self, path: Path) -> Path:
+        if path.parent not in self._folders():
+            # A killed process may have had our number, and so the name of our first file.
+            commit.finish_commits(path.parent)
         temporary = temporary_name(path)
         self._stack.callback(temporary.unlink, missing_ok=True)
         self._temporaries[path] = temporary
@@ -169,7 +181,9 @@ def load_network_state(
         CheckpointError: the file cannot be read, or holds no state dict.
     """
     state = load_state(path, file=file)
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
     if not any(key.startswith("module.") for key in net.state_dict()):
         state = without_module_prefix(state)

@@ -5,17 +5,19 @@ renamed: from then on the new set counts. Whoever is killed between two renames 
 behind; readers follow it, and the next writer finishes the work.
 """
 
+import errno
 import json
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
 from util.errors import UserError
-from util.files import fill_and_flush, flush_folder, is_left_over, temporary_name
+from util.files import fill_and_flush, flush_folder, temporary_name
 
 ATTEMPTS = 200
 PAUSE_SECONDS = 0.01
@@ -43,20 +45,23 @@ def announce(temporaries: Mapping[Path, Path]) -> Path:
 
 
 def work_off(journal: Path) -> None:
-    """Do the renames that were announced."""
+    """Do the renames that were announced, except those that have been done already."""
     for final, temporary in _read(journal).items():
-        if temporary.exists():
+        with suppress(FileNotFoundError):
             os.replace(temporary, final)
     flush_folder(journal.parent)
     journal.unlink(missing_ok=True)
 
 
 def finish_commits(folder: str | Path) -> None:
-    """Do the renames that a killed process has left; for those who write there."""
+    """Do the renames that a killed process has left; for those who write there.
+
+    Whether that process lives is not asked: its number may be another one's by now, and nobody is
+    harmed by renames that are done twice. Left undone they would come after newer ones.
+    """
     with one_at_a_time:
         for journal in _journals(Path(folder)):
-            if is_left_over(journal):
-                work_off(journal)
+            work_off(journal)
 
 
 def _journals(folder: Path) -> list[Path]:
@@ -91,10 +96,10 @@ def open_together(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]
             pending = _pending(paths[0].parent)
             try:
                 files = {
-                    path: stack.enter_context(pending.get(path, path).open("rb")) for path in paths
+                    path: stack.enter_context(_open(pending.get(path, path))) for path in paths
                 }
             except FileNotFoundError:
-                if _pending(paths[0].parent) == pending and not pending:
+                if _pending(paths[0].parent) == pending:
                     raise
                 files = {}
             if files and _is_current(files, pending):
@@ -102,6 +107,18 @@ def open_together(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]
                 return
         time.sleep(PAUSE_SECONDS)
     raise UserError(f"{paths[0]} is replaced faster than it can be read. Try again later.")
+
+
+def exists(path: Path) -> bool:
+    """Tell whether a file is there, perhaps under its temporary name still."""
+    return path.is_file() or path in _pending(path.parent)
+
+
+def _open(path: Path) -> BufferedReader:
+    """Open a regular file; a pipe would wait for somebody to write."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
+    return path.open("rb")
 
 
 def _pending(folder: Path) -> dict[Path, Path]:

@@ -1,21 +1,25 @@
-"""Losses over epochs as a picture inside a page: SVG text, nothing to load and nothing to run."""
+"""Numbers over epochs as pictures inside a page: SVG text, nothing to load and nothing to run.
+
+The colours are classes too (`stroke0`, `stroke1`, ...), so that a page's style can change them, and
+what is drawn is written beside it as data, so that a page's script can tell values under the mouse.
+"""
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import count, pairwise
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow; then dashed.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444", "#882255")
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777", "#882255")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
-MOST_POINTS = 400  # drawn for each loss; a pixel or two apart
+MOST_POINTS = 400  # drawn for each line; a pixel or two apart
 LARGEST = 1e100  # beyond it sums could overflow
 LOG_FROM = 20  # ratio of typical losses from which a common linear axis hides the small ones
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Point = tuple[float, float]
+Lines = Mapping[str, Sequence[Point]]  # epochs and values by name
 
 
 @dataclass(frozen=True)
@@ -36,25 +40,53 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Frame:
-    """Where the plot lies in the picture, in pixels."""
+class Plot:
+    """Where the plot lies in the picture, in pixels, and what its sides mean."""
 
     left: float
     right: float
     top: float
     bottom: float
+    across: Axis
+    down: Axis
 
-    def x(self, share: float) -> float:
-        """Return the column of a share of the width."""
-        return self.left + share * (self.right - self.left)
+    def x(self, value: float) -> float:
+        """Return the column of an epoch."""
+        return self.left + self.across.share(value) * (self.right - self.left)
 
-    def y(self, share: float) -> float:
-        """Return the row of a share of the height."""
-        return self.bottom - share * (self.bottom - self.top)
+    def y(self, value: float) -> float:
+        """Return the row of a value."""
+        return self.bottom - self.down.share(value) * (self.bottom - self.top)
+
+    def data(self) -> str:
+        """Return what a script needs to turn pixels back into numbers."""
+        across, down = self.across, self.down
+        return (
+            f'data-plot="{self.left:.1f} {self.right:.1f} {self.top:.1f} {self.bottom:.1f}" '
+            f'data-x="{across.low:.10g} {across.high:.10g}" '
+            f'data-y="{down.low:.10g} {down.high:.10g} {"log" if down.log else "linear"}"'
+        )
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is drawn for one name.
+
+    Attributes:
+        name: what it is.
+        number: which colour it has.
+        points: epochs and values, nan where there is a gap.
+        look: `mean` for a line that stands out, `faint` for one behind it, else `plain`.
+    """
+
+    name: str
+    number: int
+    points: list[Point]
+    look: str = "plain"
 
 
 def loss_curve(
-    points: Sequence[tuple[float, Mapping[str, float]]], width: int = 720, height: int = 260
+    lines: Lines, width: int = 720, height: int = 260, *, means: Lines | None = None
 ) -> str:
     """Draw losses over epochs as an `<svg>` element for an HTML page.
 
@@ -63,70 +95,143 @@ def loss_curve(
     negative, the vertical axis is logarithmic.
 
     Args:
-        points: when (epochs, with fractions) and the losses by name, in the order of training.
+        lines: epochs (with fractions) and values by name, in the order of training.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        means: the same losses' means over stretches of training, drawn over them.
+
+    Returns:
+        The element, or nothing if there is nothing to draw.
+    """
+    single, mean = _fit_to_draw(lines), _fit_to_draw(means or {})
+    names = list(dict.fromkeys([*single, *mean]))
+    number = {name: position for position, name in enumerate(names)}
+    drawn = [
+        Line(name, number[name], line, "faint" if name in mean else "plain")
+        for name, line in single.items()
+    ] + [Line(name, number[name], line, "mean") for name, line in mean.items()]
+    if not drawn:
+        return ""
+    down, across = _value_axis([line.points for line in drawn]), _epoch_axis(*_ends(drawn))
+    left = 24 + 6.2 * max(len(label) for _, label in down.ticks)
+    legend, rows = _legend(names, left, width - 14, int((height - 110) // 16))
+    plot = Plot(left, width - 14, 12 + 16 * rows, height - 36, across, down)
+    parts = [*legend, *_grid(plot), *_axis_titles(plot), *_drawn(drawn, plot)]
+    return _svg("Losses over epochs", width, height, plot, parts)
+
+
+def small_curve(
+    title: str,
+    lines: Lines,
+    *,
+    epochs: tuple[float, float] | None = None,
+    best: Point | None = None,
+    from_zero: bool = False,
+    width: int = 220,
+    height: int = 118,
+) -> str:
+    """Draw one quantity over epochs, small, with its last value beside its name.
+
+    Args:
+        title: what is drawn.
+        lines: epochs and values by name; a single one needs no name of its own.
+        epochs: the first and the last on the axis, so that several drawings agree.
+        best: a place to mark.
+        from_zero: whether the vertical axis begins there.
         width: of the picture in pixels.
         height: of the picture in pixels.
 
     Returns:
         The element, or nothing if there is nothing to draw.
     """
-    lines = {name: _thin(line) for name, line in _lines(points).items()}
-    drawn = [point for line in lines.values() for point in line if math.isfinite(point[1])]
+    found = _fit_to_draw(lines)
+    drawn = [Line(name, number, line) for number, (name, line) in enumerate(found.items())]
     if not drawn:
         return ""
-    down = _value_axis(lines.values())
-    across = _epoch_axis(min(x for x, _ in drawn), max(x for x, _ in drawn))
-    left = 24 + 6.2 * max(len(label) for _, label in down.ticks)
-    legend, rows = _legend(list(lines), left, width - 14, int((height - 110) // 16))
-    frame = Frame(left=left, right=width - 14, top=12 + 16 * rows, bottom=height - 36)
+    floor: list[list[Point]] = [[(0, 0)]] if from_zero else []
+    down = _value_axis([line.points for line in drawn] + floor, most=3, with_log=False)
+    across = _epoch_axis(*(epochs or _ends(drawn)), most=4)
+    left = 10 + 6.2 * max(len(label) for _, label in down.ticks)
+    plot = Plot(left, width - 10, 28, height - 20, across, down)
+    last = ", ".join(f"{_last(line.points):.4g}" for line in drawn)
+    room = int((width - 16) / 6.4) - len(last)
     parts = [
-        f'<svg role="img" aria-label="Losses over epochs" viewBox="0 0 {width} {height}" '
-        f'width="{width}" height="{height}" '
-        'style="max-width:100%;height:auto;background:#fff" '
-        'font-family="system-ui,sans-serif" font-size="11" fill="#444">',
-        *legend,
-        *_grid(across, down, frame),
-        *(
-            part
-            for (name, line), style in zip(lines.items(), _styles(), strict=False)
-            for part in _polylines(name, line, style, across, down, frame)
-        ),
-        "</svg>",
+        f'<text x="4" y="14" font-weight="600">{_text(_shortened(title, room))}</text>',
+        f'<text x="{width - 10}" y="14" text-anchor="end" class="last">{last}</text>',
+        *_grid(plot),
+        *_drawn(drawn, plot),
     ]
-    return "\n".join(parts)
+    if best is not None and all(map(math.isfinite, best)):
+        x, y = plot.x(best[0]), plot.y(best[1])
+        parts.append(
+            f'<circle class="best stroke1" cx="{x:.2f}" cy="{y:.2f}" r="4" fill="none" '
+            f'stroke="{PALETTE[1]}" stroke-width="1.6"/>'
+        )
+    return _svg(f"{title} over epochs", width, height, plot, parts)
 
 
-def _lines(points: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, list[Point]]:
-    """Sort by name; names come in the order of their first appearance, gaps as nan."""
-    lines: dict[str, list[Point]] = {}
-    for x, values in points:
-        if not math.isfinite(x):
-            continue
-        for name, value in values.items():
-            number = float(value)
-            kept = max(-LARGEST, min(LARGEST, number)) if math.isfinite(number) else math.nan
-            lines.setdefault(name, []).append((float(x), kept))
-    return {name: line for name, line in lines.items() if any(math.isfinite(y) for _, y in line)}
+def _svg(label: str, width: int, height: int, plot: Plot, parts: Iterable[str]) -> str:
+    return "\n".join(
+        [
+            f'<svg class="curve" role="img" aria-label="{_text(label)}" '
+            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+            f'font-family="system-ui,sans-serif" font-size="11" fill="currentColor" {plot.data()}>',
+            *parts,
+            "</svg>",
+        ]
+    )
 
 
-def _thin(line: list[Point]) -> list[Point]:
-    """Leave out points, but the lowest and the highest of each stretch stay."""
-    if len(line) <= MOST_POINTS:
-        return line
-    stretches = MOST_POINTS // 2 - 1
-    bounds = [1 + i * (len(line) - 2) // stretches for i in range(stretches + 1)]
+# ---- lines ---------------------------------------------------------------------------------
+
+
+def _fit_to_draw(lines: Lines) -> dict[str, list[Point]]:
+    """Return what there is to draw of each line: thinned, gaps as nan."""
+    fit = {name: [(x, drawable(y)) for x, y in thin(line)] for name, line in lines.items()}
+    return {name: line for name, line in fit.items() if any(math.isfinite(y) for _, y in line)}
+
+
+def drawable(value: float) -> float:
+    """Return a number that fits on an axis, or nan."""
+    number = float(value)
+    return max(-LARGEST, min(LARGEST, number)) if math.isfinite(number) else math.nan
+
+
+def thin(line: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """Leave out points, but the lowest and the highest of each stretch of epochs stay."""
+    return [line[i] for i in places_to_keep(line, most)]
+
+
+def places_to_keep(line: Sequence[Point], most: int) -> list[int]:
+    """Return which points are enough to see a line.
+
+    What was thinned before can be thinned again with others behind it: the density is the same
+    everywhere.
+    """
+    if len(line) <= most:
+        return list(range(len(line)))
+    columns = [x for x, _ in line]
+    stretch = (max(columns) - min(columns)) / (most // 2 - 2)
     kept = [0]
-    for start, end in pairwise(bounds):
-        finite = [i for i in range(start, end) if math.isfinite(line[i][1])]
-        if finite:
-            extremes = {
-                min(finite, key=lambda i: line[i][1]),
-                max(finite, key=lambda i: line[i][1]),
-            }
-            kept.extend(sorted(extremes))
-        else:
-            kept.append(start)
-    return [line[i] for i in [*kept, len(line) - 1]]
+    start = 1
+    for end in range(2, len(line) + 1):
+        if end == len(line) or not 0 <= line[end][0] - line[start][0] <= stretch:
+            kept.extend(_extremes(line, start, end))
+            start = end
+    if kept[-1] != len(line) - 1:
+        kept.append(len(line) - 1)
+    while len(kept) > most:  # a history that jumps to and fro
+        kept = kept[::2]
+    return kept
+
+
+def _extremes(line: Sequence[Point], start: int, end: int) -> list[int]:
+    finite = [i for i in range(start, end) if math.isfinite(line[i][1])]
+    if not finite:
+        return [start]
+    lowest = min(finite, key=lambda i: line[i][1])
+    highest = max(finite, key=lambda i: line[i][1])
+    return sorted({lowest, highest})
 
 
 def _segments(line: list[Point]) -> Iterator[list[Point]]:
@@ -140,6 +245,19 @@ def _segments(line: list[Point]) -> Iterator[list[Point]]:
             segment.append(point)
     if segment:
         yield segment
+
+
+def _ends(lines: Iterable[Line]) -> Point:
+    """Return the first and the last epoch that has a value."""
+    columns = [x for line in lines for x, y in line.points if math.isfinite(y)]
+    return min(columns), max(columns)
+
+
+def _last(points: Sequence[Point]) -> float:
+    return next(y for _, y in reversed(points) if math.isfinite(y))
+
+
+# ---- axes ----------------------------------------------------------------------------------
 
 
 def _step(span: float, most: int) -> float:
@@ -173,24 +291,29 @@ def _marks(low: float, high: float, step: float) -> tuple[tuple[float, str], ...
     return tuple((i * step, _label(i * step, step, largest)) for i in range(first, last + 1))
 
 
-def _epoch_axis(low: float, high: float) -> Axis:
+def _epoch_axis(low: float, high: float, most: int = 10) -> Axis:
     if high - low < 1e-6 * max(1.0, abs(high)):
         low, high = low - 0.5, high + 0.5
-    step = _step(high - low, 10)
+    step = _step(high - low, most)
     if high - low >= 2:
         step = max(step, 1.0)
     return Axis(low, high, _marks(low, high, step))
 
 
-def _value_axis(lines: Collection[list[Point]]) -> Axis:
-    """Choose the range and the marks of the losses; small ones beside large ones ask for log."""
+def _value_axis(lines: Collection[list[Point]], most: int = 5, *, with_log: bool = True) -> Axis:
+    """Choose the range and the marks; small losses beside large ones ask for a log axis."""
     sorted_values = [sorted(y for _, y in line if math.isfinite(y)) for line in lines]
     low = min(values[0] for values in sorted_values)
     high = max(values[-1] for values in sorted_values)
     middles = [values[len(values) // 2] for values in sorted_values]
-    if low >= 0 and min(middles) > 1e-100 and max(middles) >= LOG_FROM * min(middles):
+    differ = min(middles) > 1e-100 and max(middles) >= LOG_FROM * min(middles)
+    if with_log and low >= 0 and differ:
         positive = min(y for values in sorted_values for y in values if y > 0)
         return _log_axis(max(positive, min(middles) / 10), high)
+    return _linear_axis(low, high, most)
+
+
+def _linear_axis(low: float, high: float, most: int) -> Axis:
     if 0 <= low < 0.5 * high:
         low = 0.0
     size = max(abs(low), abs(high))
@@ -198,7 +321,7 @@ def _value_axis(lines: Collection[list[Point]]) -> Axis:
         low, high = -1.0, 1.0
     elif high - low < 1e-6 * size:  # one value: make room around it
         low, high = low - 0.1 * size, high + 0.1 * size
-    step = _step(high - low, 5)
+    step = _step(high - low, most)
     low, high = math.floor(low / step + 1e-6) * step, math.ceil(high / step - 1e-6) * step
     return Axis(low, high, _marks(low, high, step))
 
@@ -216,12 +339,15 @@ def _log_axis(low: float, high: float) -> Axis:
     return Axis(below, above, tuple((mark, _label(mark, mark, mark)) for mark in shown), log=True)
 
 
-def _styles() -> Iterator[str]:
-    """Yield how each line is drawn, without end."""
-    for index in count():
-        dashes = DASHES[index // len(PALETTE) % len(DASHES)]
-        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-        yield f'stroke="{PALETTE[index % len(PALETTE)]}"{dashed}'
+# ---- elements ------------------------------------------------------------------------------
+
+
+def _style(number: int) -> str:
+    """Return how a line is drawn."""
+    colour = number % len(PALETTE)
+    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
+    dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+    return f'class="stroke{colour}" stroke="{PALETTE[colour]}"{dashed}'
 
 
 def _legend(
@@ -230,18 +356,18 @@ def _legend(
     """Lay the names out in rows above the plot; return the elements and the number of rows."""
     parts: list[str] = []
     x, row = left, 1
-    for index, (name, style) in enumerate(zip(names, _styles(), strict=False)):
-        shown = name if len(name) <= 28 else f"{name[:27]}\u2026"
+    for number, name in enumerate(names):
+        shown = _shortened(name, 28)
         entry = 38 + 6.4 * len(shown)
         if x > left and x + entry > right:
             x, row = left, row + 1
         if row > max(1, most_rows):
-            missing = f"and {len(names) - index} more"
+            missing = f"and {len(names) - number} more"
             parts.append(f'<text x="{right:.1f}" y="{16 * row}" text-anchor="end">{missing}</text>')
             break
         y = 16 * row
         parts.append(
-            f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {style} '
+            f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {_style(number)} '
             'stroke-width="2.5"/>'
             f'<text x="{x + 23:.1f}" y="{y}">{_text(shown)}</text>'
         )
@@ -249,52 +375,64 @@ def _legend(
     return parts, row
 
 
-def _grid(across: Axis, down: Axis, frame: Frame) -> Iterator[str]:
-    """Draw the marks, light lines at them, the frame, and what the axes mean."""
-    for value, label in down.ticks:
-        y = frame.y(down.share(value))
+def _grid(plot: Plot) -> Iterator[str]:
+    """Draw the marks, light lines at them, and the frame."""
+    faint = 'stroke="currentColor" stroke-opacity="0.12"'
+    for value, label in plot.down.ticks:
+        y = plot.y(value)
         yield (
-            f'<line x1="{frame.left:.1f}" y1="{y:.1f}" x2="{frame.right:.1f}" y2="{y:.1f}" '
-            f'stroke="#e4e4e4"/><text x="{frame.left - 6:.1f}" y="{y + 4:.1f}" '
-            f'text-anchor="end">{label}</text>'
+            f'<line x1="{plot.left:.1f}" y1="{y:.1f}" x2="{plot.right:.1f}" y2="{y:.1f}" {faint}/>'
+            f'<text x="{plot.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
         )
-    for value, label in across.ticks:
-        x = frame.x(across.share(value))
+    for value, label in plot.across.ticks:
+        x = plot.x(value)
         yield (
-            f'<line x1="{x:.1f}" y1="{frame.top:.1f}" x2="{x:.1f}" y2="{frame.bottom:.1f}" '
-            f'stroke="#efefef"/><text x="{x:.1f}" y="{frame.bottom + 15:.1f}" '
-            f'text-anchor="middle">{label}</text>'
+            f'<line x1="{x:.1f}" y1="{plot.top:.1f}" x2="{x:.1f}" y2="{plot.bottom:.1f}" {faint}/>'
+            f'<text x="{x:.1f}" y="{plot.bottom + 15:.1f}" text-anchor="middle">{label}</text>'
         )
     yield (
-        f'<path d="M{frame.left:.1f} {frame.top:.1f}V{frame.bottom:.1f}H{frame.right:.1f}" '
-        'fill="none" stroke="#999"/>'
+        f'<path d="M{plot.left:.1f} {plot.top:.1f}V{plot.bottom:.1f}H{plot.right:.1f}" '
+        'fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
     )
-    middle, centre = (frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2
-    meaning = "loss (log scale)" if down.log else "loss"
+
+
+def _axis_titles(plot: Plot) -> Iterator[str]:
+    middle, centre = (plot.left + plot.right) / 2, (plot.top + plot.bottom) / 2
+    meaning = "loss (log scale)" if plot.down.log else "loss"
     yield (
-        f'<text x="{middle:.1f}" y="{frame.bottom + 30:.1f}" text-anchor="middle">epoch</text>'
+        f'<text x="{middle:.1f}" y="{plot.bottom + 30:.1f}" text-anchor="middle">epoch</text>'
         f'<text transform="translate(12 {centre:.1f}) rotate(-90)" text-anchor="middle">'
         f"{meaning}</text>"
     )
 
 
-def _polylines(
-    name: str, line: list[Point], style: str, across: Axis, down: Axis, frame: Frame
-) -> Iterator[str]:
-    """Draw one loss; a lonely point becomes a dot by the round ends of its line."""
-    last = next(y for _, y in reversed(line) if math.isfinite(y))
-    yield (
-        f'<g fill="none" {style} stroke-width="1.3" stroke-opacity="0.9" stroke-linejoin="round" '
-        f'stroke-linecap="round" aria-label="{_text(name)}: {last:.4g}">'
-    )
-    for segment in _segments(line):
-        places = [
-            f"{frame.x(across.share(x)):.1f},{frame.y(down.share(y)):.1f}" for x, y in segment
-        ]
-        lonely = len(places) == 1
-        dot = ' stroke-width="4"' if lonely else ""
-        yield f'<polyline points="{" ".join(places * 2 if lonely else places)}"{dot}/>'
-    yield "</g>"
+LOOKS = {
+    "plain": ('stroke-width="1.3" stroke-opacity="0.9"', 4),
+    "faint": ('stroke-width="1" stroke-opacity="0.3"', 3),
+    "mean": ('stroke-width="2"', 5),
+}
+
+
+def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
+    """Draw lines; a lonely point becomes a dot by the round ends of its line."""
+    for line in lines:
+        width, dot = LOOKS[line.look]
+        meaning = f"{line.name}, mean of each epoch" if line.look == "mean" else line.name
+        yield (
+            f'<g fill="none" {_style(line.number)} {width} stroke-linejoin="round" '
+            f'stroke-linecap="round" data-name="{_text(line.name)}" data-look="{line.look}" '
+            f'aria-label="{_text(meaning)}: {_last(line.points):.4g}">'
+        )
+        for segment in _segments(line.points):
+            places = [f"{plot.x(x):.1f},{plot.y(y):.2f}" for x, y in segment]
+            lonely = len(places) == 1
+            wide = f' stroke-width="{dot}"' if lonely else ""
+            yield f'<polyline points="{" ".join(places * 2 if lonely else places)}"{wide}/>'
+        yield "</g>"
+
+
+def _shortened(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: max(0, most - 1)]}\u2026"
 
 
 def _text(name: str) -> str:

@@ -60,9 +60,9 @@ def write_file(path: str | Path, write: Callable[[IO[bytes]], object]) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file as UTF-8."""
+    """Write a text file as UTF-8; bytes of file names that are none are written as they are."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def write_image(path: str | Path, image: Image.Image) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from util.errors import UserError
 from util.log import warn
-from util.meters import RunningMean
+from util.meters import LossMeans, RunningMean
 from util.progress import Progress
 from util.saver import Saver
 
@@ -116,19 +116,27 @@ class Guard:
         progress: where training stands.
         epoch_loss: begins anew after going back, since the bad numbers are in it.
         on_nan: `stop` or `rollback`.
+        loss_means: begin anew likewise.
 
     Attributes:
         steps: how many steps this process has taken.
     """
 
     def __init__(
-        self, model: Model, saver: Saver, progress: Progress, epoch_loss: RunningMean, on_nan: str
+        self,
+        model: Model,
+        saver: Saver,
+        progress: Progress,
+        epoch_loss: RunningMean,
+        on_nan: str,
+        loss_means: LossMeans | None = None,
     ) -> None:
         self.model = model
         self.saver = saver
         self.progress = progress
         self.epoch_loss = epoch_loss
         self.on_nan = on_nan
+        self.loss_means = loss_means or LossMeans()
         self.steps = 0
         self._watch = FiniteWatch(model)
         self._advice = Advice()
@@ -173,6 +181,7 @@ class Guard:
         warn(str(error))
         self.saver.roll_back()
         self.epoch_loss.reset()
+        self.loss_means.reset()
         self._watch.reset()
 
     def advise_on_losses(self, losses: Mapping[str, float]) -> None:

@@ -1,74 +1,164 @@
-"""Web pages of pictures: a heading, then a table with one row of labelled pictures, and so on."""
+"""Web pages of pictures: a heading, then a table with one row of labelled pictures, and so on.
 
+Style and scripts stand in `util/pages`. Without scripts a page is the plain list of its pictures.
+"""
+
+import json
+import math
 import os
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
 from util.files import write_text
+from util.pages.assets import asset
 from util.results import ResultNames
 
-# Readable on any screen; the tables' own attributes are the reference's.
-STYLE = (
-    "body{font-family:system-ui,sans-serif;margin:1.5em;color:#222;background:#fafafa}"
-    "h3{margin:1.2em 0 .3em;font-weight:600;font-size:1.05em}"
-    "table{border-collapse:collapse;border-color:#ddd;background:#fff}"
-    "td{padding:6px;text-align:center}td p{margin:.25em 0;font-size:.85em;color:#555}"
-    "img{max-width:100%;height:auto;display:block;margin:auto}"
-)
+Size = tuple[int, int]  # width and height of a picture file
 
 
 def heading(text: str) -> str:
     """Render one heading."""
     from dominate.tags import h3
 
-    return str(h3(_printable(text)).render())
+    return str(h3(printable(text)).render())
 
 
 def picture_row(
-    images: Sequence[str], texts: Sequence[str], links: Sequence[str], width: int = 400
+    images: Sequence[str],
+    texts: Sequence[str],
+    links: Sequence[str],
+    width: int = 400,
+    *,
+    sizes: Sequence[Size | None] = (),
 ) -> str:
     """Render a table of one row: each picture links to its file, its label stands below.
 
-    `images` and `links` are file names below the page's `images` folder.
+    `images` and `links` are file names below the page's `images` folder. A browser that is told
+    the `sizes` knows where everything will stand before it has loaded the pictures.
     """
     from dominate.tags import a, br, img, p, table, td, tr
 
+    known = sizes or [None] * len(images)
     grid = table(border=1, style="table-layout: fixed;")
     with grid, tr():
-        for image, text, link in zip(images, texts, links, strict=True):
+        for image, text, link, size in zip(images, texts, links, known, strict=True):
+            sides = {"width": size[0], "height": size[1]} if size else {}
             with td(style="word-wrap: break-word;", halign="center", valign="top"), p():
-                with a(href=_address(link)):
-                    img(style=f"width:{width}px", src=_address(image))
+                with a(href=address(link)):
+                    img(style=f"width:{width}px", src=address(image), alt=printable(text),
+                        loading="lazy", **sides)  # fmt: skip
                 br()
-                p(_printable(text))
-    return str(grid.render())
+                p(printable(text))
+    return str(grid.render(pretty=False))
 
 
-def page(title: str, body: str, refresh: int = 0) -> str:
-    """Render a whole page around `body`; it reloads itself every `refresh` seconds unless 0."""
+def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
+    """Render numbers with their names in a line, for readers and perhaps for scripts."""
+    if not values:
+        return ""
+    parts = []
+    for name, value in values.items():
+        text = escape(printable(name))
+        number = json.dumps(float(f"{value:.8g}"))  # as scripts write it: Infinity, NaN
+        data = f' data-score="{text}" data-value="{number}"' if for_scripts else ""
+        parts.append(f"<span{data}>{text} <b>{shown(value)}</b></span>")
+    return f'<div class="numbers">{"".join(parts)}</div>'
+
+
+def shown(value: float) -> str:
+    """Write a number for people."""
+    return f"{value:.4g}" if math.isfinite(value) else str(value).replace("inf", "\u221e")
+
+
+def section(
+    parts: Iterable[str], sizes: Sequence[Size | None], width: int, *, data: str = ""
+) -> str:
+    """Render what belongs together: a heading and what stands below it.
+
+    Browsers leave out the work for sections that nobody sees; how high one is, is estimated.
+    """
+    drawn = [height * width / max(1, wide) for wide, height in filter(None, sizes)]
+    high = f";--h:{max(drawn) + 80:.0f}px" if drawn else ""
+    body = "\n".join(part for part in parts if part)
+    return f'<section style="--n:{max(1, len(sizes))}{high}"{data}>\n{body}\n</section>'
+
+
+def page(
+    title: str,
+    body: str,
+    refresh: int = 0,
+    *,
+    kind: str = "list",
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> str:
+    """Render a whole page around `body`; it reloads itself every `refresh` seconds unless 0.
+
+    Args:
+        title: of the page.
+        body: what is on it, as HTML.
+        refresh: how often it reloads itself. Scripts take that over, to disturb nobody.
+        kind: class of the body, for the style.
+        style: of the body.
+        scripts: names of files in `util/pages`.
+    """
     import dominate
-    from dominate.tags import meta, style
+    from dominate.tags import meta, noscript, script
+    from dominate.tags import style as style_tag
     from dominate.util import raw
 
-    document = dominate.document(title=_printable(title))
+    document = dominate.document(title=printable(title))
     with document.head:
         meta(charset="utf-8")
+        meta(name="viewport", content="width=device-width")
         if refresh > 0:
-            meta(http_equiv="refresh", content=str(refresh))
-        style(raw(STYLE))
+            with noscript():
+                meta(http_equiv="refresh", content=str(refresh))
+        style_tag(raw(asset("style.css")))
+    document.body["class"] = kind
+    document.body["style"] = style
+    document.body["data-refresh"] = str(refresh)
     document.body.add(raw(body))
+    document.body.add(script(raw(asset("page.js", *scripts))))
     return str(document.render())
 
 
-def _address(file: str) -> str:
+def picture_size(path: str | Path) -> Size | None:
+    """Read the width and height of a PNG file; None if it is none, or not there."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+    except OSError:
+        return None
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
+        return None
+    width, height = struct.unpack(">II", head[16:])
+    return width, height
+
+
+def address(file: str) -> str:
     """Return the address of a file below the page's `images` folder."""
     return f"images/{quote(file, errors='surrogateescape')}"  # bytes that are no UTF-8 stay so
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+@dataclass
+class _Section:
+    """A heading with the rows below it."""
+
+    heading: str = ""
+    rows: list[str] = field(default_factory=list)
+    sizes: list[Size | None] = field(default_factory=list)
+    width: int = 0
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class HTML:
@@ -80,7 +170,7 @@ class HTML:
         self.img_dir = os.path.join(self.web_dir, "images")
         self.refresh = refresh
         self.names = ResultNames()
-        self._parts: list[str] = []
+        self._sections: list[_Section] = []
         os.makedirs(self.img_dir, exist_ok=True)
 
     def get_image_dir(self) -> str:
@@ -89,15 +179,57 @@ class HTML:
 
     def add_header(self, text: str) -> None:
         """Add a heading."""
-        self._parts.append(heading(text))
+        self._sections.append(_Section(heading(text)))
 
     def add_images(
         self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400
     ) -> None:
         """Add a row of pictures (file names below the image folder) with their labels and links."""
-        self._parts.append(picture_row(ims, txts, links, width))
+        sizes = [picture_size(os.path.join(self.img_dir, name)) for name in ims]
+        row = picture_row(ims, txts, links, width, sizes=sizes)
+        if not self._sections:
+            self._sections.append(_Section())
+        last = self._sections[-1]
+        last.rows.append(row)
+        last.width = width
+        last.sizes = max(last.sizes, sizes, key=len)
+
+    def add_scores(self, scores: Mapping[str, float]) -> None:
+        """Add numbers to the last heading: readers see them and can sort by them."""
+        self._sections[-1].scores.update(scores)
 
     def save(self) -> None:
         """Write `index.html`."""
-        text = page(self.title, "\n".join(self._parts), self.refresh)
+        sections = "\n".join(
+            section(
+                [part.heading, numbers(part.scores, for_scripts=True), *part.rows],
+                part.sizes,
+                part.width,
+            )
+            for part in self._sections
+        )
+        most = max((len(part.sizes) for part in self._sections), default=1)
+        width = max((part.width for part in self._sections), default=0)
+        body = f"{self._summary()}\n<main>\n{sections}\n</main>"
+        text = page(
+            self.title, body, self.refresh,
+            kind="results", style=f"--n:{most};--w:{width}px", scripts=["results.js"],
+        )  # fmt: skip
         write_text(os.path.join(self.web_dir, "index.html"), text)
+
+    def _summary(self) -> str:
+        """Render the title, how many rows there are, and the means of their scores."""
+        found: dict[str, list[float]] = {}
+        for part in self._sections:
+            for name, value in part.scores.items():
+                found.setdefault(name, []).append(value)
+        means = {f"mean {name}": _mean(values) for name, values in found.items()}
+        inputs = len(self._sections)
+        count = f'<div class="quiet">{inputs} input{"s" * (inputs != 1)}</div>'
+        return f"<header><h1>{escape(printable(self.title))}</h1>{count}{numbers(means)}</header>"
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Return the mean; as in `util.metrics`, infinite PSNR of equal pictures is left out."""
+    finite = [value for value in values if not math.isinf(value)]
+    return sum(finite) / len(finite) if finite else values[0]

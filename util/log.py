@@ -1,5 +1,6 @@
 """Lines for the person who watches, without tearing a progress bar apart."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +18,25 @@ _write: Writer = _write_line
 
 def say(text: str) -> None:
     """Print one line (or several) on standard output, at once."""
-    _write(text, sys.stdout)
+    _write(showable(text, sys.stdout), sys.stdout)
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
     """Print advice on standard error, where it does not mix with what a program reads."""
-    _write(f"warning: {text}", sys.stderr)
+    _write(showable(f"warning: {text}", sys.stderr), sys.stderr)
     sys.stderr.flush()
+
+
+def mute() -> None:
+    """Let standard output go nowhere, since nobody reads it any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def showable(text: str, stream: TextIO) -> str:
+    """Replace characters that a console cannot show by their codes: names may hold anything."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextmanager

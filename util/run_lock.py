@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -75,7 +76,8 @@ class RunLock:
             return
         try:
             if os.name != "nt":
-                self._path.unlink(missing_ok=True)  # while it is held: nobody can take it between
+                with suppress(OSError):  # a disk that went bad has been spoken of already
+                    self._path.unlink()  # while it is held: nobody can take it between
         finally:
             self._file.close()
             _held.discard(self._path)

@@ -29,8 +29,9 @@ PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, bu
     int: int.__int__,
     float: float.__float__,
     str: str.__str__,
-    bytes: bytes.__bytes__,
 }
+KEYS = {"options", "model", "random", "data", "progress", "epoch_loss", "visualizer"}
+NETWORK_FILE = re.compile(r"[^/\\\0]{1,200}")
 OF_AN_EPOCH = re.compile(r"(iter_)?(\d+)_(net_.+|state)\.pth")
 
 
@@ -280,13 +281,16 @@ def read_state(folder: Path, label: int | str) -> dict[str, Any] | None:
         if path.exists():
             raise
         return None
-    if not isinstance(state, dict) or not isinstance(state.get("networks"), dict):
-        raise CheckpointError(f"{path} is no training state. Delete it to continue without it.")
+    no_state = CheckpointError(f"{path} is no training state. Delete it to continue without it.")
+    if not isinstance(state, dict) or not _are_digests(state.get("networks")):
+        raise no_state
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has the format {state.get('format')}, this version reads {FORMAT}. Continue "
             "with the version that wrote it, or delete it to continue with the networks alone."
         )
+    if not state.keys() >= KEYS:
+        raise no_state
     known = state["networks"].items()
     if changed := [name for name, digest in known if digest != _digest(folder, label, name)]:
         say(
@@ -295,6 +299,14 @@ def read_state(folder: Path, label: int | str) -> dict[str, Any] | None:
         )
         return None
     return state
+
+
+def _are_digests(networks: object) -> bool:
+    """Tell whether these can be checksums by the names of files that lie beside the state."""
+    return isinstance(networks, dict) and all(
+        isinstance(name, str) and NETWORK_FILE.fullmatch(name) and isinstance(value, str)
+        for name, value in networks.items()
+    )
 
 
 def _digest(folder: Path, label: int | str, name: str) -> str | None:

@@ -12,7 +12,7 @@ from util.html import HTML
 from util.log import say, warn
 from util.sinks import Moment, Sink, deliver
 from util.sinks.base import Picture
-from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink
+from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
 from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.sinks.page import PageSink
 from util.sinks.tensorboard_sink import TensorboardSink
@@ -30,8 +30,12 @@ class Visualizer:
     the data is the sinks' business (see `util/sinks`).
     """
 
-    def __init__(self, opt: Namespace) -> None:
+    def __init__(
+        self, opt: Namespace, *, overview: Mapping[str, Mapping[str, str]] | None = None
+    ) -> None:
+        """Make the sinks; `overview` is what the page tells about the run, in sections."""
         self.opt = opt
+        self.overview = overview or {}
         self.name: str = opt.name
         self.win_size: int = opt.display_winsize
         self.display_id: int = getattr(opt, "display_id", -1)
@@ -76,7 +80,7 @@ class Visualizer:
 
     def _add_files(self, folder: str) -> None:
         """Add what is always written: the log, the same as JSON, and the page."""
-        losses = os.path.join(folder, "losses.jsonl")
+        losses, metrics = (os.path.join(folder, f"{name}.jsonl") for name in ("losses", "metrics"))
         if self.use_html:
             say(f"create web directory {self.web_dir}...")
             self.page = PageSink(
@@ -84,10 +88,13 @@ class Visualizer:
                 f"Experiment name = {self.name}",
                 self.win_size,
                 history=_earlier_losses(losses, self.log_name) if self._continues() else (),
+                epochs=_earlier_epochs(metrics) if self._continues() else (),
+                overview=self.overview,
             )
             self.printers.append(self.page)
+            self.recorders.append(self.page)
         self.printers += [LossFileSink(self.log_name), JsonlSink(losses)]
-        self.recorders.append(MetricsSink(os.path.join(folder, "metrics.jsonl")))
+        self.recorders.append(MetricsSink(metrics))
 
     def _add_visdom(self, folder: str) -> None:
         opt = self.opt
@@ -195,6 +202,11 @@ class Visualizer:
         """Record what an epoch brought, and show what was made of some validation pictures."""
         deliver(self.recorders, lambda sink: sink.epoch(record, samples))
 
+    def finish(self) -> None:
+        """Say that training has ended, and will not go on as after an interruption."""
+        if self.page is not None:
+            deliver([self.page], lambda page: page.finish())
+
     def close(self) -> None:
         """Let every sink finish; more calls do no harm."""
         atexit.unregister(self.close)
@@ -214,6 +226,14 @@ def _earlier_losses(path: str, log: str) -> list[LossRecord]:
     except UserError as error:
         warn(f"{error} The curves begin anew.")
     return []
+
+
+def _earlier_epochs(path: str) -> list[EpochRecord]:
+    try:
+        return read_metrics(path) if os.path.exists(path) else []
+    except UserError as error:
+        warn(f"{error} The curves begin anew.")
+        return []
 
 
 def save_images(

@@ -39,7 +39,11 @@ class Architecture:
 
 def describe_generator(state: Mapping[str, Tensor]) -> Architecture | None:
     """Read a built-in generator's options off its state dict; None if it is something else."""
-    shapes = {key.removeprefix("module."): tuple(value.shape) for key, value in state.items()}
+    shapes = {
+        key.removeprefix("module."): tuple(value.shape)
+        for key, value in state.items()
+        if isinstance(key, str) and isinstance(value, Tensor)  # who knows what a file holds
+    }
     if "model.model.0.weight" in shapes:
         return _describe_unet(shapes)
     if "model.1.weight" in shapes and any(LAYER_OF_BLOCK.fullmatch(key) for key in shapes):
@@ -61,10 +65,14 @@ def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
     return True if behind_dropout in found else None
 
 
-def _describe_resnet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture:
+def _describe_resnet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
     blocks = {match[1] for key in shapes if (match := LAYER_OF_BLOCK.fullmatch(key))}
-    layers = [int(match[1]) for key in shapes if (match := re.match(r"model\.(\d+)\.weight", key))]
+    layers = [
+        int(match[1]) for key in shapes if (match := re.fullmatch(r"model\.([0-9]+)\.weight", key))
+    ]
     first, last = shapes["model.1.weight"], shapes[f"model.{max(layers)}.weight"]
+    if not len(first) == len(last) == 4:  # right names, but no convolutions
+        return None
     dropout = resnet_uses_dropout(shapes)
     return Architecture(
         netG=f"resnet_{len(blocks)}blocks",
@@ -83,6 +91,8 @@ def _describe_unet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None
     if downs not in UNETS or "model.model.3.weight" not in shapes:
         return None
     first, last = shapes["model.model.0.weight"], shapes["model.model.3.weight"]
+    if not len(first) == len(last) == 4:
+        return None
     second = "model.model.1.model"
     return Architecture(
         netG=UNETS[downs],

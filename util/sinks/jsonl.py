@@ -12,8 +12,9 @@ from typing import TypedDict
 from util.errors import UserError
 from util.sinks.base import Moment, Picture
 
-BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError)  # what parsing raises
-HEADER = re.compile(r"=+ Training Loss \(.*\) =+")
+# what parsing raises
+BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
+HEADER = "= Training Loss ("  # a part of it, since a torn line may stand before it
 LOSS = r"(\S+): (\S+)"
 LOSS_LINE = re.compile(  # the reference wrote no `data` before 2018
     rf"\(epoch: (\d+), iters: (\d+), time: (\S+?)(?:, data: (\S+?))?\)((?: {LOSS})+)"
@@ -111,7 +112,7 @@ def parse_loss_log(path: str | Path) -> list[LossRecord]:
     """
     lines = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
     # a header can follow a torn line without a break between them
-    whole = [line if not HEADER.search(line) else "" for line in lines[:-1]]
+    whole = [line if HEADER not in line else "" for line in lines[:-1]]
     expected = "losses as in '(epoch: 1, iters: 100, time: 0.391, data: 0.016) G_A: 0.510 '"
     return _parse_lines(path, whole, _parse_text, expected)
 

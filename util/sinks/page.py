@@ -1,18 +1,41 @@
-"""The training page: loss curves, and a row of pictures for each epoch, the newest first."""
+"""The training page: curves, a slider over the epochs, and a row of pictures for each epoch."""
 
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
 from pathlib import Path
 
-from util.curve import loss_curve
-from util.files import write_text
-from util.html import heading, page, picture_row
+from util.files import write_image, write_text
+from util.html import (
+    Size,
+    heading,
+    numbers,
+    page,
+    picture_row,
+    picture_size,
+    printable,
+    section,
+)
+from util.pages.curves import Curves
+from util.pages.sheet import sheet
 from util.sinks.base import Moment, Picture
+from util.sinks.epochs import EpochRecord
 from util.sinks.jsonl import LossRecord
 from util.util import save_image
 
-MOST_POINTS = 4000  # of the curves
 PICTURE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
+Overview = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the page has of one epoch: the sizes of its pictures by label, and of its sheet."""
+
+    epoch: int
+    pictures: Mapping[str, Size | None] = field(default_factory=dict)
+    sheet: Size | None = None
 
 
 class PageSink:
@@ -20,84 +43,163 @@ class PageSink:
 
     Each epoch's row is rendered once and kept as text, and the curves are thinned, so an update
     costs the same in epoch 2 and in epoch 200. Rows of earlier runs come from the pictures found
-    in the folder, earlier losses from `history`.
+    in the folder, earlier losses from `history`, earlier epochs' numbers from `epochs`.
+
+    Args:
+        web_dir: folder of the page.
+        title: of the page.
+        width: of its pictures.
+        history: losses of the run that is continued.
+        epochs: what its epochs brought.
+        overview: what to know about the run: names and texts, in sections.
     """
 
     def __init__(
-        self, web_dir: str | Path, title: str, width: int, history: Iterable[LossRecord] = ()
+        self,
+        web_dir: str | Path,
+        title: str,
+        width: int,
+        history: Iterable[LossRecord] = (),
+        *,
+        epochs: Iterable[EpochRecord] = (),
+        overview: Overview | None = None,
     ) -> None:
         self.web_dir = Path(web_dir)
         self.image_dir = self.web_dir / "images"
         self.image_dir.mkdir(parents=True, exist_ok=True)
         self.title = title
         self.width = width
-        self._epoch: int | None = None
-        self._row = ""  # of the running epoch; replaced as often as it is shown
+        self._overview = _overview(overview or {})
+        self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
+        self._text = ""  # that row
         self._older = ""  # all rows below it
-        self._losses: list[tuple[int, int, dict[str, float]]] = []  # epoch, images, values
-        for record in history:
-            self._remember(record["epoch"], record["iters"], record["losses"])
+        self._ended = False
+        self._curves = Curves()
+        for losses in history:
+            self._curves.add_losses(losses["epoch"], losses["iters"], losses["losses"])
+        for record in epochs:
+            self._curves.add_epoch(record)
 
     def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn with the next pictures."""
-        self._remember(when.epoch, when.images, dict(values))
+        self._curves.add_losses(when.epoch, when.images, values)
 
     def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
         """Save the pictures and put them at the top of the page."""
         for label, image in images.items():
             save_image(image, self.image_dir / picture_name(when.epoch, label))
-        row = self._render(when.epoch, images)
-        if self._epoch is None:
-            self._older = self._rows_on_disk(when.epoch, list(images))
-        elif when.epoch != self._epoch:
-            self._older = f"{self._row}\n{self._older}"
-        self._epoch, self._row = when.epoch, row
-        self._write()
+        sizes = {label: (image.shape[1], image.shape[0]) for label, image in images.items()}
+        self._show(Row(when.epoch, sizes))
+
+    def epoch(self, record: EpochRecord, samples: Sequence[Mapping[str, Picture]]) -> None:
+        """Add an epoch's numbers, and one sheet of what was made of validation pictures."""
+        epoch = record["epoch"]
+        self._curves.add_epoch(record)
+        row = self._row if self._row and self._row.epoch == epoch else Row(epoch)
+        if any(samples):
+            drawn = sheet(samples)
+            write_image(self.image_dir / sheet_name(epoch), drawn)
+            row = replace(row, sheet=drawn.size)
+        self._show(row)
 
     def forget_after(self, epoch: int, images: int) -> None:
         """Drop losses of later moments, for a run that goes on from an earlier save."""
-        self._losses = [entry for entry in self._losses if entry[:2] <= (epoch, images)]
+        self._curves.forget_after(epoch, images)
+
+    def finish(self) -> None:
+        """Training has ended: the page need not reload itself any more."""
+        self._ended = True
+        if self._row is None:
+            self._older = self._rows_on_disk()
+        self._write()
 
     def close(self) -> None:
         """Draw the last losses."""
-        if self._epoch is not None:
+        if self._row is not None and not self._ended:
             self._write()
 
+    def _show(self, row: Row) -> None:
+        text = self._render(row)
+        if self._row is None or row.epoch < self._row.epoch:  # training may go back to a save
+            self._older = self._rows_on_disk(row.epoch, list(row.pictures))
+        elif row.epoch != self._row.epoch:
+            self._older = f"{self._text}\n{self._older}"
+        self._row, self._text = row, text
+        self._write()
+
     def _write(self) -> None:
-        body = f"{self._curves()}\n{self._row}\n{self._older}"
-        write_text(self.web_dir / "index.html", page(self.title, body, refresh=1))
+        body = (
+            f"{self._header()}\n{self._overview}\n{self._curves.render()}\n"
+            '<details id="epochs" open><summary>All epochs</summary>\n'
+            f"{self._text}\n{self._older}\n</details>"
+        )
+        text = page(
+            self.title, body, 0 if self._ended else 1,
+            kind="training", style=f"--w:{self.width}px", scripts=["training.js"],
+        )  # fmt: skip
+        write_text(self.web_dir / "index.html", text)
 
-    def _remember(self, epoch: int, images: int, losses: dict[str, float]) -> None:
-        self._losses.append((epoch, images, losses))
-        if len(self._losses) > MOST_POINTS:  # half of the older half may go
-            half = MOST_POINTS // 2
-            self._losses[:half] = self._losses[:half:2]
+    def _header(self) -> str:
+        state = "Training has ended." if self._ended else "Training goes on, and this page follows."
+        now = time.strftime("%Y-%m-%d %H:%M:%S")
+        return (
+            f"<header><h1>{escape(printable(self.title))}</h1>"
+            f'<div class="quiet">{state} Written {now}.</div></header>'
+        )
 
-    def _curves(self) -> str:
-        """Draw losses over epochs; the most images seen in one stand for an epoch's length."""
-        longest = max((images for _, images, _ in self._losses), default=1) or 1
-        points = [(epoch - 1 + images / longest, values) for epoch, images, values in self._losses]
-        return loss_curve(points)
+    def _render(self, row: Row) -> str:
+        names = list(row.pictures)
+        files = [picture_name(row.epoch, label) for label in names]
+        sizes = list(row.pictures.values())
+        parts = [heading(f"epoch [{row.epoch}]"), numbers(self._curves.metrics(row.epoch))]
+        if files:
+            parts.append(picture_row(files, names, files, self.width, sizes=sizes))
+        if row.sheet:
+            parts.append(
+                f'<a href="images/{sheet_name(row.epoch)}" data-width="{row.sheet[0]}" '
+                f'data-height="{row.sheet[1]}">validation pictures</a>'
+            )
+        return section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
 
-    def _render(self, epoch: int, labels: Iterable[str]) -> str:
-        names = list(labels)
-        files = [picture_name(epoch, label) for label in names]
-        return heading(f"epoch [{epoch}]") + "\n" + picture_row(files, names, files, self.width)
-
-    def _rows_on_disk(self, before_epoch: int, order: Sequence[str]) -> str:
-        found: dict[int, list[str]] = {}
+    def _rows_on_disk(self, before_epoch: int | None = None, order: Sequence[str] = ()) -> str:
+        """Render the epochs whose pictures earlier runs have left."""
+        found: dict[int, dict[str, Path]] = {}
         for file in self.image_dir.iterdir():
             match = PICTURE_NAME.fullmatch(file.name)
-            if match and int(match[1]) < before_epoch:
-                found.setdefault(int(match[1]), []).append(match[2])
+            if match and (before_epoch is None or int(match[1]) < before_epoch):
+                found.setdefault(int(match[1]), {})[match[2]] = file
         rank = {label: position for position, label in enumerate(order)}
-        rows = (
-            self._render(epoch, sorted(labels, key=lambda name: (rank.get(name, len(rank)), name)))
-            for epoch, labels in sorted(found.items(), reverse=True)
-        )
+        rows = []
+        for epoch, files in sorted(found.items(), reverse=True):
+            labels = sorted(files, key=lambda name: (rank.get(name, len(rank)), name))
+            sizes = {label: picture_size(files[label]) for label in labels}
+            of_sheet = picture_size(self.image_dir / sheet_name(epoch))
+            rows.append(self._render(Row(epoch, sizes, of_sheet)))
         return "\n".join(rows)
 
 
 def picture_name(epoch: int, label: str) -> str:
     """Return the file name of an epoch's picture."""
     return f"epoch{epoch:03d}_{label}.png"
+
+
+def sheet_name(epoch: int) -> str:
+    """Return the file name of what an epoch made of the validation pictures."""
+    return f"validation_epoch{epoch:03d}.png"
+
+
+def _overview(sections: Overview) -> str:
+    """Render what to know about a run."""
+    cards = []
+    for title, entries in sections.items():
+        rows = "".join(
+            f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>"
+            for name, text in entries.items()
+        )
+        cards.append(f"<div><h2>{escape(printable(title))}</h2><dl>{rows}</dl></div>")
+    if not cards:
+        return ""
+    return (
+        '<details id="overview" open><summary>Overview</summary>\n'
+        f'<div class="cards">{"".join(cards)}</div></details>'
+    )

@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from util import rng
+from util.pages.assets import asset
 
 
 @pytest.fixture
@@ -78,15 +79,18 @@ class Page(HTMLParser):
 def read_page() -> Callable[[Path], Page]:
     """Return a function that reads a page and checks what holds for all of ours.
 
-    It is complete in itself (nothing is fetched from elsewhere, nothing runs), and every picture
-    and every link leads to a file below the page's folder.
+    It is complete in itself (nothing is fetched from elsewhere, nothing runs but the script of
+    `util/pages`), and every picture and every link leads to a file below the page's folder.
     """
 
     def read(path: Path) -> Page:
         page = Page(path.read_text(encoding="utf-8"))
         assert page._open == []
         assert "://" not in page.source
-        assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+        assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+        (script,) = page.text("script")
+        assert script.startswith(asset("page.js").strip())
+        assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
         for tag, attributes in page.tags:
             assert not any(name.startswith("on") for name in attributes), tag
         for file in [*page.pictures, *page.links]:

@@ -6,6 +6,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from util.curve import DASHES, MOST_POINTS, PALETTE, loss_curve
+from util.curve import DASHES, MOST_POINTS, PALETTE, loss_curve, places_to_keep, small_curve
 
 Points = Sequence[tuple[float, Mapping[str, float]]]
 Place = tuple[float, float]
 NAN = math.nan
+
+
+def by_name(points: Points) -> dict[str, list[tuple[float, float]]]:
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for x, values in points:
+        for name, value in values.items():
+            lines.setdefault(name, []).append((x, value))
+    return lines
 
 
 class Drawing:
@@ -30,14 +39,17 @@ class Drawing:
         columns: the marks of the horizontal axis with their columns.
     """
 
-    def __init__(self, points: Points, width: int = 720, height: int = 260) -> None:
-        self.text = loss_curve(points, width, height)
+    def __init__(
+        self, points: Points, width: int = 720, height: int = 260, means: Points = ()
+    ) -> None:
+        self.text = loss_curve(by_name(points), width, height, means=by_name(means))
         self.root = ET.fromstring(self.text)
         self.width, self.height = width, height
         self.lines: dict[str, list[list[Place]]] = {}
         self.strokes: dict[str, tuple[str, str]] = {}
         for group in self.root.iter("g"):
             name = group.get("aria-label", "").rsplit(":", 1)[0]
+            assert name.startswith(group.get("data-name", "?"))
             self.lines[name] = [
                 [
                     (float(x), float(y))
@@ -72,9 +84,10 @@ def value_at(marks: list[tuple[str, float]], pixel: float) -> float:
 
 
 def test_nothing_to_draw_gives_no_text() -> None:
-    assert loss_curve([]) == ""
-    assert loss_curve([(1.0, {})]) == ""
-    assert loss_curve([(1.0, {"G": NAN}), (2.0, {"G": math.inf}), (NAN, {"G": 1.0})]) == ""
+    assert loss_curve({}) == ""
+    assert loss_curve({"G": []}) == ""
+    assert loss_curve({"G": [(1.0, NAN), (2.0, math.inf)]}) == ""
+    assert small_curve("G", {"G": [(1.0, NAN)]}) == ""
 
 
 def test_points_stand_where_the_axes_say() -> None:
@@ -89,7 +102,7 @@ def test_points_stand_where_the_axes_say() -> None:
 
 
 def test_it_needs_nothing_from_outside_and_runs_nothing() -> None:
-    text = loss_curve([(1, {"G": 1}), (2, {"G": 3})])
+    text = loss_curve({"G": [(1, 1), (2, 3)]}) + small_curve("G", {"G": [(1, 1), (2, 3)]})
     assert "://" not in text
     assert not re.search(r"<script|<style|<image|<use|href|url\(|\son\w+=|\sid=", text)
 
@@ -104,7 +117,7 @@ def test_it_is_named_for_those_who_cannot_see_it() -> None:
 
 def test_the_same_points_give_the_same_text() -> None:
     points = [(x / 9, {"G": math.cos(x), "D": 1.0}) for x in range(2000)]
-    assert loss_curve(points) == loss_curve(list(points))
+    assert loss_curve(by_name(points)) == loss_curve(by_name(points))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +224,8 @@ def test_a_thinned_loss_keeps_its_long_gaps() -> None:
 
 def test_the_size_of_the_text_hardly_grows_with_the_training() -> None:
     def curve(count: int) -> str:
-        return loss_curve([(x / 100, {"G": x * 7919 % 101, "D": x % 13}) for x in range(count)])
+        lines = {"G": [(x / 100, x * 7919 % 101) for x in range(count)]}
+        return loss_curve(lines | {"D": [(x, y % 13) for x, y in lines["G"]]})
 
     assert len(curve(40_000)) < 1.2 * len(curve(1000))
 
@@ -291,7 +305,7 @@ def test_any_kind_of_number_is_drawn(value: float) -> None:
 def test_whatever_the_losses_are_the_drawing_stays_inside(
     points: Points, width: int, height: int
 ) -> None:
-    text = loss_curve(points, width, height)
+    text = loss_curve(by_name(points), width, height)
     finite = {n for x, values in points for n, v in values.items() if math.isfinite(v)}
     assert bool(text) == bool(finite)
     if not text:
@@ -309,3 +323,137 @@ def test_whatever_the_losses_are_the_drawing_stays_inside(
         assert 0 <= column <= width
         assert min(rows) - 0.2 <= row <= max(rows) + 0.2
         assert 0 <= row <= height - 30
+
+
+# ---- thinning ------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batches=st.lists(st.integers(1, 700), min_size=1, max_size=10), seed=st.integers(0, 2**32 - 1)
+)
+def test_a_line_that_is_thinned_again_and_again_stays_dense_everywhere(
+    batches: list[int], seed: int
+) -> None:
+    rng = random.Random(seed)
+    line: list[tuple[float, float]] = []
+    highest, lowest = -math.inf, math.inf
+    for batch in batches:
+        for _ in range(batch):
+            x, value = (line[-1][0] + 0.01 if line else 0.0), rng.gauss(0, 1)
+            highest, lowest = max(highest, value), min(lowest, value)
+            line.append((x, value))
+        line = [line[i] for i in places_to_keep(line, MOST_POINTS)]
+    assert len(line) <= MOST_POINTS
+    assert max(value for _, value in line) == highest
+    assert min(value for _, value in line) == lowest
+    stretch = line[-1][0] / (MOST_POINTS // 2 - 2)
+    assert all(b[0] - a[0] <= 4 * stretch + 0.011 for a, b in pairwise(line))
+
+
+def test_a_history_that_jumps_to_and_fro_is_thinned_too() -> None:
+    line = [(float(x % 2), float(x)) for x in range(3000)]
+    assert len(places_to_keep(line, MOST_POINTS)) <= MOST_POINTS
+
+
+def test_many_values_of_one_moment_are_thinned_to_their_extremes() -> None:
+    line = [(1.0, float(x % 977)) for x in range(3000)]
+    assert {line[i][1] for i in places_to_keep(line, MOST_POINTS)} >= {0.0, 976.0}
+
+
+# ---- means -----------------------------------------------------------------------------------
+
+
+def test_means_stand_out_over_the_losses_they_are_means_of() -> None:
+    points = [(x / 10, {"G": 1 + x % 10 / 10}) for x in range(30)]
+    drawing = Drawing(points, means=[(x + 0.5, {"G": 1.45}) for x in range(3)])
+    assert list(drawing.lines) == ["G", "G, mean of each epoch"]
+    assert drawing.legend == ["G"]
+    assert len(set(drawing.strokes.values())) == 1
+    widths = [float(group.get("stroke-width", "")) for group in drawing.root.iter("g")]
+    assert widths[1] > widths[0]
+
+
+def test_means_of_losses_whose_values_are_lost_are_drawn_alone() -> None:
+    drawing = Drawing([], means=[(0.5, {"G": 1.0, "D": 2.0}), (1.5, {"G": 0.5, "D": 2.5})])
+    assert drawing.legend == ["G", "D"]
+
+
+# ---- small drawings --------------------------------------------------------------------------
+
+
+def small(points: list[tuple[float, float]], **options: Any) -> ET.Element:
+    return ET.fromstring(small_curve("PSNR", {"PSNR": points}, **options))
+
+
+def texts(root: ET.Element) -> list[str]:
+    return [text.text or "" for text in root.iter("text")]
+
+
+def test_a_small_drawing_tells_its_name_and_the_last_value() -> None:
+    root = small([(1, 20.0), (2, 21.5), (3, NAN)])
+    assert texts(root)[:2] == ["PSNR", "21.5"]
+
+
+def test_a_long_title_leaves_room_for_the_value() -> None:
+    text = small_curve("a_very_long_name_of_a_metric_indeed", {"x": [(1, 0.123456)]})
+    title, last = texts(ET.fromstring(text))[:2]
+    assert title.endswith("\u2026")
+    assert len(title) + len(last) < 34
+
+
+def test_the_best_place_is_marked() -> None:
+    root = small([(1, 20.0), (2, 22.0), (3, 21.0)], best=(2, 22.0))
+    (circle,) = root.iter("circle")
+    (line,) = root.iter("polyline")
+    assert line.get("points", "").split()[1] == (
+        f"{float(circle.get('cx', '')):.1f},{circle.get('cy')}"
+    )
+    assert not list(small([(1, 20.0)], best=(1, NAN)).iter("circle"))
+
+
+def test_an_axis_can_begin_at_zero() -> None:
+    points = [(1.0, 21.0), (2.0, 22.0)]
+    assert "0" not in texts(small(points))
+    assert "0" in texts(small(points, from_zero=True))
+
+
+def test_drawings_with_common_epochs_have_the_same_marks() -> None:
+    early, late = ([(x, 1.0 + x) for x in xs] for xs in (range(1, 4), range(30, 41)))
+    marks = [
+        [
+            text.text
+            for text in small(points, epochs=(1, 40)).iter("text")
+            if text.get("text-anchor") == "middle"
+        ]
+        for points in (early, late)
+    ]
+    assert marks[0] == marks[1] == ["10", "20", "30", "40"]
+
+
+# ---- data for the script that shows values -----------------------------------------------------
+
+
+@settings(max_examples=60)
+@given(
+    values=st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=40),
+    other=st.sampled_from([1.0, 1e-4, 1e4]),
+)
+def test_values_can_be_read_back_from_the_pixels(values: list[float], other: float) -> None:
+    lines = {"G": list(enumerate(values, 1)), "D": [(1, other), (2, other)]}
+    root = ET.fromstring(loss_curve(lines))
+    left, right, top, bottom = (float(word) for word in root.get("data-plot", "").split())
+    first, last = (float(word) for word in root.get("data-x", "").split())
+    *ends, kind = root.get("data-y", "").split()
+    low, high = map(float, ends)
+    (stretch,) = next(root.iter("g")).iter("polyline")
+    for (x, value), place in zip(lines["G"], stretch.get("points", "").split(), strict=True):
+        column, row = map(float, place.split(","))
+        assert first + (column - left) / (right - left) * (last - first) == pytest.approx(
+            x, abs=(last - first) * 1e-3
+        )
+        share = (bottom - row) / (bottom - top)
+        if kind == "log":
+            assert low * (high / low) ** share == pytest.approx(max(value, low), rel=2e-2)
+        else:
+            assert low + share * (high - low) == pytest.approx(value, abs=(high - low) * 1e-4)

@@ -1,5 +1,7 @@
 """Pages of pictures."""
 
+import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from util.html import HTML, heading, page, picture_row
+from util.html import HTML, heading, numbers, page, picture_row, picture_size
+from util.pages.assets import FOLDER, asset
 
 ReadPage = Callable[[Path], Any]
 
@@ -80,8 +84,11 @@ def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
 
 @given(text=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1))
 def test_no_text_can_become_markup(text: str) -> None:
-    plain = page("", heading("x") + picture_row(["x"], ["x"], ["x"]))
-    with_text = page(text, heading(text) + picture_row([text], [text], [text]))
+    def whole(text: str) -> str:
+        parts = heading(text), numbers({text: 1.0}, for_scripts=True)
+        return page(text, "".join(parts) + picture_row([text], [text], [text]))
+
+    plain, with_text = whole("x"), whole(text)
     assert with_text.count("<") == plain.count("<")
     assert with_text.count('"') == plain.count('"')
 
@@ -129,3 +136,108 @@ def test_saving_again_replaces_the_page(tmp_path: Path, read_page: ReadPage) -> 
 def test_rows_need_as_many_labels_as_pictures() -> None:
     with pytest.raises(ValueError, match="zip"):
         picture_row(["a.png", "b.png"], ["a"], ["a.png", "b.png"])
+
+
+def test_scripts_take_over_the_reloading(tmp_path: Path, read_page: ReadPage) -> None:
+    HTML(tmp_path, "t", refresh=3).save()
+    shown = read_page(tmp_path / "index.html")
+    assert shown.values("body", "data-refresh") == ["3"]
+    assert "<noscript><meta" in re.sub(r"\s", "", shown.source)  # only without them
+
+
+# ---- sizes -----------------------------------------------------------------------------------
+
+
+def test_pictures_tell_their_size_before_they_are_loaded(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    web = HTML(tmp_path, "t")
+    Image.new("RGB", (60, 40)).save(Path(web.get_image_dir(), "a.png"))
+    Path(web.get_image_dir(), "b.png").write_bytes(b"no picture")
+    web.add_header("x")
+    web.add_images(["a.png", "b.png"], ["a", "b"], ["a.png", "b.png"], width=120)
+    web.save()
+    shown = read_page(tmp_path / "index.html")
+    first, second = [attributes for tag, attributes in shown.tags if tag == "img"]
+    assert (first["width"], first["height"]) == ("60", "40")
+    assert "width" not in second
+    assert first["loading"] == second["loading"] == "lazy"
+    assert "--n:2;--h:160px" in shown.values("section", "style")[0]  # 120 x 80, and what is around
+
+
+def test_the_size_of_a_picture_is_read_from_its_first_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    assert picture_size(path) is None
+    for mode, size in (("RGB", (3, 70000)), ("L", (1, 1)), ("RGBA", (500, 2))):
+        Image.new(mode, size).save(path)
+        assert picture_size(path) == size
+    whole = path.read_bytes()
+    for length in range(24):
+        path.write_bytes(whole[:length])
+        assert picture_size(path) is None
+    Image.new("RGB", (3, 2)).save(tmp_path / "x.jpg")
+    assert picture_size(tmp_path / "x.jpg") is None
+
+
+# ---- scores ----------------------------------------------------------------------------------
+
+
+def with_scores(folder: Path, *scores: dict[str, float]) -> HTML:
+    web = HTML(folder, "t")
+    for number, values in enumerate(scores):
+        add_row(web, str(number), ["fake_B"])
+        web.add_scores(values)
+    web.save()
+    return web
+
+
+def test_scores_stand_below_their_heading_for_readers_and_scripts(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    with_scores(tmp_path, {"PSNR": 21.3456, "L1": 0.05}, {"PSNR": 18.0, "L1": 0.07})
+    shown = read_page(tmp_path / "index.html")
+    assert shown.text("b") == ["19.67", "0.06", "21.35", "0.05", "18", "0.07"]  # means first
+    found = [at for tag, at in shown.tags if tag == "span" and "data-score" in at]
+    assert [(at["data-score"], at["data-value"]) for at in found] == [
+        *[("PSNR", "21.3456"), ("L1", "0.05"), ("PSNR", "18.0"), ("L1", "0.07")]
+    ]
+
+
+def test_the_mean_leaves_out_what_is_infinite_unless_all_is(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    with_scores(tmp_path, {"PSNR": math.inf, "x": math.inf}, {"PSNR": 20.0, "x": math.inf})
+    shown = read_page(tmp_path / "index.html")
+    assert shown.text("b")[:2] == ["20", "\u221e"]
+    values = [at["data-value"] for tag, at in shown.tags if tag == "span" and "data-value" in at]
+    assert values == ["Infinity", "Infinity", "20.0", "Infinity"]  # what JavaScript's Number reads
+
+
+def test_a_score_that_is_no_number_does_not_hide(tmp_path: Path, read_page: ReadPage) -> None:
+    with_scores(tmp_path, {"PSNR": math.nan}, {"PSNR": 20.0})
+    assert read_page(tmp_path / "index.html").text("b") == ["nan", "nan", "20"]
+
+
+def test_the_page_tells_how_many_inputs_there_are(tmp_path: Path, read_page: ReadPage) -> None:
+    assert "0 inputs" in with_scores(tmp_path)._summary()
+    assert "1 input<" in with_scores(tmp_path, {})._summary()
+    with_scores(tmp_path, {}, {})
+    assert "2 inputs" in read_page(tmp_path / "index.html").text("div")
+
+
+# ---- style and scripts -----------------------------------------------------------------------
+
+ASSETS = sorted(path.name for path in FOLDER.iterdir() if path.suffix in (".js", ".css"))
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_style_and_scripts_can_stand_inside_a_page_and_need_nothing_else(name: str) -> None:
+    text = asset(name)
+    assert text.isascii()
+    assert not re.search(r"</|<!--|://|url\(|@import", text)
+    assert not re.search(r"\beval\b|\bFunction\(|innerHTML|fetch\(|XMLHttp|\bimport\b", text)
+    assert not re.search(r"src=\W?images", text), "tests count those in pages"
+
+
+def test_there_are_a_style_and_three_scripts() -> None:
+    assert ASSETS == ["page.js", "results.js", "style.css", "training.js"]

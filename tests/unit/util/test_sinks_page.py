@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from util.pages.curves import Curves
 from util.sinks import Moment, page
+from util.sinks.epochs import EpochRecord
 from util.sinks.page import PageSink
 
 ReadPage = Callable[[Path], Any]
@@ -139,9 +141,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rows: list[str] = []
     render = page.picture_row
 
-    def counted(images: list[str], *rest: Any) -> str:
+    def counted(images: list[str], *rest: Any, **more: Any) -> str:
         rows.append(images[0])
-        return render(images, *rest)
+        return render(images, *rest, **more)
 
     monkeypatch.setattr(page, "picture_row", counted)
     return rows
@@ -207,3 +209,233 @@ def test_an_update_that_fails_spoils_no_later_one(
     assert shown[0] == next_epoch
     assert shown[-1] == 1
     assert len(set(shown)) == len(shown)
+
+
+# ---- epochs ------------------------------------------------------------------------------------
+
+
+def record(epoch: int, **more: Any) -> EpochRecord:
+    values = {
+        "epoch": epoch,
+        "total_iters": 100 * epoch,
+        "lr": {"G": 2e-4, "D": 2e-4},
+        "seconds": 10.0,
+        "images_per_second": 10.0,
+        "memory_mib": 500.0,
+        "train": {"G": 0.5},
+    }
+    return cast(EpochRecord, values | more)
+
+
+def curves(shown: Any) -> list[str]:
+    """Return what the page draws."""
+    return [attributes["aria-label"] for tag, attributes in shown.tags if tag == "svg"]
+
+
+def lines(shown: Any) -> dict[str, int]:
+    """Return the lines that are drawn, with how many points they have."""
+    found: dict[str, int] = {}
+    name = ""
+    for tag, attributes in shown.tags:
+        if tag == "g":
+            name = attributes["aria-label"].rpartition(":")[0]
+        elif tag == "polyline":
+            found[name] = found.get(name, 0) + len(set(attributes["points"].split()))
+    return found
+
+
+def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    for epoch in (1, 2):
+        sink.scalars(Moment(epoch, 50), {"G": 0.5 / epoch})
+        sink.images(Moment(epoch), pictures())
+        found = {"PSNR": 20.0 + epoch} if epoch == 2 else {}
+        sink.epoch(record(epoch, val=found), [pictures(), pictures()] if found else [])
+    shown = read_page(tmp_path / "index.html")
+    assert epochs(shown) == [2, 1]
+    assert shown.labels == 2 * LABELS
+    assert [link for link in shown.links if "validation" in link] == [
+        "images/validation_epoch002.png"
+    ]
+    assert shown.text("b") == ["22"]  # in the section of epoch 2
+    assert curves(shown) == [
+        "Losses over epochs",
+        *("learning rate over epochs", "images/s over epochs", "memory (MiB) over epochs"),
+        "PSNR over epochs",
+    ]
+    assert lines(shown) == {
+        "G": 2,
+        "G, mean of each epoch": 2,
+        "G, D": 2,  # equal learning rates are one line
+        "images/s": 2,
+        "memory (MiB)": 2,
+        "PSNR": 1,
+    }
+    with Image.open(tmp_path / "images" / "validation_epoch002.png") as image:
+        width, height = image.size
+    (link,) = [at for tag, at in shown.tags if tag == "a" and "validation" in at["href"]]
+    assert (link["data-width"], link["data-height"]) == (str(width), str(height))
+
+
+def test_learning_rates_that_differ_are_two_lines(tmp_path: Path, read_page: ReadPage) -> None:
+    sink = new_sink(tmp_path)
+    sink.epoch(record(1, lr={"G": 2e-4, "D": 1e-4}), [])
+    assert {"G", "D"} <= set(lines(read_page(tmp_path / "index.html")))
+
+
+def test_the_best_epoch_is_named_and_marked(tmp_path: Path, read_page: ReadPage) -> None:
+    sink = new_sink(tmp_path)
+    best = {"metric": "PSNR", "value": 23.5, "epoch": 2}
+    for epoch, value in ((1, 20.0), (2, 23.5), (3, 22.0)):
+        sink.epoch(record(epoch, val={"PSNR": value, "L1": 0.1}, best=best), [])
+    shown = read_page(tmp_path / "index.html")
+    assert "Validation: best PSNR 23.5 in epoch 2" in shown.text("summary")
+    assert len(shown.text("circle")) == 1
+
+
+def test_numbers_missing_from_the_file_leave_gaps(tmp_path: Path, read_page: ReadPage) -> None:
+    earlier = [
+        record(1, val={"PSNR": 20.0, "SSIM": None}, memory_mib=None, train={"G": None}),
+        record(2, val={"PSNR": None}, lr={}, best={"metric": "PSNR", "value": None, "epoch": 1}),
+        {"epoch": 3},
+    ]
+    sink = PageSink(tmp_path, "t", 256, epochs=cast(list[EpochRecord], earlier))
+    sink.images(Moment(4), pictures())
+    shown = read_page(tmp_path / "index.html")
+    assert lines(shown)["PSNR"] == 1
+    assert lines(shown)["G, mean of each epoch"] == 1
+    assert "Validation" in shown.text("summary")
+
+
+def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink, brought = new_sink(tmp_path), [record(n, val={"PSNR": 20.0 + n}) for n in (1, 2)]
+    for found in brought:
+        sink.images(Moment(found["epoch"]), pictures())
+        sink.epoch(found, [pictures()])
+    before = read_page(tmp_path / "index.html")
+
+    continued = PageSink(tmp_path, "Experiment name = test", 256, epochs=brought)
+    continued.images(Moment(3), pictures())
+    shown = read_page(tmp_path / "index.html")
+    assert shown.links[3:] == before.links
+    assert shown.text("b") == before.text("b") == ["22", "21"]
+    assert [at for tag, at in shown.tags if tag == "img"][3:] == [
+        at for tag, at in before.tags if tag == "img"
+    ]
+    assert curves(shown) == curves(before)
+    assert lines(shown)["PSNR"] == 2
+
+
+def test_an_epoch_that_is_trained_again_replaces_what_came_after(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    for epoch in (1, 2, 3, 4):
+        sink.scalars(Moment(epoch, 100), {"G": 0.5})
+        sink.images(Moment(epoch), pictures())
+        sink.epoch(record(epoch, val={"PSNR": 20.0}), [])
+    sink.forget_after(2, 100)
+    sink.images(Moment(3), pictures())
+    shown = read_page(tmp_path / "index.html")
+    assert epochs(shown) == [3, 2, 1]
+    assert lines(shown)["G"] == lines(shown)["PSNR"] == 2
+    sink.epoch(record(3, val={"PSNR": 20.0}), [])
+    assert lines(read_page(tmp_path / "index.html"))["PSNR"] == 3
+
+
+def test_an_epoch_without_pictures_of_its_own_still_counts(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    sink.epoch(record(1), [])
+    sink.epoch(record(2), [pictures()])
+    shown = read_page(tmp_path / "index.html")
+    assert epochs(shown) == [2, 1]
+    assert shown.pictures == []
+    assert shown.links == ["images/validation_epoch002.png"]
+
+
+# ---- the end -----------------------------------------------------------------------------------
+
+
+def refreshes(shown: Any) -> list[str]:
+    return [at["content"] for tag, at in shown.tags if at.get("http-equiv") == "refresh"]
+
+
+def test_the_page_reloads_itself_until_training_has_ended(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    sink.images(Moment(1), pictures())
+    shown = read_page(tmp_path / "index.html")
+    assert (refreshes(shown), shown.values("body", "data-refresh")) == (["1"], ["1"])
+    sink.close()  # a run that crashes may go on
+    assert refreshes(read_page(tmp_path / "index.html")) == ["1"]
+    sink.finish()
+    sink.close()
+    shown = read_page(tmp_path / "index.html")
+    assert (refreshes(shown), shown.values("body", "data-refresh")) == ([], ["0"])
+    assert epochs(shown) == [1]
+
+
+def test_a_run_that_had_nothing_left_to_do_ends_the_page_of_the_one_before(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    for epoch in (1, 2):
+        sink.images(Moment(epoch), pictures())
+    again = new_sink(tmp_path)
+    again.finish()
+    again.close()
+    shown = read_page(tmp_path / "index.html")
+    assert refreshes(shown) == []
+    assert epochs(shown) == [2, 1]
+
+
+# ---- the overview ------------------------------------------------------------------------------
+
+
+def test_the_overview_shows_its_sections(tmp_path: Path, read_page: ReadPage) -> None:
+    hostile = {"--x<script>": "</dl><script>alert(1)</script>", 'a"b': "50% & more \udcff"}
+    overview = {"Options": {"lr": "0.0004", "name": "run"}, "Data & <b>": hostile}
+    sink = PageSink(tmp_path, "t", 256, overview=overview)
+    sink.images(Moment(1), pictures())
+    shown = read_page(tmp_path / "index.html")
+    assert shown.text("h2") == ["Options", "Data & <b>"]
+    assert shown.text("dt") == ["lr", "name", *hostile]
+    assert shown.text("dd")[:3] == ["0.0004", "run", hostile["--x<script>"]]
+
+
+def test_without_an_overview_there_is_no_empty_one(tmp_path: Path, read_page: ReadPage) -> None:
+    new_sink(tmp_path).images(Moment(1), pictures())
+    assert "Overview" not in read_page(tmp_path / "index.html").text("summary")
+
+
+# ---- the cost of an update ----------------------------------------------------------------------
+
+
+def test_the_curves_of_a_long_training_are_as_large_as_those_of_a_short_one(
+    tmp_path: Path,
+) -> None:
+    def curves_after(number: int) -> str:
+        curves = Curves()
+        for epoch in range(1, number + 1):
+            for images in range(10, 201, 10):
+                curves.add_losses(epoch, images, {"G": (epoch * images * 7919) % 101 / 10})
+            curves.add_epoch(record(epoch, val={"PSNR": epoch * 7919 % 13}))
+        return curves.render()
+
+    assert len(curves_after(1200)) < 1.3 * len(curves_after(400))
+
+
+def test_a_row_is_small(tmp_path: Path) -> None:
+    sizes = []
+    sink = new_sink(tmp_path)
+    for epoch in (1, 2, 3):
+        sink.images(Moment(epoch), pictures())
+        sizes.append((tmp_path / "index.html").stat().st_size)
+    assert sizes[2] - sizes[1] < 350 * len(LABELS)

@@ -296,7 +296,7 @@ def test_the_server_gets_half_a_minute_unless_the_environment_says_otherwise(
 
 
 SCRIPT = """
-import json, pathlib, struct, sys
+import json, pathlib, struct, sys, time
 import numpy as np
 from util.sinks import Moment
 from util.sinks.wandb_sink import WandbSink
@@ -329,20 +329,23 @@ def records(content):  # LevelDB's log format: blocks of 32 KiB, records split b
 from wandb.proto.wandb_internal_pb2 import Record
 
 found = {"history": [], "config": {}}
-for file in pathlib.Path(sys.argv[1]).glob("wandb/offline-run-*/*.wandb"):
-    for data in records(file.read_bytes()):
-        record = Record.FromString(data)
-        kind = record.WhichOneof("record_type")
-        if kind == "run":
-            found["name"], found["project"] = record.run.display_name, record.run.project
-            for item in record.run.config.update:
-                found["config"][item.key] = json.loads(item.value_json)
-        elif kind == "history":
-            row = {
-                "/".join(item.nested_key) or item.key: json.loads(item.value_json)
-                for item in record.history.item
-            }
-            found["history"].append(row)
+(file,) = pathlib.Path(sys.argv[1]).glob("wandb/offline-run-*/*.wandb")
+deadline = time.monotonic() + 30
+while not list(records(file.read_bytes())) and time.monotonic() < deadline:
+    time.sleep(0.1)  # on a busy machine wandb's own process is not done yet
+for data in records(file.read_bytes()):
+    record = Record.FromString(data)
+    kind = record.WhichOneof("record_type")
+    if kind == "run":
+        found["name"], found["project"] = record.run.display_name, record.run.project
+        for item in record.run.config.update:
+            found["config"][item.key] = json.loads(item.value_json)
+    elif kind == "history":
+        row = {
+            "/".join(item.nested_key) or item.key: json.loads(item.value_json)
+            for item in record.history.item
+        }
+        found["history"].append(row)
 json.dump(found, open(sys.argv[2], "w"))
 """
 

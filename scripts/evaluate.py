@@ -1,0 +1,301 @@
+"""Score generated pictures against real ones.
+
+    python scripts/evaluate.py REAL FAKE                 two folders of pictures
+    python scripts/evaluate.py REAL FAKE --paired        the same; equal names are pairs
+    python scripts/evaluate.py results/RUN/test_latest   what test.py wrote
+    python scripts/evaluate.py --name RUN                run test.py first; its options may follow
+
+Pairs give L1, PSNR, SSIM, LPIPS, FID and KID; sets of pictures give FID and KID. LPIPS, FID and
+KID need the extra `metrics` and files of trained weights; without them, one line says what to get.
+Exit status: 0 fine, 1 a score that was asked for is missing, 2 the command itself was wrong.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from data.image_folder import default_loader, make_dataset
+from options.parser import OptionParser
+from options.recovery import read_saved_options
+from options.test_options import TestOptions
+from util.errors import UserError, near_miss, run_command
+from util.files import write_text
+from util.log import say
+from util.metrics import METRICS
+from util.scores.cache import FeatureCache, default_folder
+from util.scores.comparisons import (
+    OF_PAIRS,
+    Comparison,
+    by_label,
+    from_results,
+    images_of,
+    pairs,
+    pick,
+    same_names,
+    sets,
+)
+from util.scores.networks import BACKBONES
+from util.scores.report import as_json, identity_lines, lines_of
+from util.scores.scorer import Result, Scorer
+
+ROOT = Path(__file__).resolve().parent.parent
+PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B belongs to fake_B
+MAYBE_PAIRS = (
+    "names are equal in both folders: if they tell pairs, --paired adds L1, PSNR, SSIM and LPIPS."
+)
+ALL = 10**6  # pictures for test.py to translate
+
+
+# ---- the command line ---------------------------------------------------------------------
+
+
+def build_parser(*, named: bool) -> argparse.ArgumentParser:
+    """Return the parser of the command line, for a run's name or for folders."""
+    parser = argparse.ArgumentParser(
+        usage="%(prog)s (REAL FAKE | RESULTS | --name RUN) [options]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # what is not known here goes to test.py
+    )
+    _add_pictures(parser, named=named)
+    _add_measures(parser)
+    return parser
+
+
+def _add_pictures(parser: argparse.ArgumentParser, *, named: bool) -> None:
+    add = parser.add_argument_group("which pictures").add_argument
+    if not named:
+        add("folders", nargs="*", metavar="FOLDER", help="REAL and FAKE, or results of test.py")
+    add("--name", metavar="RUN", help="a trained run: its test pictures are translated, then "
+        "scored; options that are not listed here go to test.py")  # fmt: skip
+    add("--checkpoints_dir", default="./checkpoints", help="where runs are saved, for --name")
+    add("--paired", action="store_true", help="x_fake_B.png belongs to x_real_B.png, x.png to "
+        "x.jpg in the other folder; with --name, known from the data set")  # fmt: skip
+    add("--side", choices=("A", "B"), help="of results in both directions, only this domain")
+    add("--resize", action="store_true", help="bring generated pictures to the size of the real "
+        "ones (bicubic): changes the scores of pairs")  # fmt: skip
+
+
+def _add_measures(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("how they are scored").add_argument
+    add("--metrics", type=metric_names, metavar="NAMES", help="only these, with commas between "
+        f"them: {','.join(METRICS)}")  # fmt: skip
+    add("--inception_weights", metavar="FILE", help="weights for FID and KID")
+    add("--lpips_weights", metavar="FILE", help="torchvision's weights of --lpips_net")
+    add("--lpips_net", default="alex", choices=BACKBONES, help="backbone of LPIPS (alex)")
+    add("--kid_subset_size", type=int, metavar="N", help="pictures in a subset of KID (1000, or "
+        "half of those there are)")  # fmt: skip
+    add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
+    add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
+        "pictures and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
+    add("--no_cache", action="store_true", help="keep no features")
+    add("--gpu_ids", default="0", help="GPU to use, -1 for the CPU (0, if there is one)")
+
+
+def metric_names(text: str) -> list[str]:
+    """Split the value of --metrics."""
+    names = [name.strip().upper() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in METRICS:
+            raise argparse.ArgumentTypeError(f"{name} is no metric. {near_miss(name, METRICS)}")
+    return names
+
+
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """Return the options, and what is left for test.py."""
+    argv = sys.argv[1:] if argv is None else argv
+    # With --name there are no folders: values of test.py's options must not be taken for some.
+    named = any(argument.partition("=")[0] == "--name" for argument in argv)
+    parser = build_parser(named=named)
+    args, others = parser.parse_known_args(argv)
+    if problem := argument_problem(args, others):
+        parser.error(problem)
+    return args, others
+
+
+def argument_problem(args: argparse.Namespace, others: Sequence[str]) -> str | None:
+    """Say what is wrong with the arguments, if anything."""
+    if args.name is None and others:
+        return f"there is no option {others[0]}. --help lists them all."
+    if args.name is None and not 1 <= len(args.folders) <= 2:
+        return (
+            "give two folders, REAL and FAKE, or one that test.py wrote, or --name RUN. "
+            "--help explains more."
+        )
+    if args.json and not Path(args.json).absolute().parent.is_dir():
+        return f"--json {args.json} cannot be written: its folder does not exist. Make it first."
+    if args.kid_subset_size is not None and args.kid_subset_size < 2:
+        return f"--kid_subset_size {args.kid_subset_size} cannot work: it must be 2 or more."
+    if re.fullmatch(r"-?\d+(,-?\d+)*", args.gpu_ids) is None:
+        return f"--gpu_ids {args.gpu_ids} is no number. Give 0, or -1 for the CPU."
+    return None
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Score what the command line (or `argv`) names.
+
+    Raises:
+        SystemExit: with status 1 if a score is missing, 2 for a wrong command.
+    """
+    args, others = parse(argv)
+    comparisons = generate(args, others) if args.name else from_folders(args)
+    wanted = args.metrics or list(METRICS)
+    comparisons = suitable(comparisons, args.metrics)
+    scorer = Scorer(
+        default_loader,
+        cache=FeatureCache(None if args.no_cache else args.cache or default_folder()),
+        device=device_of(args.gpu_ids),
+        inception_weights=args.inception_weights,
+        lpips_weights=args.lpips_weights,
+        lpips_net=args.lpips_net,
+        resize=args.resize,
+        kid_subset_size=args.kid_subset_size,
+    )
+    results: list[Result] = []
+    said: set[str] = set()
+    for comparison in comparisons:
+        results.append(scorer.score(comparison, wanted))
+        say("\n".join(["", *lines_of(results[-1], said)]))
+    if scorer.identities:
+        say("\n".join(["", *identity_lines(scorer.identities)]))
+    if args.json:
+        report = as_json(results, scorer.identities)
+        write_text(args.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    if not is_complete(results, args):
+        sys.exit(1)
+
+
+def suitable(comparisons: list[Comparison], asked: list[str] | None) -> list[Comparison]:
+    """Return the comparisons for which some of the metrics asked for make sense.
+
+    Raises:
+        UserError: one of the metrics makes sense for none of them.
+    """
+    if asked is None:
+        return comparisons
+    for name in asked:
+        if not any(name in comparison.metrics for comparison in comparisons):
+            raise UserError(
+                f"--metrics {name} compares pictures one by one, but these are sets. If names "
+                "tell pairs, add --paired."
+                if name in OF_PAIRS
+                else f"--metrics {name} compares sets of pictures, which there are none of here."
+            )
+    return [one for one in comparisons if not set(asked).isdisjoint(one.metrics)]
+
+
+def is_complete(results: Sequence[Result], args: argparse.Namespace) -> bool:
+    """Tell whether there is every score that was asked for, and at least one."""
+    asked = set(args.metrics or ())
+    if args.metrics is None:
+        asked |= {"LPIPS"} if args.lpips_weights else set()
+        asked |= {"FID", "KID"} if args.inception_weights else set()
+    missing = {name for result in results for name in result.missing}
+    return any(result.scores for result in results) and asked.isdisjoint(missing)
+
+
+def device_of(gpu_ids: str) -> torch.device:
+    """Return the device that --gpu_ids means; the CPU if there is no GPU."""
+    first = int(gpu_ids.split(",")[0])
+    if first < 0 or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", first)
+
+
+# ---- which pictures -----------------------------------------------------------------------
+
+
+def from_folders(args: argparse.Namespace) -> list[Comparison]:
+    """Return what the folders on the command line hold.
+
+    Raises:
+        UserError: a folder is missing, or holds nothing to compare.
+    """
+    real_folder, fake_folder = (images_of(folder) for folder in (*args.folders, *args.folders)[:2])
+    generated = pictures_in(fake_folder)
+    same = os.path.realpath(real_folder) == os.path.realpath(fake_folder)
+    if len(args.folders) == 1 or (same and set(by_label(fake_folder, generated)) != {""}):
+        return from_results(fake_folder, generated, paired=args.paired, side=args.side)
+    sides = args.side or "BA"
+    label, fake = pick(fake_folder, generated, [*(f"fake_{side}" for side in sides), "fake"])
+    if args.side and not label:
+        raise UserError(
+            f"{fake_folder} has no pictures called x_fake_{args.side}. Leave --side out."
+        )
+    side = label[-1] if label.startswith("fake_") else sides[0]
+    _, real = pick(real_folder, pictures_in(real_folder), [f"real_{side}", "real"])
+    title = f"{fake_folder} against {real_folder}"
+    if args.paired:
+        return [pairs(title, real, fake)]
+    return [sets(title, real, fake, (MAYBE_PAIRS,) if same_names(real, fake) else ())]
+
+
+def pictures_in(folder: str) -> list[str]:
+    """Return the pictures below a folder.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not os.path.isdir(folder):
+        raise UserError(f"There is no folder {folder}. Check the path.")
+    if paths := make_dataset(folder):
+        return paths
+    raise UserError(f"{folder} has no pictures. Check the path.")
+
+
+def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison]:
+    """Run test.py, and return what it wrote, without what was there before.
+
+    Raises:
+        SystemExit: with the status of test.py, which has said why.
+    """
+    argv = test_arguments(args, others)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        opt = TestOptions().parse(argv)
+    folder = os.path.join(opt.results_dir, opt.name, f"{opt.phase}_{opt.epoch}")
+    if opt.load_iter > 0:
+        folder = f"{folder}_iter{opt.load_iter}"
+    images = os.path.join(folder, "images")
+    before = stamps(images)
+    say(f"$ python test.py {shlex.join(argv)}")
+    command = [sys.executable, str(ROOT / "test.py"), *argv]
+    if status := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+        sys.exit(status)
+    written = [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
+    paired = args.paired or opt.dataset_mode in PAIRED_MODES
+    return from_results(images, written, paired=paired, side=args.side)
+
+
+def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:
+    """Return a command line for test.py: what the run was trained on, then what the user gave."""
+    parser = OptionParser()
+    TestOptions().initialize(parser)
+    _, saved = read_saved_options(Path(args.checkpoints_dir, args.name), parser)
+    given = {other.partition("=")[0] for other in others}
+    wanted = ["dataroot"] if "--model" in given else ["dataroot", "model", "dataset_mode"]
+    trained = [text for name in wanted if name in saved for text in (f"--{name}", saved[name])]
+    own = ["--name", args.name, "--checkpoints_dir", args.checkpoints_dir]
+    return [*own, "--gpu_ids", args.gpu_ids, *trained, "--num_test", str(ALL), *others]
+
+
+def stamps(folder: str) -> dict[str, tuple[int, int]]:
+    """Return what changes when a file is written anew, for the pictures of a folder."""
+    if not os.path.isdir(folder):
+        return {}
+    found = {path: os.stat(path) for path in make_dataset(folder)}
+    return {path: (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

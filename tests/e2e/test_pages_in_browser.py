@@ -1,0 +1,435 @@
+"""The pages in a real browser, from files: what readers see and can do. Needs chromium."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tests.e2e.browser import CHROMIUM, Browser, browsing
+from util.html import HTML
+from util.sinks import Moment
+from util.sinks.epochs import EpochRecord
+from util.sinks.page import PageSink
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
+]
+LABELS = ["real_A", "fake_B", "real_B"]
+HOSTILE = "\"><img src=x onerror=hacked=1>'#50%25&amp;"
+SHOWN = "document.querySelector('#timeline output').textContent"
+FIRST = "document.querySelector('.strip img')"
+LOADED_AT = "performance.timeOrigin"
+
+
+def colour(epoch: int) -> tuple[int, int, int]:
+    return (40 * epoch % 256, 20, 200)
+
+
+def pictures(epoch: int, labels: list[str] = LABELS) -> dict[str, NDArray[np.uint8]]:
+    return {label: np.full((64, 64, 3), colour(epoch), np.uint8) for label in labels}
+
+
+def record(epoch: int) -> EpochRecord:
+    return EpochRecord(
+        epoch=epoch,
+        total_iters=100 * epoch,
+        lr={"G": 2e-4},
+        seconds=9.0,
+        images_per_second=11.0,
+        memory_mib=500.0,
+        train={"G": 1.0 / epoch},
+        val={"PSNR": 20.0 + epoch},
+    )
+
+
+class Training:
+    """A run whose page is written as train.py does."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.page = folder / "index.html"
+        self.sink = PageSink(folder, "Experiment name = run", 256, **options)
+        self.epoch = 0
+
+    def train(self, epochs: int = 1, labels: list[str] = LABELS) -> "Training":
+        for _ in range(epochs):
+            self.epoch += 1
+            for images in (50, 100):
+                self.sink.scalars(Moment(self.epoch, images), {"G": 1.0 / self.epoch})
+            self.sink.images(Moment(self.epoch), pictures(self.epoch, labels))
+            even = self.epoch % 2 == 0
+            self.sink.epoch(record(self.epoch), [pictures(self.epoch)] if even else [])
+        return self
+
+    def finish(self) -> "Training":
+        self.sink.finish()
+        return self
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(started: Browser) -> Iterator[Browser]:
+    """Return the browser; its page must not have complained about anything in the end."""
+    started.events.clear()
+    started.resize(1400, 900)
+    yield started
+    started.run("0")  # whatever is on its way arrives
+    assert started.complaints == []
+    assert started.run("typeof hacked") == "undefined"
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    return Training(tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Training:
+    return Training(tmp_path).train(6).finish()
+
+
+def all_load(browser: Browser) -> None:
+    """Look at every picture of the page: each must load."""
+    browser.run("for (const image of document.images) image.loading = 'eager'")
+    browser.until("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
+
+
+def share_of(browser: Browser, path: Path, wanted: tuple[int, int, int]) -> float:
+    """Return how much of the window has a colour."""
+    browser.photograph(path)
+    with Image.open(path) as image:
+        return float((np.asarray(image.convert("RGB")) == wanted).all(axis=2).mean())
+
+
+# ---- the training page -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1400, 420])
+def test_every_picture_loads_and_nothing_is_wider_than_the_window(
+    browser: Browser, finished: Training, width: int
+) -> None:
+    browser.resize(width, 900)
+    browser.open(finished.page)
+    all_load(browser)
+    assert browser.run("document.images.length") == 6 * 3 + 3 + 1  # the list, the slider's, a sheet
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_slider_moves_through_the_epochs(
+    browser: Browser, finished: Training, tmp_path: Path
+) -> None:
+    browser.open(finished.page)
+    assert browser.run(SHOWN) == "epoch 6 of 6"
+    browser.run("document.querySelector('#timeline').scrollIntoView()")
+    place = browser.run(
+        "(({left, width, top, height}) => [left + width * 0.41, top + height / 2])"
+        "(document.querySelector('#timeline input').getBoundingClientRect())"
+    )
+    for kind in ("mousePressed", "mouseReleased"):
+        browser.mouse(kind, *place)
+    browser.until(f"{SHOWN} === 'epoch 3 of 6'")
+    assert browser.run("location.hash") == "#epoch=3"
+    assert browser.run(f"{FIRST}.getAttribute('src')") == "images/epoch003_real_A.png"
+    browser.until(f"{FIRST}.complete && {FIRST}.naturalWidth === 64")
+    assert share_of(browser, tmp_path / "shot.png", colour(3)) > 0.02
+    assert browser.run("document.querySelector('#timeline .numbers').textContent") == "PSNR 23"
+
+
+def test_arrow_keys_move_the_slider_and_stop_at_its_ends(
+    browser: Browser, finished: Training
+) -> None:
+    browser.open(finished.page, "#epoch=2")
+    for key, expected in (("ArrowLeft", 1), ("ArrowLeft", 1), ("ArrowRight", 2)):
+        browser.press(key)
+        browser.until(f"{SHOWN} === 'epoch {expected} of 6'")
+    assert browser.run("location.hash") == "#epoch=2"
+
+
+@pytest.mark.parametrize(
+    ("fragment", "epoch"),
+    [("", 6), ("#epoch=4", 4), ("#epoch=99", 6), ("#epoch=-3", 1), ("#epoch=x", 1), ("#y", 6)],
+)
+def test_the_address_says_which_epoch_is_shown(
+    browser: Browser, finished: Training, fragment: str, epoch: int
+) -> None:
+    browser.open(finished.page, fragment)
+    assert browser.run(SHOWN) == f"epoch {epoch} of 6"
+
+
+def test_a_new_address_moves_the_slider(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    browser.run("location.hash = '#epoch=2'")
+    browser.until(f"{SHOWN} === 'epoch 2 of 6'")
+
+
+def test_epochs_without_validation_show_the_samples_of_the_last_one(
+    browser: Browser, finished: Training
+) -> None:
+    browser.open(finished.page, "#epoch=1")
+    samples = "document.querySelector('.sheet img')"
+    assert browser.run(f"{samples}.checkVisibility()") is False  # none yet
+    for epoch, from_epoch in ((2, 2), (3, 2), (4, 4)):
+        browser.press("ArrowRight")
+        browser.until(f"{SHOWN} === 'epoch {epoch} of 6'")
+        assert browser.run(f"{samples}.checkVisibility()") is True
+        file = browser.run(f"{samples}.getAttribute('src')")
+        assert file == f"images/validation_epoch{from_epoch:03d}.png"
+        title = browser.run("[...document.querySelectorAll('#timeline h2')].at(-1).textContent")
+        assert title == "Validation pictures" + (" of epoch 2" if epoch == 3 else "")
+
+
+def test_play_runs_through_the_epochs(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    button = "[...document.querySelectorAll('#timeline button')][0]"
+    browser.run(f"{button}.click()")
+    browser.until(f"{SHOWN} === 'epoch 3 of 6'")
+    assert browser.run(f"{button}.textContent") == "stop"
+    browser.until(f"{SHOWN} === 'epoch 6 of 6' && {button}.textContent === 'play'")
+
+
+def test_values_appear_under_the_mouse(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    x, y = browser.run(
+        "(({left, width, top, height}) => [left + width * 0.97, top + height / 2])"
+        "(document.querySelector('.curve').getBoundingClientRect())"
+    )
+    browser.mouse("mouseMoved", x, y)
+    browser.until("!document.getElementById('reading').hidden")
+    text = browser.run("document.getElementById('reading').textContent")
+    found = re.fullmatch(r"epoch ([\d.]+)G([\d.]+)mean ([\d.]+)", text)
+    assert found, text
+    assert float(found[1]) == pytest.approx(6.0, abs=0.6)
+    assert float(found[2]) == pytest.approx(1 / 6, abs=0.03)
+    assert float(found[3]) == pytest.approx(1 / 6, abs=0.03)
+    browser.mouse("mouseMoved", 2, 2)
+    browser.until("document.getElementById('reading').hidden")
+
+
+def test_names_of_anything_stay_text(browser: Browser, tmp_path: Path) -> None:
+    overview = {HOSTILE: {HOSTILE: HOSTILE}, "Options": {"x": "</script><script>hacked=1"}}
+    label = HOSTILE.replace("/", "")
+    run = Training(tmp_path / "a b#c%41", overview=overview)
+    run.sink.scalars(Moment(1, 1), {HOSTILE: 1.0})
+    run.train(2, [label, "fake_B"]).finish()
+    browser.open(Path(str(run.page).replace("%", "%25").replace("#", "%23")))
+    all_load(browser)
+    assert browser.run("document.querySelector('.strip figcaption').textContent") == label
+    assert browser.run("document.querySelector('dt').textContent") == HOSTILE
+
+
+def test_without_scripts_the_page_is_a_list_that_reloads_itself(
+    browser: Browser, training: Training
+) -> None:
+    training.train(2)
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(training.page)
+        assert browser.run("document.querySelector('#timeline')") is None
+        assert browser.run("document.querySelectorAll('h3').length") == 2
+        training.train()
+        browser.until("document.querySelectorAll('h3').length === 3")
+    finally:
+        browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    training.finish()
+    browser.open(training.page)
+
+
+# ---- reloading while training -------------------------------------------------------------------
+
+
+def test_one_who_has_not_touched_the_slider_sees_the_newest_epoch(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(2).page)
+    assert browser.run(SHOWN) == "epoch 2 of 2"
+    training.train()
+    browser.until(f"{SHOWN} === 'epoch 3 of 3'")
+    training.finish()
+
+
+def test_one_who_has_moved_the_slider_keeps_his_epoch_until_he_lets_go(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(3).page, "#epoch=3")
+    browser.press("ArrowLeft")
+    browser.until(f"{SHOWN} === 'epoch 2 of 3'")
+    training.train()
+    browser.until(f"{SHOWN} === 'epoch 2 of 4'")
+    browser.run("[...document.querySelectorAll('#timeline button')].at(-1).click()")
+    browser.until(f"{SHOWN} === 'epoch 4 of 4'")
+    assert browser.run("location.hash") == ""
+    training.train().finish()
+    browser.until(f"{SHOWN} === 'epoch 5 of 5'")
+
+
+def test_the_place_and_closed_parts_survive_a_reload(browser: Browser, training: Training) -> None:
+    browser.open(training.train(12).page)
+    browser.run("document.getElementById('curves').open = false")
+    section = "document.querySelector('[data-epoch=\"4\"]')"
+    browser.run(f"{section}.scrollIntoView(); scrollBy(0, 30)")
+    browser.until("scrollY > 1000")
+    top = browser.run(f"{section}.getBoundingClientRect().top")
+    assert -40 < top < -20
+    training.train(2).finish()  # grows above the place
+    browser.until("document.querySelector('[data-epoch=\"14\"]') !== null")
+    browser.until("document.readyState === 'complete'")
+    assert browser.run(f"{section}.getBoundingClientRect().top") == pytest.approx(top, abs=2)
+    assert browser.run("document.getElementById('curves').open") is False
+    assert browser.run("document.getElementById('validation').open") is True
+
+
+def test_new_pictures_of_the_same_epoch_are_shown(
+    browser: Browser, training: Training, tmp_path: Path
+) -> None:
+    browser.open(training.train().page)
+    browser.run("document.querySelector('#timeline').scrollIntoView()")
+    training.sink.images(Moment(1), pictures(6))
+    training.finish()
+    for _ in range(40):
+        if share_of(browser, tmp_path / "shot.png", colour(6)) > 0.02:
+            break
+        time.sleep(0.2)
+    else:
+        raise AssertionError("the old pictures stayed")
+
+
+def test_nothing_reloads_while_somebody_moves_the_mouse(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(2).page)
+    loaded = browser.run(LOADED_AT)
+    for step in range(30):
+        browser.mouse("mouseMoved", 300 + step, 5)
+        time.sleep(0.1)
+    assert browser.run(LOADED_AT) == loaded
+    browser.until(f"{LOADED_AT} !== {loaded}")  # and goes on when he has left
+    training.finish()
+    browser.until("document.body.dataset.refresh === '0'")
+
+
+def test_a_finished_page_stays_as_it_is(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    loaded = browser.run(LOADED_AT)
+    time.sleep(2.5)
+    assert browser.run(LOADED_AT) == loaded
+
+
+def test_a_browser_that_lends_no_memory_is_no_trouble(browser: Browser, training: Training) -> None:
+    refuse = "Object.defineProperty(window, 'sessionStorage', {get() { throw new Error('no'); }})"
+    script = browser.call("Page.addScriptToEvaluateOnNewDocument", source=refuse)
+    try:
+        browser.open(training.train(3).page, "#epoch=2")
+        browser.run("document.getElementById('curves').open = false")
+        training.train().finish()
+        browser.until(f"{SHOWN} === 'epoch 2 of 4'")
+    finally:
+        browser.call("Page.removeScriptToEvaluateOnNewDocument", identifier=script["identifier"])
+
+
+# ---- results ------------------------------------------------------------------------------------
+
+ORDER = "[...document.querySelectorAll('main section:not([hidden]) h3')].map((h) => h.textContent)"
+
+
+def results(folder: Path, scores: dict[str, dict[str, float]]) -> Path:
+    web = HTML(folder, "Experiment = run, Phase = test, Epoch = latest")
+    for name, values in scores.items():
+        files = [f"{name}_{label}.png" for label in LABELS]
+        for file in files:
+            Image.new("RGB", (64, 64), (20, 200, 20)).save(Path(web.get_image_dir(), file))
+        web.add_header(name)
+        web.add_images(files, LABELS, files, width=256)
+        if values:
+            web.add_scores(values)
+    web.save()
+    return folder / "index.html"
+
+
+@pytest.fixture
+def scored(tmp_path: Path) -> Path:
+    values = {"b10": 20.0, "b9": float("inf"), "a": 18.5, "c": float("nan"), "d": 19.0}
+    return results(tmp_path, {name: {"PSNR": value} for name, value in values.items()})
+
+
+def choose(browser: Browser, order: str) -> list[str]:
+    browser.run(
+        f"((s) => {{ s.value = {order!r}; s.dispatchEvent(new Event('change')); }})"
+        "(document.querySelector('select'))"
+    )
+    return list(browser.run(ORDER))
+
+
+def test_results_are_sorted_by_name_and_by_score(browser: Browser, scored: Path) -> None:
+    browser.open(scored)
+    all_load(browser)
+    assert browser.run(ORDER) == ["b10", "b9", "a", "c", "d"]
+    assert choose(browser, "name") == ["a", "b9", "b10", "c", "d"]
+    assert choose(browser, "highest PSNR first") == ["b9", "b10", "d", "a", "c"]
+    assert choose(browser, "lowest PSNR first") == ["a", "d", "b10", "b9", "c"]
+    fragment = browser.run("location.hash")
+    assert choose(browser, "order of the run") == ["b10", "b9", "a", "c", "d"]
+    assert browser.run("location.hash") == ""
+    browser.open(scored, fragment)
+    assert browser.run(ORDER) == ["a", "d", "b10", "b9", "c"]
+
+
+def test_results_are_found_by_name(browser: Browser, scored: Path) -> None:
+    browser.open(scored)
+    browser.run("document.querySelector('input[type=search]').focus()")
+    browser.call("Input.insertText", text="B")
+    browser.until(f"{ORDER}.join() === 'b10,b9'")
+    assert browser.run("document.querySelector('.controls .quiet').textContent") == "2 of 5"
+    browser.open(scored, browser.run("location.hash"))
+    assert browser.run(ORDER) == ["b10", "b9"]
+
+
+def test_pictures_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:
+    browser.open(scored)
+    wide = "document.querySelector('main img').getBoundingClientRect().width"
+    assert browser.run(wide) == 256
+    browser.open(scored, "#width=96")
+    assert browser.run(wide) == 96
+    assert browser.run("document.querySelector('input[type=range]').value") == "96"
+
+
+def test_names_of_results_stay_text(browser: Browser, tmp_path: Path) -> None:
+    name = HOSTILE.replace("/", "")
+    page = results(tmp_path, {name: {name: 1.0}, "other": {}})
+    browser.open(page)
+    all_load(browser)
+    assert choose(browser, f"lowest {name} first") == [name, "other"]
+
+
+def test_thousands_of_results_load_only_what_is_seen(browser: Browser, tmp_path: Path) -> None:
+    web = HTML(tmp_path, "t")
+    images = Path(web.get_image_dir())
+    Image.new("RGB", (64, 64)).save(images / "x.png")
+    for number in range(2000):
+        files = [f"{number}_{label}.png" for label in LABELS]
+        for file in files:
+            (images / file).hardlink_to(images / "x.png")
+        web.add_header(str(number))
+        web.add_images(files, LABELS, files, width=256)
+        web.add_scores({"PSNR": number * 7919 % 1000})
+    web.save()
+    browser.open(tmp_path / "index.html")
+    assert browser.run("document.images.length") == 6000
+    loaded = "[...document.images].filter((image) => image.complete).length"
+    browser.until(f"{loaded} > 0")
+    assert browser.run(loaded) < 200
+    choose(browser, "highest PSNR first")
+    assert browser.run("document.querySelector('main .numbers b').textContent") == "999"
+    browser.until("document.images[0].complete")
+    assert browser.run(loaded) < 400
+    assert browser.run("document.documentElement.scrollHeight") > 2000 * 256

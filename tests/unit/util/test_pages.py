@@ -1,0 +1,100 @@
+"""What the pages are made of: the sheet of samples, and scores of single pictures."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from util import metrics
+from util.pages.scores import picture_scores
+from util.pages.sheet import GAP, LONGEST_SIDE, sheet
+
+
+def picture(grey: int, height: int = 30, width: int = 40, channels: int = 3) -> NDArray[np.uint8]:
+    return np.full((height, width, channels), grey, np.uint8)
+
+
+# ---- the sheet -------------------------------------------------------------------------------
+
+
+def test_a_sheet_has_a_row_for_each_sample_and_a_column_for_each_label() -> None:
+    samples = [
+        {"real_A": picture(10), "fake_B": picture(20)},
+        {"real_A": picture(30), "fake_B": picture(40)},
+    ]
+    whole = sheet(samples)
+    top = whole.height - (30 + GAP + 30)
+    assert whole.width == 40 + GAP + 40
+    for row, sample in enumerate(samples):
+        for column, image in enumerate(sample.values()):
+            place = (column * (40 + GAP) + 20, top + row * (30 + GAP) + 15)
+            assert whole.getpixel(place) == (*[image[0, 0, 0]] * 3, 255)
+    assert whole.getpixel((42, top + 15)) == (0, 0, 0, 0)  # nothing between the pictures
+    words = np.asarray(whole)[:top]
+    assert (words[:, :40, 3] > 0).any()  # a name above each column
+    assert (words[:, 48:, 3] > 0).any()
+
+
+def test_samples_may_have_different_sizes_and_labels() -> None:
+    whole = sheet([{"a": picture(1), "b": picture(2, 50, 20)}, {"c": picture(3, 10, 10)}, {}])
+    assert whole.width == 40 + GAP + 20 + GAP + 10
+
+
+@pytest.mark.parametrize("image", [picture(7, channels=1), picture(7)[:, :, 0], picture(7)])
+def test_any_kind_of_picture_fits_on_a_sheet(image: Any) -> None:
+    whole = sheet([{"x": image}])
+    assert whole.getpixel((20, whole.height - 5)) == (7, 7, 7, 255)
+
+
+def test_large_pictures_are_scaled_down() -> None:
+    assert sheet([{"x": picture(7, 1024, 2048)}]).width == LONGEST_SIDE
+
+
+@settings(max_examples=30, deadline=None)
+@given(label=st.text(), width=st.integers(1, 60))
+def test_whatever_a_label_is_the_sheet_is_as_wide_as_its_pictures(label: str, width: int) -> None:
+    assert sheet([{label: picture(7, 5, width)}]).width == width
+
+
+# ---- scores ----------------------------------------------------------------------------------
+
+
+def pair(**changed: Any) -> dict[str, Any]:
+    numbers = torch.Generator().manual_seed(3)
+    made, real = torch.rand(2, 1, 3, 16, 20, generator=numbers) * 2 - 1
+    return {"real_A": real, "fake_B": made, "real_B": real.flip(-1), **changed}
+
+
+def test_scores_compare_what_was_made_with_what_it_should_be() -> None:
+    visuals = pair()
+    a, b = (visuals["fake_B"] + 1) / 2, (visuals["real_B"] + 1) / 2
+    expected = {"L1": metrics.l1(a, b), "PSNR": metrics.psnr(a, b), "SSIM": metrics.ssim(a, b)}
+    assert picture_scores(visuals) == {name: float(value) for name, value in expected.items()}
+
+
+def test_only_the_first_picture_of_a_batch_is_shown_and_scored() -> None:
+    visuals = pair()
+    twice = {name: torch.cat([image, -image]) for name, image in visuals.items()}
+    assert picture_scores(twice) == picture_scores(visuals)
+
+
+def test_pictures_of_colorization_are_arrays() -> None:
+    visuals = {"real_B_rgb": picture(51), "fake_B_rgb": picture(102), "real_A": torch.zeros(1)}
+    assert picture_scores(visuals)["L1"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "visuals",
+    [
+        {},
+        {"real": torch.zeros(1, 3, 8, 8), "fake": torch.zeros(1, 3, 8, 8)},
+        pair(real_B=torch.zeros(1, 3, 16, 16)),
+        pair(real_B=torch.zeros(1, 1, 16, 20)),
+    ],
+)
+def test_without_a_true_picture_there_are_no_scores(visuals: dict[str, Any]) -> None:
+    assert picture_scores(visuals) == {}

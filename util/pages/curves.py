@@ -1,0 +1,146 @@
+"""The curves of the training page: losses, validation, learning rates, speed and memory."""
+
+import math
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from util.curve import MOST_POINTS, Point, drawable, loss_curve, places_to_keep, small_curve
+from util.sinks.epochs import EpochRecord
+
+KEPT = MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
+ONE_EACH = {"images_per_second": "images/s", "memory_mib": "memory (MiB)"}
+
+
+class Curves:
+    """Collect numbers, and draw them.
+
+    However long training lasts, about the same number of points is kept and drawn.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[int, EpochRecord] = {}  # by epoch
+        self._losses: dict[str, list[tuple[int, int, float]]] = {}  # epoch, images in it, value
+        self._longest = 1  # images seen in one epoch
+        self._small = ("", "")
+
+    def add_losses(self, epoch: int, images: int, losses: Mapping[str, float]) -> None:
+        """Take the losses of one moment; `images` counts those of this epoch."""
+        self._longest = max(self._longest, images)
+        for name, value in losses.items():
+            line = self._losses.setdefault(name, [])
+            line.append((epoch, images, drawable(value)))
+            if len(line) > KEPT:
+                self._losses[name] = self._thinned(line)
+
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Take an epoch's numbers; what was said about it and later ones no longer counts."""
+        epoch = record["epoch"]
+        self.records = {old: kept for old, kept in self.records.items() if old < epoch}
+        self.records[epoch] = record
+        self._small = ("", "")
+
+    def forget_after(self, epoch: int, images: int) -> None:
+        """Drop what belongs to later moments."""
+        for name, line in self._losses.items():
+            self._losses[name] = [entry for entry in line if entry[:2] <= (epoch, images)]
+        self.records = {old: kept for old, kept in self.records.items() if old <= epoch}
+        self._small = ("", "")
+
+    def metrics(self, epoch: int) -> dict[str, float]:
+        """Return what validation said about an epoch."""
+        return _numbers(self.records.get(epoch) or {}, "val")
+
+    def render(self) -> str:
+        """Draw everything."""
+        lines = {
+            name: [(self._when(epoch, images), value) for epoch, images, value in line]
+            for name, line in self._losses.items()
+        }
+        means = {
+            name: [(epoch - 0.5, value) for epoch, value in line]  # in the middle of the epoch
+            for name, line in self._lines("train").items()
+        }
+        if not any(self._small):
+            self._small = (_together(self._draw_others()), _together(self._draw_metrics()))
+        others, metrics = self._small
+        losses = loss_curve(lines, means=means)
+        large = f'<div class="large">{losses}</div>' if losses else ""
+        parts = [_part("curves", "Losses, learning rate, speed", large + others)]
+        parts.append(_part("validation", f"Validation{self._best_in_words()}", metrics))
+        return "\n".join(part for part in parts if part)
+
+    def _when(self, epoch: int, images: int) -> float:
+        """Return a moment in epochs; the most images seen in one stand for an epoch's length."""
+        return epoch - 1 + images / self._longest
+
+    def _thinned(self, line: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+        places = [(self._when(epoch, images), value) for epoch, images, value in line]
+        return [line[i] for i in places_to_keep(places, MOST_POINTS)]
+
+    def _draw_others(self) -> Iterable[str]:
+        """Draw what is one number an epoch, and the learning rates."""
+        rates = _equal_together(self._lines("lr"))
+        yield small_curve("learning rate", rates, epochs=self._ends())
+        for key, title in ONE_EACH.items():
+            points = [(epoch, _number(kept.get(key))) for epoch, kept in self.records.items()]
+            yield small_curve(title, {title: points}, epochs=self._ends(), from_zero=True)
+
+    def _draw_metrics(self) -> Iterable[str]:
+        """Draw each metric on a scale of its own."""
+        metric, place = self._best()
+        for name, line in self._lines("val").items():
+            best = place if name == metric else None
+            yield small_curve(name, {name: line}, epochs=self._ends(), best=best)
+
+    def _lines(self, key: str) -> dict[str, list[Point]]:
+        lines: dict[str, list[Point]] = {}
+        for epoch, record in self.records.items():
+            for name, value in _numbers(record, key).items():
+                lines.setdefault(name, []).append((epoch, value))
+        return lines
+
+    def _ends(self) -> Point:
+        return (min(self.records), max(self.records)) if self.records else (0, 1)
+
+    def _best(self) -> tuple[str, Point]:
+        """Return the metric that says which epoch is the best, and its place."""
+        found = [kept["best"] for kept in self.records.values() if kept.get("best")]
+        if not found:
+            return "", (0, math.nan)
+        return found[-1]["metric"], (found[-1]["epoch"], _number(found[-1]["value"]))
+
+    def _best_in_words(self) -> str:
+        metric, (epoch, value) = self._best()
+        return f": best {metric} {value:.4g} in epoch {epoch:.0f}" if math.isfinite(value) else ""
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)  # files have null for what is not finite
+
+
+def _numbers(record: Mapping[str, Any], key: str) -> dict[str, float]:
+    return {name: _number(value) for name, value in (record.get(key) or {}).items()}
+
+
+def _equal_together(lines: Mapping[str, list[Point]]) -> dict[str, list[Point]]:
+    """Give lines that lie on each other one name: `G, D`."""
+    names: dict[tuple[Point, ...], list[str]] = {}
+    for name, line in lines.items():
+        names.setdefault(tuple(line), []).append(name)
+    return {", ".join(together): list(line) for line, together in names.items()}
+
+
+def _together(drawings: Iterable[str]) -> str:
+    drawn = "\n".join(drawing for drawing in drawings if drawing)
+    return f'<div class="small">{drawn}</div>' if drawn else ""
+
+
+def _part(name: str, title: str, content: str) -> str:
+    """Render a part of the page that can be closed; the page remembers it by its name."""
+    if not content:
+        return ""
+    return (
+        f'<details id="{name}" open><summary>{escape(title)}</summary>\n'
+        f'<div class="curves">{content}</div></details>'
+    )

@@ -1,0 +1,53 @@
+"""Pictures of one epoch on one sheet: a row for each sample, a column for each label."""
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from util.sinks.base import Picture
+
+LONGEST_SIDE = 512  # larger pictures are scaled down
+GAP = 8
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+GREY = (136, 136, 136, 255)  # of the labels: readable on white and on black
+
+
+def sheet(samples: Sequence[Mapping[str, Picture]]) -> Image.Image:
+    """Put labelled pictures on one sheet; what is not covered is transparent."""
+    rows = [{label: _picture(image) for label, image in row.items()} for row in samples]
+    labels = list(dict.fromkeys(label for row in rows for label in row))
+    widths = [max(row[label].width for row in rows if label in row) for label in labels]
+    heights = [max((image.height for image in row.values()), default=0) for row in rows]
+    letters = max(10, min(widths) // 12)
+    font = ImageFont.load_default(letters)
+    top = int(1.5 * letters)
+    size = (sum(widths) + GAP * (len(widths) - 1), top + sum(heights) + GAP * (len(rows) - 1))
+    whole = Image.new("RGBA", size)
+    pen = ImageDraw.Draw(whole)
+    left = 0
+    for label, width in zip(labels, widths, strict=True):
+        pen.text((left, 0), _fitting(label, font, width), fill=GREY, font=font)
+        y = top
+        for row, height in zip(rows, heights, strict=True):
+            if label in row:
+                whole.paste(row[label], (left, y))
+            y += height + GAP
+        left += width + GAP
+    return whole
+
+
+def _picture(image: Picture) -> Image.Image:
+    flat = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    picture = Image.fromarray(flat).convert("RGB")
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return picture
+
+
+def _fitting(label: str, font: Font, width: int) -> str:
+    """Return as much of a label as there is room for."""
+    text = label.encode("utf-8", "replace").decode().replace("\n", " ")
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}\u2026") > width:
+        text = text[:-1]
+    return f"{text}\u2026"
