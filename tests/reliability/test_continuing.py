@@ -140,7 +140,7 @@ def test_pictures_that_were_seen_are_not_decoded_again(
     assert f"{tmp_path}/run/latest: epoch 2, image 3 (8 in all)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 1, 3 * STEPS])
+@pytest.mark.parametrize("step", [1, STEPS, 3 * STEPS])
 def test_every_step_is_taken_once(root: Path, tmp_path: Path, step: int) -> None:
     assert run_until(small(root, tmp_path), step)
     run(resume(tmp_path))
@@ -278,9 +278,14 @@ def rate(epoch: int, *, lr: float = 2e-4, n_epochs: int = 1, n_epochs_decay: int
     return lr * (1 - max(0, epoch - n_epochs) / (n_epochs_decay + 1))
 
 
-@pytest.mark.parametrize("step", [STEPS + 3, 2 * STEPS])
 @pytest.mark.parametrize(
-    "changed", [{"lr": 1e-3}, {"n_epochs": 3}, {"n_epochs_decay": 5}, {"lr": 1e-5, "n_epochs": 2}]
+    ("changed", "step"),
+    [
+        ({"lr": 1e-3}, STEPS + 3),
+        ({"n_epochs": 3}, STEPS + 3),
+        ({"n_epochs_decay": 4}, 2 * STEPS),
+        ({"lr": 1e-5, "n_epochs": 2}, 2 * STEPS),
+    ],
 )
 def test_other_rates_and_more_epochs_take_effect(
     root: Path, tmp_path: Path, changed: dict[str, float], step: int,
@@ -310,6 +315,7 @@ def test_other_rates_and_more_epochs_take_effect(
         assert f"learning rate {now:.7f} -> {next_one:.7f}" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", LR_POLICIES)
 def test_a_finished_run_can_be_prolonged_under_every_policy(
     root: Path, tmp_path: Path, policy: str
@@ -404,27 +410,14 @@ OTHERS = [
 
 
 @pytest.mark.parametrize("other", OTHERS, ids=lambda other: other[-1])
-def test_another_architecture_is_an_error_and_changes_no_checkpoint(
+def test_another_architecture_is_an_error_and_changes_nothing(
     stopped: Path, other: tuple[str, ...]
 ) -> None:
     before = contents(stopped)
     with pytest.raises(UserError, match=r"does not fit|does not exist"):
         run(resume(stopped, *other))
-    after = contents(stopped)
-    assert {name: after[name] for name in before if name.endswith((".pth", "l"))} == {
-        name: content for name, content in before.items() if name.endswith((".pth", "l"))
-    }
-
-
-@pytest.mark.parametrize("other", OTHERS[:2], ids=lambda other: other[-1])
-def test_after_trying_another_architecture_the_run_continues_as_before(
-    stopped: Path, other: tuple[str, ...]
-) -> None:
-    before = contents(stopped)
-    with pytest.raises(UserError):
-        run(resume(stopped, *other))
     assert contents(stopped) == before
-    run(resume(stopped))
+    run(resume(stopped, "--n_epochs_decay", "1"))
 
 
 @pytest.fixture
@@ -603,6 +596,7 @@ def trained(root: Path, checkpoints: Path, *more: str, model: str = "cycle_gan")
     return found
 
 
+@pytest.mark.slow
 def test_one_seed_is_one_run(root: Path, tmp_path: Path) -> None:
     first = trained(root, tmp_path / "1", "--seed", "3")
     torch.rand(5)
@@ -611,6 +605,7 @@ def test_one_seed_is_one_run(root: Path, tmp_path: Path) -> None:
     assert differences(first["losses"], trained(root, tmp_path / "3", "--seed", "4")["losses"])
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(root: Path, tmp_path: Path) -> None:
     found = [trained(root, tmp_path / n, "--num_threads", n) for n in ("1", "2", "3")]
     assert differences(found[0], found[1]) == []
@@ -636,6 +631,7 @@ def _any_algorithm() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_any_algorithm")
 @pytest.mark.parametrize("model", ["cycle_gan", "pix2pix"])
 def test_deterministic_algorithms_work_on_the_cpu(root: Path, tmp_path: Path, model: str) -> None:
@@ -694,6 +690,7 @@ def test_a_state_that_could_not_be_read_safely_is_refused_at_the_first_save(
     assert not list((tmp_path / "run").glob("*.pth"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["cycle_gan", "pix2pix"])
 def test_every_file_of_a_run_is_read_with_weights_only(
     root: Path, tmp_path: Path, model: str

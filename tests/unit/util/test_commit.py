@@ -35,6 +35,12 @@ NOT_ENDED = (-signal.SIGXFSZ, KILLED)
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills itself in a forked process")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only power cuts need it; whoever is killed leaves what the system has taken."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 def save(folder: Path, number: int) -> None:
     """Write a save whose files all say `number`; as in a run, two of them are one."""
     with checkpoint.FileSet() as written:
@@ -93,10 +99,12 @@ def each_line(action: Callable[[], object], then: Callable[[int], object]) -> No
 
     before = sys.gettrace()
     sys.settrace(trace)
+    threading.settrace(trace)  # for those that begin meanwhile
     try:
         action()
     finally:
         sys.settrace(before)
+        threading.settrace(before)
 
 
 def lines_of_a_save(folder: Path) -> int:

@@ -406,10 +406,9 @@ def test_the_best_place_is_marked() -> None:
     root = small([(1, 20.0), (2, 22.0), (3, 21.0)], best=(2, 22.0))
     (circle,) = root.iter("circle")
     (line,) = root.iter("polyline")
-    assert line.get("points", "").split()[1] == (
-        f"{float(circle.get('cx', '')):.1f},{circle.get('cy')}"
-    )
-    assert not list(small([(1, 20.0)], best=(1, NAN)).iter("circle"))
+    assert line.get("points", "").split()[1] == f"{circle.get('cx')},{circle.get('cy')}"
+    for elsewhere in ((1, NAN), (9, 20.0), (2, 90.0)):
+        assert not list(small([(1, 20.0), (3, 22.0)], best=elsewhere).iter("circle"))
 
 
 def test_an_axis_can_begin_at_zero() -> None:
