@@ -161,12 +161,8 @@ def small_curve(
         *_grid(plot),
         *_drawn(drawn, plot),
     ]
-    if best is not None and all(map(math.isfinite, best)):
-        x, y = plot.x(best[0]), plot.y(best[1])
-        parts.append(
-            f'<circle class="best stroke1" cx="{x:.2f}" cy="{y:.2f}" r="4" fill="none" '
-            f'stroke="{PALETTE[1]}" stroke-width="1.6"/>'
-        )
+    if best is not None:
+        parts.extend(_ring(plot, *best))
     return _svg(f"{title} over epochs", width, height, plot, parts)
 
 
@@ -429,6 +425,16 @@ def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
             wide = f' stroke-width="{dot}"' if lonely else ""
             yield f'<polyline points="{" ".join(places * 2 if lonely else places)}"{wide}/>'
         yield "</g>"
+
+
+def _ring(plot: Plot, epoch: float, value: float) -> Iterator[str]:
+    """Mark a place, if it lies in the plot."""
+    across, down = plot.across, plot.down
+    if across.low <= epoch <= across.high and down.low <= value <= down.high:
+        yield (
+            f'<circle class="stroke1" cx="{plot.x(epoch):.1f}" cy="{plot.y(value):.2f}" r="4" '
+            f'fill="none" stroke="{PALETTE[1]}" stroke-width="1.6"/>'
+        )
 
 
 def _shortened(name: str, most: int) -> str:

@@ -131,6 +131,7 @@ class Visualizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the history of the run that is continued."""
         self.saved = state["saved"]
+        self._total_images = state["total_images"]
         epoch, images = self._last_moment = tuple(state["last_moment"])
         if self.page is not None:
             self.page.forget_after(epoch, images)

@@ -307,16 +307,20 @@ def test_new_pictures_of_the_same_epoch_are_shown(
         raise AssertionError("the old pictures stayed")
 
 
-def test_nothing_reloads_while_somebody_moves_the_mouse(
-    browser: Browser, training: Training
+@pytest.mark.parametrize("holds", [False, True], ids=["moves", "holds"])
+def test_nothing_reloads_under_a_mouse_that_does_something(
+    browser: Browser, training: Training, holds: bool
 ) -> None:
     browser.open(training.train(2).page)
     loaded = browser.run(LOADED_AT)
+    browser.mouse("mousePressed" if holds else "mouseMoved", 300, 5)
     for step in range(30):
-        browser.mouse("mouseMoved", 300 + step, 5)
         time.sleep(0.1)
+        if not holds:
+            browser.mouse("mouseMoved", 300 + step, 5)
     assert browser.run(LOADED_AT) == loaded
-    browser.until(f"{LOADED_AT} !== {loaded}")  # and goes on when he has left
+    browser.mouse("mouseReleased", 300, 5)
+    browser.until(f"{LOADED_AT} !== {loaded}")  # and goes on when nobody does
     training.finish()
     browser.until("document.body.dataset.refresh === '0'")
 

@@ -328,8 +328,8 @@ def test_ctrl_c_saves_though_it_ends_the_reader_of_the_output_too(
     training = start(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert training.process.stdout is not None
     training.until(lambda: losses(tmp_path) >= 4)
+    training.process.send_signal(signal.SIGINT)  # as good as at once
     training.process.stdout.close()
-    training.process.send_signal(signal.SIGINT)
     assert training.end() == 130
     assert saved_images(tmp_path) - losses(tmp_path) in (0, 1)  # the last line may have been lost
 

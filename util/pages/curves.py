@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from util.curve import MOST_POINTS, Point, drawable, loss_curve, places_to_keep, small_curve
+from util.html import printable
 from util.sinks.epochs import EpochRecord
 
 KEPT = MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
@@ -22,7 +23,7 @@ class Curves:
         self.records: dict[int, EpochRecord] = {}  # by epoch
         self._losses: dict[str, list[tuple[int, int, float]]] = {}  # epoch, images in it, value
         self._longest = 1  # images seen in one epoch
-        self._small = ("", "")
+        self._small: tuple[str, str] | None = None  # drawn once an epoch
 
     def add_losses(self, epoch: int, images: int, losses: Mapping[str, float]) -> None:
         """Take the losses of one moment; `images` counts those of this epoch."""
@@ -38,14 +39,14 @@ class Curves:
         epoch = record["epoch"]
         self.records = {old: kept for old, kept in self.records.items() if old < epoch}
         self.records[epoch] = record
-        self._small = ("", "")
+        self._small = None
 
     def forget_after(self, epoch: int, images: int) -> None:
         """Drop what belongs to later moments."""
         for name, line in self._losses.items():
             self._losses[name] = [entry for entry in line if entry[:2] <= (epoch, images)]
         self.records = {old: kept for old, kept in self.records.items() if old <= epoch}
-        self._small = ("", "")
+        self._small = None
 
     def metrics(self, epoch: int) -> dict[str, float]:
         """Return what validation said about an epoch."""
@@ -61,7 +62,7 @@ class Curves:
             name: [(epoch - 0.5, value) for epoch, value in line]  # in the middle of the epoch
             for name, line in self._lines("train").items()
         }
-        if not any(self._small):
+        if self._small is None:
             self._small = (_together(self._draw_others()), _together(self._draw_metrics()))
         others, metrics = self._small
         losses = loss_curve(lines, means=means)
@@ -141,6 +142,6 @@ def _part(name: str, title: str, content: str) -> str:
     if not content:
         return ""
     return (
-        f'<details id="{name}" open><summary>{escape(title)}</summary>\n'
+        f'<details id="{name}" open><summary>{escape(printable(title))}</summary>\n'
         f'<div class="curves">{content}</div></details>'
     )

@@ -70,14 +70,21 @@ const READING = 15000; // the same while a text is selected, or the mouse rests 
 function watchForChanges(seconds) {
   const loaded = Date.now();
   let touched = 0;
-  const touch = () => { touched = Date.now(); };
-  const kinds = ["pointermove", "pointerdown", "wheel", "touchmove", "keydown", "input"];
-  for (const kind of kinds) addEventListener(kind, touch, { capture: true, passive: true });
+  let pressed = false; // something is being dragged
+  const touch = (event) => {
+    touched = Date.now();
+    if (event.type === "pointerdown") pressed = true;
+    if (event.type === "pointerup" || event.type === "pointercancel") pressed = false;
+  };
+  for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel", "wheel",
+    "touchmove", "keydown", "input"]) {
+    addEventListener(kind, touch, { capture: true, passive: true });
+  }
   // What scrolls right after a reload goes back to the old place; what comes later is the user.
-  addEventListener("scroll", () => { if (Date.now() - loaded > 500) touch(); }, true);
+  addEventListener("scroll", (event) => { if (Date.now() - loaded > 500) touch(event); }, true);
 
   function isBusy() {
-    if (document.hidden || document.querySelector("[data-playing]")) return true;
+    if (document.hidden || pressed || document.querySelector("[data-playing]")) return true;
     const reads = !getSelection().isCollapsed || document.querySelector(".curve:hover");
     return Date.now() - touched < (reads ? READING : QUIET);
   }

@@ -28,7 +28,9 @@ function results() {
     for (const [end, sign] of [["lowest", 1], ["highest", -1]]) {
       orders.set(`${end} ${score} first`, (a, b) => {
         const [left, right] = [a, b].map((row) => row.scores.get(score) ?? NaN);
-        if (Number.isNaN(left) || Number.isNaN(right)) return Number.isNaN(left) - Number.isNaN(right);
+        if (Number.isNaN(left) || Number.isNaN(right)) {
+          return Number.isNaN(left) - Number.isNaN(right);
+        }
         return left === right ? a.order - b.order : sign * (left < right ? -1 : 1);
       });
     }

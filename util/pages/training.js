@@ -23,15 +23,15 @@ function timeline() {
   const shown = make("output");
   const play = make("button", { type: "button", textContent: "play" });
   const newest = make("button", { type: "button", textContent: "follow the newest" });
-  const values = make("div", { className: "numbers" });
   const strip = make("div", { className: "strip" });
+  const title = make("h2");
+  const values = make("div", { className: "numbers" });
   const sheet = make("a", {}, make("img"));
-  const sheetTitle = make("h2");
-  const sheetPart = make("div", {}, sheetTitle, make("div", { className: "sheet" }, sheet));
+  const validation = make("div", {}, title, values, make("div", { className: "sheet" }, sheet));
   const both = make("div", { className: "both" },
-    make("div", {}, make("h2", {}, "Training pictures"), strip), sheetPart);
+    make("div", {}, make("h2", {}, "Training pictures"), strip), validation);
   const part = make("div", { id: "timeline" },
-    make("div", { className: "controls" }, shown, slider, play, newest), values, both);
+    make("div", { className: "controls" }, shown, slider, play, newest), both);
   list.before(part);
 
   let current = -1;
@@ -42,11 +42,8 @@ function timeline() {
     shown.textContent = `epoch ${numbers[current]} of ${numbers[numbers.length - 1]}`;
     slider.setAttribute("aria-valuetext", shown.textContent);
     newest.hidden = inAddress("epoch") === null;
-    const section = sections[current];
-    const given = section.querySelector(".numbers")?.cloneNode(true).childNodes ?? [];
-    values.replaceChildren(...given);
-    showPictures(section);
-    showSheet();
+    showPictures(sections[current]);
+    showValidation();
     for (const near of [current - 1, current + 1, current + 2]) preload(sections[near]);
   }
 
@@ -66,18 +63,24 @@ function timeline() {
     });
   }
 
-  // Not every epoch is validated: then the pictures of the last one before it are shown.
-  function showSheet() {
+  // Not every epoch is validated: else what the last one before it brought is shown.
+  function showValidation() {
     let from = current;
-    while (from > 0 && !sheetOf(sections[from])) from -= 1;
+    while (from > 0 && !sheetOf(sections[from]) && !numbersOf(sections[from])) from -= 1;
     const link = sheetOf(sections[from]);
-    sheetPart.hidden = !link;
+    const given = numbersOf(sections[from]);
+    validation.hidden = !link && !given;
+    sheet.hidden = !link;
+    title.textContent = from === current ? "Validation" : `Validation of epoch ${numbers[from]}`;
+    values.replaceChildren(...(given?.cloneNode(true).childNodes ?? []));
     if (!link) return;
-    sheetTitle.textContent = "Validation pictures";
-    if (from !== current) sheetTitle.textContent += ` of epoch ${numbers[from]}`;
     sheet.firstChild.width = link.dataset.width;
     sheet.firstChild.height = link.dataset.height;
-    fill(sheet, link.getAttribute("href"), sheetTitle.textContent);
+    fill(sheet, link.getAttribute("href"), title.textContent);
+  }
+
+  function numbersOf(section) {
+    return section.querySelector(".numbers");
   }
 
   function sheetOf(section) {
