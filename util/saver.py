@@ -30,7 +30,6 @@ PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, bu
     float: float.__float__,
     str: str.__str__,
 }
-KEYS = {"options", "model", "random", "data", "progress", "epoch_loss", "visualizer"}
 NETWORK_FILE = re.compile(r"[^/\\\0]{1,200}")
 OF_AN_EPOCH = re.compile(r"(iter_)?(\d+)_(net_.+|state)\.pth")
 
