@@ -288,8 +288,6 @@ def read_state(folder: Path, label: int | str) -> dict[str, Any] | None:
             f"{path} has the format {state.get('format')}, this version reads {FORMAT}. Continue "
             "with the version that wrote it, or delete it to continue with the networks alone."
         )
-    if not state.keys() >= KEYS:
-        raise no_state
     known = state["networks"].items()
     if changed := [name for name, digest in known if digest != _digest(folder, label, name)]:
         say(
