@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from models.networks.instance_norm import Conv2d, InstanceNorm2d
 from util.errors import ChoiceError, near_miss
 
 NormLayer = Callable[[int], nn.Module]
@@ -134,21 +135,28 @@ PADDING_LAYERS: dict[str, type[nn.Module]] = {
 
 def padded_conv(
     channels: int, padding_type: str, *, use_bias: bool
-) -> tuple[list[nn.Module], nn.Conv2d]:
+) -> tuple[list[nn.Module], Conv2d]:
     """Return the layers that pad by one pixel (none for `zero`), and a 3x3 convolution.
 
     Raises:
         ChoiceError: a padding other than reflect, replicate and zero.
     """
     if padding_type == "zero":
-        return [], nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=use_bias)
+        return [], Conv2d(channels, channels, kernel_size=3, padding=1, bias=use_bias)
     if padding_type not in PADDING_LAYERS:
         known = [*PADDING_LAYERS, "zero"]
         raise ChoiceError(
             f"padding [{padding_type}] is not implemented. {near_miss(padding_type, known)}"
         )
-    conv = nn.Conv2d(channels, channels, kernel_size=3, bias=use_bias)
+    conv = Conv2d(channels, channels, kernel_size=3, bias=use_bias)
     return [PADDING_LAYERS[padding_type](1)], conv
+
+
+def in_layout(network: Callable[[Tensor], Tensor], x: Tensor, *, channels_last: bool) -> Tensor:
+    """Run a network in a memory layout of its own; what comes out is contiguous as ever."""
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    return network(x).contiguous()
 
 
 def guard_instance_norm(net: nn.Module) -> None:
@@ -159,6 +167,8 @@ def guard_instance_norm(net: nn.Module) -> None:
     contiguous; where it is already, nothing is copied. Calling it twice does no harm.
     """
     for module in net.modules():
+        if isinstance(module, InstanceNorm2d):
+            continue  # looks after itself
         if isinstance(module, nn.InstanceNorm2d) and not hasattr(module, "gradient_guard"):
             module.__dict__["gradient_guard"] = True
             module.register_forward_hook(_contiguous_gradient)

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+from models.networks.instance_norm import Conv2d, normalised
+from models.networks.layers import NormLayer, guard_instance_norm, in_layout, needs_bias
 from util.errors import UserError
 
 
@@ -12,6 +13,9 @@ class NLayerDiscriminator(nn.Module):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
         output: (N, 1, h, w), raw scores, one for each patch
+
+    Attributes:
+        channels_last: compute in this layout, which convolutions like.
     """
 
     def __init__(
@@ -22,6 +26,7 @@ class NLayerDiscriminator(nn.Module):
         norm_layer: NormLayer = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
+        self.channels_last = True
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             nn.Conv2d(input_nc, ndf, kernel_size=4, stride=2, padding=1),
@@ -31,11 +36,11 @@ class NLayerDiscriminator(nn.Module):
         for level in [*range(1, n_layers), n_layers]:  # the last one even if n_layers is 0
             wider = ndf * min(2**level, 8)
             stride = 2 if level < n_layers else 1
-            layers += [
-                nn.Conv2d(width, wider, 4, stride=stride, padding=1, bias=use_bias),
+            layers += normalised(
+                Conv2d(width, wider, 4, stride=stride, padding=1, bias=use_bias),
                 norm_layer(wider),
                 nn.LeakyReLU(0.2, inplace=True),
-            ]
+            )
             width = wider
         layers.append(nn.Conv2d(width, 1, kernel_size=4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
@@ -48,7 +53,7 @@ class NLayerDiscriminator(nn.Module):
             UserError: the picture is smaller than the network needs.
         """
         self._require_size(*input.shape[-2:])
-        return self.model(input)
+        return in_layout(self.model, input, channels_last=self.channels_last)
 
     def _require_size(self, height: int, width: int) -> None:
         given = f"{width}x{height}"
@@ -81,9 +86,11 @@ class PixelDiscriminator(nn.Module):
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),
             nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(ndf, 2 * ndf, kernel_size=1, bias=use_bias),
-            norm_layer(2 * ndf),
-            nn.LeakyReLU(0.2, inplace=True),
+            *normalised(
+                Conv2d(ndf, 2 * ndf, kernel_size=1, bias=use_bias),
+                norm_layer(2 * ndf),
+                nn.LeakyReLU(0.2, inplace=True),
+            ),
             nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=use_bias),
         )
         guard_instance_norm(self)

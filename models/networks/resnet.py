@@ -1,11 +1,15 @@
 """The ResNet generator: Johnson et al. 2016, "Perceptual Losses for Real-Time Style Transfer"."""
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from models.networks.instance_norm import Conv2d, ConvTranspose2d, normalised
 from models.networks.layers import (
     NormLayer,
     ReflectionPad2d,
     guard_instance_norm,
+    in_layout,
     needs_bias,
     padded_conv,
 )
@@ -18,6 +22,10 @@ class ResnetGenerator(nn.Module):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
         output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
+
+    Attributes:
+        channels_last: compute in this layout, which convolutions like.
+        recompute_blocks: see `--grad_checkpoint`.
     """
 
     def __init__(
@@ -31,31 +39,35 @@ class ResnetGenerator(nn.Module):
         padding_type: str = "reflect",
     ) -> None:
         super().__init__()
+        self.channels_last = not use_dropout  # whose mask would be another one there
+        self.recompute_blocks = False
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
-            nn.Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
-            norm_layer(ngf),
-            nn.ReLU(inplace=True),
+            *normalised(
+                Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
+                norm_layer(ngf),
+                nn.ReLU(inplace=True),
+            ),
         ]
         for width in (ngf, 2 * ngf):
-            layers += [
-                nn.Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=use_bias),
+            layers += normalised(
+                Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=use_bias),
                 norm_layer(2 * width),
                 nn.ReLU(inplace=True),
-            ]
+            )
         for _ in range(n_blocks):
             layers.append(ResnetBlock(4 * ngf, padding_type, norm_layer, use_dropout, use_bias))
         for width in (4 * ngf, 2 * ngf):
-            layers += [
-                nn.ConvTranspose2d(
+            layers += normalised(
+                ConvTranspose2d(
                     width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=use_bias
                 ),
                 norm_layer(width // 2),
                 nn.ReLU(inplace=True),
-            ]
+            )
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         guard_instance_norm(self)
@@ -72,7 +84,15 @@ class ResnetGenerator(nn.Module):
                 f"A picture of {width}x{height} is too small for a ResNet generator: both sides "
                 f"need {self.shortest_side} pixels or more."
             )
-        return self.model(input)
+        return in_layout(self._run, input, channels_last=self.channels_last)
+
+    def _run(self, x: Tensor) -> Tensor:
+        if not (self.recompute_blocks and torch.is_grad_enabled()):
+            return self.model(x)
+        for layer in self.model:
+            is_block = isinstance(layer, ResnetBlock)
+            x = checkpoint(layer, x, use_reentrant=False) if is_block else layer(x)
+        return x
 
 
 class ResnetBlock(nn.Module):
@@ -92,11 +112,11 @@ class ResnetBlock(nn.Module):
     ) -> None:
         super().__init__()
         padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers = [*padding, conv, norm_layer(dim), nn.ReLU(inplace=True)]
+        layers = [*padding, *normalised(conv, norm_layer(dim), nn.ReLU(inplace=True))]
         if use_dropout:
             layers.append(nn.Dropout(0.5))
         padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers += [*padding, conv, norm_layer(dim)]
+        layers += [*padding, *normalised(conv, norm_layer(dim))]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.layers import NormLayer, guard_instance_norm, needs_bias
+from models.networks.instance_norm import Conv2d, ConvTranspose2d, normalised
+from models.networks.layers import NormLayer, guard_instance_norm, in_layout, needs_bias
 from util.errors import UserError
 
 
@@ -13,6 +14,9 @@ class UnetGenerator(nn.Module):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
         output: (N, output_nc, H, W), values in [-1, 1]
+
+    Attributes:
+        channels_last: compute in this layout, which convolutions like.
     """
 
     def __init__(
@@ -26,6 +30,7 @@ class UnetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.divisor = 2**num_downs
+        self.channels_last = not use_dropout  # whose mask would be another one there
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
@@ -61,7 +66,7 @@ class UnetGenerator(nn.Module):
                 "Choose another --crop_size (and --load_size), or a generator that halves less "
                 "often: unet_128 needs multiples of 128, resnet_9blocks of 4."
             )
-        return self.model(input)
+        return in_layout(self.model, input, channels_last=self.channels_last)
 
 
 class UnetSkipConnectionBlock(nn.Module):
@@ -87,28 +92,25 @@ class UnetSkipConnectionBlock(nn.Module):
         super().__init__()
         self.outermost = outermost
         use_bias = needs_bias(norm_layer)
-        down: list[nn.Module] = [
-            nn.Conv2d(input_nc or outer_nc, inner_nc, 4, stride=2, padding=1, bias=use_bias)
-        ]
+        conv = Conv2d(input_nc or outer_nc, inner_nc, 4, stride=2, padding=1, bias=use_bias)
+        down: list[nn.Module] = [conv]
+        if not outermost and not innermost:
+            down = normalised(conv, norm_layer(inner_nc))
         if not outermost:
             # In place, so that the skip connection carries the activated tensor.
             down.insert(0, nn.LeakyReLU(0.2, inplace=True))
-        if not outermost and not innermost:
-            down.append(norm_layer(inner_nc))
 
         below = [] if submodule is None else [submodule]
-        up: list[nn.Module] = [
-            nn.ReLU(inplace=True),
-            nn.ConvTranspose2d(
-                inner_nc if innermost else 2 * inner_nc,  # the level below doubles the channels
-                outer_nc,
-                kernel_size=4,
-                stride=2,
-                padding=1,
-                bias=use_bias or outermost,
-            ),
-            nn.Tanh() if outermost else norm_layer(outer_nc),
-        ]
+        conv_up = ConvTranspose2d(
+            inner_nc if innermost else 2 * inner_nc,  # the level below doubles the channels
+            outer_nc,
+            kernel_size=4,
+            stride=2,
+            padding=1,
+            bias=use_bias or outermost,
+        )
+        up: list[nn.Module] = [nn.ReLU(inplace=True)]
+        up += [conv_up, nn.Tanh()] if outermost else normalised(conv_up, norm_layer(outer_nc))
         if use_dropout:
             up.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*down, *below, *up)
