@@ -23,6 +23,8 @@ from models.schedulers import (
     scheduler_state,
     skip_epochs,
 )
+from models.speed import Speed
+from models.steps import Steps
 from util import checkpoint
 from util.errors import UserError, near_miss
 from util.image_pool import ImagePool
@@ -43,6 +45,7 @@ class BaseModel(ABC):
         metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
         device: where networks and batches live.
         save_dir: `<checkpoints_dir>/<name>`.
+        speed: how networks and optimisers compute; see `models/speed.py`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
     """
@@ -60,6 +63,8 @@ class BaseModel(ABC):
         self.schedulers: list[LRScheduler] = []
         self.image_paths: Sequence[str] = []
         self.metric: float = 0
+        self.speed = Speed(opt, self.device)
+        self._steps = Steps(self.speed.precision, getattr(opt, "accumulate", 1))
         self.save_files: Callable[[Mapping[Path, object]], object] = checkpoint.save_set
 
     # ---- what a subclass writes -----------------------------------------------------------
@@ -136,7 +141,10 @@ class BaseModel(ABC):
             self.load_pretrained(pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch)
+        active = self.speed.set_up(self._networks(), self.optimizers)
+        self._steps.watch(self.optimizers)
         self.print_networks(opt.verbose)
+        say(active)
 
     def net(self, name: str) -> nn.Module:
         """Return the network `net<name>`: the module itself, never a wrapper.
@@ -235,15 +243,23 @@ class BaseModel(ABC):
 
     def clear_gradients(self, optimizer: Optimizer) -> None:
         """Forget the gradients of the step before; called before a backward pass."""
-        optimizer.zero_grad(set_to_none=True)
+        self._steps.clear(optimizer)
+
+    def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
+        """Compute the gradients of a loss, for the networks that this optimiser trains.
+
+        The same as `loss.backward()`, but for `--precision fp16`, which scales losses.
+        """
+        self.speed.precision.scaled(loss, optimizer).backward()
 
     def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
         """Take one step of an optimiser that trains `nets`.
 
-        The one place that every step of a built-in model passes through.
+        The one place that every step of a built-in model passes through. With `--accumulate K`
+        only every K-th call takes a step, with the mean of the gradients.
         """
         del nets
-        optimizer.step()
+        self._steps.take(optimizer)
 
     def update_learning_rate(self) -> None:
         """Step all schedules; called once at the end of every epoch."""
@@ -396,6 +412,7 @@ class BaseModel(ABC):
             ],
             "image_pools": {name: pool.state_dict() for name, pool in self._image_pools().items()},
             "metric": float(self.metric),
+            "steps": self._steps.state_dict(self.optimizers),
             "extra": self.extra_state(),
         }
 
@@ -430,6 +447,7 @@ class BaseModel(ABC):
         for name, pool in pools.items():
             pool.load_state_dict(state["image_pools"][name], self.device)
         self.metric = state["metric"]
+        self._steps.load_state_dict(state.get("steps", {}), self.optimizers)
         self.load_extra_state(state["extra"])
 
     def _image_pools(self) -> dict[str, ImagePool]:
@@ -440,8 +458,12 @@ class BaseModel(ABC):
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
     groups = optimizer.state_dict()["param_groups"]
     try:
-        if keep_groups and len(groups) == len(saved["param_groups"]):
-            saved = {"state": saved["state"], "param_groups": groups}
+        fits = len(groups) == len(saved["param_groups"])
+        if fits:  # how steps are taken is this run's business
+            kept = ({"fused": group.get("fused")} if "fused" in group else {} for group in groups)
+            of_save = (old | ours for old, ours in zip(saved["param_groups"], kept, strict=True))
+            new_groups = groups if keep_groups else list(of_save)
+            saved = {"state": saved["state"], "param_groups": new_groups}
         optimizer.load_state_dict(dict(saved))
     except ValueError as error:
         raise UserError(

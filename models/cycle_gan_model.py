@@ -114,6 +114,7 @@ class CycleGANModel(BaseModel):
             betas=(opt.beta1, 0.999),
         )
         self.optimizers = [self.optimizer_G, self.optimizer_D]
+        self._identity: dict[str, Tensor] = {}  # by generator, from `forward_together`
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
@@ -122,13 +123,21 @@ class CycleGANModel(BaseModel):
 
     def forward(self) -> None:
         """Translate there and back, from both sides."""
-        self.fake_B = self.netG_A(self.real_A)
-        self.rec_A = self.netG_B(self.fake_B)
-        self.fake_A = self.netG_B(self.real_B)
-        self.rec_B = self.netG_A(self.fake_A)
+        self.forward_A()
+        self.forward_B()
         if self.isTrain:
             require_equal_size(self.rec_A, self.real_A)
             require_equal_size(self.rec_B, self.real_B)
+
+    def forward_A(self) -> None:
+        """Translate A to B and back."""
+        self.fake_B = self.netG_A(self.real_A)
+        self.rec_A = self.netG_B(self.fake_B)
+
+    def forward_B(self) -> None:
+        """Translate B to A and back."""
+        self.fake_A = self.netG_B(self.real_B)
+        self.rec_B = self.netG_A(self.fake_A)
 
     def validation_sets(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what was made of the other domain, and the real pictures of each domain."""
@@ -136,10 +145,17 @@ class CycleGANModel(BaseModel):
 
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
-        self.forward()
+        in_parts = self._is_plain_step() and not self.speed.batches_passes
+        if self._is_plain_step() and self._may_batch():
+            self.forward_together()
+        elif not in_parts:
+            self.forward()
         self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
         self.clear_gradients(self.optimizer_G)
-        self.backward_G()
+        if in_parts:
+            self.backward_G_in_parts()
+        else:
+            self.backward_G()
         self.step_G()
         self.set_requires_grad([self.netD_A, self.netD_B], True)
         self.clear_gradients(self.optimizer_D)
@@ -147,29 +163,102 @@ class CycleGANModel(BaseModel):
         self.backward_D_B()
         self.step_D()
 
+    def _is_plain_step(self) -> bool:
+        """Tell whether no subclass, nor anybody else, has put other methods in the way.
+
+        Then passes may be computed in another order, or together.
+        """
+        return all(
+            getattr(getattr(self, name), "__func__", None) is getattr(CycleGANModel, name)
+            for name in ("forward", "backward_G", "compute_losses_G")
+        )
+
+    def _may_batch(self) -> bool:
+        return (
+            self.speed.batches_passes
+            and self.opt.lambda_identity > 0
+            and self.real_A.shape == self.real_B.shape
+            and networks.treats_pictures_alone(self.netG_A)
+            and networks.treats_pictures_alone(self.netG_B)
+        )
+
+    def forward_together(self) -> None:
+        """Do as `forward`, and translate for the identity losses in the same passes."""
+        with_A_first = torch.cat([self.real_A, self.real_B])
+        with_B_first = torch.cat([self.real_B, self.real_A])
+        self.fake_B, self._identity["A"] = self.netG_A(with_A_first).chunk(2)
+        self.fake_A, self._identity["B"] = self.netG_B(with_B_first).chunk(2)
+        self.rec_A = self.netG_B(self.fake_B)
+        self.rec_B = self.netG_A(self.fake_A)
+        require_equal_size(self.rec_A, self.real_A)
+        require_equal_size(self.rec_B, self.real_B)
+
     def backward_G(self) -> None:
         """Compute the generators' losses and gradients."""
         self.compute_losses_G()
-        self.loss_G.backward()
+        self.backward(self.loss_G, self.optimizer_G)
+
+    def backward_G_in_parts(self) -> None:
+        """Translate, and compute losses and gradients, with a third of the memory.
+
+        The losses add up, so their gradients do: each part forgets what it has computed before the
+        next one begins. The passes come in the usual order.
+        """
+        self.forward_A()
+        require_equal_size(self.rec_A, self.real_A)
+        self.backward(self.compute_losses_A(), self.optimizer_G)
+        self.forward_B()
+        require_equal_size(self.rec_B, self.real_B)
+        self.backward(self.compute_losses_B(), self.optimizer_G)
+        for compute_loss in (self.compute_loss_idt_A, self.compute_loss_idt_B):
+            loss = compute_loss()
+            if isinstance(loss, Tensor):
+                self.backward(loss, self.optimizer_G)
+        self._add_up_losses_G()
 
     def compute_losses_G(self) -> None:
         """Compute the generators' losses."""
-        opt = self.opt
-        self.loss_idt_A: Tensor | float = 0.0
-        self.loss_idt_B: Tensor | float = 0.0
-        if opt.lambda_identity > 0:
-            self.idt_A = self.netG_A(self.real_B)
-            self.loss_idt_A = (
-                self.criterionIdt(self.idt_A, self.real_B) * opt.lambda_B * opt.lambda_identity
-            )
-            self.idt_B = self.netG_B(self.real_A)
-            self.loss_idt_B = (
-                self.criterionIdt(self.idt_B, self.real_A) * opt.lambda_A * opt.lambda_identity
-            )
+        self.compute_loss_idt_A()
+        self.compute_loss_idt_B()
+        self.compute_losses_A()
+        self.compute_losses_B()
+        self._add_up_losses_G()
+
+    def compute_losses_A(self) -> Tensor:
+        """Compute and return the losses of going from A to B and back."""
         self.loss_G_A = self.criterionGAN(self.netD_A(self.fake_B), True)
+        self.loss_cycle_A = self.criterionCycle(self.rec_A, self.real_A) * self.opt.lambda_A
+        return self.loss_G_A + self.loss_cycle_A
+
+    def compute_losses_B(self) -> Tensor:
+        """Compute and return the losses of going from B to A and back."""
         self.loss_G_B = self.criterionGAN(self.netD_B(self.fake_A), True)
-        self.loss_cycle_A = self.criterionCycle(self.rec_A, self.real_A) * opt.lambda_A
-        self.loss_cycle_B = self.criterionCycle(self.rec_B, self.real_B) * opt.lambda_B
+        self.loss_cycle_B = self.criterionCycle(self.rec_B, self.real_B) * self.opt.lambda_B
+        return self.loss_G_B + self.loss_cycle_B
+
+    def compute_loss_idt_A(self) -> Tensor | float:
+        """Compute and return the loss of G_A on pictures of B, which should stay as they are."""
+        self.loss_idt_A: Tensor | float = 0.0
+        opt = self.opt
+        if opt.lambda_identity > 0:
+            made = self._identity.pop("A", None)
+            self.idt_A = self.netG_A(self.real_B) if made is None else made
+            difference = self.criterionIdt(self.idt_A, self.real_B)
+            self.loss_idt_A = difference * opt.lambda_B * opt.lambda_identity
+        return self.loss_idt_A
+
+    def compute_loss_idt_B(self) -> Tensor | float:
+        """Compute and return the loss of G_B on pictures of A, which should stay as they are."""
+        self.loss_idt_B: Tensor | float = 0.0
+        opt = self.opt
+        if opt.lambda_identity > 0:
+            made = self._identity.pop("B", None)
+            self.idt_B = self.netG_B(self.real_A) if made is None else made
+            difference = self.criterionIdt(self.idt_B, self.real_A)
+            self.loss_idt_B = difference * opt.lambda_A * opt.lambda_identity
+        return self.loss_idt_B
+
+    def _add_up_losses_G(self) -> None:
         self.loss_G = (
             self.loss_G_A
             + self.loss_G_B
@@ -207,16 +296,25 @@ class CycleGANModel(BaseModel):
 
     def backward_D_basic(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Compute one discriminator's loss and gradients, and return the loss."""
-        loss_real = self.criterionGAN(netD(real), True)
-        loss_fake = self.criterionGAN(netD(fake.detach()), False)
+        of_real, of_fake = self._judge(netD, real, fake.detach())
+        loss_real = self.criterionGAN(of_real, True)
+        loss_fake = self.criterionGAN(of_fake, False)
         loss: Tensor = (loss_real + loss_fake) * 0.5
         if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
             penalty, _ = networks.cal_gradient_penalty(
                 netD, real, fake.detach(), self.device, lambda_gp=lambda_gp
             )
             loss = loss + penalty
-        loss.backward()
+        self.backward(loss, self.optimizer_D)
         return loss
+
+    def _judge(self, netD: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a discriminator's scores of real and of translated pictures."""
+        together = self.speed.batches_passes and networks.treats_pictures_alone(netD)
+        if together and real.shape == fake.shape:
+            of_real, of_fake = netD(torch.cat([real, fake])).chunk(2)
+            return of_real, of_fake
+        return netD(real), netD(fake)
 
     def step_D(self) -> None:
         """Take the discriminators' step."""

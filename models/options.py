@@ -29,9 +29,20 @@ def gradient_penalty_weight(opt: Namespace) -> float:
 def builtin_option_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options that choose built-in networks and losses."""
     yield from unknown_names(netG=opt.netG, netD=opt.netD, norm=opt.norm, init_type=opt.init_type)
+    yield from _recompute_problems(opt)
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
     if gan_mode not in GAN_MODES:
         yield f"--gan_mode {gan_mode} is not known. {near_miss(gan_mode, GAN_MODES)}"
+
+
+def _recompute_problems(opt: Namespace) -> Iterator[str]:
+    suits = opt.netG.startswith("resnet") and opt.norm in ("instance", "none")
+    if getattr(opt, "grad_checkpoint", False) and not suits:
+        yield (
+            f"--grad_checkpoint computes the blocks of a ResNet generator twice, which --netG "
+            f"{opt.netG} with --norm {opt.norm} cannot do. It needs resnet_9blocks or "
+            "resnet_6blocks, with --norm instance or none."
+        )
 
 
 def require_equal_size(made: Tensor, target: Tensor) -> None:

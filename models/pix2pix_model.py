@@ -103,7 +103,7 @@ class Pix2PixModel(BaseModel):
                 self.netD, real_AB, fake_AB, self.device, lambda_gp=lambda_gp
             )
             self.loss_D = self.loss_D + penalty
-        self.loss_D.backward()
+        self.backward(self.loss_D, self.optimizer_D)
 
     def step_D(self) -> None:
         """Take the discriminator's step."""
@@ -112,7 +112,7 @@ class Pix2PixModel(BaseModel):
     def backward_G(self) -> None:
         """Compute the generator's losses and gradients."""
         self.compute_losses_G()
-        self.loss_G.backward()
+        self.backward(self.loss_G, self.optimizer_G)
 
     def compute_losses_G(self) -> None:
         """Compute the generator's losses."""

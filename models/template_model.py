@@ -82,7 +82,7 @@ class TemplateModel(BaseModel):
         # Keep losses as tensors: turning them into numbers waits for the GPU, and is done for
         # you when they are printed.
         self.loss_G = self.criterionLoss(self.output, self.data_B) * self.opt.lambda_regression
-        self.loss_G.backward()
+        self.backward(self.loss_G, self.optimizer)
 
     def validation_pairs(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Return pictures and what they should be, for the metrics of --val_freq.

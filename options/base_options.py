@@ -49,6 +49,7 @@ class BaseOptions:
         _add_basic_options(parser)
         _add_model_options(parser)
         _add_data_options(parser)
+        _add_speed_options(parser)
         _add_other_options(parser)
         self.initialized = True
         return parser
@@ -285,6 +286,15 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "scale_width, scale_width_and_crop or none")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror pictures at random")
     add("--display_winsize", type=int, default=256, help="width of pictures on pages")
+
+
+def _add_speed_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("speed (see docs/performance.md)").add_argument
+    add("--speed", type=str, default="faithful", help="faithful keeps numbers and random "
+        "choices; max also takes other dropout masks, and makes kernels")  # fmt: skip
+    add("--precision", type=str, default="fp32", help="what networks compute in: fp32, bf16 or "
+        "fp16")  # fmt: skip
+    add("--compile", action="store_true", help="make kernels for norms; needs a C++ compiler")
 
 
 def _add_other_options(parser: ArgumentParser) -> None:

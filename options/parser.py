@@ -12,6 +12,7 @@ NEW_OPTIONS = frozenset({
     "--on_nan", "--skip_bad_images", "--lr_gamma", "--lr_G", "--lr_D", "--val_freq", "--num_val",
     "--val_eval", "--save_best", "--early_stop", "--tensorboard",
     "--lpips_weights", "--inception_weights",
+    "--speed", "--precision", "--compile", "--grad_checkpoint", "--accumulate",
 })  # fmt: skip
 
 

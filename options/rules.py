@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
 
 from models.schedulers import LR_POLICIES
+from models.speed import speed_problems
 from util.errors import near_miss
 
 DIRECTIONS = ("AtoB", "BtoA")
@@ -49,7 +50,7 @@ BASE_RANGES = {
 ON_NAN = ("stop", "rollback")
 TRAIN_RANGES = {
     **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D"), AT_LEAST_0),
-    **dict.fromkeys(("num_val",), AT_LEAST_1),
+    **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
     "lr_gamma": Range(0, "it must be above 0 and at most 1", below=1.0000001, exclusive=True),
     "keep_last": Range(0, "it counts checkpoints; 0 keeps all"),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
@@ -64,6 +65,7 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of every command."""
     yield from _out_of_range(opt, BASE_RANGES)
     yield from _leading_elsewhere(opt)
+    yield from speed_problems(opt)
     if opt.direction not in DIRECTIONS:
         yield f"--direction {opt.direction} is not known. {near_miss(opt.direction, DIRECTIONS)}"
     known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES

@@ -95,6 +95,10 @@ def _add_schedule_options(parser: ArgumentParser) -> None:
     add("--lr_gamma", type=float, default=0.1, help="what --lr_policy step multiplies with")
     add("--lr_G", type=float, default=None, help="learning rate of generators, if not --lr")
     add("--lr_D", type=float, default=None, help="learning rate of discriminators, if not --lr")
+    add("--accumulate", type=int, default=1, help="take a step only every so many batches, with "
+        "the mean of their gradients")  # fmt: skip
+    add("--grad_checkpoint", action="store_true", help="less memory, more time: forget what is "
+        "inside the generator's blocks and compute it again")  # fmt: skip
     add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")
 
 

@@ -2,6 +2,12 @@
 
 from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
 from models.networks.layers import Identity, get_norm_layer
+from models.networks.modes import (
+    recompute_blocks,
+    treats_pictures_alone,
+    use_channels_last,
+    use_compiled_norms,
+)
 from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
 from models.networks.registry import define_D, define_G, unknown_names
 from models.networks.resnet import ResnetBlock, ResnetGenerator
@@ -26,5 +32,9 @@ __all__ = [
     "get_scheduler",
     "init_net",
     "init_weights",
+    "recompute_blocks",
+    "treats_pictures_alone",
     "unknown_names",
+    "use_channels_last",
+    "use_compiled_norms",
 ]

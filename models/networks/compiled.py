@@ -7,6 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from util.errors import UserError
+
+MOST_SIZES = 256  # a kernel is made for each size of pictures; torch gives up at 8
+
 
 def _normalise(x: Tensor, eps: float, slope: float | None) -> tuple[Tensor, Tensor, Tensor]:
     values = _precise(x)
@@ -33,6 +37,28 @@ def _normalise_backward(
 
 def _precise(x: Tensor) -> Tensor:
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
+@functools.cache
+def check_compiler(device: torch.device) -> None:
+    """Make a small kernel, to see whether that is possible here.
+
+    Raises:
+        UserError: it is not.
+    """
+    from torch._dynamo import config
+
+    config.recompile_limit = max(config.recompile_limit, MOST_SIZES)
+    x = torch.randn(1, 2, 4, 4, device=device)
+    try:
+        normalise_compiled(x, 1e-5, 0.0)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"--compile cannot make kernels on this machine ({type(error).__name__}: {reason}). It "
+            "needs a C++ compiler (on Debian and Ubuntu: apt install g++). Install one, or leave "
+            "--compile out."
+        ) from error
 
 
 @functools.cache

@@ -76,12 +76,16 @@ class PixelDiscriminator(nn.Module):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
         output: (N, 1, H, W), raw scores
+
+    Attributes:
+        channels_last: compute in this layout, which convolutions like.
     """
 
     def __init__(
         self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d
     ) -> None:
         super().__init__()
+        self.channels_last = True
         use_bias = needs_bias(norm_layer)
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),
@@ -97,4 +101,4 @@ class PixelDiscriminator(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every pixel."""
-        return self.net(input)
+        return in_layout(self.net, input, channels_last=self.channels_last)

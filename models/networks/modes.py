@@ -1,0 +1,63 @@
+"""Ways in which the built-in networks can compute, switched on after they were built.
+
+Networks of others are left as they are.
+"""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from models.networks.compiled import check_compiler
+from models.networks.instance_norm import InstanceNorm2d
+from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
+from models.networks.resnet import ResnetGenerator
+from models.networks.unet import UnetGenerator
+
+BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscriminator)
+
+
+def use_channels_last(net: nn.Module) -> None:
+    """Compute in this layout even if there is dropout, whose mask then is another one."""
+    if isinstance(net, BUILT_IN):
+        net.channels_last = True
+
+
+def use_compiled_norms(net: nn.Module) -> bool:
+    """Let instance norms and the activations behind them run in kernels made by torch.compile.
+
+    Returns:
+        Whether the network has such norms.
+
+    Raises:
+        UserError: kernels cannot be made here.
+    """
+    norms = [module for module in net.modules() if isinstance(module, InstanceNorm2d)]
+    if norms:
+        check_compiler(next(net.parameters()).device)
+    for norm in norms:
+        norm.compiled = True
+    return bool(norms)
+
+
+def recompute_blocks(net: nn.Module) -> bool:
+    """Forget what is inside a ResNet's blocks, and compute it again for the backward pass.
+
+    Returns:
+        Whether the network can do that: batch norm would count every picture twice.
+    """
+    if not isinstance(net, ResnetGenerator) or _has(net, _BatchNorm):
+        return False
+    net.recompute_blocks = True
+    return True
+
+
+def treats_pictures_alone(net: nn.Module) -> bool:
+    """Tell whether a network makes the same of a picture whatever else is in the batch.
+
+    Without random numbers either, so that batches may be put together at will.
+    """
+    return type(net) in BUILT_IN and not _has(net, _BatchNorm, _DropoutNd)
+
+
+def _has(net: nn.Module, *kinds: type[nn.Module]) -> bool:
+    return any(isinstance(module, kinds) for module in net.modules())

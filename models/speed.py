@@ -1,0 +1,98 @@
+"""How a model computes, as `--speed`, `--precision`, `--compile` and `--grad_checkpoint` say.
+
+`--speed faithful` keeps the numbers (up to rounding: float64 agrees to 1e-10) and every random
+number. `--speed max` also takes what changes dropout masks or needs a compiler.
+"""
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from models import networks
+from models.precision import PRECISIONS, Precision
+from util.errors import UserError, near_miss
+from util.log import warn
+
+SPEEDS = ("faithful", "max")
+FUSED = (Adam, AdamW, SGD)
+
+
+def speed_problems(opt: Namespace) -> Iterator[str]:
+    """Yield what is wrong with these options."""
+    for name, known in (("speed", SPEEDS), ("precision", tuple(PRECISIONS))):
+        value = getattr(opt, name, known[0])
+        if value not in known:
+            yield f"--{name} {value} is not known. {near_miss(str(value), known)}"
+
+
+class Speed:
+    """Set up networks and optimisers as the options say, and tell what was done.
+
+    Attributes:
+        precision: what the networks compute in.
+        saves_memory: gradients are to be computed with as little memory as possible.
+        batches_passes: passes through one network are put together where that changes nothing,
+            which saves launches; a CPU has none to save.
+    """
+
+    def __init__(self, opt: Namespace, device: torch.device) -> None:
+        self.precision = Precision(getattr(opt, "precision", "fp32"), device)
+        self.device = device
+        self.max = getattr(opt, "speed", "faithful") == "max"
+        self.compile = bool(getattr(opt, "compile", False))
+        self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
+        self.batches_passes = device.type != "cpu" and not self.saves_memory
+
+    def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
+        """Switch on what the options ask for, and return a line that tells what is active."""
+        active = [self.precision.name]
+        for net in nets.values():
+            self.precision.attach(net)
+            if self.max:
+                networks.use_channels_last(net)
+        if any(getattr(net, "channels_last", False) for net in nets.values()):
+            active.append("channels_last")
+        if self.compile or self.max:
+            active += self._compile(nets)
+        if self.saves_memory:
+            active += self._recompute(nets)
+        fused = [use_fused_steps(optimizer) for optimizer in optimizers]
+        if fused and all(fused):
+            active.append("fused optimisers")
+        return f"speed {'max' if self.max else 'faithful'}: {', '.join(active)}"
+
+    def _compile(self, nets: Mapping[str, nn.Module]) -> list[str]:
+        try:
+            compiled = [networks.use_compiled_norms(net) for net in nets.values()]
+        except UserError as error:
+            if self.compile:
+                raise
+            warn(f"--speed max goes on without kernels of its own. {error}")
+            return []
+        return ["compiled norms"] if any(compiled) else []
+
+    def _recompute(self, nets: Mapping[str, nn.Module]) -> list[str]:
+        done = [name for name, net in nets.items() if networks.recompute_blocks(net)]
+        return [f"blocks of {', '.join(done)} computed twice"] if done else []
+
+
+def use_fused_steps(optimizer: Optimizer) -> bool:
+    """Let an optimiser take its step in one kernel, unless whoever made it chose otherwise.
+
+    Returns:
+        Whether it does.
+    """
+    if type(optimizer) not in FUSED:
+        return False
+    for group in optimizer.param_groups:
+        chosen = group.get("foreach") or group.get("differentiable") or group.get("fused") is False
+        if not chosen and all(map(_has_fused_steps, group["params"])):
+            group["fused"] = True
+    return all(group.get("fused") for group in optimizer.param_groups)
+
+
+def _has_fused_steps(parameter: Tensor) -> bool:
+    return parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
