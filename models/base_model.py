@@ -144,7 +144,8 @@ class BaseModel(ABC):
         active = self.speed.set_up(self._networks(), self.optimizers)
         self._steps.watch(self.optimizers)
         self.print_networks(opt.verbose)
-        say(active)
+        if self.isTrain or self.speed.is_chosen:
+            say(active)
 
     def net(self, name: str) -> nn.Module:
         """Return the network `net<name>`: the module itself, never a wrapper.

@@ -24,8 +24,8 @@ def speed_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with these options."""
     for name, known in (("speed", SPEEDS), ("precision", tuple(PRECISIONS))):
         value = getattr(opt, name, known[0])
-        if value not in known:
-            yield f"--{name} {value} is not known. {near_miss(str(value), known)}"
+        if isinstance(value, str) and value not in known:  # else an option of a plugin
+            yield f"--{name} {value} is not known. {near_miss(value, known)}"
 
 
 class Speed:
@@ -36,15 +36,18 @@ class Speed:
         saves_memory: gradients are to be computed with as little memory as possible.
         batches_passes: passes through one network are put together where that changes nothing,
             which saves launches; a CPU has none to save.
+        is_chosen: the user asked for something else than the default.
     """
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
-        self.precision = Precision(getattr(opt, "precision", "fp32"), device)
+        precision = getattr(opt, "precision", "fp32")
+        self.precision = Precision(precision if precision in PRECISIONS else "fp32", device)
         self.device = device
         self.max = getattr(opt, "speed", "faithful") == "max"
         self.compile = bool(getattr(opt, "compile", False))
         self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
         self.batches_passes = device.type != "cpu" and not self.saves_memory
+        self.is_chosen = self.max or self.compile or self.precision.dtype is not None
 
     def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
         """Switch on what the options ask for, and return a line that tells what is active."""

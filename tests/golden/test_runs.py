@@ -152,6 +152,10 @@ def test_console_has_the_recorded_lines(run: dict[str, Any], outcomes: dict[str,
         said = [line for line in found if "has no training state for latest" in line]
         assert len(said) == 1
         found.remove(said[0])
+    # Decided: one line says what makes it fast.
+    said = [line for line in found if line.startswith("speed faithful: fp32")]
+    assert len(said) == 1
+    found.remove(said[0])
     assert found == expected_lines(run, work)
 
 

@@ -490,19 +490,19 @@ def test_a_plugin_adds_options_and_changes_defaults(parse: Any, plugin: Plugin) 
         "    @staticmethod\n"
         "    def modify_commandline_options(parser, is_train):\n"
         "        parser.set_defaults(input_nc=1 if is_train else 2)\n"
-        "        parser.add_argument('--speed', type=int, default=4)\n"
+        "        parser.add_argument('--pace', type=int, default=4)\n"
         "        return parser\n"
         "    def __len__(self): return 0\n"
         "    def __getitem__(self, index): return {}\n",
     )
     opt = parse.train("--model", "mine", "--depth", "7")
-    assert (opt.dataset_mode, opt.lr, opt.depth, opt.speed, opt.input_nc) == (
+    assert (opt.dataset_mode, opt.lr, opt.depth, opt.pace, opt.input_nc) == (
         *("mine", 0.5, 7, 4, 1),
     )
     assert parse.train("--model", "mine", "--lr", "0.1", "--input_nc", "5").lr == 0.1
     opt = parse.train("--model", "mine", "--dataset_mode", "aligned")
     assert opt.dataset_mode == "aligned"
-    assert not hasattr(opt, "speed")
+    assert not hasattr(opt, "pace")
 
 
 def test_a_plugin_that_defines_one_of_our_new_options_itself_wins(
