@@ -145,7 +145,7 @@ class CycleGANModel(BaseModel):
 
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
-        in_parts = self._is_plain_step() and not self.speed.batches_passes
+        in_parts = self._is_plain_step() and not self.speed.batches_passes(self.real_A)
         if self._is_plain_step() and self._may_batch():
             self.forward_together()
         elif not in_parts:
@@ -175,7 +175,7 @@ class CycleGANModel(BaseModel):
 
     def _may_batch(self) -> bool:
         return (
-            self.speed.batches_passes
+            self.speed.batches_passes(self.real_A)
             and self.opt.lambda_identity > 0
             and self.real_A.shape == self.real_B.shape
             and networks.treats_pictures_alone(self.netG_A)
@@ -310,7 +310,7 @@ class CycleGANModel(BaseModel):
 
     def _judge(self, netD: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
         """Return a discriminator's scores of real and of translated pictures."""
-        together = self.speed.batches_passes and networks.treats_pictures_alone(netD)
+        together = self.speed.batches_passes(real) and networks.treats_pictures_alone(netD)
         if together and real.shape == fake.shape:
             of_real, of_fake = netD(torch.cat([real, fake])).chunk(2)
             return of_real, of_fake

@@ -34,8 +34,6 @@ class Speed:
     Attributes:
         precision: what the networks compute in.
         saves_memory: gradients are to be computed with as little memory as possible.
-        batches_passes: passes through one network are put together where that changes nothing,
-            which saves launches; a CPU has none to save.
         is_chosen: the user asked for something else than the default.
     """
 
@@ -46,8 +44,14 @@ class Speed:
         self.max = getattr(opt, "speed", "faithful") == "max"
         self.compile = bool(getattr(opt, "compile", False))
         self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
-        self.batches_passes = device.type != "cpu" and not self.saves_memory
         self.is_chosen = self.max or self.compile or self.precision.dtype is not None
+
+    def batches_passes(self, pictures: Tensor) -> bool:
+        """Tell whether passes through one network are put together where that changes nothing.
+
+        It saves launches, of which a CPU has none, and costs memory.
+        """
+        return pictures.device.type != "cpu" and not self.saves_memory
 
     def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
         """Switch on what the options ask for, and return a line that tells what is active."""
@@ -56,7 +60,8 @@ class Speed:
             self.precision.attach(net)
             if self.max:
                 networks.use_channels_last(net)
-        if any(getattr(net, "channels_last", False) for net in nets.values()):
+        layouts = [getattr(net, "channels_last", False) for net in nets.values()]
+        if any(layouts) and (self.max or self.device.type == "cpu"):
             active.append("channels_last")
         if self.compile or self.max:
             active += self._compile(nets)

@@ -4,8 +4,9 @@ The numbers are those of `nn.InstanceNorm2d`, up to rounding. What is saved:
 
 - A bias in front of the norm has no effect, since the mean is taken away: it is not added. It stays
   a parameter, because checkpoints have it, and its gradient is the zero that it truly is.
-- The activation behind the norm belongs to it. Nothing but the norm's input is kept for the
-  backward pass, which finds out from there where the activation was cut off.
+- The activation behind the norm belongs to it. On the CPU nothing but the norm's input is kept for
+  the backward pass, which finds out from there where the activation was cut off. A GPU pays more
+  for the extra operation than for the memory.
 - In channels_last, which convolutions like, a single picture is normalised by batch norm's kernel:
   the statistics of a batch of one are those of the picture.
 """
@@ -105,10 +106,15 @@ class _ZeroGradient:
 
     def __init__(self, bias: Tensor) -> None:
         self.bias = bias
+        self.zero = torch.zeros_like(bias.detach())
 
     def __call__(self, weight: Tensor) -> None:
-        if self.bias.grad is None and self.bias.requires_grad:
-            self.bias.grad = torch.zeros_like(self.bias)
+        if self.bias.grad is not None or not self.bias.requires_grad:
+            return
+        was_written_to = self.zero._version > 0
+        if was_written_to or self.zero.dtype != weight.dtype or self.zero.device != weight.device:
+            self.zero = torch.zeros_like(self.bias.detach())
+        self.bias.grad = self.zero
 
 
 def _slope(activation: nn.Module | None) -> float | None:
@@ -128,27 +134,30 @@ class _Normalise(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, eps: float, slope: float | None, compiled: bool) -> Tensor:
         x = x.contiguous(memory_format=_layout(x))
         if compiled:
-            y, mean, rstd = normalise_compiled(x, eps, slope)
+            y, mean, rstd = normalise_compiled(x.detach(), eps, slope)
         else:
             y, mean, rstd = normalise(x, eps)
             if slope is not None:
                 y = F.leaky_relu_(y, slope) if slope else y.relu_()
-        ctx.save_for_backward(x, mean, rstd)
+        keeps_output = slope is not None and not compiled and x.device.type != "cpu"
+        ctx.save_for_backward(x, mean, rstd, *([y] if keeps_output else []))
         ctx.eps, ctx.slope, ctx.compiled = eps, slope, compiled
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, rstd = ctx.saved_tensors
+        x, mean, rstd, *output = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient of this gradient is wanted too (WGAN-GP)
             y = _activate(F.instance_norm(x, eps=ctx.eps), ctx.slope)
             (found,) = torch.autograd.grad(y, x, gradient, create_graph=True)
             return found, None, None, None
         gradient = gradient.contiguous(memory_format=_layout(x))
         if ctx.compiled:
-            found = normalise_backward_compiled(gradient, x, mean, rstd, ctx.slope)
+            found = normalise_backward_compiled(gradient, x.detach(), mean, rstd, ctx.slope)
         else:
-            gradient = _activate_backward(gradient, x, mean, ctx.slope)
+            if ctx.slope is not None:
+                values = output[0] if output else x - mean.to(x.dtype)[:, :, None, None]
+                gradient = _activate_backward(gradient, values, ctx.slope)
             found = normalise_backward(gradient, x, mean, rstd, ctx.eps)
         return found, None, None, None
 
@@ -160,14 +169,11 @@ def _layout(x: Tensor) -> torch.memory_format:
     return torch.channels_last
 
 
-def _activate_backward(gradient: Tensor, x: Tensor, mean: Tensor, slope: float | None) -> Tensor:
-    """Let pass what the activation let pass: that is where `x` was above its mean."""
-    if slope is None:
-        return gradient
-    centred = x - mean.to(x.dtype)[:, :, None, None]
+def _activate_backward(gradient: Tensor, values: Tensor, slope: float) -> Tensor:
+    """Let pass what the activation let pass: that is where `values` are above 0."""
     if slope == 0:
-        return torch.ops.aten.threshold_backward(gradient, centred, 0)
-    return torch.ops.aten.leaky_relu_backward(gradient, centred, slope, False)
+        return torch.ops.aten.threshold_backward(gradient, values, 0)
+    return torch.ops.aten.leaky_relu_backward(gradient, values, slope, False)
 
 
 def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:

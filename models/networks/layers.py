@@ -152,9 +152,18 @@ def padded_conv(
     return [PADDING_LAYERS[padding_type](1)], conv
 
 
-def in_layout(network: Callable[[Tensor], Tensor], x: Tensor, *, channels_last: bool) -> Tensor:
-    """Run a network in a memory layout of its own; what comes out is contiguous as ever."""
-    if channels_last:
+def in_layout(
+    network: Callable[[Tensor], Tensor], x: Tensor, *, channels_last: bool | str
+) -> Tensor:
+    """Run a network in a memory layout of its own; what comes out is contiguous as ever.
+
+    Args:
+        network: what is run.
+        x: pictures, (N, C, H, W).
+        channels_last: compute in this layout; or "on the CPU", to do so only there. GPUs need
+            kernels of our own for it, see `--compile`.
+    """
+    if channels_last is True or (channels_last and x.device.type == "cpu"):
         x = x.contiguous(memory_format=torch.channels_last)
     return network(x).contiguous()
 

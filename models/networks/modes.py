@@ -17,7 +17,7 @@ BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscrimina
 
 
 def use_channels_last(net: nn.Module) -> None:
-    """Compute in this layout even if there is dropout, whose mask then is another one."""
+    """Compute in this layout even with dropout, whose mask then is another one, and on GPUs."""
     if isinstance(net, BUILT_IN):
         net.channels_last = True
 

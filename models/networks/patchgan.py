@@ -15,7 +15,7 @@ class NLayerDiscriminator(nn.Module):
         output: (N, 1, h, w), raw scores, one for each patch
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like.
+        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class NLayerDiscriminator(nn.Module):
         norm_layer: NormLayer = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        self.channels_last = True
+        self.channels_last: bool | str = "on the CPU"
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             nn.Conv2d(input_nc, ndf, kernel_size=4, stride=2, padding=1),
@@ -78,14 +78,14 @@ class PixelDiscriminator(nn.Module):
         output: (N, 1, H, W), raw scores
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like.
+        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
         self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d
     ) -> None:
         super().__init__()
-        self.channels_last = True
+        self.channels_last: bool | str = "on the CPU"
         use_bias = needs_bias(norm_layer)
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),

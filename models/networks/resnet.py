@@ -24,7 +24,7 @@ class ResnetGenerator(nn.Module):
         output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like.
+        channels_last: compute in this layout, which convolutions like; see `in_layout`.
         recompute_blocks: see `--grad_checkpoint`.
     """
 
@@ -39,7 +39,8 @@ class ResnetGenerator(nn.Module):
         padding_type: str = "reflect",
     ) -> None:
         super().__init__()
-        self.channels_last = not use_dropout  # whose mask would be another one there
+        # With dropout its mask would be another one.
+        self.channels_last: bool | str = False if use_dropout else "on the CPU"
         self.recompute_blocks = False
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4

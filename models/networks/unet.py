@@ -16,7 +16,7 @@ class UnetGenerator(nn.Module):
         output: (N, output_nc, H, W), values in [-1, 1]
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like.
+        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
@@ -30,7 +30,8 @@ class UnetGenerator(nn.Module):
     ) -> None:
         super().__init__()
         self.divisor = 2**num_downs
-        self.channels_last = not use_dropout  # whose mask would be another one there
+        # With dropout its mask would be another one.
+        self.channels_last: bool | str = False if use_dropout else "on the CPU"
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
