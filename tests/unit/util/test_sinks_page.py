@@ -259,7 +259,7 @@ def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
     assert [link for link in shown.links if "validation" in link] == [
         "images/validation_epoch002.png"
     ]
-    assert shown.text("b") == ["22"]  # in the section of epoch 2
+    assert shown.text("b") == ["22.00"]  # in the section of epoch 2
     assert curves(shown) == [
         "Losses over epochs",
         *("learning rate over epochs", "images/s over epochs", "memory (MiB) over epochs"),
@@ -322,7 +322,7 @@ def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
     continued.images(Moment(3), pictures())
     shown = read_page(tmp_path / "index.html")
     assert shown.links[3:] == before.links
-    assert shown.text("b") == before.text("b") == ["22", "21"]
+    assert shown.text("b") == before.text("b") == ["22.00", "21.00"]
     assert [at for tag, at in shown.tags if tag == "img"][3:] == [
         at for tag, at in before.tags if tag == "img"
     ]
