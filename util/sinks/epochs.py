@@ -138,7 +138,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return value is not None and _is_number(value) and value == int(value)
+    """Tell whether JSON gave a whole number that a drawing can tell from its neighbours."""
+    return value is not None and _is_number(value) and value == int(value) and abs(value) < 10**9
 
 
 def _is_best(value: Any) -> bool:
