@@ -27,13 +27,23 @@ def train_options(argv: list[str]) -> Namespace:
     from options.train_options import TrainOptions
 
     sys.argv = ["train.py", *argv]  # the original's parse() takes no arguments
+    with refusals():
+        return TrainOptions().parse()
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn the end of a command whose options are wrong (status 2) into an exception."""
     errors = io.StringIO()
     try:
         with redirect_stderr(errors):
-            return TrainOptions().parse()
-    except SystemExit:
-        said = errors.getvalue().strip().splitlines() or ["the options were refused"]
-        raise RefusedError(said[-1].partition("error: ")[2] or said[-1]) from None
+            yield
+    except SystemExit as end:
+        said = errors.getvalue().strip().splitlines() or [f"it ended with status {end.code}"]
+        if end.code == 2:
+            raise RefusedError(said[-1].partition("error: ")[2] or said[-1]) from None
+        if end.code:
+            raise RuntimeError(said[-1]) from None
 
 
 def create_model(argv: list[str], seed: int) -> Any:

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmark.inside.interface import (
+    refusals,
     seed_all,
     timed_with_background,
     train_options,
@@ -144,10 +145,6 @@ def _as_tensor(path: str) -> Tensor:
 def run_test(argv: list[str]) -> dict[str, float]:
     """Run test.py in this process: what importing takes is not measured."""
     sys.argv = ["test.py", *argv]
-    with timed_with_background() as times:
-        try:
-            runpy.run_path("test.py", run_name="__main__")
-        except SystemExit as end:
-            if end.code:
-                raise RuntimeError(f"test.py ended with {end.code}") from None
+    with timed_with_background() as times, refusals():
+        runpy.run_path("test.py", run_name="__main__")
     return times
