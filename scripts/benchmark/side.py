@@ -46,7 +46,6 @@ class Side:
             )
         os.close(theirs)
         self._answers = open(answers, encoding="utf-8")  # noqa: SIM115 - closed by close()
-        self.ask("training.set_threads", threads=threads)
 
     def ask(self, task: str, /, **arguments: Any) -> dict[str, Any]:
         """Have `module.function` of `benchmark.inside` called, and return what it returns.

@@ -49,7 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
 def swallowing() -> Iterator[Swallower]:
     """Run such a server in a thread."""
     with Swallower() as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield server

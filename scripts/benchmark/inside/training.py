@@ -13,11 +13,6 @@ from benchmark.inside.interface import create_model, seed_all, timed
 built: dict[str, Any] = {}  # by the name that the parent gave
 
 
-def set_threads(threads: int) -> None:
-    """Let torch use so many threads."""
-    torch.set_num_threads(threads)
-
-
 def build(name: str, argv: list[str], seed: int = 0, load: str = "") -> None:
     """Build a model; `load` is the label of the checkpoint that it starts from."""
     built[name] = create_model(argv, seed)
