@@ -1,6 +1,7 @@
 """Groups startup and stall: whole runs of train.py."""
 
 from collections.abc import Iterator
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -31,7 +32,7 @@ def startup_rows(setting: Setting) -> Iterator[Row]:
         reports[name] = _launch(setting, name, "first", argv)
         return {clock: reports[name][clock] for clock in ("cpu", "wall")}
 
-    tasks = {name: lambda name=name: start(name) for name in _names(setting)}
+    tasks = {name: partial(start, name) for name in _names(setting)}
     result = row("startup", "command to first iteration", cases.START, setting.measure(tasks))
     if "reference" in reports and not reports["reference"]["imports_torchvision"]:
         result.not_judged = (

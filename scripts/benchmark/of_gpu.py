@@ -1,6 +1,7 @@
 """Group gpu: training steps where there is a GPU."""
 
 from collections.abc import Iterator
+from functools import partial
 
 from benchmark import cases
 from benchmark.series import Measured, Series
@@ -55,7 +56,7 @@ def _rows(setting: Setting, model: str, batch_size: int, case: str, goal: Goal) 
         def measure(side: Side) -> Measured:
             return {"wall": side.ask("gpu.steps", count=STEPS, **steps)["wall"] / batch_size}
 
-        tasks = {name: lambda side=side: measure(side) for name, side in sides.items()}
+        tasks = {name: partial(measure, side) for name, side in sides.items()}
         yield row("gpu", case, goal, setting.measure(tasks, "wall"))
         if batch_size == 1:
             found = {n: side.ask("gpu.steady_state", count=STEPS, **steps)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -54,7 +55,7 @@ def _test_row(setting: Setting, mode: str, case: str, goal: Goal, folders: dict[
             more = TRANSLATED["many"] - TRANSLATED["few"]
             return {c: (times["many"][c] - times["few"][c]) / more for c in ("cpu", "wall")}
 
-        tasks = {name: lambda name=name: per_picture(name) for name in sides}
+        tasks = {name: partial(per_picture, name) for name in sides}
         result = row("test", case, goal, setting.measure(tasks))
     if mode == "bf16" and not has_flag("amx_bf16"):
         result.notes.append("this processor has no AMX; the goal was set on one that has it")
@@ -103,10 +104,10 @@ def page_rows(setting: Setting) -> Iterator[Row]:
     setting.tell(case)
     with setting.sides(threads=1) as sides:
         for name, side in sides.items():
-            for late, number in (("early", 2), ("late", epochs)):
-                argv = setting.options(f"page_{name}_{late}", "--model", "cycle_gan")
-                side.ask("showing.open_visualizer", name=late, argv=argv)
-                side.ask("showing.fill_page", name=late, epochs=number)
+            for moment, number in (("early", 2), ("late", epochs)):
+                argv = setting.options(f"page_{name}_{moment}", "--model", "cycle_gan")
+                side.ask("showing.open_visualizer", name=moment, argv=argv)
+                side.ask("showing.fill_page", name=moment, epochs=number)
         late = {
             name: side.task("showing.update_page", name="late", epoch=epochs)
             for name, side in sides.items()

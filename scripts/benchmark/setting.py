@@ -1,7 +1,7 @@
 """What all groups of measurements share: the two sides, data, options, and what is said."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +88,7 @@ class Setting:
         return self._made[count, side]
 
     def measure(
-        self, tasks: dict[str, Callable[[], Measured]], clock: str = "cpu", warm_up: int = 1
+        self, tasks: Mapping[str, Callable[[], Measured]], clock: str = "cpu", warm_up: int = 1
     ) -> dict[str, Series]:
         """Measure the sides in turns and return what each needed."""
         found = interleave(list(tasks.values()), self.reps, warm_up=warm_up)

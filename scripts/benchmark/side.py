@@ -61,7 +61,9 @@ class Side:
             line = self._answers.readline()
         except BrokenPipeError:
             line = ""
-        answer = json.loads(line) if line else {"error": f"the process ended; {self.log} says why"}
+        answer: dict[str, Any] = (
+            json.loads(line) if line else {"error": f"the process ended; {self.log} says why"}
+        )
         if "refused" in answer:
             raise UnknownOptionError(answer["refused"])
         if "error" in answer:
@@ -122,7 +124,7 @@ def environment(threads: int) -> dict[str, str]:
     return os.environ | {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
-        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONDONTWRITEBYTECODE": "",  # or every start would compile everything
         "PYTHONWARNINGS": "ignore",
         "NO_PROXY": "*",  # what the visdom client sends stays on this machine
         "no_proxy": "*",

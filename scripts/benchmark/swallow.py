@@ -25,6 +25,7 @@ class Swallower(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Swallower
     protocol_version = "HTTP/1.1"  # connections stay open
+    wbufsize = -1  # an answer leaves in one piece, or its second half waits for 40 ms
 
     def do_POST(self) -> None:
         size = int(self.headers.get("Content-Length", 0))
