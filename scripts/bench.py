@@ -28,7 +28,7 @@ from typing import Any
 
 from benchmark import numerics
 from benchmark.cases import GROUPS, MODELS
-from benchmark.machine import describe, load
+from benchmark.machine import describe, load, memory_folder
 from benchmark.of_commands import stall_rows, startup_rows
 from benchmark.of_data import data_rows, list_rows
 from benchmark.of_gpu import gpu_rows
@@ -61,7 +61,7 @@ USUAL = {"size": 256, "reps": 3, "files": 1_000_000, "only": list(GROUPS)}
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for, and return the exit status."""
     args = _arguments(argv)
-    with tempfile.TemporaryDirectory(prefix="bench_") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench_", dir=memory_folder()) as folder:
         setting = _setting(args, Path(folder))
         try:
             return run(setting, args.only, json_file=args.json, check=args.check)

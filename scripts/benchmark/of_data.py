@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark import cases
+from benchmark.machine import memory_folder
 from benchmark.setting import Setting, missing, mode_options, row
 from benchmark.side import Side, UnknownOptionError
 from benchmark.table import Goal, Row
@@ -73,8 +74,7 @@ def list_rows(setting: Setting) -> Iterator[Row]:
     """Time the listing of very many files, in memory if there is a file system for that."""
     case = f"listing {setting.files:,} files"
     setting.tell(f"{case}: making them")
-    in_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="bench_", dir=in_memory) as folder:
+    with tempfile.TemporaryDirectory(prefix="bench_", dir=memory_folder()) as folder:
         many, few = Path(folder, "many"), Path(folder, "few")
         _touch(many, setting.files)
         _touch(few, FILES_TO_PROFILE)
