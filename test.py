@@ -8,7 +8,6 @@
 open `index.html` there in a browser.
 """
 
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from util.html import HTML
 from util.log import say, warn
 from util.pages.scores import picture_scores
 from util.progress_bar import progress_bar
-from util.results import ResultNames
+from util.results import ResultNames, results_folder
 from util.visualizer import Visualizer, save_images
 
 
@@ -43,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.eval:
         model.eval()
 
-    folder = os.path.join(opt.results_dir, opt.name, f"{opt.phase}_{opt.epoch}")
-    if opt.load_iter > 0:
-        folder = f"{folder}_iter{opt.load_iter}"
+    folder = results_folder(opt)
     say(f"creating web directory {folder}")
     title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}"
     webpage = HTML(folder, title)

@@ -12,7 +12,6 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 from data import CustomDatasetDataLoader, create_dataset
@@ -29,7 +28,7 @@ from util.log import mute, say
 from util.meters import LossMeans, RunningMean
 from util.pages.overview import overview
 from util.progress import Progress
-from util.progress_bar import epoch_bar
+from util.progress_bar import Clock, epoch_bar
 from util.resume import Start
 from util.run_lock import RunLock
 from util.saver import Saver, Stateful
@@ -61,6 +60,7 @@ class Run:
     best: Best  # the best epoch so far, with --save_best
     saver: Saver
     guard: Guard  # looks out for losses that are no longer finite
+    clock: Clock  # how long training will go on
 
 
 def train(opt: Namespace, options: TrainOptions) -> None:
@@ -74,29 +74,30 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
-    visualizer = Visualizer(opt, overview=overview(options.not_default(opt), len(dataset)))
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
     best = Best(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)
+    to_validate = len(validator.dataset) if validator else 0
+    facts = overview(options.not_default(), len(dataset), to_validate)
+    visualizer = Visualizer(opt, overview=facts)
     others: dict[str, Stateful] = {"loss_means": loss_means, "best": best}
     saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer, others)
     start.restore(model, saver)
     options.save()  # now that it is clear that the run can go on with them
     guard = Guard(model, saver, progress, epoch_loss, opt.on_nan, loss_means)
-    run = Run(opt, dataset, model, visualizer, progress, epoch_loss, loss_means, validator, best,
-              saver, guard)  # fmt: skip
-
     last_epoch = opt.n_epochs + opt.n_epochs_decay
+    clock = Clock(progress, last_epoch, len(dataset))
+    run = Run(opt, dataset, model, visualizer, progress, epoch_loss, loss_means, validator, best,
+              saver, guard, clock)  # fmt: skip
     if progress.epoch > last_epoch:
         say(f"Nothing left to do: epoch {last_epoch} of {last_epoch} is done. To go on, raise "
             "--n_epochs or --n_epochs_decay.")  # fmt: skip
-    with StopSignals() as stop, closing(visualizer), saver:
+    with StopSignals() as stop, visualizer.following(saver.how_to_continue), saver:
         try:
             while progress.epoch <= last_epoch and not best.gives_up:
                 began = time.time()
                 train_epoch(run, last_epoch, stop)
                 end_epoch(run, last_epoch, began)
-            visualizer.finish()
         except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
             mute()
             save_for_later(run)
@@ -112,7 +113,7 @@ def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:
         run.epoch_loss.reset()
         run.loss_means.reset()
     waiting_since = time.time()
-    with epoch_bar(progress.epoch, last_epoch, len(run.dataset), progress.epoch_images) as bar:
+    with epoch_bar(run.clock) as bar:
         try:
             for batch in run.dataset:
                 step_began = time.time()

@@ -94,19 +94,27 @@ class BaseModel(ABC):
         """Return pictures made from a validation batch with those they should equal, by name.
 
         Called after `forward` and `validation_losses`. Pictures are (N, C, H, W) in [-1, 1].
+
+        By default `fake_B` with `real_B`, if there are such pictures of one size, except with
+        `--dataset_mode unaligned`, where `real_B` is just any picture of domain B. Data sets of
+        plugins are taken to give pairs: a model for one that does not returns {} here.
         """
-        made, real = getattr(self, "fake_B", None), getattr(self, "real_B", None)
-        if isinstance(made, Tensor) and isinstance(real, Tensor) and made.shape == real.shape:
-            return {"": (made, real)}
-        return {}
+        return {} if self.opt.dataset_mode == "unaligned" else self._made_and_real()
 
     def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
         """Return pictures that were made, and real ones of the same domain, by name.
 
-        For FID and KID; they need not belong together. (N, C, H, W) in [-1, 1].
+        For FID and KID; they need not belong together. (N, C, H, W) in [-1, 1]. By default the
+        pair without a name, else `fake_B` and `real_B`.
         """
         pairs = self.validation_pairs()
-        return {"": pairs[""]} if "" in pairs else {}
+        return {"": pairs[""]} if "" in pairs else self._made_and_real()
+
+    def _made_and_real(self) -> dict[str, tuple[Tensor, Tensor]]:
+        made, real = getattr(self, "fake_B", None), getattr(self, "real_B", None)
+        if isinstance(made, Tensor) and isinstance(real, Tensor) and made.shape == real.shape:
+            return {"": (made, real)}
+        return {}
 
     def validation_losses(self) -> Mapping[str, Tensor]:
         """Return other numbers that a validation batch gives, by name; lower is better."""
@@ -447,7 +455,7 @@ class BaseModel(ABC):
                 load_scheduler_state(scheduler, saved, self.opt.epoch_count)
         for name, pool in pools.items():
             pool.load_state_dict(state["image_pools"][name], self.device)
-        self.metric = state["metric"]
+        self.metric = float(state["metric"])
         self._steps.load_state_dict(state.get("steps", {}), self.optimizers)
         self.load_extra_state(state["extra"])
 

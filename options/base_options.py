@@ -141,12 +141,16 @@ class BaseOptions:
         folder = Path(opt.checkpoints_dir, opt.name)
         return _Described(self._as_text(opt), values, folder, opt.phase)
 
-    def not_default(self, opt: Namespace) -> dict[str, str]:
-        """Return the options whose values differ from their defaults, as text."""
+    def not_default(self) -> dict[str, str]:
+        """Return the options that were printed last and differ from their defaults, as text.
+
+        Compared as text: some defaults are the text of a number, as on a command line.
+        """
+        assert self._described is not None
         return {
             name: str(value)
-            for name, value in sorted(vars(opt).items())
-            if name != "isTrain" and value != self.parser.get_default(name)
+            for name, value in self._described.values.items()
+            if name != "isTrain" and str(value) != str(_json_value(self.parser.get_default(name)))
         }
 
     def _as_text(self, opt: Namespace) -> str:

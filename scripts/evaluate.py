@@ -33,6 +33,7 @@ from util.errors import UserError, near_miss, run_command
 from util.files import write_text
 from util.log import say
 from util.metrics import METRICS
+from util.results import results_folder
 from util.scores.cache import FeatureCache, default_folder
 from util.scores.comparisons import (
     OF_PAIRS,
@@ -263,10 +264,7 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
     argv = test_arguments(args, others)
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         opt = TestOptions().parse(argv)
-    folder = os.path.join(opt.results_dir, opt.name, f"{opt.phase}_{opt.epoch}")
-    if opt.load_iter > 0:
-        folder = f"{folder}_iter{opt.load_iter}"
-    images = os.path.join(folder, "images")
+    images = os.path.join(results_folder(opt), "images")
     before = stamps(images)
     say(f"$ python test.py {shlex.join(argv)}")
     command = [sys.executable, str(ROOT / "test.py"), *argv]

@@ -150,10 +150,10 @@ def small_curve(
         return ""
     floor: list[list[Point]] = [[(0, 0)]] if from_zero else []
     down = _value_axis([line.points for line in drawn] + floor, most=3, with_log=False)
-    across = _epoch_axis(*(epochs or _ends(drawn)), most=4)
+    across = _epoch_axis(*(epochs or _ends(drawn)), most=4, whole=True)
     left = 10 + 6.2 * max(len(label) for _, label in down.ticks)
     plot = Plot(left, width - 10, 28, height - 20, across, down)
-    last = ", ".join(f"{_last(line.points):.4g}" for line in drawn)
+    last = ", ".join(f"{_last(line.points):.4g}".replace("e-0", "e-") for line in drawn)
     room = int((width - 16) / 6.4) - len(last)
     parts = [
         f'<text x="4" y="14" font-weight="600">{_text(_shortened(title, room))}</text>',
@@ -287,11 +287,11 @@ def _marks(low: float, high: float, step: float) -> tuple[tuple[float, str], ...
     return tuple((i * step, _label(i * step, step, largest)) for i in range(first, last + 1))
 
 
-def _epoch_axis(low: float, high: float, most: int = 10) -> Axis:
+def _epoch_axis(low: float, high: float, most: int = 10, *, whole: bool = False) -> Axis:
     if high - low < 1e-6 * max(1.0, abs(high)):
         low, high = low - 0.5, high + 0.5
     step = _step(high - low, most)
-    if high - low >= 2:
+    if whole or high - low >= 2:
         step = max(step, 1.0)
     return Axis(low, high, _marks(low, high, step))
 

@@ -70,8 +70,10 @@ def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
 
 
 def shown(value: float) -> str:
-    """Write a number for people."""
-    return f"{value:.4g}" if math.isfinite(value) else str(value).replace("inf", "\u221e")
+    """Write a number for people, with four digits."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", "\u221e")
+    return f"{value:#.4g}".rstrip(".")
 
 
 def section(

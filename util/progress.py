@@ -50,6 +50,6 @@ class Progress:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from saved counters."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        for name in self.state_dict():
+            setattr(self, name, int(state.get(name, 0)))
         self.images_here = 0

@@ -1,13 +1,20 @@
-"""Names for result pictures: flat as the reference's, unless two inputs would share one."""
+"""Where results of test.py go; names for pictures, flat unless two inputs would share one."""
 
 import hashlib
 import os
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import count
 from pathlib import Path, PurePath
 
 LONGEST = 240  # bytes of a name; file systems take 255, and a label and an ending are added
+
+
+def results_folder(opt: Namespace) -> str:
+    """Return the folder of a test's page, such as `results/facades/test_latest`."""
+    iteration = f"_iter{opt.load_iter}" if opt.load_iter > 0 else ""
+    return os.path.join(opt.results_dir, opt.name, f"{opt.phase}_{opt.epoch}{iteration}")
 
 
 class ResultNames:

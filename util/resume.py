@@ -1,9 +1,17 @@
 """Where a run begins: at the start, or where an earlier one was interrupted."""
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from torch import Tensor
 
 from util import rng
+from util.checkpoint import CheckpointError
+from util.errors import UserError
 from util.log import say, warn
 from util.progress import Progress
 from util.saver import Model, Saver, read_state, state_file
@@ -13,6 +21,38 @@ RATE_OPTIONS = (
     *("lr", "lr_G", "lr_D", "lr_gamma", "lr_policy", "lr_decay_iters"),
     *("beta1", "n_epochs", "n_epochs_decay"),
 )
+NUMBER = (int, float)
+# What a training state holds, as far as it is not the model's own business.
+LAYOUT: Mapping[str, Any] = {
+    "options": {"epoch_count": int},
+    "model": dict,
+    "progress": {"epoch": int, "epoch_images": int, "total_images": int, "step": int},
+    "random": {"python": list, "numpy": list, "torch": Tensor, "cuda": list},
+    "data": {
+        "epoch": int,
+        "seed": (int, NoneType),
+        "order_seed": (int, NoneType),
+        "items": int,
+        "pictures": dict,
+    },
+    "epoch_loss": {"sum": (Tensor, *NUMBER), "count": int},
+    "visualizer": {
+        "saved": bool,
+        "last_moment": list,
+        "total_images": int,
+        "curves": (dict, NoneType),
+    },
+}
+LATER: Mapping[str, Any] = {  # states of earlier versions have none of it
+    "loss_means": {"names": list, "sums": (Tensor, NoneType), "count": int},
+    "best": {
+        "name": str,
+        "value": NUMBER,
+        "epoch": int,
+        "since": int,
+        "latest": (*NUMBER, NoneType),
+    },
+}
 
 
 class Start:
@@ -40,6 +80,9 @@ class Start:
                     "--continue_train goes on with it instead."
                 )
             return
+        there = {name: layout for name, layout in LATER.items() if name in self.state}
+        if problems := list(problems_of(self.state, {**LAYOUT, **there})):
+            raise self._unfit(f"it has {', '.join(problems)}")
         saved, saved_epoch = self.state["options"], self.state["progress"]["epoch"]
         self.other_epoch = epoch_is_given and opt.epoch_count != saved_epoch
         if not self.other_epoch:
@@ -59,13 +102,15 @@ class Start:
                 )
             return
         state, progress = self.state, saver.progress
-        model.load_training_state(state["model"], keep_rates=self.new_rates)
-        progress.load_state_dict(state["progress"])
-        saver.visualizer.load_state_dict(state["visualizer"])
-        for name, part in saver.others.items():
-            if name in state:
-                part.load_state_dict(state[name])
-        rng.load_state_dict(state["random"])
+        with self._taking_back():
+            model.load_training_state(state["model"], keep_rates=self.new_rates)
+            progress.load_state_dict(state["progress"])
+            saver.visualizer.load_state_dict(state["visualizer"])
+            for name, part in saver.others.items():
+                if name in state:
+                    part.load_state_dict(state[name])
+            rng.load_state_dict(state["random"])
+            same_pictures = saver.dataset.has_pictures_of(state["data"])
         saver.last_label = self.label
         if self.other_epoch:
             say(
@@ -73,7 +118,7 @@ class Start:
                 f"{progress.epoch}: going on with epoch {self.epoch}."
             )
             progress.epoch, progress.epoch_images = self.epoch, 0
-        elif saver.dataset.has_pictures_of(state["data"]):
+        elif same_pictures:
             saver.dataset.load_state_dict(state["data"])
             saver.epoch_loss.load_state_dict(state["epoch_loss"])
         else:
@@ -89,3 +134,44 @@ class Start:
             say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
             model.update_learning_rate()
             progress.next_epoch()
+
+    @contextmanager
+    def _taking_back(self) -> Iterator[None]:
+        """Turn what goes wrong with the contents of the state inside into one message."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (
+            *(LookupError, TypeError, ValueError, AttributeError),
+            *(ArithmeticError, RuntimeError),  # from torch too
+        ) as error:
+            reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise self._unfit(f"{reason} (--verbose shows where)") from error
+
+    def _unfit(self, reason: str) -> CheckpointError:
+        path = state_file(self.folder, self.label)
+        return CheckpointError(
+            f"{path} is no training state that can be continued: {reason}. Delete it to continue "
+            "with the networks alone."
+        )
+
+
+def problems_of(state: Any, layout: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    """Yield what a nest of dicts lacks: entries, or their types.
+
+    Args:
+        state: what was read.
+        layout: for each entry its type, or several of them, or the layout of a dict.
+        where: how the names of the entries begin.
+    """
+    for name, kind in layout.items():
+        if name not in state:
+            yield f"no {where}{name}"
+            continue
+        value = state[name]
+        nested = isinstance(kind, Mapping)
+        if not isinstance(value, dict if nested else kind):
+            yield f"a {type(value).__name__} as {where}{name}"
+        elif nested:
+            yield from problems_of(value, kind, f"{where}{name}.")

@@ -3,7 +3,7 @@
 import os
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +23,16 @@ from util.util import tensor2im
 
 SEED = 20170330  # of what is random while validating: always the same draws
 SAMPLES = 4  # pictures that are shown after each validation
+
+
+class Data(Protocol):
+    """What is asked of the pictures."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Yield batches."""
+
+    def __len__(self) -> int:
+        """Return how many pictures there are."""
 
 
 class Model(Protocol):
@@ -91,7 +101,7 @@ class Validator:
     def __init__(
         self,
         model: Model,
-        dataset: Iterable[dict[str, Any]],
+        dataset: Data,
         *,
         evaluation: bool = False,
         every: int = 1,
@@ -117,7 +127,7 @@ class Validator:
         except UserError as error:
             warn(f"No validation in epoch {epoch}: {error}")
             return None
-        say(f"validation (epoch: {epoch}, images: {found.pictures}) {found.summary()}")
+        say(f"validation (epoch: {epoch}, images: {found.pictures}) {found.summary() or '-'}")
         return found
 
     def run(self, most: int | None = None) -> Validation:
@@ -210,7 +220,7 @@ def create_validator(
     opt: Namespace,
     model: Model,
     best: Best,
-    create_dataset: Callable[[Namespace], Iterable[dict[str, Any]]],
+    create_dataset: Callable[[Namespace], Data],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none.
 

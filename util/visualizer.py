@@ -2,8 +2,10 @@
 
 import atexit
 import os
+import signal
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from util.sinks.visdom_sink import VisdomSink
 from util.sinks.wandb_sink import WandbSink
 from util.util import save_image, tensor2im
 from util.visdom_server import start_server
+
+WHOLE_EPOCH = 2**31  # more images than any epoch has
 
 
 class Visualizer:
@@ -41,7 +45,7 @@ class Visualizer:
         self.display_id: int = getattr(opt, "display_id", -1)
         self.use_html: bool = opt.isTrain and not opt.no_html
         self.saved = False  # has the page shown this epoch already?
-        self._last_moment = (0, 0)  # epoch and its images when losses were printed last
+        self._last_moment = (0, 0)  # epoch and its images when numbers were shown last
         self._total_images = 0  # when something was shown last
         folder = os.path.join(opt.checkpoints_dir, opt.name)
         self.web_dir = os.path.join(folder, "web")
@@ -132,9 +136,10 @@ class Visualizer:
         """Go on with the history of the run that is continued."""
         self.saved = state["saved"]
         self._total_images = state["total_images"]
-        epoch, images = self._last_moment = tuple(state["last_moment"])
+        epoch, images = map(int, state["last_moment"])
+        self._last_moment = (epoch, images)
         if self.page is not None:
-            self.page.forget_after(epoch, images)
+            deliver([self.page], lambda page: page.go_on_after(epoch, images))
         if self.tensorboard is not None:
             self.tensorboard.forget_after(state["total_images"])
         if self.visdom is not None and state["curves"] is not None:
@@ -162,6 +167,7 @@ class Visualizer:
             sinks.append(self.page)
         if not sinks:
             return
+        self._total_images = max(self._total_images, total_iters or 0)
         images = {label: tensor2im(image) for label, image in visuals.items()}
         when = Moment(epoch, total_images=total_iters)
         deliver(sinks, lambda sink: sink.images(when, images))
@@ -201,12 +207,29 @@ class Visualizer:
 
     def report_epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
         """Record what an epoch brought, and show what was made of some validation pictures."""
+        self._last_moment = (record["epoch"], WHOLE_EPOCH)
+        self._total_images = record["total_iters"]
         deliver(self.recorders, lambda sink: sink.epoch(record, samples))
 
-    def finish(self) -> None:
-        """Say that training has ended, and will not go on as after an interruption."""
+    @contextmanager
+    def following(self, how_to_continue: Callable[[], str]) -> Iterator[None]:
+        """Let the displays follow the training inside; then tell how it ended, and close them.
+
+        `how_to_continue` is asked for if it did not end by itself.
+        """
+        try:
+            yield
+        except BaseException as error:
+            self._finish(f"{_reason(error)}\n{how_to_continue()}")
+            raise
+        else:
+            self._finish("Training has ended.")
+        finally:
+            self.close()
+
+    def _finish(self, state: str) -> None:
         if self.page is not None:
-            deliver([self.page], lambda page: page.finish())
+            deliver([self.page], lambda page: page.finish(state))
 
     def close(self) -> None:
         """Let every sink finish; more calls do no harm."""
@@ -214,6 +237,16 @@ class Visualizer:
         page = [self.page] if self.page else []
         sinks = dict.fromkeys([*self.printers, *self.plotters, *self.galleries, *page])
         deliver(sinks, lambda sink: sink.close())
+
+
+def _reason(error: BaseException) -> str:
+    """Say in a line why training did not end by itself."""
+    if isinstance(error, SystemExit):
+        stops = {128 + number: number.name for number in signal.Signals}
+        name = stops.get(error.code) if isinstance(error.code, int) else None
+        return f"Training was stopped by {name}." if name else "Training was stopped."
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"Training was stopped by an error. {kind}{error}".split("\n")[0]
 
 
 def _earlier_losses(path: str, log: str) -> list[LossRecord]:

@@ -189,7 +189,7 @@ def test_epochs_without_validation_show_the_samples_of_the_last_one(
         title = browser.run("[...document.querySelectorAll('#timeline h2')].at(-1).textContent")
         assert title == "Validation" + (" of epoch 2" if epoch == 3 else "")
         numbers = browser.run("document.querySelector('#timeline .numbers').textContent")
-        assert numbers == f"PSNR {20 + from_epoch}"
+        assert numbers == f"PSNR {20 + from_epoch}.00"
 
 
 def test_play_runs_through_the_epochs(browser: Browser, finished: Training) -> None:
@@ -325,6 +325,40 @@ def test_nothing_reloads_under_a_mouse_that_does_something(
     browser.until("document.body.dataset.refresh === '0'")
 
 
+def test_a_button_that_is_held_delays_a_reload_by_15_seconds_at_most(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(2).page)
+    loaded = browser.run(LOADED_AT)
+    browser.mouse("mousePressed", 300, 5)
+    time.sleep(3)
+    assert browser.run(LOADED_AT) == loaded
+    browser.run("now = Date.now; Date.now = () => now() + 13000; 0")
+    browser.until(f"{LOADED_AT} !== {loaded}", 5)  # though nobody has let go
+    browser.mouse("mouseReleased", 300, 5)
+
+
+def test_a_button_that_was_let_go_outside_of_the_window_is_not_held(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(2).page)
+    loaded = browser.run(LOADED_AT)
+    for kind, buttons in (("pointerdown", 1), ("pointermove", 0)):
+        browser.run(f"dispatchEvent(new PointerEvent('{kind}', {{buttons: {buttons}}})); 0")
+    browser.until(f"{LOADED_AT} !== {loaded}", 6)
+
+
+def test_a_page_of_a_stopped_run_stays_and_says_how_to_continue(
+    browser: Browser, training: Training
+) -> None:
+    training.train(2).sink.finish("Training was stopped by SIGTERM.\nContinue with:\n  x")
+    browser.open(training.page)
+    assert browser.run("document.querySelector('header pre').textContent") == "Continue with:\n  x"
+    loaded = browser.run(LOADED_AT)
+    time.sleep(2.5)
+    assert browser.run(LOADED_AT) == loaded
+
+
 def test_a_finished_page_stays_as_it_is(browser: Browser, finished: Training) -> None:
     browser.open(finished.page)
     loaded = browser.run(LOADED_AT)
@@ -436,7 +470,7 @@ def test_thousands_of_results_load_only_what_is_seen(browser: Browser, tmp_path:
     browser.until(f"{loaded} > 0")
     assert browser.run(loaded) < 200
     choose(browser, "highest PSNR first")
-    assert browser.run("document.querySelector('main .numbers b').textContent") == "999"
+    assert browser.run("document.querySelector('main .numbers b').textContent") == "999.0"
     browser.until("document.images[0].complete")
     assert browser.run(loaded) < 400
     assert browser.run("document.documentElement.scrollHeight") > 2000 * 256

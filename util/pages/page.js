@@ -65,16 +65,17 @@ addEventListener("DOMContentLoaded", () => {
 // not while somebody is doing something with it, and not in a tab that nobody sees.
 
 const QUIET = 2000; // milliseconds without a touch after which the page may reload
-const READING = 15000; // the same while a text is selected, or the mouse rests on a curve
+const READING = 15000; // the same while a text is selected, the mouse rests on a curve, or a
+// button of it is held
 
 function watchForChanges(seconds) {
   const loaded = Date.now();
   let touched = 0;
-  let pressed = false; // something is being dragged
+  let pressed = false; // a button of the mouse, or a finger
   const touch = (event) => {
     touched = Date.now();
-    if (event.type === "pointerdown") pressed = true;
-    if (event.type === "pointerup" || event.type === "pointercancel") pressed = false;
+    // What the event says of the buttons: one may have been let go outside of the window.
+    if (event.type.startsWith("pointer")) pressed = event.buttons > 0;
   };
   for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel", "wheel",
     "touchmove", "keydown", "input"]) {
@@ -84,8 +85,8 @@ function watchForChanges(seconds) {
   addEventListener("scroll", (event) => { if (Date.now() - loaded > 500) touch(event); }, true);
 
   function isBusy() {
-    if (document.hidden || pressed || document.querySelector("[data-playing]")) return true;
-    const reads = !getSelection().isCollapsed || document.querySelector(".curve:hover");
+    if (document.hidden || document.querySelector("[data-playing]")) return true;
+    const reads = pressed || !getSelection().isCollapsed || document.querySelector(".curve:hover");
     return Date.now() - touched < (reads ? READING : QUIET);
   }
   setInterval(() => { if (!isBusy()) location.reload(); }, seconds * 1000);

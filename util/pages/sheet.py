@@ -18,7 +18,7 @@ def sheet(samples: Sequence[Mapping[str, Picture]]) -> Image.Image:
     labels = list(dict.fromkeys(label for row in rows for label in row))
     widths = [max(row[label].width for row in rows if label in row) for label in labels]
     heights = [max((image.height for image in row.values()), default=0) for row in rows]
-    letters = max(10, min(widths) // 12)
+    letters = max(10, min(widths) // 18)
     font = ImageFont.load_default(letters)
     top = int(1.5 * letters)
     size = (sum(widths) + GAP * (len(widths) - 1), top + sum(heights) + GAP * (len(rows) - 1))

@@ -26,6 +26,7 @@ from util.sinks.jsonl import LossRecord
 from util.util import save_image
 
 PICTURE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
+FOLLOWS = "Training goes on, and this page follows."
 Overview = Mapping[str, Mapping[str, str]]
 
 
@@ -73,7 +74,8 @@ class PageSink:
         self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
         self._text = ""  # that row
         self._older = ""  # all rows below it
-        self._ended = False
+        self._state = FOLLOWS
+        self._was_written = False
         self._curves = Curves()
         for losses in history:
             self._curves.add_losses(losses["epoch"], losses["iters"], losses["losses"])
@@ -102,21 +104,27 @@ class PageSink:
             row = replace(row, sheet=drawn.size)
         self._show(row)
 
-    def forget_after(self, epoch: int, images: int) -> None:
-        """Drop losses of later moments, for a run that goes on from an earlier save."""
+    def go_on_after(self, epoch: int, images: int) -> None:
+        """Show the run up to an earlier save, from which it goes on; later losses are dropped."""
         self._curves.forget_after(epoch, images)
+        self._row, self._text, self._older = None, "", self._rows_on_disk(epoch + 1)
+        self._write()
 
-    def finish(self) -> None:
-        """Training has ended: the page need not reload itself any more."""
-        self._ended = True
+    def finish(self, state: str = "Training has ended.") -> None:
+        """Write the page a last time: it reloads itself no more.
+
+        Args:
+            state: what became of training; below a first line there may be how to continue.
+        """
+        self._state = state
         if self._row is None:
             self._older = self._rows_on_disk()
         self._write()
 
     def close(self) -> None:
-        """Draw the last losses."""
-        if self._row is not None and not self._ended:
-            self._write()
+        """Draw the last losses; after a script that did not say how training ended, too."""
+        if self._was_written and self._state == FOLLOWS:
+            self.finish("Training does not run any more.")
 
     def _show(self, row: Row) -> None:
         text = self._render(row)
@@ -134,17 +142,19 @@ class PageSink:
             f"{self._text}\n{self._older}\n</details>"
         )
         text = page(
-            self.title, body, 0 if self._ended else 1,
+            self.title, body, 1 if self._state == FOLLOWS else 0,
             kind="training", style=f"--w:{self.width}px", scripts=["training.js"],
         )  # fmt: skip
         write_text(self.web_dir / "index.html", text)
+        self._was_written = True
 
     def _header(self) -> str:
-        state = "Training has ended." if self._ended else "Training goes on, and this page follows."
+        first, _, others = escape(printable(self._state)).partition("\n")
+        more = f"<pre>{others}</pre>" if others else ""
         now = time.strftime("%Y-%m-%d %H:%M:%S")
         return (
             f"<header><h1>{escape(printable(self.title))}</h1>"
-            f'<div class="quiet">{state} Written {now}.</div></header>'
+            f'<div class="quiet">{first} Written {now}.</div>{more}</header>'
         )
 
     def _render(self, row: Row) -> str:

@@ -362,3 +362,32 @@ def test_test_model_refuses_to_train(tmp_path: Path, capsys: pytest.CaptureFixtu
         train_options(tmp_path, "test")
     assert raised.value.code == 2
     assert "cannot be used during training" in capsys.readouterr().err
+
+
+# ---- validation -----------------------------------------------------------------------------
+
+
+def validated(folder: Path, *more: str) -> PlainModel:
+    """Return a model that has made a picture from a batch that has a real one too."""
+    opt = train_options(folder, "template", "--name", "plain", *more)
+    model = PlainModel(opt)
+    model.fake_B, model.real_B = noise((1, 3, 8, 8)), noise((1, 3, 8, 8))
+    return model
+
+
+def test_pictures_of_pairs_are_compared(tmp_path: Path) -> None:
+    model = validated(tmp_path, "--dataset_mode", "aligned")
+    ((made, real),) = model.validation_pairs().values()
+    assert made is model.fake_B
+    assert real is model.real_B
+    assert list(model.validation_sets()) == [""]
+    model.real_B = noise((1, 3, 8, 4))
+    assert model.validation_pairs() == model.validation_sets() == {}
+
+
+def test_pictures_that_do_not_belong_together_are_compared_as_sets_only(tmp_path: Path) -> None:
+    model = validated(tmp_path, "--dataset_mode", "unaligned")
+    assert model.validation_pairs() == {}
+    ((made, real),) = model.validation_sets().values()
+    assert made is model.fake_B
+    assert real is model.real_B

@@ -614,3 +614,32 @@ def test_a_fork_may_ask_for_the_options_without_parse(parse: Any) -> None:
     opt.checkpoints_dir = str(parse.folder)
     options.print_options(opt)
     assert (parse.folder / "experiment_name" / "train_opt.txt").is_file()
+
+
+# ---- what differs --------------------------------------------------------------------------------
+
+
+def differing(folder: Path, *argv: str) -> dict[str, str]:
+    options = TrainOptions()
+    given = ["--dataroot", "X", "--checkpoints_dir", str(folder), *argv]
+    options.parse(given, claim=lambda opt: None)
+    return options.not_default()
+
+
+ALWAYS = {"dataroot", "checkpoints_dir", "seed"}  # a seed is drawn
+
+
+def test_options_that_nobody_gave_do_not_differ(tmp_path: Path) -> None:
+    assert set(differing(tmp_path)) == ALWAYS
+    assert set(differing(tmp_path, "--gpu_ids", "0", "--load_iter", "0", "--lr", "2e-4")) == ALWAYS
+
+
+def test_options_that_differ_are_told_as_they_were_given(tmp_path: Path) -> None:
+    found = differing(tmp_path, "--gpu_ids", "-1", "--lr", "0.001", "--max_dataset_size", "5")
+    assert set(found) == ALWAYS | {"gpu_ids", "lr", "max_dataset_size"}
+    assert (found["gpu_ids"], found["lr"], found["max_dataset_size"]) == ("-1", "0.001", "5")
+
+
+def test_a_default_of_the_model_is_a_default(tmp_path: Path) -> None:
+    assert "norm" not in differing(tmp_path, "--model", "pix2pix")
+    assert differing(tmp_path, "--model", "pix2pix", "--norm", "none")["norm"] == "none"

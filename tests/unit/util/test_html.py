@@ -196,7 +196,7 @@ def test_scores_stand_below_their_heading_for_readers_and_scripts(
 ) -> None:
     with_scores(tmp_path, {"PSNR": 21.3456, "L1": 0.05}, {"PSNR": 18.0, "L1": 0.07})
     shown = read_page(tmp_path / "index.html")
-    assert shown.text("b") == ["19.67", "0.06", "21.35", "0.05", "18", "0.07"]  # means first
+    assert shown.text("b") == ["19.67", "0.06000", "21.35", "0.05000", "18.00", "0.07000"]
     found = [at for tag, at in shown.tags if tag == "span" and "data-score" in at]
     assert [(at["data-score"], at["data-value"]) for at in found] == [
         *[("PSNR", "21.3456"), ("L1", "0.05"), ("PSNR", "18.0"), ("L1", "0.07")]
@@ -208,14 +208,14 @@ def test_the_mean_leaves_out_what_is_infinite_unless_all_is(
 ) -> None:
     with_scores(tmp_path, {"PSNR": math.inf, "x": math.inf}, {"PSNR": 20.0, "x": math.inf})
     shown = read_page(tmp_path / "index.html")
-    assert shown.text("b")[:2] == ["20", "\u221e"]
+    assert shown.text("b")[:2] == ["20.00", "\u221e"]
     values = [at["data-value"] for tag, at in shown.tags if tag == "span" and "data-value" in at]
     assert values == ["Infinity", "Infinity", "20.0", "Infinity"]  # what JavaScript's Number reads
 
 
 def test_a_score_that_is_no_number_does_not_hide(tmp_path: Path, read_page: ReadPage) -> None:
     with_scores(tmp_path, {"PSNR": math.nan}, {"PSNR": 20.0})
-    assert read_page(tmp_path / "index.html").text("b") == ["nan", "nan", "20"]
+    assert read_page(tmp_path / "index.html").text("b") == ["nan", "nan", "20.00"]
 
 
 def test_the_page_tells_how_many_inputs_there_are(tmp_path: Path, read_page: ReadPage) -> None:

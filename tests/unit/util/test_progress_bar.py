@@ -1,80 +1,17 @@
 """A progress line on a terminal, plain lines elsewhere."""
 
-import fcntl
 import os
-import pty
-import struct
+import re
 import sys
-import termios
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
-from tqdm import tqdm
 
+from tests.unit.util.terminal import on_terminal, screen
 from util.log import say, warn
-from util.progress_bar import epoch_bar, progress_bar
-
-
-class Terminal:
-    """The other end of a pseudo-terminal, read all the time so that writers never wait."""
-
-    def __init__(self) -> None:
-        self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.stream = os.fdopen(slave, "w", encoding="utf-8")
-        self._bytes = b""
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        while True:
-            try:
-                self._bytes += os.read(self._master, 4096)
-            except OSError:  # the writing end was closed
-                return
-
-    def close(self) -> None:
-        """Close both ends; what was written is in `output`."""
-        self.stream.close()
-        self._reader.join(timeout=10)
-        assert not self._reader.is_alive()
-        os.close(self._master)
-
-    @property
-    def output(self) -> str:
-        return self._bytes.decode("utf-8")
-
-
-@contextmanager
-def on_terminal() -> Iterator[Terminal]:
-    """Make standard error a terminal; afterwards its `output()` can be read."""
-    terminal = Terminal()
-    with pytest.MonkeyPatch.context() as patch:  # in the test itself: pytest replaces it between
-        patch.setattr(tqdm, "monitor_interval", 0)  # no thread that outlives the test
-        patch.setattr(sys, "stderr", terminal.stream)
-        try:
-            yield terminal
-        finally:
-            terminal.close()
-
-
-def screen(written: str) -> list[str]:
-    """Return the lines that end up on an endless screen: a carriage return begins a line anew."""
-    lines = [""]
-    column = 0
-    for character in written.replace("\x1b[A", ""):
-        if character == "\r":
-            column = 0
-        elif character == "\n":
-            lines.append("")
-            column = 0
-        else:
-            line = lines[-1].ljust(column)
-            lines[-1] = line[:column] + character + line[column + 1 :]
-            column += 1
-    return [line.rstrip() for line in lines]
+from util.progress import Progress
+from util.progress_bar import Clock, epoch_bar, progress_bar
 
 
 def test_without_a_terminal_there_are_only_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +27,7 @@ def test_without_a_terminal_there_are_only_plain_lines(capsys: pytest.CaptureFix
 def test_on_a_terminal_the_bar_appears_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with on_terminal() as terminal, epoch_bar(3, 200, 400) as bar:
+    with on_terminal() as terminal, epoch_bar(Clock(Progress(epoch=3), 200, 400)) as bar:
         bar.update(100)
         bar.refresh()
         say("(epoch: 3) G: 1.000 ")
@@ -173,3 +110,92 @@ def test_a_line_leaves_at_once_if_only_the_output_is_redirected(
     finally:
         os.close(reading)
     assert arrived == b"(epoch: 1) G: 1.000 \n"
+
+
+# ---- the bar of an epoch ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time, which only the test changes."""
+    time = [1000.0]
+    monkeypatch.setattr("util.progress_bar.time.monotonic", lambda: time[0])
+    return time
+
+
+def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> None:
+    progress = Progress()
+    clock = Clock(progress, last_epoch=3, images=10)
+    assert clock.seconds_left() is None
+    assert clock.in_words() == "run ?"
+    progress.advance(4)
+    now[0] += 8
+    assert clock.seconds_left() == 26 * 2
+    assert clock.in_words() == "run 00:52"
+    progress.advance(6)
+    progress.next_epoch()
+    now[0] += 32  # of which validation and saving took a part
+    assert clock.seconds_left() == 20 * 4
+    for _ in range(2):
+        progress.advance(10)
+        progress.next_epoch()
+    assert clock.seconds_left() == 0
+
+
+def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list[float]) -> None:
+    progress = Progress(epoch=2, epoch_images=5, total_images=15)
+    clock = Clock(progress, last_epoch=2, images=10)
+    now[0] += 7
+    assert clock.seconds_left() is None
+    progress.advance(1)
+    assert clock.seconds_left() == 4 * 7
+
+
+def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> None:
+    progress = Progress()
+    clock = Clock(progress, last_epoch=1, images=10)
+    now[0] += 1
+    progress.advance(12)
+    assert clock.seconds_left() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59, "00:59"), (3600, "1:00:00"), (47 * 3600, "47:00:00"), (75 * 3600 + 60, "3d 3h")],
+)
+def test_days_are_written_as_days(now: list[float], seconds: int, words: str) -> None:
+    progress = Progress()
+    clock = Clock(progress, last_epoch=2, images=1)
+    progress.advance(1)
+    now[0] += seconds
+    progress.next_epoch()
+    assert clock.in_words() == f"run {words}"
+
+
+def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[float]) -> None:
+    progress = Progress(epoch=2, epoch_images=100, total_images=500)
+    clock = Clock(progress, last_epoch=4, images=400)
+    with on_terminal() as terminal, epoch_bar(clock) as bar:
+        bar.start_t = bar._time() - 10
+        now[0] += 10
+        progress.advance(100)
+        bar.update(100)
+        bar.refresh()
+    shown = terminal.output.split("\r")[-3]  # then the line is cleared
+    assert re.fullmatch(
+        r"epoch 2/4:  50%\|.+\| 200/400, +\d+\.\d+img/s, left: epoch 00:\d\d, run 01:40", shown
+    ), shown
+    assert len(shown) <= 80
+
+
+def test_what_the_line_says_is_asked_for_when_it_is_drawn() -> None:
+    asked: list[int] = []
+    with on_terminal(), progress_bar("x", 1000, more=lambda: f"{asked.append(1)}") as bar:
+        before = len(asked)
+        for _ in range(1000):
+            bar.update(1)
+    assert len(asked) - before < 100
+    asked.clear()
+    with progress_bar("x", 1000, more=lambda: f"{asked.append(1)}") as bar:  # no terminal
+        bar.update(1000)
+    assert not asked

@@ -1,18 +1,27 @@
 """Names for what is made from each input picture."""
 
 import os
+from argparse import Namespace
 from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from util.results import ResultNames
+from util.results import ResultNames, results_folder
 
 
 def all_names(paths: list[str], root: str = "data") -> list[str]:
     results = ResultNames(paths, root)
     return [results.name(path) for path in paths]
+
+
+@pytest.mark.parametrize(("load_iter", "folder"), [(0, "test_best"), (400, "test_best_iter400")])
+def test_results_have_a_folder_for_each_phase_and_epoch(load_iter: int, folder: str) -> None:
+    opt = Namespace(
+        results_dir="results", name="run", phase="test", epoch="best", load_iter=load_iter
+    )
+    assert results_folder(opt) == os.path.join("results", "run", folder)
 
 
 def test_different_stems_stay_flat_whatever_folder_they_are_in() -> None:

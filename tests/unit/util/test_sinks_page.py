@@ -259,7 +259,7 @@ def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
     assert [link for link in shown.links if "validation" in link] == [
         "images/validation_epoch002.png"
     ]
-    assert shown.text("b") == ["22"]  # in the section of epoch 2
+    assert shown.text("b") == ["22.00"]  # in the section of epoch 2
     assert curves(shown) == [
         "Losses over epochs",
         *("learning rate over epochs", "images/s over epochs", "memory (MiB) over epochs"),
@@ -322,7 +322,7 @@ def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
     continued.images(Moment(3), pictures())
     shown = read_page(tmp_path / "index.html")
     assert shown.links[3:] == before.links
-    assert shown.text("b") == before.text("b") == ["22", "21"]
+    assert shown.text("b") == before.text("b") == ["22.00", "21.00"]
     assert [at for tag, at in shown.tags if tag == "img"][3:] == [
         at for tag, at in before.tags if tag == "img"
     ]
@@ -338,7 +338,8 @@ def test_an_epoch_that_is_trained_again_replaces_what_came_after(
         sink.scalars(Moment(epoch, 100), {"G": 0.5})
         sink.images(Moment(epoch), pictures())
         sink.epoch(record(epoch, val={"PSNR": 20.0}), [])
-    sink.forget_after(2, 100)
+    sink.go_on_after(2, 100)
+    assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
     sink.images(Moment(3), pictures())
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [3, 2, 1]
@@ -362,6 +363,11 @@ def test_an_epoch_without_pictures_of_its_own_still_counts(
 # ---- the end -----------------------------------------------------------------------------------
 
 
+def words(shown: Any) -> str:
+    """Return what stands below the page's title."""
+    return str(shown.text("div")[0])
+
+
 def refreshes(shown: Any) -> list[str]:
     return [at["content"] for tag, at in shown.tags if at.get("http-equiv") == "refresh"]
 
@@ -373,12 +379,46 @@ def test_the_page_reloads_itself_until_training_has_ended(
     sink.images(Moment(1), pictures())
     shown = read_page(tmp_path / "index.html")
     assert (refreshes(shown), shown.values("body", "data-refresh")) == (["1"], ["1"])
-    sink.close()  # a run that crashes may go on
-    assert refreshes(read_page(tmp_path / "index.html")) == ["1"]
     sink.finish()
     sink.close()
     shown = read_page(tmp_path / "index.html")
     assert (refreshes(shown), shown.values("body", "data-refresh")) == ([], ["0"])
+    assert "Training has ended." in words(shown)
+    assert epochs(shown) == [1]
+
+
+def test_a_page_of_a_script_that_does_not_say_how_training_ended_follows_nothing(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    sink.close()
+    assert not (tmp_path / "index.html").exists()
+    sink.images(Moment(1), pictures())
+    sink.close()
+    shown = read_page(tmp_path / "index.html")
+    assert refreshes(shown) == []
+    assert "Training does not run any more." in words(shown)
+
+
+def test_a_page_says_why_training_stopped_and_how_to_continue_until_it_does(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    sink = new_sink(tmp_path)
+    sink.images(Moment(1), pictures())
+    sink.images(Moment(2), pictures())
+    sink.finish("Training was stopped by <SIGTERM>.\nContinue with:\n  python train.py")
+    sink.close()
+    shown = read_page(tmp_path / "index.html")
+    assert refreshes(shown) == []
+    assert "Training was stopped by <SIGTERM>. Written " in words(shown)
+    assert shown.text("pre") == ["Continue with:\n  python train.py"]
+
+    again = new_sink(tmp_path)
+    assert read_page(tmp_path / "index.html").text("pre") == shown.text("pre")
+    again.go_on_after(1, 100)
+    shown = read_page(tmp_path / "index.html")
+    assert refreshes(shown) == ["1"]
+    assert "Training goes on" in words(shown)
     assert epochs(shown) == [1]
 
 

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from util.errors import UserError
 from util.html import HTML
 from util.results import ResultNames
 from util.sinks import Moment
+from util.sinks.epochs import EpochRecord
 from util.sinks.text import loss_line
 from util.visualizer import Visualizer, save_images
 
@@ -245,3 +248,74 @@ def test_unusual_names_of_inputs_lead_to_their_results(
     shown = read_page(tmp_path / "index.html")
     assert shown.pictures == [f"images/{name}_{label}.png" for label in ("real", "fake")]
     assert shown.text("h3") == [name]
+
+
+# ---- the end -----------------------------------------------------------------------------------
+
+
+def page_after(folder: Path, error: BaseException | None) -> str:
+    """Return the text of the page of a run that ended in some way."""
+    visualizer = Visualizer(options(folder))
+    with suppress(BaseException), visualizer.following(lambda: "Continue with:\n  train <again>"):
+        visualizer.display_current_results(visuals(), 1, True, total_iters=4)
+        if error is not None:
+            raise error
+    return (folder / "run" / "web" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SystemExit(143), "Training was stopped by SIGTERM. "),
+        (SystemExit(130), "Training was stopped by SIGINT. "),
+        (SystemExit(1), "Training was stopped. "),
+        (UserError("No space.\n  Do this."), "Training was stopped by an error. No space. "),
+        (KeyError("x"), "Training was stopped by an error. KeyError: &#x27;x&#x27; "),
+        (KeyboardInterrupt(), "Training was stopped by an error. KeyboardInterrupt: "),
+    ],
+    ids=str,
+)
+def test_the_page_says_what_stopped_training_and_how_to_continue(
+    tmp_path: Path, error: BaseException, said: str
+) -> None:
+    text = page_after(tmp_path, error)
+    assert said in text
+    assert "<pre>Continue with:\n  train &lt;again&gt;</pre>" in text
+    assert 'data-refresh="0"' in text
+
+
+def test_the_page_of_a_run_that_has_ended_needs_no_advice(tmp_path: Path) -> None:
+    text = page_after(tmp_path, None)
+    assert "Training has ended." in text
+    assert "<pre>" not in text
+    assert 'data-refresh="0"' in text
+
+
+def test_what_is_raised_inside_comes_out_and_everything_is_closed(tmp_path: Path) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    recorder = Recorder()
+    visualizer.galleries.append(recorder)
+    with pytest.raises(KeyError), visualizer.following(str):
+        raise KeyError("x")
+    assert recorder.events == [("close",)]
+
+
+def test_a_continued_run_keeps_the_epochs_in_which_nothing_was_printed(tmp_path: Path) -> None:
+    """Losses may be printed rarely; what an epoch brought counts as shown too."""
+    first = Visualizer(options(tmp_path))
+    brought = EpochRecord(
+        epoch=3, total_iters=30, lr={}, seconds=1.0, images_per_second=1.0, memory_mib=1.0,
+        train={"G": 1.0},
+    )  # fmt: skip
+    first.display_current_results(visuals(), 3, True, total_iters=30)
+    first.report_epoch(brought, [])
+    state = first.state_dict()
+    assert state["total_images"] == 30
+    first.close()
+    again = Visualizer(options(tmp_path, continue_train=True))
+    again.load_state_dict(state)
+    text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
+    assert "epoch003_real_A.png" in text
+    assert "images/s over epochs" in text
+    assert 'data-refresh="1"' in text
+    again.close()

@@ -1,0 +1,70 @@
+"""Pictures on their way to the model: the loader, and listing files."""
+
+import multiprocessing
+import sys
+from collections import Counter
+from typing import Any
+
+import torch
+
+from benchmark.inside.interface import seed_all, timed, train_options
+
+_loaders: dict[str, Any] = {}
+
+
+def open_data(name: str, argv: list[str], start_method: str = "") -> dict[str, Any]:
+    """Create the data set with its loader; `start_method` is how workers are started."""
+    from data import create_dataset
+
+    if start_method:
+        torch.multiprocessing.set_start_method(start_method, force=True)
+    opt = train_options(argv)
+    seed_all(0)
+    _loaders[name] = create_dataset(opt)
+    return {"pictures": len(_loaders[name])}
+
+
+def read_epoch(name: str) -> dict[str, float]:
+    """Read all pictures, and return the times of one item."""
+    items = 0
+    with timed() as times:
+        for _ in _loaders[name]:
+            items += 1
+    return {clock: seconds / items for clock, seconds in times.items()}
+
+
+def first_batch(name: str) -> dict[str, Any]:
+    """Begin an epoch, return the time to its first batch, and read the rest of it."""
+    with timed() as times:
+        batches = iter(_loaders[name])
+        next(batches)
+    workers = sorted(child.pid or 0 for child in multiprocessing.active_children())
+    for _ in batches:
+        pass
+    return {**times, "workers": workers}
+
+
+def list_files(folder: str) -> dict[str, Any]:
+    """List the pictures below a folder."""
+    from data.image_folder import make_dataset
+
+    with timed() as times:
+        found = make_dataset(folder)
+    return {**times, "files": len(found)}
+
+
+def calls_per_file(folder: str) -> dict[str, float]:
+    """Return how many calls of functions, Python's and built-in ones, listing a file takes."""
+    from data.image_folder import make_dataset
+
+    calls: Counter[str] = Counter()
+
+    def note(_frame: Any, event: str, _argument: Any) -> None:
+        calls[event] += 1
+
+    sys.setprofile(note)
+    try:
+        files = len(make_dataset(folder))
+    finally:
+        sys.setprofile(None)
+    return {"calls": (calls["call"] + calls["c_call"]) / files}

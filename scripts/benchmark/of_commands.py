@@ -1,0 +1,89 @@
+"""Groups startup and stall: whole runs of train.py."""
+
+from collections.abc import Iterator
+from functools import partial
+from statistics import median
+from typing import Any
+
+from benchmark import cases
+from benchmark.series import Measured, Series
+from benchmark.setting import Setting, row
+from benchmark.side import launch
+from benchmark.table import Row
+
+PICTURES, SIDE = 40, 64
+EVERY = 4  # images between two times that something is shown or saved
+NEVER = "1000000"
+DUE = {
+    "display": ["--display_freq", str(EVERY), "--update_html_freq", str(EVERY), "--print_freq",
+                str(EVERY), "--save_latest_freq", NEVER],
+    "saving": ["--display_freq", NEVER, "--update_html_freq", NEVER, "--print_freq", NEVER,
+               "--save_latest_freq", str(EVERY)],
+}  # fmt: skip
+
+
+def startup_rows(setting: Setting) -> Iterator[Row]:
+    """Time train.py from the command to its first step."""
+    setting.tell("command to first iteration")
+    reports: dict[str, dict[str, Any]] = {}
+
+    def start(name: str) -> Measured:
+        argv = _options(setting, f"start_{name}", "--display_freq", NEVER)
+        reports[name] = _launch(setting, name, "first", argv)
+        return {clock: reports[name][clock] for clock in ("cpu", "wall")}
+
+    tasks = {name: partial(start, name) for name in _names(setting)}
+    result = row("startup", "command to first iteration", cases.START, setting.measure(tasks))
+    if "reference" in reports and not reports["reference"]["imports_torchvision"]:
+        result.not_judged = (
+            "the goal is about importing torchvision, which the reference does not do"
+        )
+    yield result
+
+
+def stall_rows(setting: Setting) -> Iterator[Row]:
+    """Measure what the training loop loses by display and by saving, against a step."""
+    for what, options in DUE.items():
+        case = f"stall by {what}, once, in % of a step"
+        setting.tell(case)
+        found, notes = {}, []
+        for name in _names(setting):
+            argv = _options(setting, f"stall_{what}_{name}", *options, "--crop_size",
+                            str(setting.size), "--load_size", str(setting.size))  # fmt: skip
+            report = _launch(setting, name, "gaps", argv)
+            seconds = stall(report["gaps"])
+            found[name] = Series([100 * seconds / report["step"]], "%")
+            notes.append(f"{name}: {1000 * seconds:.1f} ms, a step {report['step']:.2f} s")
+        result = row("stall", case, cases.STALL, found)
+        result.notes += notes
+        if setting.size != cases.GOAL_SIZE:
+            result.not_judged = f"the goal is for steps of {cases.GOAL_SIZE} px"
+        yield result
+
+
+def stall(gaps: list[float]) -> float:
+    """Return how much longer the gaps are after which something was due, in seconds.
+
+    Args:
+        gaps: what lies between steps; the first one comes after image number 1.
+    """
+    settled = list(enumerate(gaps, start=1))[EVERY:]  # the first time prepares things
+    due = [gap for image, gap in settled if image % EVERY == 0]
+    other = [gap for image, gap in settled if image % EVERY != 0]
+    return max(0.0, median(due) - median(other))
+
+
+def _names(setting: Setting) -> list[str]:
+    return ["ours"] if setting.reference is None else ["ours", "reference"]
+
+
+def _options(setting: Setting, run: str, *more: str) -> list[str]:
+    data = setting.dataset(PICTURES, SIDE)
+    return setting.options(run, "--model", "cycle_gan", "--num_threads", "1", *more, data=data)
+
+
+def _launch(setting: Setting, name: str, watch: str, argv: list[str]) -> dict[str, Any]:
+    checkout = setting.ours if name == "ours" else setting.reference
+    assert checkout is not None
+    log = setting.folder / f"{name}_{watch}.log"
+    return launch(checkout, log, setting.threads, watch, "train.py", argv)
