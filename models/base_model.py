@@ -45,7 +45,12 @@ class BaseModel(ABC):
         save_dir: `<checkpoints_dir>/<name>`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
+        translates_batches: whether test.py may hand over several pictures at once, without
+            gradients of any kind: what is made of one does not depend on the others, except by
+            batch norm and dropout. Each class says so for itself.
     """
+
+    translates_batches = False
 
     def __init__(self, opt: Namespace) -> None:
         self.opt = opt
