@@ -26,6 +26,7 @@ from models.schedulers import (
 from util import checkpoint
 from util.errors import UserError, near_miss
 from util.image_pool import ImagePool
+from util.light_start import leave_out_the_compiler
 from util.log import say
 
 
@@ -56,6 +57,8 @@ class BaseModel(ABC):
         self.opt = opt
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
+        if self.isTrain and not getattr(opt, "compile", False):
+            leave_out_the_compiler()
         self.device = torch.device("cuda", self.gpu_ids[0]) if self.gpu_ids else torch.device("cpu")
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []
