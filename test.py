@@ -12,24 +12,31 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+import torch
+
 from data import CustomDatasetDataLoader, create_dataset
-from models import create_model
+from models import create_model, find_model_using_name
 from options.test_options import TestOptions
 from util import rng
+from util.batching import one_by_one, pictures_at_once, translates_batches
 from util.errors import run_command
 from util.html import HTML
 from util.log import say, warn
 from util.pages.scores import picture_scores
+from util.picture_writer import PictureWriter
 from util.progress_bar import progress_bar
 from util.results import ResultNames, results_folder
+from util.stop_signals import end_in_order
 from util.visualizer import Visualizer, save_images
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the command line (or `argv`) says."""
-    opt = TestOptions().parse(argv)
-    opt.num_threads = 0  # one picture at a time, in order, unchanged
-    opt.batch_size = 1
+    options = TestOptions()
+    opt = options.parse(argv)
+    model_class = find_model_using_name(opt.model)
+    opt.batch_size = pictures_at_once(opt, model_class, given="batch_size" in options.given)
+    opt.num_threads = 0  # pictures in order, unchanged
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
@@ -37,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.deterministic:
         rng.be_deterministic()
     dataset = create_dataset(opt)
+    dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
     if opt.eval:
@@ -49,28 +57,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     visualizer = Visualizer(opt)  # for --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
-    with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
-        for number, batch in enumerate(dataset):
-            if number >= opt.num_test:
-                break
+    bar = progress_bar("translating", min(len(dataset), opt.num_test))
+    inference = torch.inference_mode(translates_batches(model_class))
+    with end_in_order(), PictureWriter() as writer, bar as shown, inference:
+        number = 0
+        for batch in dataset:
             model.set_input(batch)
             model.test()
-            paths = model.get_image_paths()
-            if number % 5 == 0:
-                say(f"processing ({number:04d})-th image... {paths}")
-            visuals = model.get_current_visuals()
-            save_images(
-                webpage,
-                visuals,
-                paths,
-                aspect_ratio=opt.aspect_ratio,
-                width=opt.display_winsize,
-                use_wandb=opt.use_wandb,
-            )
-            if opt.dataset_mode != "unaligned":  # else real_B is just any picture of domain B
-                webpage.add_scores(picture_scores(visuals))
-            bar.update(1)
-    webpage.save()
+            made, sources = model.get_current_visuals(), model.get_image_paths()
+            for visuals, paths in one_by_one(made, sources, opt.batch_size):
+                if number % 5 == 0:
+                    say(f"processing ({number:04d})-th image... {paths}")
+                save_images(
+                    webpage,
+                    visuals,
+                    paths,
+                    aspect_ratio=opt.aspect_ratio,
+                    width=opt.display_winsize,
+                    use_wandb=opt.use_wandb,
+                    writer=writer,
+                )
+                if opt.dataset_mode != "unaligned":  # else real_B is any picture of domain B
+                    webpage.add_scores(picture_scores(visuals))
+                number += 1
+                shown.update(1)
+    webpage.save()  # now that all its pictures are there
     visualizer.close()
     if len(dataset) > opt.num_test:
         warn(

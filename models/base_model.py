@@ -28,6 +28,7 @@ from models.steps import Steps
 from util import checkpoint
 from util.errors import UserError, near_miss
 from util.image_pool import ImagePool
+from util.light_start import leave_out_the_compiler
 from util.log import say
 
 
@@ -48,12 +49,19 @@ class BaseModel(ABC):
         speed: how networks and optimisers compute; see `models/speed.py`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
+        translates_batches: whether test.py may hand over several pictures at once, without
+            gradients of any kind: what is made of one does not depend on the others, except by
+            batch norm and dropout. Each class says so for itself.
     """
+
+    translates_batches = False
 
     def __init__(self, opt: Namespace) -> None:
         self.opt = opt
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
+        if self.isTrain and not getattr(opt, "compile", False):
+            leave_out_the_compiler()
         self.device = torch.device("cuda", self.gpu_ids[0]) if self.gpu_ids else torch.device("cpu")
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []

@@ -32,6 +32,8 @@ class CycleGANModel(BaseModel):
         + lambda_identity (lambda_B |G_A(B) - B| + lambda_A |G_B(A) - A|)
     """
 
+    translates_batches = True
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Train without dropout; add the weights of the losses."""

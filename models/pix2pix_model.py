@@ -24,6 +24,8 @@ class Pix2PixModel(BaseModel):
     The generator minimises GAN(D(A, G(A))) + lambda_L1 |G(A) - B| (paper, eq. 4).
     """
 
+    translates_batches = True
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Use paired data, a U-Net and batch norm, as in the paper; add the losses' weights."""

@@ -17,6 +17,7 @@ class TestModel(BaseModel):
     """
 
     __test__ = False  # for pytest: not a test case
+    translates_batches = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

@@ -184,17 +184,26 @@ class HTML:
         self._sections.append(_Section(heading(text)))
 
     def add_images(
-        self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400
+        self,
+        ims: Sequence[str],
+        txts: Sequence[str],
+        links: Sequence[str],
+        width: int = 400,
+        *,
+        sizes: Sequence[Size | None] = (),
     ) -> None:
-        """Add a row of pictures (file names below the image folder) with their labels and links."""
-        sizes = [picture_size(os.path.join(self.img_dir, name)) for name in ims]
-        row = picture_row(ims, txts, links, width, sizes=sizes)
+        """Add a row of pictures (file names below the image folder) with their labels and links.
+
+        `sizes` of the pictures are read from the files if they are not given.
+        """
+        found = sizes or [picture_size(os.path.join(self.img_dir, name)) for name in ims]
+        row = picture_row(ims, txts, links, width, sizes=found)
         if not self._sections:
             self._sections.append(_Section())
         last = self._sections[-1]
         last.rows.append(row)
         last.width = width
-        last.sizes = max(last.sizes, sizes, key=len)
+        last.sizes = max(last.sizes, list(found), key=len)
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""

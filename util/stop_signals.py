@@ -3,7 +3,8 @@
 import os
 import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -55,6 +56,23 @@ class StopSignals:
         name = self.received.name.encode()
         with suppress(OSError):  # Ctrl-C has ended whoever read it, as in: train.py 2>&1 | tee log
             os.write(2, b"\n" + name + b": saving after this iteration; once more stops at once\n")
+
+
+@contextmanager
+def end_in_order() -> Iterator[None]:
+    """Let SIGTERM end a `with` block as Ctrl-C does, through its exits, with the status 143."""
+    if threading.current_thread() is not threading.main_thread():  # others cannot have handlers
+        yield
+        return
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def leave_stopping_to_the_parent() -> None:

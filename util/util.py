@@ -29,10 +29,15 @@ def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
         return input_image.astype(imtype)
     if not isinstance(input_image, torch.Tensor):
         return input_image
-    image = input_image.detach()[0].float().cpu().numpy()  # (C, H, W)
-    if image.shape[0] == 1:
-        image = np.tile(image, (3, 1, 1))
-    return ((np.transpose(image, (1, 2, 0)) + 1) / 2.0 * 255.0).astype(imtype)
+    levels = input_image.detach()[0].float().cpu().numpy() + np.float32(1)  # (C, H, W)
+    levels *= np.float32(255 / 2)  # the same bits as dividing by 2 first, which is exact
+    planes: NDArray[Any] = levels.astype(imtype)
+    if planes.shape[0] == 1:
+        return np.repeat(planes[0, :, :, None], 3, axis=2)
+    picture = np.empty((*planes.shape[1:], planes.shape[0]), planes.dtype)
+    for channel, plane in enumerate(planes):  # much faster than transposing
+        picture[:, :, channel] = plane
+    return picture
 
 
 def save_image(
@@ -45,12 +50,20 @@ def save_image(
     An `aspect_ratio` above 1 widens the picture, one below 1 makes it taller.
     """
     image = Image.fromarray(image_numpy)
-    width, height = image.size
-    if aspect_ratio > 1.0:
-        image = image.resize((int(width * aspect_ratio), height), Image.Resampling.BICUBIC)
-    elif aspect_ratio < 1.0:
-        image = image.resize((width, int(height / aspect_ratio)), Image.Resampling.BICUBIC)
+    size = stretched(image.size, aspect_ratio)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
     write_image(image_path, image)
+
+
+def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
+    """Return the width and height that `save_image` gives to a picture."""
+    width, height = size
+    if aspect_ratio > 1.0:
+        return int(width * aspect_ratio), height
+    if aspect_ratio < 1.0:
+        return width, int(height / aspect_ratio)
+    return size
 
 
 def diagnose_network(net: nn.Module, name: str = "network") -> None:

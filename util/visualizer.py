@@ -12,7 +12,9 @@ from typing import Any
 from util.errors import UserError
 from util.html import HTML
 from util.log import say, warn
+from util.picture_writer import PictureWriter
 from util.sinks import Moment, Sink, deliver
+from util.sinks.background import BackgroundSink
 from util.sinks.base import Picture
 from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
 from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
@@ -21,7 +23,7 @@ from util.sinks.tensorboard_sink import TensorboardSink
 from util.sinks.text import ConsoleSink, LossFileSink
 from util.sinks.visdom_sink import VisdomSink
 from util.sinks.wandb_sink import WandbSink
-from util.util import save_image, tensor2im
+from util.util import stretched, tensor2im
 from util.visdom_server import start_server
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
@@ -31,7 +33,8 @@ class Visualizer:
     """Hand losses and pictures to the sinks that the options ask for.
 
     The calls are the reference's, so a fork's training script works with it; what happens with
-    the data is the sinks' business (see `util/sinks`).
+    the data is the sinks' business (see `util/sinks`). Those that take time work in threads of
+    their own: what was reported is on the disk after `close`, or when Python ends.
     """
 
     def __init__(
@@ -56,26 +59,28 @@ class Visualizer:
         self.plotters: list[Sink] = []  # take part in plot_current_losses
         self.galleries: list[Sink] = []  # take part in display_current_results, besides the page
         self.recorders: list[EpochSink] = []  # take part in report_epoch
-        self.page: PageSink | None = None
+        self.page: BackgroundSink[PageSink] | None = None
         self.visdom: VisdomSink | None = None
-        self.tensorboard: TensorboardSink | None = None
+        self.tensorboard: BackgroundSink[TensorboardSink] | None = None
         if opt.isTrain:
             os.makedirs(folder, exist_ok=True)
             self._add_files(folder)
             self._add_visdom(folder)
         if getattr(opt, "tensorboard", False):
-            self.tensorboard = TensorboardSink(os.path.join(folder, "tensorboard"))
+            self.tensorboard = BackgroundSink(TensorboardSink(os.path.join(folder, "tensorboard")))
             self.printers.append(self.tensorboard)
             self.galleries.append(self.tensorboard)
             self.recorders.append(self.tensorboard)
         if getattr(opt, "use_wandb", False):
-            sink = WandbSink(
-                opt.wandb_project_name,
-                opt.name,
-                vars(opt),
-                folder,
-                resume=getattr(opt, "continue_train", False),
-                keep_id=opt.isTrain,  # a test is a run of its own
+            sink = BackgroundSink(
+                WandbSink(
+                    opt.wandb_project_name,
+                    opt.name,
+                    vars(opt),
+                    folder,
+                    resume=getattr(opt, "continue_train", False),
+                    keep_id=opt.isTrain,  # a test is a run of its own
+                )
             )
             self.printers.append(sink)
             self.galleries.append(sink)
@@ -87,7 +92,7 @@ class Visualizer:
         losses, metrics = (os.path.join(folder, f"{name}.jsonl") for name in ("losses", "metrics"))
         if self.use_html:
             say(f"create web directory {self.web_dir}...")
-            self.page = PageSink(
+            page = PageSink(
                 self.web_dir,
                 f"Experiment name = {self.name}",
                 self.win_size,
@@ -95,6 +100,7 @@ class Visualizer:
                 epochs=_earlier_epochs(metrics) if self._continues() else (),
                 overview=self.overview,
             )
+            self.page = BackgroundSink(page, newest_only=True)
             self.printers.append(self.page)
             self.recorders.append(self.page)
         self.printers += [LossFileSink(self.log_name), JsonlSink(losses)]
@@ -139,9 +145,9 @@ class Visualizer:
         epoch, images = map(int, state["last_moment"])
         self._last_moment = (epoch, images)
         if self.page is not None:
-            deliver([self.page], lambda page: page.go_on_after(epoch, images))
+            self.page.later(lambda page: page.go_on_after(epoch, images))
         if self.tensorboard is not None:
-            self.tensorboard.forget_after(state["total_images"])
+            self.tensorboard.later(lambda sink: sink.forget_after(state["total_images"]))
         if self.visdom is not None and state["curves"] is not None:
             self.visdom.load_state_dict(state["curves"])
 
@@ -229,14 +235,22 @@ class Visualizer:
 
     def _finish(self, state: str) -> None:
         if self.page is not None:
-            deliver([self.page], lambda page: page.finish(state))
+            self.page.later(lambda page: page.finish(state))
+
+    def wait(self) -> None:
+        """Return when all that was reported is where it belongs, except on visdom."""
+        for sink in self._sinks():
+            if isinstance(sink, BackgroundSink):
+                sink.wait()
 
     def close(self) -> None:
         """Let every sink finish; more calls do no harm."""
         atexit.unregister(self.close)
+        deliver(self._sinks(), lambda sink: sink.close())
+
+    def _sinks(self) -> list[Sink]:
         page = [self.page] if self.page else []
-        sinks = dict.fromkeys([*self.printers, *self.plotters, *self.galleries, *page])
-        deliver(sinks, lambda sink: sink.close())
+        return list(dict.fromkeys([*self.printers, *self.plotters, *self.galleries, *page]))
 
 
 def _reason(error: BaseException) -> str:
@@ -277,23 +291,32 @@ def save_images(
     aspect_ratio: float = 1.0,
     width: int = 256,
     use_wandb: bool = False,
+    *,
+    writer: PictureWriter | None = None,
 ) -> None:
     """Write the pictures made from one input beside the page, and add them to it as a row.
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
-    two inputs have the same name. `use_wandb` also logs them to the active run of wandb.
+    two inputs have the same name. `use_wandb` also logs them to the active run of wandb. With a
+    `writer` they are written later, without one they are on the disk when this returns.
+
+    Raises:
+        OSError: a picture could not be written.
     """
+    if writer is None:
+        with PictureWriter() as own:
+            save_images(webpage, visuals, image_path, aspect_ratio, width, use_wandb, writer=own)
+        return
     name = webpage.names.name(image_path[0])
+    images = {label: tensor2im(image) for label, image in visuals.items()}
+    files = [f"{name}_{label}.png" for label in images]
+    for file, image in zip(files, images.values(), strict=True):
+        writer.write(image, Path(webpage.get_image_dir(), file), aspect_ratio)
+    sizes = [stretched((image.shape[1], image.shape[0]), aspect_ratio) for image in images.values()]
     webpage.add_header(name)
-    files = []
-    for label, image in visuals.items():
-        files.append(f"{name}_{label}.png")
-        target = Path(webpage.get_image_dir(), files[-1])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_image(tensor2im(image), target, aspect_ratio)
-    webpage.add_images(files, list(visuals), files, width=width)
+    webpage.add_images(files, list(images), files, width=width, sizes=sizes)
     if use_wandb:
-        _log_to_active_run({label: tensor2im(image) for label, image in visuals.items()})
+        _log_to_active_run(images)
 
 
 def _log_to_active_run(images: Mapping[str, Picture]) -> None:

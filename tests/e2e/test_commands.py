@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
+from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
 from tests.e2e import support
 from tests.e2e.support import ROOT, Page, draw, loss_lines, names, scene
@@ -182,6 +184,77 @@ def test_repeated_tests_give_the_same_pictures(
     assert found[0] == found[1]
 
 
+# ---- several pictures at once ---------------------------------------------------------------
+
+
+def outcome(results: Path) -> tuple[str, dict[str, Any]]:
+    """Return a page of results, and its pictures by name."""
+    pictures = {}
+    for path in sorted((results / "images").iterdir()):
+        with Image.open(path) as image:
+            pictures[path.name] = np.asarray(image).astype(int)
+    return (results / "index.html").read_text(), pictures
+
+
+@pytest.fixture(scope="module")
+def instance_normed(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a pix2pix run without statistics of batches."""
+    folder = tmp_path_factory.mktemp("instance")
+    return support.train(folder, pairs, "pix2pix", "--norm", "instance", "--no_dropout")
+
+
+@pytest.mark.parametrize("more", [(), ("--num_test", "2"), ("--max_dataset_size", "2")], ids=str)
+def test_a_batch_gives_the_pictures_the_page_and_the_scores_of_single_pictures(
+    more: tuple[str, ...], instance_normed: Path, tmp_path: Path, capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    support.draw_pairs(tmp_path / "data", "test", 5)
+    support.copy_run(instance_normed, tmp_path)
+    sizes: list[int] = []
+    original = Pix2PixModel.forward
+
+    def forward(model: Pix2PixModel) -> None:
+        sizes.append(len(model.real_A))
+        original(model)
+
+    monkeypatch.setattr(Pix2PixModel, "forward", forward)
+    found, said = [], []
+    for size in ("1", "3"):
+        options = ("--eval", "--batch_size", size, *more)
+        found.append(outcome(support.test(tmp_path, tmp_path / "data", "pix2pix", *options)))
+        said.append(re.findall(r"processing .*", capsys.readouterr().out))
+    assert sizes == ([1] * 5 + [3, 2] if not more else [1, 1, 2])
+    assert said[0] == said[1]
+    (page, alone), (page_of_batches, together) = found
+    no_digits = [re.sub(r"(?<=\d\.\d\d)\d+", "", text) for text in (page, page_of_batches)]
+    assert no_digits[0] == no_digits[1]
+    assert alone.keys() == together.keys()
+    for name, picture in alone.items():
+        assert np.abs(picture - together[name]).max() <= 1, name
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--norm", "batch"), "--norm batch takes its statistics from the batch"),
+        ((), "dropout would draw otherwise"),
+        (("--no_dropout", "--preprocess", "none"), "may differ in size"),
+    ],
+)
+def test_a_batch_that_would_change_results_is_not_used_and_that_is_said(
+    more: tuple[str, ...], why: str, pairs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    norm = () if "--norm" in more else ("--norm", "instance")
+    kept = [word for word in more if word not in ("--preprocess", "none")]
+    support.train(tmp_path, pairs, "pix2pix", *norm, *kept)
+    capsys.readouterr()
+    results = support.test(tmp_path, pairs, "pix2pix", *norm, *more, "--batch_size", "2")
+    (line,) = re.findall(r".*one by one.*", capsys.readouterr().out)
+    assert line.startswith("--batch_size 2 is not used")
+    assert why in line
+    assert Page(results / "index.html").headings == ["p0", "p1"]
+
+
 # ---- names of results ---------------------------------------------------------------------
 
 
@@ -296,6 +369,9 @@ def test_page_exists_from_the_first_epoch_on(
     original = BaseModel.update_learning_rate
 
     def look(model: BaseModel) -> None:
+        for thread in threading.enumerate():
+            if thread.name == "PageSink":  # writes it beside training
+                thread.join()
         seen.append(Page(index).headings)
         original(model)
 

@@ -3,6 +3,7 @@
 import re
 import runpy
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,9 @@ def fork(monkeypatch: pytest.MonkeyPatch, name: str, argv: list[str]) -> None:
     """Run a fork's script as `python NAME.py ARGV`."""
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *argv])
     runpy.run_path(str(THIRD_PARTY / "fork" / f"{name}.py"), run_name="__main__")
+    for thread in threading.enumerate():  # as Python does before it ends
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
 
 
 # ---- plugins under our scripts ------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
+from PIL import Image
+
 from util.files import write_image, write_text
 from util.html import (
     Size,
@@ -68,6 +70,7 @@ class PageSink:
         self.web_dir = Path(web_dir)
         self.image_dir = self.web_dir / "images"
         self.image_dir.mkdir(parents=True, exist_ok=True)
+        Image.preinit()  # not later in a thread: a worker process forked meanwhile would hang
         self.title = title
         self.width = width
         self._overview = _overview(overview or {})

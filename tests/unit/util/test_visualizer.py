@@ -102,6 +102,7 @@ def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) 
     visualizer.display_current_results(visuals=visuals(), epoch=1, save_result=True)
     visualizer.plot_current_losses(epoch=1, counter_ratio=0.5, losses=LOSSES)
     visualizer.print_current_losses(epoch=1, iters=1, losses=LOSSES, t_comp=0.1, t_data=0.1)
+    visualizer.wait()
     assert (tmp_path / "run" / "web" / "index.html").is_file()
 
 
@@ -111,6 +112,7 @@ def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) 
 def test_pictures_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
     visualizer = Visualizer(options(tmp_path))
     visualizer.display_current_results(visuals(1.0), 7, False)
+    visualizer.wait()
     shown = read_page(tmp_path / "run" / "web" / "index.html")
     assert shown.text("title") == ["Experiment name = run"]
     assert shown.pictures == [
@@ -173,12 +175,14 @@ def test_a_page_that_cannot_be_written_stops_nothing_and_recovers(
     visualizer = Visualizer(options(tmp_path))
     page = tmp_path / "run" / "web" / "index.html"
     page.mkdir()  # so that writing it fails
-    visualizer.display_current_results(visuals(), 1, True)
-    visualizer.display_current_results(visuals(), 1, True)
+    for _ in range(2):
+        visualizer.display_current_results(visuals(), 1, True)
+        visualizer.wait()
     assert capsys.readouterr().err.count("PageSink failed") == 1
     page.rmdir()
     visualizer.reset()
     visualizer.display_current_results(visuals(), 2, True)
+    visualizer.wait()
     assert read_page(page).text("h3") == ["epoch [2]", "epoch [1]"]
 
 

@@ -1,0 +1,65 @@
+"""Several pictures at once in test.py, where it changes no result."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from util.log import say
+
+ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one picture at a time is the fastest
+OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
+
+
+def pictures_at_once(opt: Namespace, model: type, *, given: bool) -> int:
+    """Return the batch size for test.py; says so if it is not the one that was `given`.
+
+    Args:
+        opt: the options, those recovered from the run included.
+        model: class of the model.
+        given: whether `--batch_size` is on the command line.
+    """
+    why = _why_alone(opt, model)
+    if given:
+        if why and opt.batch_size > 1:
+            say(f"--batch_size {opt.batch_size} is not used, pictures are translated one by one: "
+                f"{why}.")  # fmt: skip
+        return 1 if why else opt.batch_size
+    if why or not opt.gpu_ids or opt.dataset_mode not in OF_ONE_SIZE:
+        return 1
+    side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
+    return max(1, ON_CUDA // side**2)
+
+
+def translates_batches(model: type) -> bool:
+    """Tell whether a model's class says so itself: one derived from it may do anything."""
+    return bool(vars(model).get("translates_batches", False))
+
+
+def one_by_one(
+    visuals: Mapping[str, Any], paths: Sequence[str], batch_size: int
+) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
+    """Yield the pictures made from each item of a batch, with its path.
+
+    Shapes:
+        visuals: tensors (N, C, H, W) by label; with a `batch_size` of 1 they may be anything
+        result: tensors (1, C, H, W) by label
+    """
+    if batch_size == 1:
+        yield visuals, paths
+        return
+    for number, path in enumerate(paths):
+        yield {label: image[number : number + 1] for label, image in visuals.items()}, [path]
+
+
+def _why_alone(opt: Namespace, model: type) -> str:
+    """Say why the pictures of a batch would not be what they are alone; nothing if they would."""
+    if not translates_batches(model):
+        return f"{model.__name__} does not say that it translates batches (translates_batches)"
+    if not opt.eval and opt.norm not in ("instance", "none"):
+        return f"without --eval, --norm {opt.norm} takes its statistics from the batch"
+    if not opt.eval and not opt.no_dropout:
+        return "without --eval, dropout would draw otherwise"
+    scaled = "scale_width" in opt.preprocess and "crop" in opt.preprocess
+    if "resize" not in opt.preprocess and not scaled:
+        return f"with --preprocess {opt.preprocess} they may differ in size"
+    return ""

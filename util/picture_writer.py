@@ -1,0 +1,77 @@
+"""Pictures that are written beside the work that makes the next ones."""
+
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from numpy.typing import NDArray
+
+from util.util import save_image
+
+MOST_THREADS = 16
+WAITING_PER_THREAD = 4  # pictures
+
+
+class PictureWriter:
+    """Write pictures in a few threads; compressing them does not hold up Python.
+
+    A bounded number of pictures waits. At the end of a `with` block all are on the disk. A block
+    that ends with an error or Ctrl-C leaves out those that wait still; what is being written is
+    finished, so that every file is whole.
+
+    Args:
+        threads: how many write; by default one for each core.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
+        self._room = threading.Semaphore(threads * (1 + WAITING_PER_THREAD))
+        self._failure: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=error is not None)
+        if error is None:
+            self._raise_failure()
+
+    def write(
+        self, image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
+    ) -> None:
+        """Write a picture as `util.save_image` does, and make its folder; waits if many wait.
+
+        The array must not change any more.
+
+        Raises:
+            OSError: an earlier picture could not be written.
+        """
+        self._raise_failure()
+        self._room.acquire()
+        self._pool.submit(self._write, image_numpy, Path(image_path), aspect_ratio)
+
+    def _write(self, image: NDArray[Any], path: Path, aspect_ratio: float) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_image(image, path, aspect_ratio)
+        except OSError as error:  # a full disk's names no file
+            why = error.strerror or str(error)
+            self._failure = OSError(error.errno or errno.EIO, why, str(path))
+        except Exception as error:  # noqa: BLE001 - raised in the thread that handed it over
+            self._failure = error
+        finally:
+            self._room.release()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -1,0 +1,110 @@
+"""A sink that works in a thread of its own, so that training does not wait for it."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from util.sinks.base import Moment, Picture, Sink, deliver
+from util.sinks.epochs import EpochRecord
+
+S = TypeVar("S", bound=Sink)
+MOST_EVENTS = 1000  # that wait,
+MOST_PICTURES = 8  # and how many of them may have pictures
+
+
+@dataclass(frozen=True)
+class _Event(Generic[S]):
+    """Something to do with the sink.
+
+    Attributes:
+        call: does it.
+        has_pictures: whether it holds pictures in memory.
+        epoch: of pictures that are no longer wanted once there are newer ones of that epoch.
+    """
+
+    call: Callable[[S], None]
+    has_pictures: bool = False
+    epoch: int | None = None
+
+
+class BackgroundSink(Generic[S]):
+    """Hand everything to another sink, in the same order, beside training.
+
+    Nothing that was reported is lost, and memory is bounded: if the sink is so slow that too much
+    waits, the caller waits too. Errors of the sink are handled as `deliver` handles them. The
+    thread ends when there is nothing to do; Python waits for it before it ends itself.
+
+    Args:
+        sink: does the work. Nobody else may use it.
+        newest_only: pictures that wait are replaced by newer ones of the same epoch.
+    """
+
+    def __init__(self, sink: S, *, newest_only: bool = False) -> None:
+        self.sink = sink
+        self._newest_only = newest_only
+        self._changed = threading.Condition()  # guards what follows
+        self._waiting: deque[_Event[S]] = deque()
+        self._works = False
+
+    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        """Take the losses of one moment."""
+        kept = dict(values)
+        self._add(_Event(lambda sink: sink.scalars(when, kept)))
+
+    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+        """Take labelled pictures; the arrays must not change any more."""
+        kept = dict(images)
+        epoch = when.epoch if self._newest_only else None
+        self._add(_Event(lambda sink: sink.images(when, kept), has_pictures=True, epoch=epoch))
+
+    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
+        """Take an epoch's numbers and validation pictures, if the sink knows what to do."""
+        call = getattr(self.sink, "epoch")  # noqa: B009 - not part of every sink
+        self._add(_Event(lambda _: call(record, samples), has_pictures=bool(samples)))
+
+    def later(self, call: Callable[[S], None]) -> None:
+        """Do something else with the sink once it has done what it was handed before."""
+        self._add(_Event(call))
+
+    def wait(self) -> None:
+        """Return when the sink has done all it was handed."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._works)
+
+    def close(self) -> None:
+        """Let the sink finish all it was handed, then close it."""
+        self.wait()
+        deliver([self.sink], lambda sink: sink.close())
+
+    def _add(self, event: _Event[S]) -> None:
+        with self._changed:
+            if event.epoch is not None:
+                kept = [each for each in self._waiting if each.epoch != event.epoch]
+                self._waiting = deque(kept)
+            self._changed.wait_for(lambda: self._has_room(event))
+            self._waiting.append(event)
+            if not self._works:
+                self._works = True
+                name = type(self.sink).__name__
+                threading.Thread(target=self._work, name=name).start()
+
+    def _has_room(self, event: _Event[S]) -> bool:
+        if len(self._waiting) >= MOST_EVENTS:
+            return False
+        return not event.has_pictures or (
+            sum(each.has_pictures for each in self._waiting) < MOST_PICTURES
+        )
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.notify_all()
+                if not self._waiting:
+                    self._works = False
+                    return
+                event = self._waiting.popleft()
+            with suppress(OSError, ValueError):  # nobody reads its warning any more
+                deliver([self.sink], event.call)
