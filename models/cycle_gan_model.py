@@ -298,7 +298,7 @@ class CycleGANModel(BaseModel):
 
     def backward_D_basic(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Compute one discriminator's loss and gradients, and return the loss."""
-        of_real, of_fake = self._judge(netD, real, fake.detach())
+        of_real, of_fake = self.judge(netD, real, fake.detach())
         loss_real = self.criterionGAN(of_real, True)
         loss_fake = self.criterionGAN(of_fake, False)
         loss: Tensor = (loss_real + loss_fake) * 0.5
@@ -309,14 +309,6 @@ class CycleGANModel(BaseModel):
             loss = loss + penalty
         self.backward(loss, self.optimizer_D)
         return loss
-
-    def _judge(self, netD: nn.Module, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a discriminator's scores of real and of translated pictures."""
-        together = self.speed.batches_passes(real) and networks.treats_pictures_alone(netD)
-        if together and real.shape == fake.shape:
-            of_real, of_fake = netD(torch.cat([real, fake])).chunk(2)
-            return of_real, of_fake
-        return netD(real), netD(fake)
 
     def step_D(self) -> None:
         """Take the discriminators' step."""

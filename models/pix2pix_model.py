@@ -97,8 +97,9 @@ class Pix2PixModel(BaseModel):
         """Compute the discriminator's loss and gradients."""
         fake_AB = torch.cat((self.real_A, self.fake_B), 1).detach()
         real_AB = torch.cat((self.real_A, self.real_B), 1)
-        self.loss_D_fake = self.criterionGAN(self.netD(fake_AB), False)
-        self.loss_D_real = self.criterionGAN(self.netD(real_AB), True)
+        of_fake, of_real = self.judge(self.netD, fake_AB, real_AB)
+        self.loss_D_fake = self.criterionGAN(of_fake, False)
+        self.loss_D_real = self.criterionGAN(of_real, True)
         self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
         if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
             penalty, _ = networks.cal_gradient_penalty(

@@ -3,6 +3,8 @@
 from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
 from models.networks.layers import Identity, get_norm_layer
 from models.networks.modes import (
+    can_judge_together,
+    judge_together,
     recompute_blocks,
     treats_pictures_alone,
     use_channels_last,
@@ -26,12 +28,14 @@ __all__ = [
     "UnetGenerator",
     "UnetSkipConnectionBlock",
     "cal_gradient_penalty",
+    "can_judge_together",
     "define_D",
     "define_G",
     "get_norm_layer",
     "get_scheduler",
     "init_net",
     "init_weights",
+    "judge_together",
     "recompute_blocks",
     "treats_pictures_alone",
     "unknown_names",

@@ -1,9 +1,7 @@
 """Instance norm as the built-in networks compute it: fewer operations and less memory.
 
-The numbers are those of `nn.InstanceNorm2d`, up to rounding. What is saved:
+The numbers are those of `nn.InstanceNorm2d`, up to rounding:
 
-- A bias in front of the norm has no effect, since the mean is taken away: it is not added. It stays
-  a parameter, because checkpoints have it, and its gradient is the zero that it truly is.
 - The activation behind the norm belongs to it. On the CPU nothing but the norm's input is kept for
   the backward pass, which finds out from there where the activation was cut off. A GPU pays more
   for the extra operation than for the memory.
@@ -54,73 +52,6 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     def extra_repr(self) -> str:
         """Tell of the activation when the network is printed."""
         return super().extra_repr() + ("" if self.slope is None else f", slope={self.slope}")
-
-
-class Conv2d(nn.Conv2d):
-    """A convolution that leaves its bias out where it has no effect."""
-
-    bias_matters = True
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the convolved pictures."""
-        if self.bias_matters or self.bias is None:
-            return super().forward(input)
-        return self._conv_forward(input, self.weight, None)
-
-
-class ConvTranspose2d(nn.ConvTranspose2d):
-    """A transposed convolution that leaves its bias out where it has no effect."""
-
-    bias_matters = True
-
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return the enlarged pictures."""
-        if self.bias_matters or self.bias is None:
-            return super().forward(input, output_size)
-        with_sizes = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return F.conv_transpose2d(input, self.weight, None, *with_sizes)  # type: ignore[arg-type]
-
-
-def normalised(
-    conv: Conv2d | ConvTranspose2d, norm: nn.Module, activation: nn.Module | None = None
-) -> list[nn.Module]:
-    """Return a convolution, its norm and the activation behind it as layers of a network.
-
-    The places of the layers, which decide a checkpoint's keys, do not depend on the norm.
-    """
-    layers = [conv, norm] if activation is None else [conv, norm, activation]
-    slope = _slope(activation)
-    if type(norm) is not nn.InstanceNorm2d or norm.affine or norm.track_running_stats:
-        return layers
-    conv.bias_matters = False
-    if conv.bias is not None:
-        conv.weight.register_post_accumulate_grad_hook(_ZeroGradient(conv.bias))
-    layers[1] = InstanceNorm2d(norm.num_features, norm.eps, slope)
-    if activation is not None:
-        layers[2] = nn.Identity()
-    return layers
-
-
-class _ZeroGradient:
-    """Give a bias without effect its gradient, which is zero, when the weight gets its own."""
-
-    def __init__(self, bias: Tensor) -> None:
-        self.bias = bias
-        self.zero = torch.zeros_like(bias.detach())
-
-    def __call__(self, weight: Tensor) -> None:
-        if self.bias.grad is not None or not self.bias.requires_grad:
-            return
-        was_written_to = self.zero._version > 0
-        if was_written_to or self.zero.dtype != weight.dtype or self.zero.device != weight.device:
-            self.zero = torch.zeros_like(self.bias.detach())
-        self.bias.grad = self.zero
-
-
-def _slope(activation: nn.Module | None) -> float | None:
-    if activation is None:
-        return None
-    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0.0
 
 
 def _activate(x: Tensor, slope: float | None) -> Tensor:

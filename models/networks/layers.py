@@ -8,7 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models.networks.instance_norm import Conv2d, InstanceNorm2d
+from models.networks.batch_norm import count_batches
+from models.networks.convolutions import Conv2d
+from models.networks.instance_norm import InstanceNorm2d
 from util.errors import ChoiceError, near_miss
 
 NormLayer = Callable[[int], nn.Module]
@@ -152,20 +154,26 @@ def padded_conv(
     return [PADDING_LAYERS[padding_type](1)], conv
 
 
-def in_layout(
-    network: Callable[[Tensor], Tensor], x: Tensor, *, channels_last: bool | str
-) -> Tensor:
-    """Run a network in a memory layout of its own; what comes out is contiguous as ever.
+class BuiltIn(nn.Module):
+    """What the built-in networks share: a memory layout, and one count of batches.
 
-    Args:
-        network: what is run.
-        x: pictures, (N, C, H, W).
-        channels_last: compute in this layout; or "on the CPU", to do so only there. GPUs need
-            kernels of our own for it, see `--compile`.
+    Attributes:
+        channels_last: compute in this layout, which convolutions like; or "on the CPU", to do so
+            only there. GPUs need kernels of our own for it, see `--compile`.
     """
-    if channels_last is True or (channels_last and x.device.type == "cpu"):
-        x = x.contiguous(memory_format=torch.channels_last)
-    return network(x).contiguous()
+
+    def __init__(self, *, channels_last: bool | str = "on the CPU") -> None:
+        super().__init__()
+        self.channels_last = channels_last
+
+    def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run pictures, (N, C, H, W), through the layers; what comes out is contiguous."""
+        on_cpu = x.device.type == "cpu"
+        if self.channels_last is True or (self.channels_last and on_cpu):
+            x = x.contiguous(memory_format=torch.channels_last)
+        made = layers(x).contiguous()
+        count_batches(self)
+        return made
 
 
 def guard_instance_norm(net: nn.Module) -> None:

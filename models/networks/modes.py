@@ -3,10 +3,12 @@
 Networks of others are left as they are.
 """
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from models.networks.batch_norm import BatchNorm2d, batches_apart
 from models.networks.compiled import check_compiler
 from models.networks.instance_norm import InstanceNorm2d
 from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
@@ -57,6 +59,23 @@ def treats_pictures_alone(net: nn.Module) -> bool:
     Without random numbers either, so that batches may be put together at will.
     """
     return type(net) in BUILT_IN and not _has(net, _BatchNorm, _DropoutNd)
+
+
+def judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a built-in discriminator's scores of two batches, from one pass.
+
+    Batch norm keeps the batches apart, in this order.
+    """
+    with batches_apart(netD, 2):
+        of_first, of_second = netD(torch.cat([first, second])).chunk(2)
+    return of_first, of_second
+
+
+def can_judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> bool:
+    """Tell whether `judge_together` gives what two passes give."""
+    norms = [module for module in netD.modules() if isinstance(module, _BatchNorm)]
+    known = all(type(norm) is BatchNorm2d for norm in norms)
+    return type(netD) in BUILT_IN and known and first.shape == second.shape
 
 
 def _has(net: nn.Module, *kinds: type[nn.Module]) -> bool:

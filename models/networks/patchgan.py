@@ -2,20 +2,17 @@
 
 from torch import Tensor, nn
 
-from models.networks.instance_norm import Conv2d, normalised
-from models.networks.layers import NormLayer, guard_instance_norm, in_layout, needs_bias
+from models.networks.convolutions import Conv2d, normalised
+from models.networks.layers import BuiltIn, NormLayer, guard_instance_norm, needs_bias
 from util.errors import UserError
 
 
-class NLayerDiscriminator(nn.Module):
+class NLayerDiscriminator(BuiltIn):
     """PatchGAN: judge overlapping patches; three layers see 70x70 pixels each.
 
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
         output: (N, 1, h, w), raw scores, one for each patch
-
-    Attributes:
-        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
@@ -26,7 +23,6 @@ class NLayerDiscriminator(nn.Module):
         norm_layer: NormLayer = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        self.channels_last: bool | str = "on the CPU"
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             nn.Conv2d(input_nc, ndf, kernel_size=4, stride=2, padding=1),
@@ -53,7 +49,7 @@ class NLayerDiscriminator(nn.Module):
             UserError: the picture is smaller than the network needs.
         """
         self._require_size(*input.shape[-2:])
-        return in_layout(self.model, input, channels_last=self.channels_last)
+        return self.run(self.model, input)
 
     def _require_size(self, height: int, width: int) -> None:
         given = f"{width}x{height}"
@@ -70,22 +66,18 @@ class NLayerDiscriminator(nn.Module):
                 )
 
 
-class PixelDiscriminator(nn.Module):
+class PixelDiscriminator(BuiltIn):
     """Judge each pixel on its own, with 1x1 convolutions.
 
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
         output: (N, 1, H, W), raw scores
-
-    Attributes:
-        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
         self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d
     ) -> None:
         super().__init__()
-        self.channels_last: bool | str = "on the CPU"
         use_bias = needs_bias(norm_layer)
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),
@@ -101,4 +93,4 @@ class PixelDiscriminator(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every pixel."""
-        return in_layout(self.net, input, channels_last=self.channels_last)
+        return self.run(self.net, input)

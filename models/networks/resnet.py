@@ -4,19 +4,19 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.instance_norm import Conv2d, ConvTranspose2d, normalised
+from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
 from models.networks.layers import (
+    BuiltIn,
     NormLayer,
     ReflectionPad2d,
     guard_instance_norm,
-    in_layout,
     needs_bias,
     padded_conv,
 )
 from util.errors import UserError
 
 
-class ResnetGenerator(nn.Module):
+class ResnetGenerator(BuiltIn):
     """Halve the picture twice, transform it with residual blocks, enlarge it twice.
 
     Shapes:
@@ -24,7 +24,6 @@ class ResnetGenerator(nn.Module):
         output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like; see `in_layout`.
         recompute_blocks: see `--grad_checkpoint`.
     """
 
@@ -38,9 +37,8 @@ class ResnetGenerator(nn.Module):
         n_blocks: int = 6,
         padding_type: str = "reflect",
     ) -> None:
-        super().__init__()
         # With dropout its mask would be another one.
-        self.channels_last: bool | str = False if use_dropout else "on the CPU"
+        super().__init__(channels_last=False if use_dropout else "on the CPU")
         self.recompute_blocks = False
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4
@@ -85,7 +83,7 @@ class ResnetGenerator(nn.Module):
                 f"A picture of {width}x{height} is too small for a ResNet generator: both sides "
                 f"need {self.shortest_side} pixels or more."
             )
-        return in_layout(self._run, input, channels_last=self.channels_last)
+        return self.run(self._run, input)
 
     def _run(self, x: Tensor) -> Tensor:
         if not (self.recompute_blocks and torch.is_grad_enabled()):

@@ -3,20 +3,17 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.instance_norm import Conv2d, ConvTranspose2d, normalised
-from models.networks.layers import NormLayer, guard_instance_norm, in_layout, needs_bias
+from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
+from models.networks.layers import BuiltIn, NormLayer, guard_instance_norm, needs_bias
 from util.errors import UserError
 
 
-class UnetGenerator(nn.Module):
+class UnetGenerator(BuiltIn):
     """Halve the picture `num_downs` times and enlarge it again, with skip connections.
 
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
         output: (N, output_nc, H, W), values in [-1, 1]
-
-    Attributes:
-        channels_last: compute in this layout, which convolutions like; see `in_layout`.
     """
 
     def __init__(
@@ -28,10 +25,9 @@ class UnetGenerator(nn.Module):
         norm_layer: NormLayer = nn.BatchNorm2d,
         use_dropout: bool = False,
     ) -> None:
-        super().__init__()
+        # With dropout the mask of another layout would be another one.
+        super().__init__(channels_last=False if use_dropout else "on the CPU")
         self.divisor = 2**num_downs
-        # With dropout its mask would be another one.
-        self.channels_last: bool | str = False if use_dropout else "on the CPU"
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
@@ -67,7 +63,7 @@ class UnetGenerator(nn.Module):
                 "Choose another --crop_size (and --load_size), or a generator that halves less "
                 "often: unet_128 needs multiples of 128, resnet_9blocks of 4."
             )
-        return in_layout(self.model, input, channels_last=self.channels_last)
+        return self.run(self.model, input)
 
 
 class UnetSkipConnectionBlock(nn.Module):

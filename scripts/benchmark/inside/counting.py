@@ -7,13 +7,14 @@ backward and the optimisers' steps, except
 - aten.empty and its kin: reserving memory is no kernel;
 - reading a number out of Adam's step counters, which lie on the CPU.
 
-Adam is counted as it runs on a GPU by default, one call for all tensors (foreach); a fused one is
-counted so too, for it knows no meta tensors. The second step is counted: the first one prepares
+Adam is counted as it runs on a GPU: by default one call for all tensors (foreach); a fused one, which
+knows no meta tensors, as its two calls (the count of steps, and the step). The second step is counted: the first one prepares
 the optimisers' state. Bytes are those of all tensors that go in or come out, each once an
 operation. FLOPs are torch's, two for each multiplication with its addition.
 """
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,10 +55,13 @@ class Counted(TorchDispatchMode):
 def count(argv: list[str], size: int, batch_size: int = 1) -> dict[str, Any]:
     """Count what the second step of training does."""
     model = create_model(argv, seed=0)
-    _move_to_meta(model)
+    fused = _move_to_meta(model)
     batch = _batch(size, batch_size)
     _step(model, batch)
     counted, flops = Counted(), FlopCounterMode(display=False)
+    for optimizer in model.optimizers:
+        if id(optimizer) in fused:
+            optimizer.step = partial(_count_fused_step, optimizer, counted)
     with flops, counted:
         _step(model, batch)
     return {
@@ -80,17 +84,32 @@ def _step(model: Any, batch: dict[str, Any]) -> None:
     model.optimize_parameters()
 
 
-def _move_to_meta(model: Any) -> None:
-    """Move networks and losses, and let the optimisers train what has become of the parameters."""
+def _move_to_meta(model: Any) -> set[int]:
+    """Move networks and losses, and let the optimisers train what has become of the parameters.
+
+    Returns the optimisers that are fused.
+    """
     moved: dict[int, nn.Parameter] = {}
     for value in vars(model).values():
         if isinstance(value, nn.Module):
             before = list(value.parameters())
             value.to(META)
             moved |= {id(old): new for old, new in zip(before, value.parameters(), strict=True)}
+    fused = set()
     for optimizer in model.optimizers:
         for group in optimizer.param_groups:
             group["params"] = [moved[id(parameter)] for parameter in group["params"]]
+            if group["fused"]:
+                fused.add(id(optimizer))
             group["fused"], group["foreach"] = False, True
             group["capturable"] = False
     model.device = META
+    return fused
+
+
+def _count_fused_step(optimizer: Any, counted: Counted) -> None:
+    """Count what a fused Adam does on a GPU, for each group of parameters."""
+    for group in optimizer.param_groups:
+        numbers = sum(parameter.numel() for parameter in group["params"])
+        counted.operations.update(["aten._foreach_add_.Tensor", "aten._fused_adam_.default"])
+        counted.bytes += 4 * 4 * numbers  # weights, gradients and two means, in float32

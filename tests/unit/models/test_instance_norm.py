@@ -11,12 +11,8 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from models.networks import define_D, define_G
-from models.networks.instance_norm import (
-    Conv2d,
-    ConvTranspose2d,
-    InstanceNorm2d,
-    normalised,
-)
+from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
+from models.networks.instance_norm import InstanceNorm2d
 from tests.unit.models.small_models import noise
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
