@@ -7,10 +7,10 @@ backward and the optimisers' steps, except
 - aten.empty and its kin: reserving memory is no kernel;
 - reading a number out of Adam's step counters, which lie on the CPU.
 
-Adam is counted as it runs on a GPU: by default one call for all tensors (foreach); a fused one, which
-knows no meta tensors, as its two calls (the count of steps, and the step). The second step is counted: the first one prepares
-the optimisers' state. Bytes are those of all tensors that go in or come out, each once an
-operation. FLOPs are torch's, two for each multiplication with its addition.
+Adam is counted as it runs on a GPU: by default one call for all tensors (foreach); a fused one,
+which knows no meta tensors, as its two calls (the count of steps, and the step). The second step is
+counted: the first one prepares the optimisers' state. Bytes are those of all tensors that go in or
+come out, each once an operation. FLOPs are torch's, two for each multiplication with its addition.
 """
 
 from collections import Counter

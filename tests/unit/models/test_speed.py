@@ -92,6 +92,36 @@ def test_step_is_the_same_in_parts_and_together(
     assert_equal(found, wanted, 1e-9)
 
 
+@pytest.mark.parametrize(
+    "argv", [(), ("--norm", "instance"), ("--gan_mode", "wgangp")], ids=" ".join
+)
+def test_pix2pix_is_the_same_together(argv: Sequence[str], tmp_path: Path) -> None:
+    found = []
+    for together in (True, False):
+        model = build(train_options(tmp_path, "pix2pix", *argv))
+        to_double(model)
+        model.speed.batches_passes = lambda _, way=together: way  # type: ignore[method-assign]
+        losses = train_step(model, double_batch("pix2pix", 5, n=2))
+        statistics = {
+            f"{name}.{key}": value.double()
+            for name in model.model_names
+            for key, value in model.net(name).named_buffers()
+        }
+        found.append((losses, gradients(model) | statistics))
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-10)
+    assert_equal(found[0][1], found[1][1], 1e-9)
+
+
+def test_batches_are_counted_as_torch_does(tmp_path: Path) -> None:
+    net = networks.define_D(3, 4, "basic", norm="batch")
+    for _ in range(3):
+        net(noise((1, 3, 32, 32)))
+    net.eval()
+    net(noise((1, 3, 32, 32)))
+    counts = {int(value) for key, value in net.named_buffers() if key.endswith("tracked")}
+    assert counts == {3}
+
+
 def test_step_in_parts_draws_the_same_dropout(tmp_path: Path) -> None:
     options = train_options(tmp_path, "cycle_gan")
     options.no_dropout = False
@@ -118,7 +148,7 @@ class CountPasses:
 
 def test_passes_are_put_together_only_where_pictures_do_not_mix(tmp_path: Path) -> None:
     expected = {"instance": {"G_A": 2, "G_B": 2, "D_A": 2, "D_B": 2}}
-    expected["batch"] = {"G_A": 3, "G_B": 3, "D_A": 3, "D_B": 3}
+    expected["batch"] = {"G_A": 3, "G_B": 3, "D_A": 2, "D_B": 2}
     for norm, wanted in expected.items():
         model = build(train_options(tmp_path, "cycle_gan", "--norm", norm))
         model.speed.batches_passes = lambda pictures: True  # type: ignore[method-assign]
