@@ -164,8 +164,11 @@ class CustomDatasetDataLoader:
         return batch
 
     def _randomness(self) -> Any:
-        """Return the state of the generators that items draw from: of this process, or None."""
-        return None if self.workers else rng.capture()
+        """Return the state of the generators of this process that items draw from, if any."""
+        if self.workers:
+            return None
+        is_built_in = "levels" in vars(type(self.dataset))  # these never draw from numpy
+        return rng.capture(numpy=not is_built_in)
 
     def _put_back(self, randomness: Any) -> None:
         if randomness is not None:

@@ -19,6 +19,7 @@ GIGABYTE = 10**9
 RESERVE = GIGABYTE // 2  # memory that is left to everybody else
 PATIENCE = 10.0  # seconds to wait for a lock whose holder may have been killed
 ALIGNMENT = 64  # bytes, a cache line
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
 HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
 
 # The columns of a row of the index, and of the head that precedes it.
@@ -238,7 +239,7 @@ def free_memory() -> int | None:
 
 def _left_to_container() -> int | None:
     """Return what the control group may still take; what files take of it can be taken back."""
-    folder = Path("/sys/fs/cgroup")
+    folder = CONTROL_GROUP
     with suppress(OSError, ValueError, KeyError):  # no group, or no limit: "max"
         limit = int((folder / "memory.max").read_text())
         taken = int((folder / "memory.current").read_text())

@@ -4,13 +4,14 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from data import transforms as T
 from data.cache import GIGABYTE, RESERVE, PictureCache, free_memory
@@ -36,16 +37,21 @@ class Levels:
     @classmethod
     def of(cls, **values: Any) -> "Levels":
         """Sort values: those that are `Unnormalized` are pictures."""
-        pictures = {k: v.levels for k, v in values.items() if isinstance(v, Unnormalized)}
-        return cls(pictures, {k: v for k, v in values.items() if k not in pictures})
+        pictures, others = {}, {}
+        for name, value in values.items():
+            if isinstance(value, Unnormalized):
+                pictures[name] = value.levels
+            else:
+                others[name] = value
+        return cls(pictures, others)
 
     @classmethod
     def collate(cls, items: Sequence["Levels"]) -> "Levels":
-        """Stack items into a batch, as torch would."""
-        return cls(
-            default_collate([item.pictures for item in items]),
-            default_collate([item.others for item in items]),
-        )
+        """Make items a batch, as torch would."""
+        others = default_collate([item.others for item in items])
+        if len(items) == 1 and get_worker_info() is None:  # they need not be copied anywhere
+            return cls({name: levels[None] for name, levels in items[0].pictures.items()}, others)
+        return cls(default_collate([item.pictures for item in items]), others)
 
     def normalized(self, device: torch.device | None = None) -> dict[str, Any]:
         """Return everything by name; pictures float32 in [-1, 1], on the device if one is given.
@@ -157,16 +163,13 @@ class OpenPicture:
             raise UserError(f"{self.path}: {error}") from None
 
     def _apply(self, steps: Steps, picture: Image.Image) -> T.Picture:
-        resizes = [step for step in steps if hasattr(step, "method")]
-        if (
-            not self.reader.with_torch
-            or not resizes
-            or any(step.method != Image.Resampling.BICUBIC for step in resizes)
-        ):
+        gray = list(takewhile(lambda step: isinstance(step, T.Grayscale), steps))
+        others = steps[len(gray) :]
+        for_pillow = not others or any(isinstance(step, T.Grayscale) for step in others)
+        if for_pillow or not self.reader.with_torch:
             return T.apply(steps, picture)
-        gray = [step for step in steps if step not in resizes]
         pixels = np.atleast_3d(np.array(T.apply(gray, picture)))
-        return T.apply(resizes, torch.from_numpy(pixels).permute(2, 0, 1))
+        return T.apply(others, torch.from_numpy(pixels).permute(2, 0, 1))
 
     @cached_property
     def _decoded(self) -> Image.Image:

@@ -205,13 +205,24 @@ def size_of(image: Picture) -> Size:
 
 
 def _resized(image: Picture, size: Size, method: int) -> Picture:
-    """Resize with Pillow; a tensor, bicubically, with torch: faster, and a few levels differ."""
-    if size_of(image) == size:
+    """Resize with Pillow; a tensor with torch, which is faster, where that is nearly the same.
+
+    Torch begins with the width. Pillow may begin with the height where that shrinks more: other
+    values are rounded then, and a fifth of the levels differ. So Pillow does those.
+    """
+    width, height = size_of(image)
+    if (width, height) == size:
         return image
     if not isinstance(image, Tensor):
         return image.resize(size, Image.Resampling(method))
-    assert method == Image.Resampling.BICUBIC
-    return F.interpolate(image[None], size=size[::-1], mode="bicubic", antialias=True)[0]
+    if method == Image.Resampling.BICUBIC and size[1] * width >= size[0] * height:
+        return F.interpolate(image[None], size=size[::-1], mode="bicubic", antialias=True)[0]
+    return to_levels(_to_pillow(image).resize(size, Image.Resampling(method)))
+
+
+def _to_pillow(levels: Tensor) -> Image.Image:
+    pixels = levels.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def _cut(image: Picture, x: int, y: int, size: int) -> Picture:
