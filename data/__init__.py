@@ -1,8 +1,10 @@
 """Data sets, found by name: `--dataset_mode NAME` uses `NameDataset` of `data/NAME_dataset.py`."""
 
+import atexit
 import hashlib
 import os
 import shlex
+import weakref
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -80,6 +82,7 @@ class CustomDatasetDataLoader:
         self.passed_over: dict[str, int] = {}
         self._delivered = 0  # items of the running epoch
         self._is_running = False
+        self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
         self._device: torch.device | None = None
         self._has_told_of_full_cache = False
         self.dataloader = self._torch_loader(self.dataset)
@@ -87,6 +90,9 @@ class CustomDatasetDataLoader:
         if isinstance(self.dataset, PictureDataset) and self.dataset.gives_levels():
             self._loader = self._torch_loader(LevelsDataset(self.dataset))
         self._warn_of_useless_cache()
+        if self.workers:
+            # Python ends processes that are left with one SIGTERM, which they survive, and waits.
+            atexit.register(_end_workers, weakref.ref(self))
 
     def _torch_loader(self, source: Dataset[Any]) -> DataLoader[Any]:
         if getattr(self.opt, "skip_bad_images", False):
@@ -143,7 +149,9 @@ class CustomDatasetDataLoader:
     def _batches(self) -> Iterator[Iterator[Any]]:
         """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
         if self._is_running:
-            yield self._loader._get_iterator()
+            batches = self._loader._get_iterator()
+            self._beside.add(batches)
+            yield batches
             return
         self._is_running = True
         try:
@@ -153,6 +161,15 @@ class CustomDatasetDataLoader:
             raise
         finally:
             self._is_running = False
+
+    def end_workers(self) -> None:
+        """End all worker processes; those of the next epoch are started anew."""
+        loaders = {self._loader, self.dataloader}
+        running = [loader._iterator for loader in loaders if loader._iterator is not None]
+        for batches in [*running, *self._beside]:
+            batches._shutdown_workers()
+        for loader in loaders:
+            loader._iterator = None
 
     def _unpacked(self, batch: Any) -> Any:
         if isinstance(batch, Instead):
@@ -275,3 +292,8 @@ class CustomDatasetDataLoader:
             for attribute, value in sorted(vars(self.dataset).items())
             if isinstance(value, list) and all(isinstance(item, str) for item in value)
         }
+
+
+def _end_workers(loader: "weakref.ref[CustomDatasetDataLoader]") -> None:
+    if (alive := loader()) is not None:
+        alive.end_workers()

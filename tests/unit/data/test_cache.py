@@ -149,9 +149,7 @@ def test_system_that_gives_no_memory_is_told_of(
     assert "--cache gets no memory" in capsys.readouterr().err
 
 
-def test_free_memory_follows_the_container(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(data.cache, "CONTROL_GROUP", tmp_path)
     without = free_memory()
     assert without is None or without > 10**6
