@@ -66,21 +66,16 @@ def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
             name = entry.name
             if name[0] == ".":
                 continue
-            # A million files pass here: what is true of most of them is asked first.
-            if name.endswith(_OF_REFERENCE) and not _leads_to_a_folder(entry):
-                images.append(entry.path)
-            elif is_image_file(name) and not _leads_to_a_folder(entry):
-                if _begins_like_a_picture(entry):
+            try:  # no function around this: a million files may pass here
+                leads_to_a_folder = entry.is_dir()
+            except OSError:  # a link that leads to itself: listed as a file, as in the reference
+                leads_to_a_folder = False
+            if not leads_to_a_folder:
+                is_known = name.endswith(_OF_REFERENCE)
+                if is_known or (is_image_file(name) and _begins_like_a_picture(entry)):
                     images.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
-
-
-def _leads_to_a_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself: listed as a file, as in the reference
-        return False
 
 
 def _begins_like_a_picture(entry: os.DirEntry[str]) -> bool:
