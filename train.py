@@ -74,6 +74,7 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
+    dataset.send_to(model.device)
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
     best = Best(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)

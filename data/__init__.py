@@ -1,35 +1,44 @@
 """Data sets, found by name: `--dataset_mode NAME` uses `NameDataset` of `data/NAME_dataset.py`."""
 
+import atexit
 import hashlib
 import os
 import shlex
-import warnings
+import weakref
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.base_dataset import BaseDataset
+from data.base_dataset import BaseDataset, PictureDataset
+from data.cache import GIGABYTE, PictureCache
 from data.checks import quick_look
 from data.loader import (
     EpochSampler,
     Failure,
     Instead,
+    LevelsDataset,
     PictureError,
     SeededDataset,
     SkippingDataset,
     collate,
     prepare_worker,
+    usable_cores,
 )
+from data.pictures import Levels, PictureReader
 from util import rng
 from util.errors import UserError
 from util.log import say, warn
 from util.plugins import find_plugin
 
 SHOWN_PROBLEMS = 5
+# Models whose `set_input` takes tensors from any device. Others, plugins, may treat a batch as
+# something for numpy.
+FOR_ANY_DEVICE = ("cycle_gan", "pix2pix", "colorization", "test", "template")
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
@@ -65,26 +74,39 @@ class CustomDatasetDataLoader:
         self.opt = opt
         self.dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         say(f"dataset [{type(self.dataset).__name__}] was created")
-        workers = int(opt.num_threads)
-        # On few cores torch objects to the default of four, at every start and at length.
-        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        # More processes than cores only take turns. Items do not depend on their number.
+        self.workers = min(int(opt.num_threads), usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
-        seed = torch.initial_seed() if workers else None
+        seed = torch.initial_seed() if self.workers else None
         self.sampler = EpochSampler(len(self.dataset), shuffle=not opt.serial_batches, seed=seed)
         self.passed_over: dict[str, int] = {}
         self._delivered = 0  # items of the running epoch
-        source: Dataset[Any] = self.dataset
-        if getattr(opt, "skip_bad_images", False):
+        self._is_running = False
+        self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
+        self._device: torch.device | None = None
+        self._has_told_of_full_cache = False
+        self.dataloader = self._torch_loader(self.dataset)
+        self._loader = self.dataloader
+        if isinstance(self.dataset, PictureDataset) and self.dataset.gives_levels():
+            self._loader = self._torch_loader(LevelsDataset(self.dataset))
+        self._warn_of_useless_cache()
+        if self.workers:
+            # Python ends processes that are left with one SIGTERM, which they survive, and waits.
+            atexit.register(_end_workers, weakref.ref(self))
+
+    def _torch_loader(self, source: Dataset[Any]) -> DataLoader[Any]:
+        if getattr(self.opt, "skip_bad_images", False):
             source = SkippingDataset(source)
-        self.dataloader: DataLoader[Any] = DataLoader(
-            source if seed is None else SeededDataset(source, seed),
-            batch_size=opt.batch_size,
+        return DataLoader(
+            SeededDataset(source) if self.workers else source,
+            batch_size=self.opt.batch_size,
             sampler=self.sampler,
-            num_workers=workers,
+            num_workers=self.workers,
             collate_fn=collate,
-            worker_init_fn=prepare_worker if workers else None,
+            worker_init_fn=prepare_worker if self.workers else None,
+            persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
             # With workers, torch's own draw for them must not disturb the model's sequence.
-            generator=torch.Generator() if workers else None,
+            generator=torch.Generator() if self.workers else None,
         )
 
     def load_data(self) -> "CustomDatasetDataLoader":
@@ -103,34 +125,105 @@ class CustomDatasetDataLoader:
                 before its batch, so that training can go on exactly once the picture is mended.
         """
         items = self._delivered = self.sampler.start
-        before = rng.capture()
-        batches = iter(self.dataloader)
-        if items:  # what this draws was drawn before the interruption
-            rng.put_back(before)
-        while True:
-            try:
-                batch = next(batches, None)
-                if isinstance(batch, Failure):
-                    raise UserError(batch.message)
-            except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
-                rng.put_back(before)
-                raise PictureError(str(error)) from error
-            if batch is None or items >= self.opt.max_dataset_size:
-                break
-            if isinstance(batch, Instead):
-                self._note(batch.problems)
-                batch = batch.content
-            items += self.opt.batch_size
-            self._delivered = items
-            yield batch
-            before = rng.capture()
+        before = self._randomness()
+        with self._batches() as batches:
+            if items:  # what this draws was drawn before the interruption
+                self._put_back(before)
+            while True:
+                try:
+                    batch = next(batches, None)
+                    if isinstance(batch, Failure):
+                        raise UserError(batch.message)
+                except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
+                    self._put_back(before)
+                    raise PictureError(str(error)) from error
+                if batch is None or items >= self.opt.max_dataset_size:
+                    break
+                items += self.opt.batch_size
+                self._delivered = items
+                yield self._unpacked(batch)
+                before = self._randomness()
         self._delivered = 0
+
+    @contextmanager
+    def _batches(self) -> Iterator[Iterator[Any]]:
+        """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
+        if self._is_running:
+            batches = self._loader._get_iterator()
+            self._beside.add(batches)
+            yield batches
+            return
+        self._is_running = True
+        try:
+            yield iter(self._loader)
+        except RuntimeError:  # a worker has died, perhaps: the next epoch gets others
+            self._loader._iterator = None
+            raise
+        finally:
+            self._is_running = False
+
+    def end_workers(self) -> None:
+        """End all worker processes; those of the next epoch are started anew."""
+        loaders = {self._loader, self.dataloader}
+        running = [loader._iterator for loader in loaders if loader._iterator is not None]
+        for batches in [*running, *self._beside]:
+            batches._shutdown_workers()
+        for loader in loaders:
+            loader._iterator = None
+
+    def _unpacked(self, batch: Any) -> Any:
+        if isinstance(batch, Instead):
+            self._note(batch.problems)
+            batch = batch.content
+        if isinstance(batch, Levels):
+            batch = batch.normalized(self._device)
+            self._tell_of_full_cache()
+        return batch
+
+    def _randomness(self) -> Any:
+        """Return the state of the generators of this process that items draw from, if any."""
+        if self.workers:
+            return None
+        is_built_in = "levels" in vars(type(self.dataset))  # these never draw from numpy
+        return rng.capture(numpy=not is_built_in)
+
+    def _put_back(self, randomness: Any) -> None:
+        if randomness is not None:
+            rng.put_back(randomness)
+
+    def send_to(self, device: torch.device) -> None:
+        """Yield the pictures of built-in data sets on a device, if the model is a built-in one.
+
+        Everything else is yielded on the CPU.
+        """
+        if getattr(self.opt, "model", "") in FOR_ANY_DEVICE:
+            self._device = device
 
     def _note(self, problems: list[str]) -> None:
         for problem in problems:
             if problem not in self.passed_over:
                 warn(f"passed over: {problem}")
             self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
+
+    def _warn_of_useless_cache(self) -> None:
+        name = type(self.dataset).__name__
+        if getattr(self.opt, "cache", "none") != "none" and not hasattr(self.dataset, "reader"):
+            warn(f"{name} reads its pictures by itself: --cache {self.opt.cache} does nothing.")
+
+    def _tell_of_full_cache(self) -> None:
+        cache = self._cache
+        if cache is None or self._has_told_of_full_cache or not cache.is_full:
+            return
+        self._has_told_of_full_cache = True
+        say(
+            f"--cache is full: {cache.count} pictures in {cache.used / GIGABYTE:.1f} GB. All "
+            "others are read every time; a larger --cache_gb holds more, if there is memory."
+        )
+
+    @cached_property
+    def _cache(self) -> PictureCache | None:
+        reader = getattr(self.dataset, "reader", None)
+        return reader.cache if isinstance(reader, PictureReader) else None
 
     def warn_of_bad_pictures(self) -> None:
         """Say what a quick look at the pictures finds; takes a second at most."""
@@ -169,8 +262,8 @@ class CustomDatasetDataLoader:
 
         An order of other pictures would be another order: ask `has_pictures_of` first.
         """
-        if isinstance(self.dataloader.dataset, SeededDataset) and state["seed"] is not None:
-            self.sampler.seed = self.dataloader.dataset.seed = state["seed"]
+        if self.workers and state["seed"] is not None:
+            self.sampler.seed = state["seed"]
         self.sampler.epoch = state["epoch"]
         self.sampler.order_seed = state["order_seed"]
         self.sampler.start = self._delivered = state["items"]
@@ -199,3 +292,8 @@ class CustomDatasetDataLoader:
             for attribute, value in sorted(vars(self.dataset).items())
             if isinstance(value, list) and all(isinstance(item, str) for item in value)
         }
+
+
+def _end_workers(loader: "weakref.ref[CustomDatasetDataLoader]") -> None:
+    if (alive := loader()) is not None:
+        alive.end_workers()

@@ -12,7 +12,9 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from data import transforms as T
-from data.image_folder import default_loader, make_dataset
+from data.image_folder import make_dataset
+from data.pictures import Levels, PictureReader
+from data.pictures import load_picture as load_picture
 from util.errors import UserError
 
 
@@ -39,6 +41,31 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one item: tensors and the paths they came from, by name."""
+
+
+class PictureDataset(BaseDataset):
+    """Base of the built-in data sets: an item is read as 8-bit levels, and normalised last.
+
+    The loader of batches takes `levels`, unless a subclass has its own `__getitem__`: a quarter of
+    the bytes travels from the workers and to the GPU, and a batch is normalised as a whole.
+
+    Attributes:
+        reader: reads the pictures; set by the subclass, which knows how many there are.
+    """
+
+    reader: PictureReader
+
+    @abstractmethod
+    def levels(self, index: int) -> Levels:
+        """Return one item before its pictures are normalised."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return one item: tensors in [-1, 1] and the paths they came from, by name."""
+        return self.levels(index).normalized()
+
+    def gives_levels(self) -> bool:
+        """Tell whether `levels` holds all that items are made of."""
+        return type(self).__getitem__ is PictureDataset.__getitem__
 
 
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
@@ -80,6 +107,14 @@ def get_transform(
         method: how to resample: Pillow's constant, or torchvision's of the same name.
         convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow picture.
     """
+    steps = [*fixed_steps(opt, grayscale, method), *varying_steps(opt, params)]
+    return T.Compose([*steps, T.ToNormalizedTensor()] if convert else steps)
+
+
+def fixed_steps(
+    opt: Namespace, grayscale: bool, method: Any = Image.Resampling.BICUBIC
+) -> list[Callable[[Any], Any]]:
+    """Return the first steps of `get_transform`, which do the same to a picture every time."""
     if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
         method = Image.Resampling[method.name]
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
@@ -87,21 +122,25 @@ def get_transform(
         steps.append(T.Resize(opt.load_size, opt.load_size, method))
     elif "scale_width" in opt.preprocess:
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
-    if "crop" in opt.preprocess:
-        steps.append(_crop(opt.crop_size, params))
     if opt.preprocess == "none":
         steps.append(T.RoundSides(4, method))
+    return steps
+
+
+def varying_steps(opt: Namespace, params: Mapping[str, Any] | None) -> list[Callable[[Any], Any]]:
+    """Return the steps of `get_transform` that follow: where to crop and whether to flip."""
+    steps: list[Callable[[Any], Any]] = []
+    if "crop" in opt.preprocess:
+        steps.append(_crop(opt.crop_size, params))
     if not opt.no_flip:
         if params is None:
             steps.append(T.RandomFlip())
         elif params["flip"]:
             steps.append(T.Flip())
-    if convert:
-        steps.append(T.ToNormalizedTensor())
-    return T.Compose(steps)
+    return steps
 
 
-def _crop(size: int, params: Mapping[str, Any] | None) -> Callable[[Image.Image], Image.Image]:
+def _crop(size: int, params: Mapping[str, Any] | None) -> Callable[[Any], Any]:
     if params is None:
         return T.RandomCrop(size)
     x, y = params["crop_pos"]
@@ -144,19 +183,6 @@ def find_pictures(opt: Namespace, folder: str, expected: str) -> list[str]:
         f"  --dataset_mode {opt.dataset_mode} expects\n{indent(expected, ' ' * 4)}\n"
         f"  and finds\n    {_what_is_in(opt.dataroot)}"
     )
-
-
-def load_picture(path: str, transform: Callable[[Image.Image], Any]) -> Any:
-    """Open a picture and transform it.
-
-    Raises:
-        UserError: the picture is broken or does not suit the options; names the file.
-    """
-    picture = default_loader(path)
-    try:
-        return transform(picture)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _folders_first(entry: tuple[bool, str]) -> tuple[bool, str]:

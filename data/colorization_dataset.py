@@ -7,13 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base_dataset import (
-    BaseDataset,
-    check_crop_fits,
-    find_pictures,
-    get_transform,
-    load_picture,
-)
+from data.base_dataset import BaseDataset, check_crop_fits, find_pictures, get_transform
+from data.pictures import PictureReader
 from util.color import rgb2lab
 from util.errors import UserError
 
@@ -39,13 +34,14 @@ class ColorizationDataset(BaseDataset):
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
         self.AB_paths = find_pictures(opt, self.dir, f"{self.dir}/*.jpg   in colour")
+        self.reader = PictureReader(opt, len(self.AB_paths))
         self.transform = get_transform(opt, convert=False)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` = L/50 - 1 (1, H, W), `B` = ab/110 (2, H, W), and the path of both."""
         path = self.AB_paths[index]
-        picture = load_picture(path, self.transform)
-        lab = rgb2lab(np.array(picture)).astype(np.float32)  # (H, W, 3)
+        pixels = self.reader.pixels(path, self.transform)
+        lab = rgb2lab(pixels).astype(np.float32)  # (H, W, 3)
         L, ab = torch.from_numpy(lab).permute(2, 0, 1).contiguous().split([1, 2])
         return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}
 

@@ -3,7 +3,7 @@
 import os
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,31 +48,34 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
     """
     if not os.path.isdir(dir):
         raise UserError(f"{dir} is not a valid directory. Check --dataroot and --phase.")
-    images = sorted(_pictures_below(str(dir)))
+    images: list[str] = []
+    folders = [str(dir)]  # not recursive: folders can be nested deeper than Python's calls
+    while folders:
+        _look_into(folders.pop(), images, folders)
+    images.sort()
     return images[: int(min(len(images), max_dataset_size))]
 
 
-def _pictures_below(folder: str) -> Iterator[str]:
-    """Walk without following linked folders, as the reference does: a loop of links ends there."""
-    folders = [folder]  # not recursive: folders can be nested deeper than Python's calls
-    while folders:
-        with os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                if is_image_file(name) and not _leads_to_a_folder(entry):
-                    if name.endswith(_OF_REFERENCE) or _begins_like_a_picture(entry):
-                        yield entry.path
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
+    """Add the pictures and the folders inside a folder, but no linked folders.
 
-
-def _leads_to_a_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself: listed as a file, as in the reference
-        return False
+    The reference does not follow these either: a loop of links ends there.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name[0] == ".":
+                continue
+            try:  # no function around this: a million files may pass here
+                leads_to_a_folder = entry.is_dir()
+            except OSError:  # a link that leads to itself: listed as a file, as in the reference
+                leads_to_a_folder = False
+            if not leads_to_a_folder:
+                is_known = name.endswith(_OF_REFERENCE)
+                if is_known or (is_image_file(name) and _begins_like_a_picture(entry)):
+                    images.append(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
 
 
 def _begins_like_a_picture(entry: os.DirEntry[str]) -> bool:

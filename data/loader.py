@@ -1,5 +1,6 @@
 """From a data set to batches: the order of the items, and where their randomness comes from."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
+from data.base_dataset import PictureDataset
+from data.pictures import Levels
 from util import rng
 from util.errors import UserError
 from util.stop_signals import leave_stopping_to_the_parent
 
-Position = tuple[int, int, int]  # (epoch, position in the epoch, index of the item)
+Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad pictures, before --skip_bad_images gives up
 
 
@@ -26,8 +29,8 @@ class EpochSampler(Sampler[Any]):
     own sampler, and the items' randomness from the global generators: a seed gives the
     reference's sequence.
 
-    With workers each index comes as (epoch, position, index) for `SeededDataset`, and everything
-    depends on the run's seed, the epoch and the position alone: not on the number of workers.
+    With workers each index comes as (seed, index) for `SeededDataset`, and everything depends on
+    the run's seed, the epoch and the position alone: not on the number of workers.
 
     Attributes:
         epoch: the epoch that the next iteration yields; the training loop may set it.
@@ -48,7 +51,7 @@ class EpochSampler(Sampler[Any]):
         """Return the number of items in an epoch."""
         return self.length
 
-    def __iter__(self) -> Iterator[int | Position]:
+    def __iter__(self) -> Iterator[int | Seeded]:
         """Yield one epoch, or what is left of one."""
         epoch, start = self.epoch, self.start
         self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
@@ -56,7 +59,10 @@ class EpochSampler(Sampler[Any]):
             self.order_seed = self._draw_order_seed(epoch)
         for position, index in enumerate(self._order()):
             if position >= start:
-                yield index if self.seed is None else (epoch, position, index)
+                if self.seed is None:
+                    yield index
+                else:
+                    yield rng.mix(self.seed, epoch, position), index
 
     def _draw_order_seed(self, epoch: int) -> int | None:
         if not self.shuffle:
@@ -76,18 +82,32 @@ class EpochSampler(Sampler[Any]):
 class SeededDataset(Dataset[Any]):
     """Seed python, numpy and torch before each item of another data set, in worker processes."""
 
-    def __init__(self, dataset: Dataset[Any], seed: int) -> None:
+    def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
-        self.seed = seed
 
-    def __getitem__(self, where: Position) -> Any:
-        """Return the item at an index, its random choices decided by seed, epoch and position."""
-        epoch, position, index = where
-        rng.seed_all(rng.mix(self.seed, epoch, position))
+    def __getitem__(self, where: Seeded) -> Any:
+        """Return the item at an index, its random choices decided by the seed."""
+        seed, index = where
+        rng.seed_all(seed)
         try:
             return self.dataset[index]
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
             return Failure(str(error))
+
+
+class LevelsDataset(Dataset[Any]):
+    """Give the items of a built-in data set before their pictures are normalised."""
+
+    def __init__(self, dataset: PictureDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> Levels:
+        """Return the levels at an index."""
+        return self.dataset.levels(index)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.dataset)
 
 
 class SkippingDataset(Dataset[Any]):
@@ -139,8 +159,17 @@ def collate(items: list[Any]) -> Any:
         if isinstance(item, Failure):
             return item
     problems = [text for item in items if isinstance(item, Instead) for text in item.problems]
-    batch = default_collate([item.content if isinstance(item, Instead) else item for item in items])
+    items = [item.content if isinstance(item, Instead) else item for item in items]
+    collate_items = Levels.collate if isinstance(items[0], Levels) else default_collate
+    batch = collate_items(items)
     return Instead(batch, problems) if problems else batch
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def prepare_worker(worker: int) -> None:

@@ -3,18 +3,12 @@
 import os
 import random
 from argparse import Namespace
-from typing import Any
 
-from data.base_dataset import (
-    BaseDataset,
-    check_crop_fits,
-    find_pictures,
-    get_transform,
-    load_picture,
-)
+from data.base_dataset import PictureDataset, check_crop_fits, find_pictures, get_transform
+from data.pictures import Levels, PictureReader
 
 
-class UnalignedDataset(BaseDataset):
+class UnalignedDataset(PictureDataset):
     """Read `<dataroot>/<phase>A` and `<dataroot>/<phase>B`, for example trainA and trainB.
 
     The larger side decides the length. `--serial_batches` walks through both sides, otherwise
@@ -31,23 +25,24 @@ class UnalignedDataset(BaseDataset):
         self.B_paths = find_pictures(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
+        self.reader = PictureReader(opt, self.A_size + self.B_size)
         swap = opt.direction == "BtoA"
         channels_A = opt.output_nc if swap else opt.input_nc
         channels_B = opt.input_nc if swap else opt.output_nc
         self.transform_A = get_transform(opt, grayscale=channels_A == 1)
         self.transform_B = get_transform(opt, grayscale=channels_B == 1)
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return `A` and `B` (C, H, W) in [-1, 1], and their paths."""
+    def levels(self, index: int) -> Levels:
+        """Return `A` and `B` and their paths."""
         A_path = self.A_paths[index % self.A_size]
         if self.opt.serial_batches:
             index_B = index % self.B_size
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]
-        A = load_picture(A_path, self.transform_A)
-        B = load_picture(B_path, self.transform_B)
-        return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
+        A = self.reader.read(A_path, self.transform_A)
+        B = self.reader.read(B_path, self.transform_B)
+        return Levels.of(A=A, B=B, A_paths=A_path, B_paths=B_path)
 
     def __len__(self) -> int:
         """Return the size of the larger side."""

@@ -280,7 +280,8 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "colorization, or NAME for your own data/NAME_dataset.py")  # fmt: skip
     add("--direction", type=str, default="AtoB", help="AtoB or BtoA")
     add("--serial_batches", action="store_true", help="take pictures in order, not shuffled")
-    add("--num_threads", default=4, type=int, help="processes that load pictures")
+    add("--num_threads", default=4, type=int, help="processes that load pictures, at most "
+        "one for each core; 0: none beside this one")  # fmt: skip
     add("--batch_size", type=int, default=1, help="pictures in a batch")
     add("--load_size", type=int, default=286, help="resize pictures to this size")
     add("--crop_size", type=int, default=256, help="then cut out squares of this size")

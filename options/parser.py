@@ -11,7 +11,7 @@ NEW_OPTIONS = frozenset({
     "--lambda_gp", "--pretrained", "--start_visdom", "--seed", "--deterministic", "--keep_last",
     "--on_nan", "--skip_bad_images", "--lr_gamma", "--lr_G", "--lr_D", "--val_freq", "--num_val",
     "--val_eval", "--save_best", "--early_stop", "--tensorboard",
-    "--lpips_weights", "--inception_weights",
+    "--lpips_weights", "--inception_weights", "--cache", "--cache_gb",
     "--speed", "--precision", "--compile", "--grad_checkpoint", "--accumulate",
 })  # fmt: skip
 

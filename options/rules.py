@@ -48,9 +48,11 @@ BASE_RANGES = {
     "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more"),
 }
 ON_NAN = ("stop", "rollback")
+CACHES = ("none", "decoded", "resized")
 TRAIN_RANGES = {
     **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
+    "cache_gb": ABOVE_0,
     "lr_gamma": Range(0, "it must be above 0 and at most 1", below=1.0000001, exclusive=True),
     "keep_last": Range(0, "it counts checkpoints; 0 keeps all"),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
@@ -84,6 +86,9 @@ def train_problems(opt: Namespace) -> Iterator[str]:
     on_nan = getattr(opt, "on_nan", "stop")
     if on_nan not in ON_NAN:
         yield f"--on_nan {on_nan} is not known. {near_miss(on_nan, ON_NAN)}"
+    cache = getattr(opt, "cache", "none")
+    if cache not in CACHES:
+        yield f"--cache {cache} is not known. {near_miss(cache, CACHES)}"
 
 
 def contradictions(opt: Namespace) -> Iterator[str]:

@@ -17,6 +17,7 @@ class TrainOptions(BaseOptions):
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options of training."""
         super().initialize(parser)
+        _add_cache_options(parser)
         _add_display_options(parser)
         _add_saving_options(parser)
         _add_schedule_options(parser)
@@ -44,6 +45,15 @@ class TrainOptions(BaseOptions):
         yield from super().problems(opt)
         yield from rules.train_problems(opt)
         yield from rules.contradictions(opt)
+
+
+def _add_cache_options(parser: ArgumentParser) -> None:
+    add = parser.add_argument_group("memory for pictures").add_argument
+    add("--cache", type=str, default="none", help="keep pictures in memory, shared by all loading "
+        "processes: none, decoded (as in the file) or resized (as --preprocess resizes them: "
+        "fastest); files that change during the run are not read again")  # fmt: skip
+    add("--cache_gb", type=float, default=None, help="gigabytes of memory for --cache; without it "
+        "a quarter of what is free")  # fmt: skip
 
 
 def _add_display_options(parser: ArgumentParser) -> None:

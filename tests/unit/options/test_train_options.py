@@ -59,6 +59,7 @@ def test_load_size_does_not_follow_crop_size(parse: Any) -> None:
         (["--netG", "resnet_9block"], "resnet_9blocks"),
         (["--netD", "n_layer"], "n_layers"),
         (["--norm", "instanse"], "instance"),
+        (["--cache", "resize"], "resized"),
     ],
 )
 @pytest.mark.parametrize("model", ["cycle_gan", "pix2pix", "colorization"])

@@ -1,0 +1,249 @@
+"""Pictures kept in memory: decoded once, however many epochs and processes want them."""
+
+import hashlib
+import mmap
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Key = tuple[object, ...]  # its `repr` must be the same in every process
+Lock = Any  # of threading or of multiprocessing, whose types are private
+
+GIGABYTE = 10**9
+RESERVE = GIGABYTE // 2  # memory that is left to everybody else
+PATIENCE = 10.0  # seconds to wait for a lock whose holder may have been killed
+ALIGNMENT = 64  # bytes, a cache line
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
+HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
+
+# The columns of a row of the index, and of the head that precedes it.
+_ROW = 8  # digest (2), where it begins (+ 1; 0: not yet written), shape (3), original size (2)
+_BEGIN, _SHAPE, _SIZE = 2, slice(3, 6), slice(6, 8)
+_USED, _COUNT, _FULL = 0, 1, 2
+
+
+class Kept(NamedTuple):
+    """A picture in memory.
+
+    Attributes:
+        levels: uint8, of three dimensions; not to be written to.
+        size: (width, height) of the picture that it was made from.
+    """
+
+    levels: Tensor
+    size: tuple[int, int]
+
+
+class PictureCache:
+    """Keep uint8 tensors of three dimensions until a budget is used up; nothing is ever replaced.
+
+    With `shared`, processes that are forked from this one, or get the cache by being spawned, see
+    what each of them keeps. A process that dies meanwhile costs at most the others' use of the
+    cache.
+
+    Args:
+        budget: bytes of memory at most.
+        entries: how many pictures there may be.
+        shared: share with other processes.
+    """
+
+    def __init__(self, budget: int, entries: int, *, shared: bool) -> None:
+        self.budget = budget
+        self._rows = 1 << (2 * max(1, entries)).bit_length()  # at most half of them are used
+        head = (self._rows + 1) * _ROW * 8
+        self._memory = _SharedMemory(head + budget) if shared else _OwnMemory(head + budget)
+        self._lock: Lock = torch.multiprocessing.Lock() if shared else threading.Lock()
+        self._connect()
+
+    def _connect(self) -> None:
+        self._seen: dict[Key, Kept] = {}  # by this process, which needs no lock for them
+        self._is_stuck = False  # who held the lock was killed
+        memory = self._memory.view()
+        self._head = memory[: _ROW * 8].view(np.int64)
+        index_end = (self._rows + 1) * _ROW * 8
+        self._index = memory[_ROW * 8 : index_end].view(np.int64).reshape(self._rows, _ROW)
+        self._levels = memory[index_end:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what each process has for itself."""
+        return {name: vars(self)[name] for name in ("budget", "_rows", "_memory", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._connect()
+
+    @property
+    def count(self) -> int:
+        """Return how many pictures are kept."""
+        return int(self._head[_COUNT])
+
+    @property
+    def used(self) -> int:
+        """Return how many bytes they take."""
+        return int(self._head[_USED])
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether a picture found no room."""
+        return bool(self._head[_FULL])
+
+    def get(self, key: Key) -> Kept | None:
+        """Return what was kept under a key, by whichever process."""
+        found = self._seen.get(key)
+        if found is None and (row := self._look_up(key)) is not None:
+            shape, begin = row[_SHAPE].tolist(), int(row[_BEGIN]) - 1
+            levels = self._levels[begin : begin + int(np.prod(shape))].reshape(shape)
+            width, height = row[_SIZE].tolist()
+            found = self._seen[key] = Kept(torch.from_numpy(levels), (width, height))
+        return found
+
+    def put(self, key: Key, levels: Tensor, size: tuple[int, int]) -> None:
+        """Keep a copy of a picture, unless there is no room or it is kept already."""
+        claimed = self._claim(key, levels, size)
+        if claimed is None:
+            return
+        row, begin = claimed
+        self._levels[begin : begin + levels.numel()].reshape(levels.shape)[...] = levels.numpy()
+        # The lock also makes sure that who sees the row sees the picture.
+        if self._take_lock():
+            row[_BEGIN] = begin + 1
+            self._head[_COUNT] += 1
+            self._lock.release()
+
+    def _claim(self, key: Key, levels: Tensor, size: tuple[int, int]) -> tuple[Any, int] | None:
+        """Return an empty row, with all but its place written, and the place."""
+        if not self._take_lock():
+            return None
+        try:
+            row, is_taken = self._find(key)
+            if is_taken:
+                return None
+            begin = int(self._head[_USED])
+            length = levels.numel() + -levels.numel() % ALIGNMENT
+            if row is None or begin + length > self.budget or not self._memory.has_room(length):
+                self._head[_FULL] = 1
+                return None
+            self._head[_USED] = begin + length
+            row[:_BEGIN] = _digest(key)
+            row[_SHAPE], row[_SIZE] = levels.shape, size
+            return row, begin
+        finally:
+            self._lock.release()
+
+    def _look_up(self, key: Key) -> Any | None:
+        if not self._head[_COUNT] or not self._take_lock():
+            return None
+        try:
+            row, is_taken = self._find(key)
+            return row if row is not None and is_taken and row[_BEGIN] else None
+        finally:
+            self._lock.release()
+
+    def _take_lock(self) -> bool:
+        if not self._is_stuck:
+            self._is_stuck = not self._lock.acquire(timeout=PATIENCE)
+        return not self._is_stuck
+
+    def _find(self, key: Key) -> tuple[Any | None, bool]:
+        """Return a key's row and True, or the row that it would get (None: no more) and False."""
+        digest = _digest(key)
+        first = int(digest[0]) % self._rows
+        for step in range(self._rows):
+            row = self._index[(first + step) % self._rows]
+            if not row[:_BEGIN].any():
+                has_space = 2 * self._head[_COUNT] < self._rows
+                return row if has_space else None, False
+            if (row[:_BEGIN] == digest).all():
+                return row, True
+        return None, False
+
+
+def _digest(key: Key) -> Any:
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
+    return np.frombuffer(digest, dtype=np.int64)
+
+
+# ---- memory -------------------------------------------------------------------------------
+
+
+class _OwnMemory:
+    """Bytes of this process; the system provides those that are written to."""
+
+    def __init__(self, size: int) -> None:
+        self._map = mmap.mmap(-1, size)
+
+    def view(self) -> Any:
+        """Return the bytes as an array."""
+        return np.frombuffer(self._map, dtype=np.uint8)
+
+    def has_room(self, length: int) -> bool:
+        """Tell whether the system has so many bytes left."""
+        free = free_memory()
+        return free is None or free - RESERVE > length
+
+
+class _SharedMemory(_OwnMemory):
+    """Bytes that several processes share.
+
+    On Linux a file in memory without a name: provided as it is written to, gone with the last
+    process however that ends, and not limited by /dev/shm, which is small in containers. torch's
+    shared memory elsewhere.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._storage: torch.UntypedStorage | None = None
+        if HAS_NAMELESS_FILES:
+            self._file = os.memfd_create("pictures")
+            os.ftruncate(self._file, size)
+            self._map = mmap.mmap(self._file, size)
+        else:
+            self._storage = torch.UntypedStorage._new_shared(size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hand the memory to a process that is spawned."""
+        if self._storage is not None:
+            return {"_size": self._size, "_storage": self._storage}
+        from multiprocessing.reduction import DupFd  # not on Windows
+
+        return {"_size": self._size, "_storage": None, "_file": DupFd(self._file)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self._storage is None:
+            self._file = state["_file"].detach()
+            self._map = mmap.mmap(self._file, self._size)
+
+    def view(self) -> Any:
+        """Return the bytes as an array."""
+        if self._storage is None:
+            return super().view()
+        return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()
+
+
+def free_memory() -> int | None:
+    """Return how many bytes may still be taken before the system runs short; None if unknown."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        free = 1024 * int({words[0]: words[1] for words in lines}["MemAvailable:"])
+        left_to_container = _left_to_container()
+        return free if left_to_container is None else min(free, left_to_container)
+    return None
+
+
+def _left_to_container() -> int | None:
+    """Return what the control group may still take; what files take of it can be taken back."""
+    folder = CONTROL_GROUP
+    with suppress(OSError, ValueError, KeyError):  # no group, or no limit: "max"
+        limit = int((folder / "memory.max").read_text())
+        taken = int((folder / "memory.current").read_text())
+        lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        files = int({words[0]: words[1] for words in lines}["inactive_file"])
+        return max(0, limit - taken + files)
+    return None
