@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import data.aligned_dataset
-import data.base_dataset
+import data.pictures
 import models.pix2pix_model
 from data.image_folder import default_loader
 from models.pix2pix_model import Pix2PixModel
@@ -104,8 +103,7 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
             file.write(f"{path}\n")
         return default_loader(path)
 
-    for module in (data.aligned_dataset, data.base_dataset):
-        monkeypatch.setattr(module, "default_loader", load)
+    monkeypatch.setattr(data.pictures, "default_loader", load)
 
     def since() -> list[str]:
         lines = log.read_text().splitlines() if log.exists() else []

@@ -761,19 +761,19 @@ def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     workers: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data sets of forks call Pillow themselves."""
-    import data.aligned_dataset
+    import data.pictures
 
     picture = root / "train" / "p2.png"
 
     def load(path: str) -> Any:
-        if path == str(picture) and gone:
+        if path == str(picture) and gone.exists():
             raise FileNotFoundError(2, "No such file or directory", path)
         return default_loader(path)
 
-    gone: list[int] = []
-    default_loader = data.aligned_dataset.default_loader
-    monkeypatch.setattr(data.aligned_dataset, "default_loader", load)
-    at_step(2, monkeypatch, lambda: gone.append(1))
+    gone = tmp_path / "gone"  # a file, which workers see that run already
+    default_loader = data.pictures.default_loader
+    monkeypatch.setattr(data.pictures, "default_loader", load)
+    at_step(2, monkeypatch, gone.touch)
     with pytest.raises(UserError, match="Continue with"):
         run(small(root, tmp_path, "--num_threads", workers))
     assert saved_images(tmp_path) >= 2
