@@ -156,8 +156,10 @@ class CustomDatasetDataLoader:
         self._is_running = True
         try:
             yield iter(self._loader)
-        except RuntimeError:  # a worker has died, perhaps: the next epoch gets others
-            self._loader._iterator = None
+        except Exception:
+            # A worker may have died; and who holds on to the error holds on to the others, which
+            # torch does not end well once they are garbage.
+            self.end_workers()
             raise
         finally:
             self._is_running = False
