@@ -60,8 +60,9 @@ class Levels:
         """
         values = {}
         for name, levels in self.pictures.items():
-            if device is not None and device.type == "cuda":
-                levels = levels.pin_memory().to(device, non_blocking=True)
+            if device is not None and device.type != "cpu":
+                pinned = levels.pin_memory() if device.type == "cuda" else levels
+                levels = pinned.to(device, non_blocking=True)
             values[name] = T.normalized(levels)
         return {**values, **self.others}
 

@@ -19,7 +19,9 @@ MODES: dict[str, list[str]] = {
     "bf16": ["--precision", "bf16"],
     "bf16 max": ["--precision", "bf16", "--speed", "max"],
     "least memory": ["--grad_checkpoint"],
+    "max": ["--speed", "max"],
     "cached": ["--cache", "resized"],
+    "cached, to a device": ["--cache", "resized"],
     "gpu": ["--precision", "bf16", "--speed", "max", "--compile"],
 }
 

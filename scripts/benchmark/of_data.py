@@ -15,6 +15,7 @@ from benchmark.table import Goal, Row
 SIDE = 256  # of the pictures; --load_size 286 --crop_size 256 are the defaults
 PICTURES, FEW = 64, 8
 WORKERS = {"fork": 4, "spawn": 1}
+EPOCHS_TO_FILL = 8  # a cache: unpaired pictures are drawn at random
 FOLDERS = 10
 FILES_TO_PROFILE = 1000
 
@@ -22,9 +23,12 @@ FILES_TO_PROFILE = 1000
 def data_rows(setting: Setting) -> Iterator[Row]:
     """Time the loader: one core without workers, and the first batch of later epochs."""
     for mode, case, goal in (
-        ("default", "loader per core: a pair, uncached", cases.LOADER),
-        ("cached", "loader per core: a pair, cached", cases.LOADER_CACHED),
-    ):
+        ("default", "loader per core: a pair, same bits", None),
+        ("max", "loader per core: a pair, --speed max", cases.LOADER),
+        ("cached", "loader per core: a pair, cached", None),
+        ("cached, to a device", "loader per core: a pair, cached, as levels for a GPU",
+         cases.LOADER_CACHED),
+    ):  # fmt: skip
         setting.tell(case)
         try:
             yield _loader_row(setting, mode, case, goal)
@@ -41,11 +45,13 @@ def _options(setting: Setting, pictures: int, workers: int, *more: str) -> list[
     return setting.options("data", *sizes, "--num_threads", str(workers), *more, data=data)
 
 
-def _loader_row(setting: Setting, mode: str, case: str, goal: Goal) -> Row:
+def _loader_row(setting: Setting, mode: str, case: str, goal: Goal | None) -> Row:
     with setting.sides(threads=1) as sides:
         for name, side in sides.items():
             argv = _options(setting, PICTURES, 0, *mode_options(name, mode))
-            side.ask("loading.open_data", name="pictures", argv=argv)
+            side.ask("loading.open_data", name="pictures", argv=argv, device="device" in mode)
+            for _ in range(EPOCHS_TO_FILL if "cached" in mode else 0):
+                side.ask("loading.read_epoch", name="pictures")
         tasks = {n: side.task("loading.read_epoch", name="pictures") for n, side in sides.items()}
         return row("data", case, goal, setting.measure(tasks))
 

@@ -12,8 +12,18 @@ from benchmark.inside.interface import seed_all, timed, train_options
 _loaders: dict[str, Any] = {}
 
 
-def open_data(name: str, argv: list[str], start_method: str = "") -> dict[str, Any]:
-    """Create the data set with its loader; `start_method` is how workers are started."""
+def open_data(
+    name: str, argv: list[str], start_method: str = "", *, device: bool = False
+) -> dict[str, Any]:
+    """Create the data set with its loader.
+
+    Args:
+        name: to call it by later.
+        argv: the command line.
+        start_method: how workers are started.
+        device: hand pictures over as for a GPU, which would normalise them itself: to the meta
+            device, which computes nothing. For checkouts that can.
+    """
     from data import create_dataset
 
     if start_method:
@@ -21,6 +31,8 @@ def open_data(name: str, argv: list[str], start_method: str = "") -> dict[str, A
     opt = train_options(argv)
     seed_all(0)
     _loaders[name] = create_dataset(opt)
+    if device and hasattr(_loaders[name], "send_to"):
+        _loaders[name].send_to(torch.device("meta"))
     return {"pictures": len(_loaders[name])}
 
 

@@ -97,6 +97,14 @@ def _gradients(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> dict[
     }
 
 
+def share_of_convolutions(name: str, size: int, seed: int) -> dict[str, float]:
+    """Take a step, and return which part of its processor time convolutions take."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step(name, size, seed)
+    times = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    return {"share": sum(t for key, t in times.items() if "conv" in key) / sum(times.values())}
+
+
 def noise_batch(size: int, batch_size: int, seed: int) -> dict[str, Any]:
     """Return what a data set of pairs gives: A and B (N, 3, size, size) in [-1, 1]."""
     random = torch.Generator().manual_seed(seed)
