@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -230,7 +231,7 @@ def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[
         yield map(checks.inspect_pictures, parcels)
         return
     # The processes start here, before the progress bar's thread does.
-    pool = ProcessPoolExecutor(workers, initializer=end_at_interrupt)
+    pool = ProcessPoolExecutor(workers, initializer=prepare_process)
     try:
         with interrupts_held():
             results = pool.map(checks.inspect_pictures, parcels)
@@ -256,11 +257,20 @@ def interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def end_at_interrupt() -> None:
-    """Let a process end at Ctrl-C without a word: the main one has something to say."""
+def prepare_process() -> None:
+    """Let a process end at Ctrl-C without a word, and whenever the main one has gone."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def end_with_parent() -> None:
+    """Wait for the end of the main process, however it ends, then end this one."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 # ---- judging ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -124,13 +125,19 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
     assert (process.returncode, *said) == (130, "", "interrupted\n")
 
 
-def test_processes_that_read_end_at_an_interrupt_without_a_word(script: ModuleType) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        script.end_at_interrupt()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGINT, before)
+def test_processes_that_read_go_with_the_one_that_is_killed(tmp_path: Path) -> None:
+    draw(tmp_path / "set/0.png", Image.new("RGB", (3000, 3000)))
+    for number in range(1, 400):
+        (tmp_path / f"set/{number}.png").symlink_to("0.png")
+    with subprocess.Popen(
+        [sys.executable, SCRIPT, "set", "--workers", "2"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(1)  # its processes are at work
+        process.kill()
+        process.communicate(timeout=30)  # ends once nobody holds the pipes any more
 
 
 # ---- how folders are understood -----------------------------------------------------------

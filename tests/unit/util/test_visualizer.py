@@ -318,6 +318,7 @@ def test_a_continued_run_keeps_the_epochs_in_which_nothing_was_printed(tmp_path:
     first.close()
     again = Visualizer(options(tmp_path, continue_train=True))
     again.load_state_dict(state)
+    again.wait()
     text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
     assert "epoch003_real_A.png" in text
     assert "images/s over epochs" in text
