@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from models import networks
+from models.layout import laid_out_as
 from models.networks.inspect import describe_generator
 from models.pretrained import find_pretrained
 from models.schedulers import (
@@ -494,6 +495,10 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
             f"The saved training state does not fit the optimiser ({error}). Continue with the "
             "model and the options it was trained with."
         ) from error
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() > 0:
+                state[key] = laid_out_as(parameter, value)
     # A run that was stopped at the end of an epoch steps its schedules first: no reason to warn.
     optimizer._opt_called = True  # type: ignore[attr-defined]
 

@@ -190,8 +190,9 @@ class CycleGANModel(BaseModel):
         with_B_first = torch.cat([self.real_B, self.real_A])
         self.fake_B, self._identity["A"] = self.netG_A(with_A_first).chunk(2)
         self.fake_A, self._identity["B"] = self.netG_B(with_B_first).chunk(2)
-        self.rec_A = self.netG_B(self.fake_B)
-        self.rec_B = self.netG_A(self.fake_A)
+        with networks.biases_done(self.netG_A, self.netG_B):
+            self.rec_A = self.netG_B(self.fake_B)
+            self.rec_B = self.netG_A(self.fake_A)
         require_equal_size(self.rec_A, self.real_A)
         require_equal_size(self.rec_B, self.real_B)
 

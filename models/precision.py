@@ -31,6 +31,7 @@ class Precision:
         self.device = device
         self.dtype = PRECISIONS[name]
         self._scalers: dict[Optimizer, GradScaler] = {}
+        self._scaled: set[Optimizer] = set()  # whose losses were scaled since their last step
 
     @property
     def scales_losses(self) -> bool:
@@ -50,6 +51,7 @@ class Precision:
         """Return what to call `backward` of, for the gradients of this optimiser."""
         if not self.scales_losses:
             return loss
+        self._scaled.add(optimizer)
         return self._scaler(optimizer).scale(loss)
 
     def unscale(self, optimizer: Optimizer) -> None:
@@ -60,7 +62,7 @@ class Precision:
         """
         if not self.scales_losses:
             return
-        if optimizer not in self._scalers:
+        if optimizer not in self._scaled:
             raise UserError(
                 "--precision fp16 needs a model that computes its gradients by self.backward(loss, "
                 "optimizer), which this one does not. Use --precision bf16, or change the model."
@@ -72,6 +74,7 @@ class Precision:
         if not self.scales_losses:
             optimizer.step()
             return
+        self._scaled.discard(optimizer)
         self._scalers[optimizer].step(optimizer)
         self._scalers[optimizer].update()
 

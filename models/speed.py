@@ -6,12 +6,14 @@ number. `--speed max` also takes what changes dropout masks or needs a compiler.
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from models import networks
+from models.layout import laid_out_as
 from models.precision import PRECISIONS, Precision
 from util.errors import UserError, near_miss
 from util.log import warn
@@ -95,12 +97,33 @@ def use_fused_steps(optimizer: Optimizer) -> bool:
     """
     if type(optimizer) not in FUSED:
         return False
+    already = all(group.get("fused") for group in optimizer.param_groups)
     for group in optimizer.param_groups:
         chosen = group.get("foreach") or group.get("differentiable") or group.get("fused") is False
         if not chosen and all(map(_has_fused_steps, group["params"])):
             group["fused"] = True
-    return all(group.get("fused") for group in optimizer.param_groups)
+    fused = all(group.get("fused") for group in optimizer.param_groups)
+    if fused and not already:
+        optimizer.register_step_pre_hook(_lay_out_gradients)
+        # What torch notes when it makes a fused optimiser: GradScaler then leaves it the scale.
+        optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+    return fused
 
 
 def _has_fused_steps(parameter: Tensor) -> bool:
-    return parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
+    dense = parameter.is_contiguous() or (
+        parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    )
+    return dense and parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
+
+
+def _lay_out_gradients(optimizer: Optimizer, *_: Any) -> None:
+    """Bring gradients into the order of their weights, which fused kernels take for granted.
+
+    Those of `backward` are in it; those that somebody has put there need not be.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            gradient = parameter.grad
+            if gradient is not None and gradient.stride() != parameter.stride():
+                parameter.grad = laid_out_as(parameter, gradient)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from models.layout import laid_out_as
 from models.precision import Precision
 from util.errors import UserError
 
@@ -40,6 +41,8 @@ class Steps:
         batches = self._batches.get(optimizer, 0) + 1
         self._batches[optimizer] = batches % self.every
         if batches < self.every:
+            return
+        if not _gradients(optimizer):  # all its networks are frozen
             return
         self.precision.unscale(optimizer)
         if self.every > 1:
@@ -85,7 +88,7 @@ class Steps:
                 continue
             self._batches[optimizer] = batches
             for parameter, gradient in zip(parameters, gradients, strict=True):
-                parameter.grad = None if gradient is None else gradient.to(parameter.device)
+                parameter.grad = None if gradient is None else laid_out_as(parameter, gradient)
 
 
 def _gradients(optimizer: Optimizer) -> list[Tensor]:

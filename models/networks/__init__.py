@@ -1,6 +1,7 @@
 """Networks, losses and schedules under the names that plugins import from `models.networks`."""
 
 from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
+from models.networks.convolutions import biases_done
 from models.networks.layers import Identity, get_norm_layer
 from models.networks.modes import (
     can_judge_together,
@@ -27,6 +28,7 @@ __all__ = [
     "ResnetGenerator",
     "UnetGenerator",
     "UnetSkipConnectionBlock",
+    "biases_done",
     "cal_gradient_penalty",
     "can_judge_together",
     "define_D",

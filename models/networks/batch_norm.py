@@ -27,17 +27,26 @@ class BatchNorm2d(nn.BatchNorm2d):
         return torch.cat([self._normalise(part) for part in input.chunk(self.parts)])
 
     def _normalise(self, x: Tensor) -> Tensor:
+        if not self.is_plain:
+            return super().forward(x)
         self._check_input_dim(x)
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias,
             self.training, self.momentum or 0.0, self.eps,
         )  # fmt: skip
 
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether the statistics are kept as usual, so that the count decides nothing."""
+        return (
+            self.momentum is not None and self.track_running_stats and self.running_mean is not None
+        )
+
 
 def count_batches(net: nn.Module) -> None:
     """Let all batch norms of a built-in network that is being trained count one batch more."""
     norms = [module for module in net.modules() if isinstance(module, BatchNorm2d)]
-    counts = [norm.num_batches_tracked for norm in norms if norm.training]
+    counts = [norm.num_batches_tracked for norm in norms if norm.training and norm.is_plain]
     known = [count for count in counts if count is not None]
     if known:
         torch._foreach_add_(known, norms[0].parts)

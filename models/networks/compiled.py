@@ -46,9 +46,6 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         UserError: it is not.
     """
-    from torch._dynamo import config
-
-    config.recompile_limit = max(config.recompile_limit, MOST_SIZES)
     x = torch.randn(1, 2, 4, 4, device=device)
     try:
         normalise_compiled(x, 1e-5, 0.0)
@@ -69,6 +66,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def normalise_compiled(x: Tensor, eps: float, slope: float | None) -> tuple[Tensor, Tensor, Tensor]:
     """Return the normalised and activated pictures, mean and 1 / standard deviation."""
+    _allow_many_sizes()
     return _compiled(_normalise)(x, eps, slope)
 
 
@@ -76,4 +74,13 @@ def normalise_backward_compiled(
     gradient: Tensor, x: Tensor, mean: Tensor, rstd: Tensor, slope: float | None
 ) -> Tensor:
     """Return the gradient with respect to `x`."""
+    _allow_many_sizes()
     return _compiled(_normalise_backward)(gradient, x, mean, rstd, slope)
+
+
+def _allow_many_sizes() -> None:
+    """Raise torch's limit, which each thread has for itself; GPUs go backward in other threads."""
+    from torch._dynamo import config
+
+    if config.recompile_limit < MOST_SIZES:
+        config.recompile_limit = MOST_SIZES

@@ -4,12 +4,16 @@ A bias in front of an instance norm has no effect, since the mean is taken away:
 stays a parameter, because checkpoints have it, and its gradient is the zero that it truly is.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.batch_norm import BatchNorm2d
-from models.networks.instance_norm import InstanceNorm2d
+from models.networks.instance_norm import Activation, InstanceNorm2d, is_transformed
 
 
 class Conv2d(nn.Conv2d):
@@ -50,28 +54,52 @@ def normalised(
     if type(norm) is not nn.InstanceNorm2d or norm.affine or norm.track_running_stats:
         return layers
     conv.bias_matters = False
-    if conv.bias is not None:
-        conv.weight.register_post_accumulate_grad_hook(_ZeroGradient(conv.bias))
     layers[1] = InstanceNorm2d(norm.num_features, norm.eps, _slope(activation))
     if activation is not None:
-        layers[2] = nn.Identity()
+        layers[2] = Activation(activation)
     return layers
 
 
-class _ZeroGradient:
-    """Give a bias without effect its gradient, which is zero, when the weight gets its own."""
+def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
+    """Return what a network made, with the biases that it left out in the graph.
 
-    def __init__(self, bias: Tensor) -> None:
-        self.bias = bias
-        self.zero = torch.zeros_like(bias.detach())
+    So they get gradients like all other parameters: zero.
+    """
+    biases = [
+        module.bias
+        for module in net.modules()
+        if isinstance(module, Conv2d | ConvTranspose2d) and not module.bias_matters
+    ]
+    trained = [bias for bias in biases if bias is not None and bias.requires_grad]
+    done = getattr(net, "biases_are_done", False)
+    if done or not trained or not torch.is_grad_enabled() or is_transformed():
+        return made
+    return _WithDeadBiases.apply(made, *trained)
 
-    def __call__(self, weight: Tensor) -> None:
-        if self.bias.grad is not None or not self.bias.requires_grad:
-            return
-        was_written_to = self.zero._version > 0
-        if was_written_to or self.zero.dtype != weight.dtype or self.zero.device != weight.device:
-            self.zero = torch.zeros_like(self.bias.detach())
-        self.bias.grad = self.zero
+
+@contextmanager
+def biases_done(*nets: nn.Module) -> Iterator[None]:
+    """Leave the biases out of the graph too: an earlier pass of this step has given them theirs."""
+    for net in nets:
+        net.__dict__["biases_are_done"] = True
+    try:
+        yield
+    finally:
+        for net in nets:
+            del net.__dict__["biases_are_done"]
+
+
+class _WithDeadBiases(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, made: Tensor, *biases: Tensor) -> Tensor:
+        ctx.save_for_backward(*biases)
+        return made.view_as(made)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
+        biases = ctx.saved_tensors
+        zeros = biases[0].new_zeros(sum(bias.numel() for bias in biases))
+        return gradient, *zeros.split([bias.numel() for bias in biases])
 
 
 def _slope(activation: nn.Module | None) -> float | None:

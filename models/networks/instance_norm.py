@@ -23,6 +23,9 @@ Statistics = tuple[Tensor, Tensor]  # mean and 1 / standard deviation, (N, C) ea
 class InstanceNorm2d(nn.InstanceNorm2d):
     """Bring every channel of every picture to mean 0 and variance 1, then apply the activation.
 
+    Where torch takes the computation apart (tracing, export, torch.func), and for pictures without
+    batch, it is `nn.InstanceNorm2d`, and the layer behind it, an `Activation`, does its part.
+
     Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
 
     Shapes:
@@ -44,14 +47,37 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         Raises:
             ValueError: pictures of one pixel, which have no variance.
         """
-        one_pixel = input.shape[-2] * input.shape[-1] == 1
-        if one_pixel or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
-            return _activate(super().forward(input), self.slope)
-        return _Normalise.apply(input, self.eps, self.slope, self.compiled)
+        if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
+            return super().forward(input)
+        input = input.contiguous(memory_format=_layout(input))
+        made = _Normalise.apply(input, self.eps, self.slope, self.compiled)
+        made.is_activated = self.slope is not None  # tells the layer behind
+        return made
 
     def extra_repr(self) -> str:
         """Tell of the activation when the network is printed."""
         return super().extra_repr() + ("" if self.slope is None else f", slope={self.slope}")
+
+
+def is_transformed() -> bool:
+    """Tell whether torch looks at the operations, and needs its own."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+    )
+
+
+class Activation(nn.Module):
+    """The activation behind a norm, unless the norm has applied it already."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return activated values."""
+        return x if getattr(x, "is_activated", False) else self.activation(x)
 
 
 def _activate(x: Tensor, slope: float | None) -> Tensor:
@@ -63,7 +89,6 @@ def _activate(x: Tensor, slope: float | None) -> Tensor:
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, slope: float | None, compiled: bool) -> Tensor:
-        x = x.contiguous(memory_format=_layout(x))
         if compiled:
             y, mean, rstd = normalise_compiled(x.detach(), eps, slope)
         else:
@@ -80,7 +105,8 @@ class _Normalise(torch.autograd.Function):
         x, mean, rstd, *output = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient of this gradient is wanted too (WGAN-GP)
             y = _activate(F.instance_norm(x, eps=ctx.eps), ctx.slope)
-            (found,) = torch.autograd.grad(y, x, gradient, create_graph=True)
+            # Contiguous: torch's own instance norm needs that, see `guard_instance_norm`.
+            (found,) = torch.autograd.grad(y, x, gradient.contiguous(), create_graph=True)
             return found, None, None, None
         gradient = gradient.contiguous(memory_format=_layout(x))
         if ctx.compiled:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.networks.batch_norm import count_batches
-from models.networks.convolutions import Conv2d
+from models.networks.convolutions import Conv2d, with_dead_biases
 from models.networks.instance_norm import InstanceNorm2d
 from util.errors import ChoiceError, near_miss
 
@@ -168,12 +168,12 @@ class BuiltIn(nn.Module):
 
     def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Run pictures, (N, C, H, W), through the layers; what comes out is contiguous."""
-        on_cpu = x.device.type == "cpu"
-        if self.channels_last is True or (self.channels_last and on_cpu):
+        wanted = self.channels_last is True or (self.channels_last and x.device.type == "cpu")
+        if wanted and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         made = layers(x).contiguous()
         count_batches(self)
-        return made
+        return with_dead_biases(self, made)
 
 
 def guard_instance_norm(net: nn.Module) -> None:

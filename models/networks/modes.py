@@ -6,16 +6,23 @@ Networks of others are left as they are.
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from models.networks.batch_norm import BatchNorm2d, batches_apart
 from models.networks.compiled import check_compiler
-from models.networks.instance_norm import InstanceNorm2d
+from models.networks.convolutions import Conv2d, ConvTranspose2d
+from models.networks.instance_norm import Activation, InstanceNorm2d
+from models.networks.layers import Identity, ReflectionPad2d
 from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
-from models.networks.resnet import ResnetGenerator
-from models.networks.unet import UnetGenerator
+from models.networks.resnet import ResnetBlock, ResnetGenerator
+from models.networks.unet import UnetGenerator, UnetSkipConnectionBlock
 
 BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscriminator)
+# Layers that treat every picture alone, or keep batches apart (batch norm).
+KNOWN_LAYERS = (
+    *(nn.Sequential, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.ReplicationPad2d, Identity),
+    *(Conv2d, ConvTranspose2d, InstanceNorm2d, Activation, BatchNorm2d, ReflectionPad2d),
+    *(ResnetBlock, UnetSkipConnectionBlock),
+)
 
 
 def use_channels_last(net: nn.Module) -> None:
@@ -58,7 +65,7 @@ def treats_pictures_alone(net: nn.Module) -> bool:
 
     Without random numbers either, so that batches may be put together at will.
     """
-    return type(net) in BUILT_IN and not _has(net, _BatchNorm, _DropoutNd)
+    return _is_as_built(net) and not _has(net, _BatchNorm)
 
 
 def judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
@@ -73,9 +80,22 @@ def judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> tuple[Tens
 
 def can_judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> bool:
     """Tell whether `judge_together` gives what two passes give."""
-    norms = [module for module in netD.modules() if isinstance(module, _BatchNorm)]
-    known = all(type(norm) is BatchNorm2d for norm in norms)
-    return type(netD) in BUILT_IN and known and first.shape == second.shape
+    return _is_as_built(netD) and first.shape == second.shape
+
+
+def _is_as_built(net: nn.Module) -> bool:
+    """Tell whether a network is one of ours, without dropout, and nobody has changed its layers.
+
+    Hooks on layers (spectral norm is one) see single batches elsewhere, so they must here.
+    """
+    layers = [module for module in net.modules() if module is not net]
+    return type(net) in BUILT_IN and all(
+        type(layer) in KNOWN_LAYERS
+        and not layer._forward_pre_hooks
+        and not layer._forward_hooks
+        and getattr(layer, "momentum", 0) is not None
+        for layer in layers
+    )
 
 
 def _has(net: nn.Module, *kinds: type[nn.Module]) -> bool:

@@ -420,3 +420,140 @@ def test_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("models.networks.compiled.normalise_compiled", fail)
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
         build(train_options(tmp_path, "cycle_gan", "--compile"))
+
+
+# ---- what people do with networks and optimisers -------------------------------------------
+
+
+def test_gradients_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) -> None:
+    """Somebody's own gradients, for example those of torch.autograd.grad in channels_last."""
+    torch.manual_seed(0)
+    start = torch.randn(4, 3, 3, 3)
+    gradient = torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last)
+    weights_after = []
+    for fused in (True, False):
+        weight = nn.Parameter(start.clone())
+        optimizer = torch.optim.Adam([weight], lr=0.1)
+        assert not fused or use_fused_steps(optimizer)
+        weight.grad = gradient.clone(memory_format=torch.preserve_format)
+        optimizer.step()
+        weights_after.append(weight.detach())
+    assert torch.allclose(*weights_after, atol=1e-6)
+
+
+def test_moments_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) -> None:
+    options = train_options(tmp_path, "template")
+    model, other = build(options), build(options)
+    train_step(model, batch("template", 1))
+    state = copy.deepcopy(model.training_state())
+    for moments in state["optimizers"][0]["state"].values():
+        for key in ("exp_avg", "exp_avg_sq"):
+            if moments[key].dim() == 4:
+                moments[key] = moments[key].contiguous(memory_format=torch.channels_last)
+    other.net("G").load_state_dict(model.net("G").state_dict())
+    other.load_training_state(state)
+    for one in (model, other):
+        train_step(one, batch("template", 2))
+    found, wanted = weights(other), weights(model)
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+@pytest.mark.parametrize(("netG", "size"), [("resnet_6blocks", 32), ("unet_128", 128)])
+def test_gradients_for_higher_derivatives_are_the_usual_ones(
+    netG: str, size: int, norm: str
+) -> None:
+    torch.manual_seed(0)
+    net = networks.define_G(3, 3, 4, netG, norm).double()
+    x = noise((1, 3, size, size)).double().requires_grad_()
+    parameters = list(net.parameters())
+    found = [
+        torch.autograd.grad(net(x).pow(2).sum(), [x, *parameters], create_graph=create_graph)
+        for create_graph in (True, False)
+    ]
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-8, atol=1e-8 * float(other.abs().max() + 1e-12))
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_batch_norm_statistics_can_be_measured_anew(momentum: float | None) -> None:
+    """As torch.optim.swa_utils.update_bn does for averaged weights."""
+    torch.manual_seed(0)
+    ours = networks.define_D(3, 4, "basic", norm="batch")
+    theirs = copy.deepcopy(ours)
+    for net in (ours, theirs):
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = momentum
+                if net is theirs:
+                    module.__class__ = nn.BatchNorm2d
+    for seed in range(3):
+        x = noise((2, 3, 32, 32), torch.Generator().manual_seed(seed))
+        assert torch.equal(ours(x), theirs(x))
+    for (name, one), (_, other) in zip(ours.named_buffers(), theirs.named_buffers(), strict=True):
+        assert torch.equal(one, other), name
+
+
+@pytest.mark.parametrize("made_by", ["deepcopy", "save", "assign"])
+def test_all_parameters_of_copies_get_gradients(made_by: str, tmp_path: Path) -> None:
+    net = networks.define_G(3, 3, 4, "resnet_6blocks", "instance")
+    if made_by == "deepcopy":
+        net = copy.deepcopy(net)
+    elif made_by == "save":
+        torch.save(net, tmp_path / "net.pt")  # noqa: TID251 - as others do
+        net = torch.load(tmp_path / "net.pt", weights_only=False)  # noqa: TID251
+    else:
+        net.load_state_dict(copy.deepcopy(net.state_dict()), assign=True)
+    net(noise((1, 3, 32, 32))).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    gradients = torch.autograd.grad(net(noise((1, 3, 32, 32))).sum(), list(net.parameters()))
+    assert len(gradients) == len(list(net.parameters()))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_generator_can_be_traced_and_saved(norm: str, tmp_path: Path) -> None:
+    net = networks.define_G(3, 3, 4, "resnet_6blocks", norm).eval()
+    x = noise((1, 3, 32, 32))
+    with torch.no_grad():
+        traced = torch.jit.trace(net, x)
+        torch.jit.save(traced, tmp_path / "net.pt")
+        assert torch.allclose(torch.jit.load(tmp_path / "net.pt")(x), net(x), atol=1e-5)
+
+
+def test_a_single_picture_without_batch_is_translated() -> None:
+    net = networks.define_G(3, 3, 4, "resnet_6blocks", "instance").double()
+    x = noise((1, 3, 32, 32)).double()
+    assert torch.allclose(net(x[0]), net(x)[0], atol=1e-10)
+
+
+def test_another_norm_in_the_place_of_ours_keeps_the_activation() -> None:
+    net = networks.define_G(3, 3, 4, "resnet_6blocks", "instance")
+    net.model[2] = nn.GroupNorm(1, 4)
+    activated = net.model[:4](noise((1, 3, 32, 32)))
+    assert activated.min() == 0
+
+
+@pytest.mark.parametrize("change", ["dropout", "spectral norm", "parametrization", "hook"])
+def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
+    net = networks.define_D(3, 4, "basic", norm="instance")
+    x = noise((1, 3, 32, 32))
+    assert networks.can_judge_together(net, x, x)
+    if change == "dropout":
+        net.model.append(nn.Dropout(0.5))
+    elif change == "spectral norm":
+        torch.nn.utils.spectral_norm(net.model[0])
+    elif change == "parametrization":
+        torch.nn.utils.parametrizations.spectral_norm(net.model[0])
+    else:
+        net.model[0].register_forward_hook(lambda *_: None)
+    assert not networks.can_judge_together(net, x, x)
+
+
+@pytest.mark.parametrize("argv", [("--accumulate", "1"), ("--precision", "fp16")], ids=" ".join)
+def test_frozen_networks_take_no_step(argv: Sequence[str], tmp_path: Path) -> None:
+    model = build(train_options(tmp_path, "template", *argv))
+    model.step(model.optimizers[0])  # no gradients: nothing to do, and no error
