@@ -98,6 +98,8 @@ class _WithDeadBiases(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         biases = ctx.saved_tensors
+        if torch.is_grad_enabled():  # a loss of this gradient has biases too (WGAN-GP)
+            gradient = _WithDeadBiases.apply(gradient, *biases)
         zeros = biases[0].new_zeros(sum(bias.numel() for bias in biases))
         return gradient, *zeros.split([bias.numel() for bias in biases])
 
