@@ -420,11 +420,12 @@ from data import create_dataset
 loader = create_dataset(Namespace(**eval(sys.argv[1], {"inf": float("inf")})))
 batches = iter(loader)
 next(batches)
-os.kill(loader._loader._iterator._workers[0].pid, 9)
 try:
+    os.kill(loader._loader._iterator._workers[0].pid, 9)  # torch may tell of it right here
     list(batches)
 except RuntimeError as error:
     assert "exited unexpectedly" in str(error) or "killed by signal" in str(error)
+    del batches
     print(len(list(loader)))
 """
 
