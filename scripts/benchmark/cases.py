@@ -21,7 +21,7 @@ MODES: dict[str, list[str]] = {
     "least memory": ["--grad_checkpoint"],
     "max": ["--speed", "max"],
     "cached": ["--cache", "resized"],
-    "cached, to a device": ["--cache", "resized"],
+    "cached levels": ["--cache", "resized"],
     "gpu": ["--precision", "bf16", "--speed", "max", "--compile"],
 }
 

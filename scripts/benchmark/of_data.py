@@ -26,7 +26,7 @@ def data_rows(setting: Setting) -> Iterator[Row]:
         ("default", "loader per core: a pair, same bits", None),
         ("max", "loader per core: a pair, --speed max", cases.LOADER),
         ("cached", "loader per core: a pair, cached", None),
-        ("cached, to a device", "loader per core: a pair, cached, as levels for a GPU",
+        ("cached levels", "loader per core: a pair, cached, up to what goes to a GPU",
          cases.LOADER_CACHED),
     ):  # fmt: skip
         setting.tell(case)
@@ -49,7 +49,7 @@ def _loader_row(setting: Setting, mode: str, case: str, goal: Goal | None) -> Ro
     with setting.sides(threads=1) as sides:
         for name, side in sides.items():
             argv = _options(setting, PICTURES, 0, *mode_options(name, mode))
-            side.ask("loading.open_data", name="pictures", argv=argv, device="device" in mode)
+            side.ask("loading.open_data", name="pictures", argv=argv, levels="levels" in mode)
             for _ in range(EPOCHS_TO_FILL if "cached" in mode else 0):
                 side.ask("loading.read_epoch", name="pictures")
         tasks = {n: side.task("loading.read_epoch", name="pictures") for n, side in sides.items()}

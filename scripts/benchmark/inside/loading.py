@@ -13,7 +13,7 @@ _loaders: dict[str, Any] = {}
 
 
 def open_data(
-    name: str, argv: list[str], start_method: str = "", *, device: bool = False
+    name: str, argv: list[str], start_method: str = "", *, levels: bool = False
 ) -> dict[str, Any]:
     """Create the data set with its loader.
 
@@ -21,8 +21,8 @@ def open_data(
         name: to call it by later.
         argv: the command line.
         start_method: how workers are started.
-        device: hand pictures over as for a GPU, which would normalise them itself: to the meta
-            device, which computes nothing. For checkouts that can.
+        levels: read as a run on a GPU does, which normalises the pictures itself; for checkouts
+            that can. Taken from inside the loader, so that no GPU is needed.
     """
     from data import create_dataset
 
@@ -31,9 +31,10 @@ def open_data(
     opt = train_options(argv)
     seed_all(0)
     _loaders[name] = create_dataset(opt)
-    if device and hasattr(_loaders[name], "send_to"):
-        _loaders[name].send_to(torch.device("meta"))
-    return {"pictures": len(_loaders[name])}
+    pictures = len(_loaders[name])
+    if levels:
+        _loaders[name] = getattr(_loaders[name], "_loader", _loaders[name])
+    return {"pictures": pictures}
 
 
 def read_epoch(name: str) -> dict[str, float]:
