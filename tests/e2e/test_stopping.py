@@ -56,6 +56,7 @@ def test_the_page_tells_of_an_error(root: Path, tmp_path: Path) -> None:
     assert 'data-refresh="0"' in text
 
 
+@pytest.mark.slow
 def test_one_line_tells_how_far_training_is(root: Path, tmp_path: Path) -> None:
     with on_terminal() as terminal:
         run(command(root, tmp_path, "cycle_gan", "--num_threads", "0"))

@@ -132,6 +132,7 @@ def killed_save(folder: Path, number: int, line: int, *, process: int | None = N
 
 
 @needs_fork
+@pytest.mark.slow
 def test_killed_before_any_line_of_a_save_the_old_or_the_new_one_is_there(tmp_path: Path) -> None:
     found = []
     for line in range(lines_of_a_save(tmp_path / "count")):

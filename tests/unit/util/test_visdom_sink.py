@@ -558,6 +558,7 @@ def test_close_delivers_even_while_it_pauses(
     assert exists(port, env, 2)
 
 
+@pytest.mark.slow
 def test_a_frozen_server_holds_nobody_up_and_loses_nothing(
     make_sink: Any,
     start: StartServer,
@@ -604,6 +605,7 @@ def test_close_gives_up_on_a_frozen_server(
     assert "no answer in time" in advice
 
 
+@pytest.mark.slow
 def test_a_killed_and_restarted_server_gets_everything(
     make_sink: Any,
     start: StartServer,
