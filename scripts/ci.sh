@@ -4,14 +4,14 @@
 #   scripts/ci.sh fast       without the slow ones (under 5 minutes on 2 cores)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"  # the tests run in two processes
 
 ruff check .
 ruff format --check .
 lint-imports
 mypy
+tests="not gpu"
 if [ "${1:-all}" = fast ]; then
-    python -m pytest -m "not slow and not gpu"
-else
-    python -m pytest -m "not gpu"
+    tests="not gpu and not slow"
 fi
+python -m pytest -m "$tests" --numprocesses 2 --dist loadfile

@@ -1,23 +1,18 @@
-"""The marker of this folder's tests, and a table of how much they tried."""
+"""The marker of this folder's tests, and counts of what they tried."""
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.summary import SUMMARY
 from util import rng
 
 FOLDER = Path(__file__).resolve().parent
-COUNTS = pytest.StashKey[Counter[str]]()
 
 Count = Callable[..., None]
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[COUNTS] = Counter()
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
@@ -28,22 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.reliability)
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Print what was counted."""
-    counts = config.stash[COUNTS]
-    if not counts:
-        return
-    terminalreporter.write_sep("=", "reliability")
-    for name, number in sorted(counts.items()):
-        terminalreporter.write_line(f"{number:>9,}  {name}")
-
-
 @pytest.fixture(scope="session")
 def count(pytestconfig: pytest.Config) -> Count:
     """Return a function that adds to a counter by name: `count("stops tried")`."""
-    counts = pytestconfig.stash[COUNTS]
+    counts = pytestconfig.stash[SUMMARY].counts
 
     def add(name: str, n: int = 1) -> None:
         counts[name] += n

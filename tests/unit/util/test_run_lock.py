@@ -292,6 +292,7 @@ def test_a_disk_without_locks_gets_a_warning(
         (socket.gethostname(), os.getpid(), False),  # given again
         ("elsewhere", os.getppid(), False),
     ],
+    ids=["another process", "none", "this one", "elsewhere"],
 )
 def test_without_locks_a_process_that_lives_here_decides(
     tmp_path: Path, host: str, pid: int, obstacle: bool

@@ -1,0 +1,38 @@
+"""The summary at the end of a run, also of one in several processes (`-n 2`)."""
+
+from typing import Any
+
+import pytest
+
+from tests.summary import SUMMARY, Summary
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin with nothing."""
+    config.stash[SUMMARY] = Summary()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send this process's summary to the one that reports, if that is another one."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["summary"] = session.config.stash[SUMMARY].plain()
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Take in the summary of a process that has ended; one that crashed has sent none."""
+    del error
+    sent = getattr(node, "workeroutput", {}).get("summary")
+    if sent is not None:
+        node.config.stash[SUMMARY].add(sent)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print it."""
+    for title, lines in config.stash[SUMMARY].sections():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.line(line)
