@@ -18,12 +18,13 @@ from data import CustomDatasetDataLoader, create_dataset
 from models import create_model, find_model_using_name
 from options.test_options import TestOptions
 from util import rng
-from util.batching import one_by_one, pictures_at_once, translates_batches
+from util.batching import one_by_one, pictures_at_once
 from util.errors import run_command
 from util.html import HTML
 from util.log import say, warn
 from util.pages.scores import picture_scores
 from util.picture_writer import PictureWriter
+from util.plugins import says_of_itself
 from util.progress_bar import progress_bar
 from util.results import ResultNames, results_folder
 from util.stop_signals import end_in_order
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
     bar = progress_bar("translating", min(len(dataset), opt.num_test))
-    inference = torch.inference_mode(translates_batches(model_class))
+    inference = torch.inference_mode(says_of_itself(model_class, "translates_batches"))
     with end_in_order(), PictureWriter() as writer, bar as shown, inference:
         number = 0
         for batch in dataset:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data import CustomDatasetDataLoader, create_dataset
-from data.loader import PictureError
+from data.loader import LoadError
 from models import create_model
 from models.base_model import BaseModel
 from options.train_options import TrainOptions
@@ -27,6 +27,7 @@ from util.health import Guard
 from util.log import mute, say
 from util.meters import LossMeans, RunningMean
 from util.pages.overview import overview
+from util.plugins import says_of_itself
 from util.progress import Progress
 from util.progress_bar import Clock, epoch_bar
 from util.resume import Start
@@ -74,7 +75,8 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
-    dataset.send_to(model.device)
+    if says_of_itself(type(model), "takes_batches_on_device"):
+        dataset.send_to(model.device)
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
     best = Best(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)
@@ -130,9 +132,8 @@ def train_epoch(run: Run, last_epoch: int, stop: StopSignals) -> None:
                     say(f"Stopped by {stop.received.name}. {save_for_later(run)}")
                     raise SystemExit(stop.status)
                 waiting_since = time.time()
-        except PictureError as error:
-            hint = "Mend or remove it, or give --skip_bad_images."
-            raise UserError(f"{error}\n  {hint} {save_for_later(run)}") from error
+        except LoadError as error:
+            raise UserError(f"{error}\n  {error.hint} {save_for_later(run)}") from error
 
 
 def report(run: Run, seconds: float, seconds_waited: float) -> None:

@@ -22,11 +22,15 @@ from data.loader import (
     Failure,
     Instead,
     LevelsDataset,
+    LoadError,
     PictureError,
     SeededDataset,
     SkippingDataset,
+    WorkerError,
     collate,
+    no_word_of_dead_workers,
     prepare_worker,
+    tells_of_dead_worker,
     usable_cores,
 )
 from data.pictures import Levels, PictureReader
@@ -36,9 +40,6 @@ from util.log import say, warn
 from util.plugins import find_plugin
 
 SHOWN_PROBLEMS = 5
-# Models whose `set_input` takes tensors from any device. Others, plugins, may treat a batch as
-# something for numpy.
-FOR_ANY_DEVICE = ("cycle_gan", "pix2pix", "colorization", "test", "template")
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
@@ -121,8 +122,8 @@ class CustomDatasetDataLoader:
         """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
 
         Raises:
-            PictureError: a picture cannot be used. The random generators then are where they were
-                before its batch, so that training can go on exactly once the picture is mended.
+            LoadError: a picture cannot be used, or a worker has died. The random generators then
+                are where they were before the batch, so that training can go on exactly.
         """
         items = self._delivered = self.sampler.start
         before = self._randomness()
@@ -131,12 +132,10 @@ class CustomDatasetDataLoader:
                 self._put_back(before)
             while True:
                 try:
-                    batch = next(batches, None)
-                    if isinstance(batch, Failure):
-                        raise UserError(batch.message)
-                except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
+                    batch = self._next(batches)
+                except LoadError:
                     self._put_back(before)
-                    raise PictureError(str(error)) from error
+                    raise
                 if batch is None or items >= self.opt.max_dataset_size:
                     break
                 items += self.opt.batch_size
@@ -145,17 +144,34 @@ class CustomDatasetDataLoader:
                 before = self._randomness()
         self._delivered = 0
 
+    def _next(self, batches: Iterator[Any]) -> Any:
+        """Return the next batch, None at the end; errors that a user can mend are LoadErrors."""
+        try:
+            batch = next(batches, None)
+        except (UserError, OSError, SyntaxError, RuntimeError, EOFError) as error:
+            if self.workers and tells_of_dead_worker(error):
+                raise WorkerError(f"A process that loads pictures has died ({error}).") from error
+            if isinstance(error, RuntimeError | EOFError):
+                raise
+            raise PictureError(str(error)) from error  # OSError and SyntaxError from plugins
+        if isinstance(batch, Failure):
+            raise PictureError(batch.message)
+        return batch
+
     @contextmanager
     def _batches(self) -> Iterator[Iterator[Any]]:
         """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
         if self._is_running:
-            batches = self._loader._get_iterator()
+            with no_word_of_dead_workers():
+                batches = self._loader._get_iterator()
             self._beside.add(batches)
             yield batches
             return
         self._is_running = True
         try:
-            yield iter(self._loader)
+            with no_word_of_dead_workers():
+                batches = iter(self._loader)
+            yield batches
         except Exception:
             # A worker may have died; and who holds on to the error holds on to the others, which
             # torch does not end well once they are garbage.
@@ -194,12 +210,8 @@ class CustomDatasetDataLoader:
             rng.put_back(randomness)
 
     def send_to(self, device: torch.device) -> None:
-        """Yield the pictures of built-in data sets on a device, if the model is a built-in one.
-
-        Everything else is yielded on the CPU.
-        """
-        if getattr(self.opt, "model", "") in FOR_ANY_DEVICE:
-            self._device = device
+        """Yield the pictures of built-in data sets on a device; everything else on the CPU."""
+        self._device = device
 
     def _note(self, problems: list[str]) -> None:
         for problem in problems:

@@ -1,7 +1,10 @@
 """From a data set to batches: the order of the items, and where their randomness comes from."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +21,29 @@ Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad pictures, before --skip_bad_images gives up
 
 
-class PictureError(UserError):
+class LoadError(UserError):
+    """Pictures cannot be loaded any more.
+
+    Attributes:
+        hint: what to do about it.
+    """
+
+    hint = ""
+
+
+class PictureError(LoadError):
     """A picture that cannot be used."""
+
+    hint = "Mend or remove it, or give --skip_bad_images."
+
+
+class WorkerError(LoadError):
+    """A process that loads pictures has died."""
+
+    hint = (
+        "If the machine ran out of memory, give a smaller --num_threads; with 0 there are no such "
+        "processes."
+    )
 
 
 class EpochSampler(Sampler[Any]):
@@ -170,6 +194,27 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def tells_of_dead_worker(error: Exception) -> bool:
+    """Tell whether torch raises this because a worker is gone, not because of an item."""
+    if isinstance(error, ConnectionError | EOFError):  # "Caught": it comes from inside the worker
+        return not str(error).startswith("Caught ")
+    return str(error).startswith("DataLoader worker (pid")
+
+
+@contextmanager
+def no_word_of_dead_workers() -> Iterator[None]:
+    """Keep torch from raising in the middle of a step because a worker has died.
+
+    The loader finds that out as well when it waits for the next batch, where a run can be saved.
+    """
+    if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGCHLD)
+    yield
+    signal.signal(signal.SIGCHLD, before)  # torch sets its own when the first workers start
 
 
 def prepare_worker(worker: int) -> None:

@@ -54,9 +54,12 @@ class BaseModel(ABC):
         translates_batches: whether test.py may hand over several pictures at once, without
             gradients of any kind: what is made of one does not depend on the others, except by
             batch norm and dropout. Each class says so for itself.
+        takes_batches_on_device: whether `set_input` may get pictures that lie on `device` already,
+            which spares a GPU most of what has to be sent. Each class says so for itself.
     """
 
     translates_batches = False
+    takes_batches_on_device = False
 
     def __init__(self, opt: Namespace) -> None:
         self.opt = opt
@@ -288,14 +291,14 @@ class BaseModel(ABC):
 
     def update_learning_rate(self) -> None:
         """Step all schedules; called once at the end of every epoch."""
-        before = self.optimizers[0].param_groups[0]["lr"]
+        before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
             if isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step(self.metric)
             else:
                 scheduler.step()
-        after = self.optimizers[0].param_groups[0]["lr"]
-        say(f"learning rate {float(before):.7f} -> {float(after):.7f}")
+        after = float(self.optimizers[0].param_groups[0]["lr"])
+        say(f"learning rate {before:.7f} -> {after:.7f}")
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each optimiser: `G` stands for self.optimizer_G."""
@@ -481,15 +484,13 @@ class BaseModel(ABC):
 
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
-    groups = optimizer.state_dict()["param_groups"]
+    ours, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
+    groups = theirs
+    if len(ours) == len(theirs):  # else torch says what is wrong
+        pairs = zip(ours, theirs, strict=True)
+        groups = ours if keep_groups else [_settings(*pair) for pair in pairs]
     try:
-        fits = len(groups) == len(saved["param_groups"])
-        if fits:  # how steps are taken is this run's business
-            kept = ({"fused": group.get("fused")} if "fused" in group else {} for group in groups)
-            of_save = (old | ours for old, ours in zip(saved["param_groups"], kept, strict=True))
-            new_groups = groups if keep_groups else list(of_save)
-            saved = {"state": saved["state"], "param_groups": new_groups}
-        optimizer.load_state_dict(dict(saved))
+        optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     except ValueError as error:
         raise UserError(
             f"The saved training state does not fit the optimiser ({error}). Continue with the "
@@ -501,6 +502,11 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
                 state[key] = laid_out_as(parameter, value)
     # A run that was stopped at the end of an epoch steps its schedules first: no reason to warn.
     optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
+def _settings(ours: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+    """Return saved settings of an optimiser; how steps are computed is this run's business."""
+    return saved | {"fused": ours["fused"]} if "fused" in ours else saved
 
 
 def _explain(net: nn.Module, path: Path) -> str:

@@ -33,6 +33,7 @@ class CycleGANModel(BaseModel):
     """
 
     translates_batches = True
+    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -147,15 +148,15 @@ class CycleGANModel(BaseModel):
 
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
-        in_parts = self._is_plain_step() and not self.speed.batches_passes(self.real_A)
-        if self._is_plain_step() and self._may_batch():
+        in_parts = self._computes_in_parts()
+        if self._computes_together():
             self.forward_together()
         elif not in_parts:
             self.forward()
         self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
         self.clear_gradients(self.optimizer_G)
         if in_parts:
-            self.backward_G_in_parts()
+            self.forward_and_backward_G_in_parts()
         else:
             self.backward_G()
         self.step_G()
@@ -165,6 +166,21 @@ class CycleGANModel(BaseModel):
         self.backward_D_B()
         self.step_D()
 
+    def _computes_in_parts(self) -> bool:
+        """Tell whether losses are computed one after the other, which saves memory."""
+        return self._is_plain_step() and not self.speed.batches_passes(self.real_A)
+
+    def _computes_together(self) -> bool:
+        """Tell whether the passes of `forward` and of the identity losses are put together."""
+        return (
+            self._is_plain_step()
+            and self.speed.batches_passes(self.real_A)
+            and self.opt.lambda_identity > 0
+            and self.real_A.shape == self.real_B.shape
+            and networks.treats_pictures_alone(self.netG_A)
+            and networks.treats_pictures_alone(self.netG_B)
+        )
+
     def _is_plain_step(self) -> bool:
         """Tell whether no subclass, nor anybody else, has put other methods in the way.
 
@@ -173,15 +189,6 @@ class CycleGANModel(BaseModel):
         return all(
             getattr(getattr(self, name), "__func__", None) is getattr(CycleGANModel, name)
             for name in ("forward", "backward_G", "compute_losses_G")
-        )
-
-    def _may_batch(self) -> bool:
-        return (
-            self.speed.batches_passes(self.real_A)
-            and self.opt.lambda_identity > 0
-            and self.real_A.shape == self.real_B.shape
-            and networks.treats_pictures_alone(self.netG_A)
-            and networks.treats_pictures_alone(self.netG_B)
         )
 
     def forward_together(self) -> None:
@@ -201,7 +208,7 @@ class CycleGANModel(BaseModel):
         self.compute_losses_G()
         self.backward(self.loss_G, self.optimizer_G)
 
-    def backward_G_in_parts(self) -> None:
+    def forward_and_backward_G_in_parts(self) -> None:
         """Translate, and compute losses and gradients, with a third of the memory.
 
         The losses add up, so their gradients do: each part forgets what it has computed before the

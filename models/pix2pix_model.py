@@ -25,6 +25,7 @@ class Pix2PixModel(BaseModel):
     """
 
     translates_batches = True
+    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

@@ -18,6 +18,7 @@ class TestModel(BaseModel):
 
     __test__ = False  # for pytest: not a test case
     translates_batches = True
+    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from util.log import say
+from util.plugins import says_of_itself
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one picture at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
@@ -30,11 +31,6 @@ def pictures_at_once(opt: Namespace, model: type, *, given: bool) -> int:
     return max(1, ON_CUDA // side**2)
 
 
-def translates_batches(model: type) -> bool:
-    """Tell whether a model's class says so itself: one derived from it may do anything."""
-    return bool(vars(model).get("translates_batches", False))
-
-
 def one_by_one(
     visuals: Mapping[str, Any], paths: Sequence[str], batch_size: int
 ) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
@@ -53,7 +49,7 @@ def one_by_one(
 
 def _why_alone(opt: Namespace, model: type) -> str:
     """Say why the pictures of a batch would not be what they are alone; nothing if they would."""
-    if not translates_batches(model):
+    if not says_of_itself(model, "translates_batches"):
         return f"{model.__name__} does not say that it translates batches (translates_batches)"
     if not opt.eval and opt.norm not in ("instance", "none"):
         return f"without --eval, --norm {opt.norm} takes its statistics from the batch"

@@ -30,7 +30,10 @@ class ImagePool:
         """
         if self.pool_size == 0:
             return images
-        return torch.cat([self._exchange(image.unsqueeze(0)) for image in images.detach()])
+        pictures = images.detach().split(1)
+        if len(pictures) > 1:  # a part of a batch would keep all of it in memory
+            pictures = tuple(picture.clone() for picture in pictures)
+        return torch.cat([self._exchange(picture) for picture in pictures])
 
     def _exchange(self, image: Tensor) -> Tensor:
         if self.num_imgs < self.pool_size:

@@ -4,6 +4,7 @@
 """
 
 import itertools
+import multiprocessing
 import os
 import random
 import re
@@ -777,6 +778,25 @@ def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     with pytest.raises(UserError, match="Continue with"):
         run(small(root, tmp_path, "--num_threads", workers))
     assert saved_images(tmp_path) >= 2
+
+
+def test_a_worker_that_is_killed_stops_the_run_with_a_save(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does it when memory runs out."""
+
+    def kill_worker() -> None:
+        os.kill(multiprocessing.active_children()[0].pid or 0, signal.SIGKILL)
+
+    run(small(root, tmp_path / "whole", "--num_threads", "2"))
+    with monkeypatch.context() as patch:
+        at_step(STEPS + 2, patch, kill_worker)
+        with pytest.raises(UserError, match=r"(?s)has died.* smaller --num_threads.*Continue with"):
+            run(small(root, tmp_path / "killed", "--num_threads", "2"))
+    assert STEPS + 2 <= saved_images(tmp_path / "killed") < 2 * STEPS
+    run(resume(tmp_path / "killed"))
+    found = outcome(tmp_path / "killed" / "run")
+    assert differences(outcome(tmp_path / "whole" / "run"), found) == []
 
 
 def test_a_save_error_is_a_users_error() -> None:

@@ -129,6 +129,35 @@ def test_continued_old_plugin_takes_bit_equal_steps(tmp_path: Path) -> None:
     continued_steps(tmp_path, first, second, "template")
 
 
+class TensorRates(OldPlugin):
+    """Its learning rates are tensors, as CUDA graphs need them."""
+
+    def __init__(self, opt: Namespace) -> None:
+        super().__init__(opt)
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = torch.tensor(opt.lr)
+
+
+@pytest.mark.parametrize("policy", LR_POLICIES)
+def test_learning_rates_may_be_tensors(
+    policy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ("--lr_policy", policy, "--n_epochs", "1", "--n_epochs_decay", "3")
+    opt = train_options(tmp_path, "template", *chosen, "--lr_decay_iters", "1")
+    plain, first, second = OldPlugin(opt), TensorRates(opt), TensorRates(opt)
+    for model in (plain, first, second):
+        model.setup(opt)
+        train_step(model, batch("template", 0))
+    capsys.readouterr()
+    plain.update_learning_rate()
+    wanted = capsys.readouterr().out
+    second.update_learning_rate()
+    assert capsys.readouterr().out == wanted
+    assert second.learning_rates() == pytest.approx(plain.learning_rates(), rel=1e-6)
+    continued_steps(tmp_path, first, second, "template")
+    assert second.learning_rates() == first.learning_rates()
+
+
 def test_resumed_by_epoch_count_the_state_decides_the_rate(tmp_path: Path) -> None:
     """A state brings its own epochs: they must not be counted twice."""
     more = ("--n_epochs", "2", "--n_epochs_decay", "6")

@@ -12,7 +12,7 @@ import pytest
 import data
 import models
 from util.errors import UserError
-from util.plugins import PluginError, find_plugin
+from util.plugins import PluginError, find_plugin, says_of_itself
 
 Plugin = Callable[[str, str], None]
 
@@ -164,3 +164,13 @@ def test_a_models_own_missing_import_surfaces(
     monkeypatch.setattr(models, "__path__", [*models.__path__, str(tmp_path)])
     with pytest.raises(ModuleNotFoundError, match="no_such_package_here"):
         models.create_model(argparse.Namespace(model="needy"))
+
+
+def test_a_derived_class_does_not_inherit_what_a_class_says_of_itself() -> None:
+    class Own(models.find_model_using_name("pix2pix")):  # type: ignore[misc]
+        """Its set_input may do anything."""
+
+    for name in ("cycle_gan", "pix2pix", "colorization", "test", "template"):
+        assert says_of_itself(models.find_model_using_name(name), "takes_batches_on_device")
+    assert Own.takes_batches_on_device
+    assert not says_of_itself(Own, "takes_batches_on_device")

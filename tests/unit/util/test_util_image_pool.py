@@ -153,3 +153,10 @@ def test_a_larger_pool_goes_on_filling() -> None:
     larger.load_state_dict(pool.state_dict())
     assert numbers(larger.query(numbered(2, 2))) == [2, 3]
     assert numbers(torch.cat(larger.images)) == [0, 1, 2, 3]
+
+
+def test_a_kept_picture_does_not_keep_its_whole_batch_in_memory() -> None:
+    pool = ImagePool(3)
+    pool.query(numbered(0, 8))
+    for picture in pool.images:
+        assert picture.untyped_storage().nbytes() == picture.numel() * picture.element_size()
