@@ -21,20 +21,20 @@ from models.base_model import BaseModel
 from options.train_options import TrainOptions
 from util import rng
 from util.best import Best
-from util.epoch_record import epoch_record
 from util.errors import UserError, run_command
-from util.health import Guard
 from util.log import mute, say
-from util.meters import LossMeans, RunningMean
 from util.pages.overview import overview
 from util.plugins import says_of_itself
-from util.progress import Progress
 from util.progress_bar import Clock, epoch_bar
-from util.resume import Start
-from util.run_lock import RunLock
-from util.saver import Saver, Stateful
 from util.stop_signals import StopSignals
-from util.validation import Validator, create_validator
+from util.training.epoch_record import epoch_record
+from util.training.health import Guard
+from util.training.meters import LossMeans, RunningMean
+from util.training.progress import Progress
+from util.training.resume import Start
+from util.training.run_lock import RunLock
+from util.training.saver import Saver, Stateful
+from util.training.validation import Validator, create_validator
 from util.visualizer import Visualizer
 
 

@@ -1,8 +1,9 @@
-"""The summary at the end of a run, also of one in several processes (`-n 2`)."""
+"""The summary at the end of a run, also of one in several processes (`-n 2`); tests for GPUs."""
 
 from typing import Any
 
 import pytest
+import torch
 
 from tests.summary import SUMMARY, Summary
 
@@ -10,6 +11,12 @@ from tests.summary import SUMMARY, Summary
 def pytest_configure(config: pytest.Config) -> None:
     """Begin with nothing."""
     config.stash[SUMMARY] = Summary()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no GPU")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from util.log import lines_through
-from util.progress import Progress
+from util.training.progress import Progress
 
 EPOCH_LINE = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, "

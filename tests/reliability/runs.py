@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tests.e2e.support import draw_pairs, draw_unpaired, script
 from util import checkpoint
-from util.progress import Progress
 from util.sinks.jsonl import continued, read_losses
+from util.training.progress import Progress
 
 LONG = os.environ.get("RELIABILITY") == "long"
 

@@ -28,8 +28,8 @@ from tests.reliability.runs import (
 )
 from util import checkpoint
 from util.errors import UserError
-from util.progress import Progress
 from util.sinks.jsonl import read_losses
+from util.training.progress import Progress
 
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36", "--val_freq", "0")
 STEPS = 5  # of an epoch

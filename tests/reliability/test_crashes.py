@@ -40,11 +40,11 @@ from tests.unit.models.small_models import build, train_options
 from tests.unit.util.test_commit import KILLED, each_line, in_child, restart
 from util import checkpoint, commit, files
 from util.errors import UserError, run_command
-from util.meters import RunningMean
-from util.progress import Progress
-from util.run_lock import LOCK_NAME, RunLock
-from util.saver import SaveError, Saver, read_state
 from util.sinks.jsonl import read_losses
+from util.training.meters import RunningMean
+from util.training.progress import Progress
+from util.training.run_lock import LOCK_NAME, RunLock
+from util.training.saver import SaveError, Saver, read_state
 from util.visualizer import Visualizer
 
 PROGRAM = (sys.executable, "train.py")

@@ -40,8 +40,8 @@ from tests.reliability.corpus import (
 )
 from util.checkpoint import CheckpointError, load_network, load_state
 from util.errors import UserError
-from util.saver import FORMAT, read_state
 from util.sinks.jsonl import LossRecord, parse_loss_log, read_losses
+from util.training.saver import FORMAT, read_state
 
 # ---- command lines ------------------------------------------------------------------------------
 

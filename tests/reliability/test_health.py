@@ -25,10 +25,10 @@ from tests.reliability.conftest import Count
 from tests.reliability.runs import command, draw_data, resume, run, signal_at
 from tests.unit.models.small_models import batch, build, train_options
 from util import checkpoint
-from util.health import Advice, FiniteWatch, Guard, NonFiniteError
-from util.meters import RunningMean
-from util.progress import Progress
 from util.sinks.jsonl import continued, read_losses
+from util.training.health import Advice, FiniteWatch, Guard, NonFiniteError
+from util.training.meters import RunningMean
+from util.training.progress import Progress
 
 STEPS = 5  # of an epoch
 NAN = float("nan")

@@ -207,7 +207,6 @@ def test_every_level_is_normalised_as_by_three_steps() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_gpu_yields_the_bits_of_the_cpu(root: Path) -> None:
     wanted = [batch for batch in epochs(of("aligned", root)) if isinstance(batch, dict)]
     rng.seed_all(3)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.meters import RunningMean
+from util.training.meters import RunningMean
 
 NUMBERS = st.floats(-1e6, 1e6)
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.progress import Progress
+from util.training.progress import Progress
 
 BATCHES = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 

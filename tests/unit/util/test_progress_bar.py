@@ -10,8 +10,8 @@ import pytest
 
 from tests.unit.util.terminal import on_terminal, screen
 from util.log import say, warn
-from util.progress import Progress
 from util.progress_bar import Clock, epoch_bar, progress_bar
+from util.training.progress import Progress
 
 
 def test_without_a_terminal_there_are_only_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:

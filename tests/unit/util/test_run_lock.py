@@ -16,9 +16,10 @@ from typing import IO
 
 import pytest
 
-from util import commit, files, run_lock
+from util import commit, files
 from util.errors import UserError
-from util.run_lock import LOCK_NAME, RunLock
+from util.training import run_lock
+from util.training.run_lock import LOCK_NAME, RunLock
 
 ROOT = Path(__file__).resolve().parents[3]
 NOBODY = 2**22 + 1  # higher than any process's number on Linux
@@ -26,7 +27,7 @@ NOBODY = 2**22 + 1  # higher than any process's number on Linux
 HOLD = """
 import os, sys, time
 from argparse import Namespace
-from util.run_lock import RunLock
+from util.training.run_lock import RunLock
 
 with RunLock() as lock:
     lock.take(Namespace(checkpoints_dir=sys.argv[1], name="run"))
@@ -49,7 +50,7 @@ import os, sys
 from argparse import Namespace
 from pathlib import Path
 from util.errors import UserError
-from util.run_lock import RunLock
+from util.training.run_lock import RunLock
 
 folder, taken = Path(sys.argv[1]), 0
 while taken < 30:

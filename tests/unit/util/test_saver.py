@@ -20,12 +20,13 @@ from torch import Tensor
 
 from options.train_options import TrainOptions
 from tests.reliability.corpus import NAMES
-from util import checkpoint, files, saver
+from util import checkpoint, files
 from util.checkpoint import CheckpointError
 from util.errors import UserError
-from util.meters import RunningMean
-from util.progress import Progress
-from util.saver import (
+from util.training import saver
+from util.training.meters import RunningMean
+from util.training.progress import Progress
+from util.training.saver import (
     FORMAT,
     SaveError,
     Saver,

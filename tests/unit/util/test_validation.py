@@ -17,7 +17,7 @@ from torch import Tensor
 from util import rng
 from util.best import Best, metric_and_direction
 from util.errors import UserError
-from util.validation import Validator, with_means_of_both_sides
+from util.training.validation import Validator, with_means_of_both_sides
 
 
 class Doubler:

@@ -20,8 +20,8 @@ from util import checkpoint, rng
 from util.checkpoint import CheckpointError
 from util.errors import UserError
 from util.log import say
-from util.meters import RunningMean
-from util.progress import Progress
+from util.training.meters import RunningMean
+from util.training.progress import Progress
 
 FORMAT = 1
 PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, but not a safe one

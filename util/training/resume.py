@@ -13,8 +13,8 @@ from util import rng
 from util.checkpoint import CheckpointError
 from util.errors import UserError
 from util.log import say, warn
-from util.progress import Progress
-from util.saver import Model, Saver, read_state, state_file
+from util.training.progress import Progress
+from util.training.saver import Model, Saver, read_state, state_file
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from util.best import Best
-from util.progress import Progress
 from util.sinks.epochs import BestRecord, EpochRecord
-from util.validation import Validation
+from util.training.progress import Progress
+from util.training.validation import Validation
 
 
 def epoch_record(

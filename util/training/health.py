@@ -9,9 +9,9 @@ from torch import Tensor
 
 from util.errors import UserError
 from util.log import warn
-from util.meters import LossMeans, RunningMean
-from util.progress import Progress
-from util.saver import Saver
+from util.training.meters import LossMeans, RunningMean
+from util.training.progress import Progress
+from util.training.saver import Saver
 
 RECENT_STEPS = 1000  # whose pictures are remembered; more are never between two checks in practice
 SHOWN_PICTURES = 4

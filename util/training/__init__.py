@@ -1,0 +1,1 @@
+"""What a training run is made of: its progress, its saves, its health, how it goes on."""
