@@ -54,8 +54,12 @@ class LossMeans:
             self.reset()
             self._names = list(losses)
         device = next((v.device for v in losses.values() if isinstance(v, Tensor)), None)
-        numbers = [torch.as_tensor(value, device=device).sum() for value in losses.values()]
-        values = torch.stack(numbers).detach()
+        numbers = [
+            # torch.full fills on the device; sending a number there would wait for it
+            value.sum() if isinstance(value, Tensor) else torch.full((), value, device=device)
+            for value in losses.values()
+        ]
+        values = torch.stack([number.to(device) for number in numbers]).detach()
         self._sums = values if self._sums is None else self._sums.to(device) + values
         self._count += 1
 

@@ -55,7 +55,7 @@ class Counted(TorchDispatchMode):
 def count(argv: list[str], size: int, batch_size: int = 1) -> dict[str, Any]:
     """Count what the second step of training does."""
     model = create_model(argv, seed=0)
-    fused = _move_to_meta(model)
+    fused = move_to_meta(model)
     batch = _batch(size, batch_size)
     _step(model, batch)
     counted, flops = Counted(), FlopCounterMode(display=False)
@@ -84,7 +84,7 @@ def _step(model: Any, batch: dict[str, Any]) -> None:
     model.optimize_parameters()
 
 
-def _move_to_meta(model: Any) -> set[int]:
+def move_to_meta(model: Any) -> set[int]:
     """Move networks and losses, and let the optimisers train what has become of the parameters.
 
     Returns the optimisers that are fused.

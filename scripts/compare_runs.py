@@ -1,0 +1,194 @@
+"""Is a change as good? Compare the validation of runs with it and without it, seed by seed.
+
+    python scripts/compare_runs.py --first fp32_1 fp32_2 fp32_3 --second bf16_1 bf16_2 bf16_3
+    python scripts/compare_runs.py --first a_* --second b_* --metrics L1,SSIM --last 3 --within 3
+
+A GAN ends somewhere else with every seed, so that two runs alone tell nothing. Train the same
+number of runs in both ways, with the same --seed for the first of each, for the second, and so on.
+What is compared is the mean over all pairs of second minus first, from what the last validations
+wrote to metrics.jsonl. A difference of less than two standard errors may well be chance.
+
+A run is a name below --checkpoints_dir or a folder. Exit status: 0 compared; 1 not (no validation,
+a broken log), or with --within, a difference is more than chance or larger than that; 2 the command
+itself was wrong.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.errors import UserError, near_miss, run_command
+from util.log import say
+from util.sinks.epochs import read_metrics
+
+FILE = "metrics.jsonl"
+CHANCE = 2.0  # standard errors
+LINE = "{:<12}{:>11}{:>11}{:>12}{:>10}{:>16}  {}"
+HEAD = LINE.format("metric", "first", "second", "difference", "of first", "standard error", "")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One metric of all pairs of runs.
+
+    Attributes:
+        metric: its name.
+        first: its value in each run of the first group.
+        second: the same for the second group, in the same order.
+    """
+
+    metric: str
+    first: Sequence[float]
+    second: Sequence[float]
+
+    @property
+    def difference(self) -> float:
+        """Return the mean of second minus first."""
+        return fmean(b - a for a, b in zip(self.first, self.second, strict=True))
+
+    @property
+    def standard_error(self) -> float:
+        """Return how far that mean is from the true one, about."""
+        differences = [b - a for a, b in zip(self.first, self.second, strict=True)]
+        return stdev(differences) / math.sqrt(len(differences))
+
+    @property
+    def percent(self) -> float:
+        """Return the difference, in per cent of the first group's mean."""
+        mean = abs(fmean(self.first))
+        return 100 * self.difference / mean if mean else math.inf * self.difference
+
+    @property
+    def is_chance(self) -> bool:
+        """Tell whether the difference may well be chance."""
+        return abs(self.difference) <= CHANCE * self.standard_error
+
+    def line(self) -> str:
+        """Return a line of the table."""
+        verdict = "may be chance" if self.is_chance else "more than chance"
+        return LINE.format(
+            self.metric, f"{fmean(self.first):.4f}", f"{fmean(self.second):.4f}",
+            f"{self.difference:+.4f}", f"{self.percent:+.1f}%", f"{self.standard_error:.4f}",
+            verdict,
+        )  # fmt: skip
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(description="Compare the validation of runs, seed by seed.")
+    add = parser.add_argument
+    add("--first", nargs="+", required=True, metavar="RUN", help="runs as they were")
+    add("--second", nargs="+", required=True, metavar="RUN", help="runs with the change")
+    add("--checkpoints_dir", default="./checkpoints", help="where the runs are")
+    add("--metrics", metavar="NAMES", help="only these, with commas between them: L1,SSIM")
+    add("--last", type=int, default=1, metavar="N", help="mean of so many validations (default: 1)")
+    add("--within", type=float, metavar="PERCENT", help="exit with 1 if more differs")
+    return parser
+
+
+def argument_problems(args: argparse.Namespace) -> Iterator[str]:
+    """Yield one message per argument that cannot work."""
+    if len(args.first) != len(args.second):
+        yield (
+            f"--first names {len(args.first)} runs and --second {len(args.second)}: they are "
+            "compared in pairs, so give as many of both."
+        )
+    elif len(args.first) < 2:
+        yield "One pair of runs tells nothing about chance. Give two pairs or more."
+    if args.last < 1:
+        yield f"--last {args.last} cannot work: it must be 1 or more."
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Compare the runs that the command line (or `argv`) names.
+
+    Raises:
+        SystemExit: with status 2 for a wrong command, 1 if --within does not hold.
+        UserError: the runs cannot be compared.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if problems := list(argument_problems(args)):
+        parser.error(" ".join(problems))
+    groups = [
+        [read_run(find_run(run, args.checkpoints_dir), args.last) for run in runs]
+        for runs in (args.first, args.second)
+    ]
+    comparisons = compare(*groups, wanted=args.metrics)
+    say(f"{len(args.first)} pairs of runs, means of the last {args.last} of their validations")
+    say("\n".join([HEAD.rstrip(), *(comparison.line() for comparison in comparisons)]))
+    if args.within is not None:
+        failed = [
+            comparison.metric
+            for comparison in comparisons
+            if not comparison.is_chance or abs(comparison.percent) > args.within
+        ]
+        if failed:
+            say(f"Differs by more than chance, or by more than --within: {', '.join(failed)}")
+            raise SystemExit(1)
+
+
+def find_run(given: str, checkpoints_dir: str) -> Path:
+    """Return the metrics of a run, named or given as a folder.
+
+    Raises:
+        UserError: there are none.
+    """
+    for folder in (Path(checkpoints_dir, given), Path(given)):
+        if (folder / FILE).is_file():
+            return folder / FILE
+    known = sorted(path.parent.name for path in Path(checkpoints_dir).glob(f"*/{FILE}"))
+    raise UserError(
+        f"{given} has no {FILE}: train.py writes it if there are validation pictures. "
+        f"{near_miss(given, known)}"
+    )
+
+
+def read_run(path: Path, last: int) -> dict[str, float]:
+    """Return each metric's mean over the last validations of a run.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    validations = [record["val"] for record in read_metrics(path) if "val" in record]
+    if len(validations) < last:
+        raise UserError(
+            f"{path} has {len(validations)} validations, and --last asks for {last}. Train longer, "
+            "with --val_freq above 0 and validation pictures."
+        )
+    chosen = validations[-last:]
+    return {
+        name: fmean(found)
+        for name in chosen[-1]
+        if len(found := [values[name] for values in chosen if values.get(name) is not None]) == last
+    }
+
+
+def compare(
+    first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], wanted: str | None
+) -> list[Comparison]:
+    """Return the metrics that all runs have, or those that are wanted.
+
+    Raises:
+        UserError: a run lacks them.
+    """
+    common = [name for name in first[0] if all(name in run for run in (*first, *second))]
+    names = common if wanted is None else [name.strip() for name in wanted.split(",")]
+    if lacking := [name for name in names if name not in common]:
+        raise UserError(f"Not all runs have {', '.join(lacking)}. {near_miss(lacking[0], common)}")
+    if not names:
+        raise UserError("The runs have no metric in common.")
+    return [
+        Comparison(name, [run[name] for run in first], [run[name] for run in second])
+        for name in names
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
