@@ -22,12 +22,12 @@ def step_rows(setting: Setting) -> Iterator[Row]:
             case = f"{model} step {size} CPU, {mode}"
             setting.tell(case)
             try:
-                yield _step_row(setting, case, model, mode, Goal("faster", goal))
+                yield _step_row(setting, case, model, mode, goal)
             except UnknownOptionError as error:
-                yield missing("step", case, Goal("faster", goal), error)
+                yield missing("step", case, goal, error)
 
 
-def _step_row(setting: Setting, case: str, model: str, mode: str, goal: Goal) -> Row:
+def _step_row(setting: Setting, case: str, model: str, mode: str, goal: Goal | None) -> Row:
     size, run = _size(setting, model), f"step_{model}"
     options = setting.options(run, *cases.model_options(model, size), size=size)
     with setting.sides() as sides:
@@ -39,7 +39,7 @@ def _step_row(setting: Setting, case: str, model: str, mode: str, goal: Goal) ->
             for name, side in sides.items()
         }
         result = row("step", case, goal, setting.measure(tasks))
-        if "reference" in sides and "bf16" not in mode:
+        if goal and "reference" in sides and "bf16" not in mode:
             _judge_by_convolutions(result, sides["reference"], size)
     if mode != "default":
         difference = largest_difference(expected, losses)
@@ -70,7 +70,7 @@ def _judge_by_convolutions(result: Row, reference: Side, size: int) -> None:
 
 def _remark(result: Row, setting: Setting, mode: str, size: int) -> None:
     """Say what must be known about a row whose goal was set for a certain size and machine."""
-    if size != cases.GOAL_SIZE:
+    if result.goal and size != cases.GOAL_SIZE:
         result.not_judged = f"the goal is for {cases.GOAL_SIZE} px"
     if "bf16" in mode and not has_flag("amx_bf16") and result.ok == "no":
         result.not_judged = "the goal was set on a processor with AMX, which this one has not"
