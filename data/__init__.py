@@ -31,10 +31,10 @@ from data.loader import (
     no_word_of_dead_workers,
     prepare_worker,
     tells_of_dead_worker,
-    usable_cores,
 )
 from data.pictures import Levels, PictureReader
 from util import rng
+from util.cores import usable_cores
 from util.errors import UserError
 from util.log import say, warn
 from util.plugins import find_plugin

@@ -1,6 +1,5 @@
 """From a data set to batches: the order of the items, and where their randomness comes from."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -187,13 +186,6 @@ def collate(items: list[Any]) -> Any:
     collate_items = Levels.collate if isinstance(items[0], Levels) else default_collate
     batch = collate_items(items)
     return Instead(batch, problems) if problems else batch
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def tells_of_dead_worker(error: Exception) -> bool:

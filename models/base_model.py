@@ -151,8 +151,11 @@ class BaseModel(ABC):
         for net in self._networks().values():
             net.to(self.device)  # a plugin may have ignored gpu_ids
         if self.device.type == "cuda":
-            # Trying out algorithms pays when sizes repeat, which scale_width does not promise.
-            torch.backends.cudnn.benchmark = opt.preprocess != "scale_width"
+            # Trying out algorithms pays when sizes repeat, which scale_width does not promise, but
+            # the fastest one is not the same in every run.
+            torch.backends.cudnn.benchmark = (
+                opt.preprocess != "scale_width" and not torch.are_deterministic_algorithms_enabled()
+            )
         if self.isTrain:
             self.schedulers = [get_scheduler(optimizer, opt) for optimizer in self.optimizers]
             for scheduler in self.schedulers:

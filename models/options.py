@@ -23,7 +23,8 @@ def add_gradient_penalty_option(parser: ArgumentParser) -> None:
 
 def gradient_penalty_weight(opt: Namespace) -> float:
     """Return the weight of the gradient penalty, 0 where the loss needs none."""
-    return getattr(opt, "lambda_gp", LAMBDA_GP) if opt.gan_mode == "wgangp" else 0.0
+    is_needed = getattr(opt, "gan_mode", "lsgan") == "wgangp"  # a training option
+    return getattr(opt, "lambda_gp", LAMBDA_GP) if is_needed else 0.0
 
 
 def builtin_option_problems(opt: Namespace) -> Iterator[str]:
@@ -33,6 +34,11 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
     if gan_mode not in GAN_MODES:
         yield f"--gan_mode {gan_mode} is not known. {near_miss(gan_mode, GAN_MODES)}"
+    elif getattr(opt, "precision", "fp32") == "fp16" and gradient_penalty_weight(opt) > 0:
+        yield (
+            "--precision fp16 has too few exponents for the gradient penalty of --gan_mode wgangp: "
+            "the discriminator would not learn. Use --precision bf16, or --lambda_gp 0."
+        )
 
 
 def _recompute_problems(opt: Namespace) -> Iterator[str]:

@@ -59,6 +59,7 @@ class Speed:
         """Switch on what the options ask for, and return a line that tells what is active."""
         active = [self.precision.name]
         for net in nets.values():
+            networks.fit_to_neighbours(net)  # a plugin may have replaced layers
             self.precision.attach(net)
             if self.max:
                 networks.use_channels_last(net)

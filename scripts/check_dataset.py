@@ -32,6 +32,7 @@ from data.base_dataset import check_crop_fits
 from data.checks import Folder, Inspection, Size
 from data.image_folder import make_dataset
 from options.rules import base_problems
+from util.cores import usable_cores
 from util.errors import UserError, run_command
 from util.files import write_text
 from util.progress_bar import progress_bar
@@ -119,13 +120,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--json", metavar="FILE", help="write everything that was found there, for programs")
     return parser
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def argument_problems(args: argparse.Namespace) -> Iterator[str]:

@@ -6,7 +6,8 @@
 A GAN ends somewhere else with every seed, so that two runs alone tell nothing. Train the same
 number of runs in both ways, with the same --seed for the first of each, for the second, and so on.
 What is compared is the mean over all pairs of second minus first, from what the last validations
-wrote to metrics.jsonl. A difference of less than two standard errors may well be chance.
+wrote to metrics.jsonl. "More than chance" stands where equal trainings would differ so much in one
+of twenty comparisons (Student's t); with few pairs that takes several standard errors.
 
 A run is a name below --checkpoints_dir or a folder. Exit status: 0 compared; 1 not (no validation,
 a broken log), or with --within, a difference is more than chance or larger than that; 2 the command
@@ -28,7 +29,9 @@ from util.log import say
 from util.sinks.epochs import read_metrics
 
 FILE = "metrics.jsonl"
-CHANCE = 2.0  # standard errors
+# Standard errors within which 95% of the differences lie that are chance alone, for 2 to 11 pairs
+# (Student's t with 1 to 10 degrees of freedom). For more pairs the last one stands, a little high.
+BY_CHANCE = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
 LINE = "{:<12}{:>11}{:>11}{:>12}{:>10}{:>16}  {}"
 HEAD = LINE.format("metric", "first", "second", "difference", "of first", "standard error", "")
 
@@ -67,7 +70,8 @@ class Comparison:
     @property
     def is_chance(self) -> bool:
         """Tell whether the difference may well be chance."""
-        return abs(self.difference) <= CHANCE * self.standard_error
+        errors = BY_CHANCE[min(len(self.first), 1 + len(BY_CHANCE)) - 2]
+        return abs(self.difference) <= errors * self.standard_error
 
     def line(self) -> str:
         """Return a line of the table."""
@@ -151,7 +155,7 @@ def find_run(given: str, checkpoints_dir: str) -> Path:
 
 
 def read_run(path: Path, last: int) -> dict[str, float]:
-    """Return each metric's mean over the last validations of a run.
+    """Return each metric's mean over the last validations of a run; nan if one was not finite.
 
     Raises:
         UserError: there are fewer.
@@ -164,26 +168,32 @@ def read_run(path: Path, last: int) -> dict[str, float]:
         )
     chosen = validations[-last:]
     return {
-        name: fmean(found)
+        name: fmean(math.nan if values[name] is None else values[name] for values in chosen)
         for name in chosen[-1]
-        if len(found := [values[name] for values in chosen if values.get(name) is not None]) == last
+        if all(name in values for values in chosen)
     }
 
 
 def compare(
     first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]], wanted: str | None
 ) -> list[Comparison]:
-    """Return the metrics that all runs have, or those that are wanted.
+    """Return all metrics, or those that are wanted.
 
     Raises:
-        UserError: a run lacks them.
+        UserError: a run lacks one of them, or has a value that is not finite.
     """
-    common = [name for name in first[0] if all(name in run for run in (*first, *second))]
-    names = common if wanted is None else [name.strip() for name in wanted.split(",")]
-    if lacking := [name for name in names if name not in common]:
-        raise UserError(f"Not all runs have {', '.join(lacking)}. {near_miss(lacking[0], common)}")
-    if not names:
-        raise UserError("The runs have no metric in common.")
+    runs = [*first, *second]
+    known = list(dict.fromkeys(name for run in runs for name in run))
+    names = known if wanted is None else [name.strip() for name in wanted.split(",")]
+    for name in names:
+        lacking = sum(name not in run for run in runs)
+        if lacking:
+            raise UserError(
+                f"{lacking} of {len(runs)} runs have no {name}. Choose others with --metrics. "
+                f"{near_miss(name, known)}"
+            )
+        if not all(math.isfinite(run[name]) for run in runs):
+            raise UserError(f"{name} is not finite in one of the runs, which has failed.")
     return [
         Comparison(name, [run[name] for run in first], [run[name] for run in second])
         for name in names

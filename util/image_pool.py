@@ -30,20 +30,17 @@ class ImagePool:
         """
         if self.pool_size == 0:
             return images
-        pictures = images.detach().split(1)
-        if len(pictures) > 1:  # a part of a batch would keep all of it in memory
-            pictures = tuple(picture.clone() for picture in pictures)
-        return torch.cat([self._exchange(picture) for picture in pictures])
+        return torch.cat([self._exchange(image) for image in images.detach().split(1)])
 
     def _exchange(self, image: Tensor) -> Tensor:
         if self.num_imgs < self.pool_size:
             self.num_imgs += 1
-            self.images.append(image)
+            self.images.append(image.clone())  # else its whole batch would stay in memory
             return image
         if random.uniform(0, 1) <= 0.5:
             return image
         index = random.randint(0, self.pool_size - 1)
-        stored, self.images[index] = self.images[index], image
+        stored, self.images[index] = self.images[index], image.clone()
         return stored
 
     def state_dict(self) -> dict[str, Any]:

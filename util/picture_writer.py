@@ -1,7 +1,6 @@
 """Pictures that are written beside the work that makes the next ones."""
 
 import errno
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
+from util.cores import usable_cores
 from util.util import save_image
 
 MOST_THREADS = 16
@@ -27,7 +27,7 @@ class PictureWriter:
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        threads = threads or min(MOST_THREADS, os.cpu_count() or 1)
+        threads = threads or min(MOST_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
         self._room = threading.Semaphore(threads * (1 + WAITING_PER_THREAD))
         self._failure: Exception | None = None

@@ -1,7 +1,7 @@
 """Networks, losses and schedules under the names that plugins import from `models.networks`."""
 
 from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
-from models.networks.convolutions import biases_done
+from models.networks.convolutions import biases_done, fit_to_neighbours
 from models.networks.layers import Identity, get_norm_layer
 from models.networks.modes import (
     can_judge_together,
@@ -33,6 +33,7 @@ __all__ = [
     "can_judge_together",
     "define_D",
     "define_G",
+    "fit_to_neighbours",
     "get_norm_layer",
     "get_scheduler",
     "init_net",

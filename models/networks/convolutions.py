@@ -53,11 +53,25 @@ def normalised(
         norm.__class__ = BatchNorm2d  # which only adds to it
     if type(norm) is not nn.InstanceNorm2d or norm.affine or norm.track_running_stats:
         return layers
-    conv.bias_matters = False
-    layers[1] = InstanceNorm2d(norm.num_features, norm.eps, _slope(activation))
+    layers[1] = InstanceNorm2d(norm.num_features, norm.eps)
     if activation is not None:
         layers[2] = Activation(activation)
     return layers
+
+
+def fit_to_neighbours(net: nn.Module) -> None:
+    """Let the layers know what is behind them: whether a bias has an effect, which activation.
+
+    To be called again when layers have been replaced.
+    """
+    for chain in net.modules():
+        if isinstance(chain, nn.Sequential):
+            layers = list(chain)
+            for layer, behind in zip(layers, [*layers[1:], None], strict=True):
+                if isinstance(layer, Conv2d | ConvTranspose2d):
+                    layer.bias_matters = type(behind) is not InstanceNorm2d
+                elif isinstance(layer, InstanceNorm2d):
+                    layer.slope = behind.slope if isinstance(behind, Activation) else None
 
 
 def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
@@ -102,9 +116,3 @@ class _WithDeadBiases(torch.autograd.Function):
             gradient = _WithDeadBiases.apply(gradient, *biases)
         zeros = biases[0].new_zeros(sum(bias.numel() for bias in biases))
         return gradient, *zeros.split([bias.numel() for bias in biases])
-
-
-def _slope(activation: nn.Module | None) -> float | None:
-    if activation is None:
-        return None
-    return activation.negative_slope if isinstance(activation, nn.LeakyReLU) else 0.0

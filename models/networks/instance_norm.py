@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from models.networks.compiled import normalise_backward_compiled, normalise_compiled
 
-Statistics = tuple[Tensor, Tensor]  # mean and 1 / standard deviation, (N, C) each
+HALF = (torch.bfloat16, torch.float16)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
     """Bring every channel of every picture to mean 0 and variance 1, then apply the activation.
 
-    Where torch takes the computation apart (tracing, export, torch.func), and for pictures without
-    batch, it is `nn.InstanceNorm2d`, and the layer behind it, an `Activation`, does its part.
+    Which one that is, `fit_to_neighbours` finds out. Where torch takes the computation apart
+    (tracing, export, torch.func), and for pictures without batch, it is `nn.InstanceNorm2d`; there,
+    and where hooks watch the norm, the layer behind it, an `Activation`, does its part.
 
     Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
 
@@ -32,13 +33,14 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         input, output: (N, C, H, W), of more than one pixel
 
     Attributes:
-        slope: of the activation for negative values: 0 is ReLU, None is no activation.
+        slope: of the activation for negative values: 0 is ReLU, None is no activation, or one that
+            the norm leaves to the layer behind it.
         compiled: use kernels made by torch.compile, see `--compile`.
     """
 
-    def __init__(self, num_features: int, eps: float = 1e-5, slope: float | None = None) -> None:
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
         super().__init__(num_features, eps=eps)
-        self.slope = slope
+        self.slope: float | None = None
         self.compiled = False
 
     def forward(self, input: Tensor) -> Tensor:
@@ -50,8 +52,9 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
             return super().forward(input)
         input = input.contiguous(memory_format=_layout(input))
-        made = _Normalise.apply(input, self.eps, self.slope, self.compiled)
-        made.is_activated = self.slope is not None  # tells the layer behind
+        slope = None if self._forward_hooks else self.slope
+        made = _Normalise.apply(input, self.eps, slope, self.compiled)
+        made.is_activated = slope is not None  # tells the layer behind
         return made
 
     def extra_repr(self) -> str:
@@ -74,6 +77,13 @@ class Activation(nn.Module):
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
         self.activation = activation
+
+    @property
+    def slope(self) -> float | None:
+        """Return the slope for negative values; None for activations that norms do not know."""
+        if type(self.activation) is nn.LeakyReLU:
+            return self.activation.negative_slope
+        return 0.0 if type(self.activation) is nn.ReLU else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return activated values."""
@@ -136,6 +146,10 @@ def _activate_backward(gradient: Tensor, values: Tensor, slope: float) -> Tensor
 def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """Return the normalised pictures, and mean and 1 / standard deviation, (N, C) each."""
     n, c, h, w = x.shape
+    if _needs_batch_norm(x):
+        flat = x.view(1, n * c, h, w)
+        y, mean, rstd = torch.native_batch_norm(flat, None, None, None, None, True, 0.0, eps)
+        return y.view_as(x), mean.view(n, c), rstd.view(n, c)
     ones, zeros = _precise_statistics(x)
     if _layout(x) is torch.channels_last:
         parts = [
@@ -155,8 +169,14 @@ def normalise_backward(
 ) -> Tensor:
     """Return the gradient with respect to `x`; all tensors are in one layout."""
     n, c, h, w = x.shape
-    ones, _ = _precise_statistics(x)
     only_input = [True, False, False]
+    if _needs_batch_norm(x):
+        flat = (gradient.view(1, n * c, h, w), x.view(1, n * c, h, w))
+        statistics = (mean.flatten(), rstd.flatten())
+        return torch.ops.aten.native_batch_norm_backward(
+            *flat, None, None, None, *statistics, True, eps, only_input
+        )[0].view_as(x)
+    ones, _ = _precise_statistics(x)
     if _layout(x) is torch.channels_last:
         parts = [
             torch.ops.aten.native_batch_norm_backward(
@@ -171,12 +191,17 @@ def normalise_backward(
     )[0]
 
 
+def _needs_batch_norm(x: Tensor) -> bool:
+    """Tell whether group norm's kernel has no precise statistics: for half precision on GPUs."""
+    return x.is_cuda and x.dtype in HALF and _layout(x) is torch.contiguous_format
+
+
 def _precise_statistics(x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """Return a weight of ones and a bias of zeros for half precision, else nothing.
 
     Their float32 is what makes the kernels keep the statistics in float32.
     """
-    if x.dtype not in (torch.bfloat16, torch.float16):
+    if x.dtype not in HALF:
         return None, None
     channels = x.shape[1]
     return (

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.networks.batch_norm import count_batches
-from models.networks.convolutions import Conv2d, with_dead_biases
+from models.networks.convolutions import Conv2d, fit_to_neighbours, with_dead_biases
 from models.networks.instance_norm import InstanceNorm2d
 from util.errors import ChoiceError, near_miss
 
@@ -165,6 +165,11 @@ class BuiltIn(nn.Module):
     def __init__(self, *, channels_last: bool | str = "on the CPU") -> None:
         super().__init__()
         self.channels_last = channels_last
+
+    def connect(self) -> None:
+        """Make the layers fit together; called at the end of `__init__`."""
+        fit_to_neighbours(self)
+        guard_instance_norm(self)
 
     def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Run pictures, (N, C, H, W), through the layers; what comes out is contiguous."""

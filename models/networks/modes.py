@@ -86,9 +86,13 @@ def can_judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> bool:
 def _is_as_built(net: nn.Module) -> bool:
     """Tell whether a network is one of ours, without dropout, and nobody has changed its layers.
 
-    Hooks on layers (spectral norm is one) see single batches elsewhere, so they must here.
+    Hooks (spectral norm is one) see single batches elsewhere, so they must here; those of
+    `--precision`, one before and one after the network, do not care.
     """
     layers = [module for module in net.modules() if module is not net]
+    own = int(hasattr(net, "computes_in"))
+    if not len(net._forward_pre_hooks) == len(net._forward_hooks) == own:
+        return False
     return type(net) in BUILT_IN and all(
         type(layer) in KNOWN_LAYERS
         and not layer._forward_pre_hooks

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from models.networks.convolutions import Conv2d, normalised
-from models.networks.layers import BuiltIn, NormLayer, guard_instance_norm, needs_bias
+from models.networks.layers import BuiltIn, NormLayer, needs_bias
 from util.errors import UserError
 
 
@@ -40,7 +40,7 @@ class NLayerDiscriminator(BuiltIn):
             width = wider
         layers.append(nn.Conv2d(width, 1, kernel_size=4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
-        guard_instance_norm(self)
+        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every patch.
@@ -89,7 +89,7 @@ class PixelDiscriminator(BuiltIn):
             ),
             nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=use_bias),
         )
-        guard_instance_norm(self)
+        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every pixel."""

@@ -9,7 +9,6 @@ from models.networks.layers import (
     BuiltIn,
     NormLayer,
     ReflectionPad2d,
-    guard_instance_norm,
     needs_bias,
     padded_conv,
 )
@@ -69,7 +68,7 @@ class ResnetGenerator(BuiltIn):
             )
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
-        guard_instance_norm(self)
+        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
         """Translate a batch of pictures.

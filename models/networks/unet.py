@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
-from models.networks.layers import BuiltIn, NormLayer, guard_instance_norm, needs_bias
+from models.networks.layers import BuiltIn, NormLayer, needs_bias
 from util.errors import UserError
 
 
@@ -47,7 +47,7 @@ class UnetGenerator(BuiltIn):
             outermost=True,
             norm_layer=norm_layer,
         )
-        guard_instance_norm(self)
+        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
         """Translate a batch of pictures.

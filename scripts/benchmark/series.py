@@ -63,14 +63,12 @@ def of_times(measured: Sequence[Measured], clock: str) -> Series:
     return Series([times[clock] for times in measured], "s", others)
 
 
-def interleave(
-    measures: Sequence[Callable[[], Measured]], reps: int, *, warm_up: int = 1
-) -> list[list[Measured]]:
+def interleave(measures: Sequence[Callable[[], Measured]], reps: int) -> list[list[Measured]]:
     """Measure in turns (A B A B ...), so that a change of the machine's load hits all alike."""
     found: list[list[Measured]] = [[] for _ in measures]
-    for number in range(warm_up + reps):
+    for number in range(1 + reps):
         for measure, kept in zip(measures, found, strict=True):
             times = measure()
-            if number >= warm_up:
+            if number > 0:  # the first turn warms up
                 kept.append(times)
     return found

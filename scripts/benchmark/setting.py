@@ -88,10 +88,10 @@ class Setting:
         return self._made[count, side]
 
     def measure(
-        self, tasks: Mapping[str, Callable[[], Measured]], clock: str = "cpu", warm_up: int = 1
+        self, tasks: Mapping[str, Callable[[], Measured]], clock: str = "cpu"
     ) -> dict[str, Series]:
         """Measure the sides in turns and return what each needed."""
-        found = interleave(list(tasks.values()), self.reps, warm_up=warm_up)
+        found = interleave(list(tasks.values()), self.reps)
         return {name: of_times(times, clock) for name, times in zip(tasks, found, strict=True)}
 
 

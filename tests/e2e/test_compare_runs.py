@@ -76,7 +76,12 @@ def test_pairs_are_compared_not_means_alone(compare: Compare, tmp_path: Path) ->
     row = next(line for line in out.splitlines() if line.startswith("L1")).split()
     # differences of 0.01, 0.02 and 0.03: mean 0.02, deviation 0.01, error 0.01 / sqrt(3)
     assert row[1:6] == ["2.0000", "2.0200", "+0.0200", "+1.0%", "0.0058"]
-    assert "more than chance" in out
+    assert "may be chance" in out  # with three pairs 4.3 standard errors may be
+    for number, l1 in ((3, 4.0), (4, 5.0), (5, 6.0)):
+        first.append(write_run(tmp_path, f"a_{number}", [{"L1": l1, "SSIM": 0.5}]))
+        second.append(write_run(tmp_path, f"b_{number}", [{"L1": l1 + 0.02, "SSIM": 0.5}]))
+    _, out, _ = compare("--first", *first, "--second", *second)
+    assert [line.split()[0] for line in out.splitlines() if "more than chance" in line] == ["L1"]
     ssim = next(line for line in out.splitlines() if line.startswith("SSIM"))
     assert ssim.split()[1:5] == ["0.5000", "0.5000", "+0.0000", "+0.0%"]
     assert "may be chance" in ssim
@@ -86,7 +91,7 @@ def test_pairs_are_compared_not_means_alone(compare: Compare, tmp_path: Path) ->
     ("second", "within", "status"),
     [
         ([1.1, 0.9], "3", 0),  # chance, and nothing on the average
-        ([1.01, 1.02], "3", 1),  # within, but not chance
+        ([1.01, 1.0101], "3", 1),  # within, but not chance
         ([1.5, 0.9], "3", 1),  # chance, but far
         ([1.5, 0.9], "30", 0),
     ],
@@ -125,11 +130,12 @@ def test_epochs_without_validation_do_not_count(compare: Compare, tmp_path: Path
         (["--first", "a_0", "a_1", "--second", "a_1", "a_0", "--last", "0"], 2, "--last 0"),
         (["--first", "a_0", "a_1", "--second", "a_1", "a_9"], 1, "a_9 has no metrics.jsonl"),
         (["--first", "a_0", "a_1", "--second", "a_1", "a_0", "--last", "3"], 1, "2 validations"),
-        (["--first", "a_0", "a_1", "--second", "a_1", "nan"], 1, "no metric in common"),
+        (["--first", "a_0", "a_1", "--second", "a_1", "nan"], 1, "L1 is not finite"),
+        (["--first", "a_0", "a_1", "--second", "a_1", "less"], 1, "1 of 4 runs have no SSIM"),
         (
             ["--first", "a_0", "a_1", "--second", "a_1", "a_0", "--metrics", "FID"],
             1,
-            "Not all runs have FID",
+            "4 of 4 runs have no FID",
         ),
     ],
 )
@@ -137,7 +143,8 @@ def test_mistakes_are_told(
     arguments: list[str], status: int, message: str, compare: Compare, tmp_path: Path
 ) -> None:
     write_runs(tmp_path, "a", [1.0, 2.0])
-    write_run(tmp_path, "nan", [{"L1": 1.0}, {"L1": None}])
+    write_run(tmp_path, "nan", [{"L1": 1.0, "SSIM": 0.5}, {"L1": None, "SSIM": 0.5}])
+    write_run(tmp_path, "less", [{"L1": 1.0}])
     found = compare(*arguments)
     assert found[0] == status
     assert message in found[2]

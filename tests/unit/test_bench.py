@@ -25,7 +25,7 @@ from benchmark.swallow import swallowing
 from benchmark.table import Goal, Row, missed, quantity, render
 
 # What one step may do at most at 256 px: operations, FLOPs, bytes.
-MOST = {"cycle_gan": (960, 1.8793e12, 16.5e9), "pix2pix": (228, 8.695e10, 2.37e9)}
+MOST = {"cycle_gan": (962, 1.8793e12, 16.5e9), "pix2pix": (228, 8.695e10, 2.37e9)}
 
 
 def faster(reference: Sequence[float], ours: Sequence[float], goal: float = 2.0) -> Row:

@@ -1,6 +1,5 @@
 """Measure comparisons of picture files: read, batch, look up, compute."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from util.cores import usable_cores
 from util.errors import UserError
 from util.metrics import METRICS, mean_over_pictures
 from util.progress_bar import progress_bar
@@ -24,7 +24,7 @@ from util.scores.distances import bootstrap_interval, frechet_distance, kernel_d
 from util.scores.networks import Identity, Inception, Lpips, load_inception, load_lpips
 
 AT_ONCE = {"cuda": 16, "cpu": 4}  # pictures in a batch
-THREADS = min(8, os.cpu_count() or 1)  # that read pictures
+THREADS = min(8, usable_cores())  # that read pictures
 FULL_RANK = 2048  # pictures that FID's covariances need
 CONFIDENT = 1.96  # standard errors on both sides hold 95% of a normal distribution
 T = TypeVar("T")

@@ -84,12 +84,11 @@ class BackgroundSink(Generic[S]):
             if event.epoch is not None:
                 kept = [each for each in self._waiting if each.epoch != event.epoch]
                 self._waiting = deque(kept)
-            self._changed.wait_for(lambda: self._has_room(event))
+            self._changed.wait_for(lambda: self._has_room(event) or not self._works)
             self._waiting.append(event)
             if not self._works:
-                self._works = True
-                name = type(self.sink).__name__
-                threading.Thread(target=self._work, name=name).start()
+                threading.Thread(target=self._work, name=type(self.sink).__name__).start()
+                self._works = True  # it waits for this block to end
 
     def _has_room(self, event: _Event[S]) -> bool:
         if len(self._waiting) >= MOST_EVENTS:
@@ -99,12 +98,21 @@ class BackgroundSink(Generic[S]):
         )
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
+        try:
+            while (event := self._next()) is not None:
+                with suppress(OSError, ValueError):  # nobody reads its warning any more
+                    deliver([self.sink], event.call)
+        except BaseException:
+            with self._changed:  # nobody shall wait for this thread
+                self._works = False
                 self._changed.notify_all()
-                if not self._waiting:
-                    self._works = False
-                    return
-                event = self._waiting.popleft()
-            with suppress(OSError, ValueError):  # nobody reads its warning any more
-                deliver([self.sink], event.call)
+            raise
+
+    def _next(self) -> _Event[S] | None:
+        """Return what to do next; None, and the thread's work is over, if there is nothing."""
+        with self._changed:
+            self._changed.notify_all()
+            if not self._waiting:
+                self._works = False
+                return None
+            return self._waiting.popleft()

@@ -13,9 +13,9 @@ from benchmark.inside.interface import create_model, seed_all, timed
 built: dict[str, Any] = {}  # by the name that the parent gave
 
 
-def build(name: str, argv: list[str], seed: int = 0, load: str = "") -> None:
+def build(name: str, argv: list[str], load: str = "") -> None:
     """Build a model; `load` is the label of the checkpoint that it starts from."""
-    built[name] = create_model(argv, seed)
+    built[name] = create_model(argv, seed=0)
     if load:
         built[name].load_networks(load)
 
@@ -30,10 +30,10 @@ def forget(name: str) -> None:
     del built[name]
 
 
-def step(name: str, size: int, seed: int, batch_size: int = 1) -> dict[str, Any]:
+def step(name: str, size: int, seed: int) -> dict[str, Any]:
     """Take a step on the batch that `seed` gives, and return its times and losses."""
     model = built[name]
-    batch = noise_batch(size, batch_size, seed)
+    batch = noise_batch(size, 1, seed)
     seed_all(seed)  # of dropout and the image pools
     with timed() as times:
         model.set_input(batch)

@@ -176,6 +176,21 @@ def test_setup_moves_networks_that_were_left_behind(tmp_path: Path) -> None:
     assert {p.device.type for p in model.netG_A.parameters()} == {"meta"}
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_algorithms_are_tried_out_on_gpus_unless_runs_must_be_equal(
+    deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opt = test_options(tmp_path, "test", "--name", "plain")
+    model = PlainModel(opt)
+    model.device = torch.device("cuda")
+    model.load_networks = lambda epoch: None
+    monkeypatch.setattr(torch.nn.Module, "to", lambda self, device: self)  # there is none
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: deterministic)
+    model.setup(opt)
+    assert torch.backends.cudnn.benchmark is not deterministic
+
+
 def test_setup_keeps_the_networks_and_their_parameters(opt: Namespace) -> None:
     model = PlainModel(opt)
     net, parameters = model.netG_A, list(model.netG_A.parameters())

@@ -10,13 +10,26 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from models.networks import define_D, define_G
-from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised, with_dead_biases
+from models.networks import define_D, define_G, instance_norm
+from models.networks.convolutions import (
+    Conv2d,
+    ConvTranspose2d,
+    fit_to_neighbours,
+    normalised,
+    with_dead_biases,
+)
 from models.networks.instance_norm import InstanceNorm2d
 from tests.unit.models.small_models import noise
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 SLOPES = [None, 0.0, 0.2]
+
+
+def norm_before(channels: int, slope: float | None) -> InstanceNorm2d:
+    """Return a norm with an activation of this slope behind it."""
+    norm = InstanceNorm2d(channels)
+    norm.slope = slope
+    return norm
 
 
 def definition(x: Tensor, slope: float | None) -> Tensor:
@@ -64,7 +77,7 @@ def test_values_and_gradients_are_those_of_the_definition(
     shape = (n, channels, height, width)
     x = noise(shape, generator).double().contiguous(memory_format=layout).requires_grad_()
     gradient = noise(shape, generator).double().contiguous(memory_format=gradient_layout)
-    found = InstanceNorm2d(channels, slope=slope)(x)
+    found = norm_before(channels, slope)(x)
     wanted = definition(x, slope)
     assert torch.allclose(found, wanted, rtol=1e-10, atol=1e-10)
     (of_found,) = torch.autograd.grad(found, x, gradient)
@@ -80,9 +93,21 @@ def test_gradient_of_the_gradient_is_right(
 ) -> None:
     x = noise((n, 2, 3, 4), torch.Generator().manual_seed(3)).double()
     x = x.contiguous(memory_format=layout).requires_grad_()
-    norm = InstanceNorm2d(2, slope=slope)
+    norm = norm_before(2, slope)
     assert gradcheck(norm, x)
     assert gradgradcheck(norm, x)
+
+
+@pytest.mark.parametrize("slope", SLOPES)
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_way_of_half_precision_on_gpus_computes_the_same(
+    n: int, slope: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instance_norm, "_needs_batch_norm", lambda _: True)
+    x = noise((n, 2, 3, 4), torch.Generator().manual_seed(4)).double().requires_grad_()
+    norm = norm_before(2, slope)
+    assert torch.allclose(norm(x), definition(x, slope), rtol=1e-10, atol=1e-10)
+    assert gradcheck(norm, x)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -93,7 +118,7 @@ def test_half_precision_keeps_statistics_in_float32(
 ) -> None:
     x = (noise((n, 4, 16, 16)) * 0.1 + 20).to(dtype).contiguous(memory_format=layout)
     x.requires_grad_()
-    found = InstanceNorm2d(4, slope=0.0)(x)
+    found = norm_before(4, 0.0)(x)
     wanted = definition(x.detach().double(), 0.0)
     assert found.dtype == dtype
     # Statistics in half precision would be off by more than the deviation itself.
@@ -110,7 +135,7 @@ def test_one_pixel_has_no_variance() -> None:
 
 def test_only_the_input_is_kept() -> None:
     x = noise((1, 4, 16, 16)).requires_grad_()
-    ours = saved_by(lambda: InstanceNorm2d(4, slope=0.0)(x))
+    ours = saved_by(lambda: norm_before(4, 0.0)(x))
     torchs = saved_by(lambda: nn.functional.relu(nn.functional.instance_norm(x)))
     pictures = [[t for t in kept if t.numel() >= x.numel()] for kept in (ours, torchs)]
     assert len(pictures[0]) == 1
@@ -130,6 +155,7 @@ def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
     torch.manual_seed(0)
     conv = kind(3, 4, 3, padding=1).double()
     layers = nn.Sequential(*normalised(conv, nn.InstanceNorm2d(4), activation))
+    fit_to_neighbours(layers)
     x = noise((2, 3, 8, 8)).double()
     wanted = definition(nn.Sequential(copy.deepcopy(conv))(x), slope)
     with_bias = definition(type(conv).__mro__[1].forward(conv, x), slope)
@@ -142,6 +168,7 @@ def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
 
 def test_frozen_network_gets_no_gradients() -> None:
     net = nn.Sequential(*normalised(Conv2d(3, 4, 3), nn.InstanceNorm2d(4)))
+    fit_to_neighbours(net)
     net.requires_grad_(False)
     net(noise((1, 3, 8, 8)).requires_grad_()).sum().backward()
     assert [parameter.grad for parameter in net.parameters()] == [None, None]
@@ -153,6 +180,7 @@ def test_frozen_network_gets_no_gradients() -> None:
 def test_other_norms_stay_as_they_are(norm: nn.Module) -> None:
     conv, activation = Conv2d(3, 4, 3), nn.ReLU(inplace=True)
     assert normalised(conv, norm, activation) == [conv, norm, activation]
+    fit_to_neighbours(nn.Sequential(conv, norm, activation))
     assert conv.bias_matters
 
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models import networks
+from models import create_model, networks
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
+from models.networks.convolutions import Conv2d
+from models.networks.instance_norm import Activation, InstanceNorm2d
 from models.precision import Precision
 from models.speed import use_fused_steps
 from tests.unit.models.small_models import (
@@ -143,7 +145,16 @@ class CountPasses:
     def __init__(self, model: BaseModel) -> None:
         self.count: Counter[str] = Counter()
         for name in model.model_names:
-            model.net(name).register_forward_hook(lambda *_, name=name: self.count.update([name]))
+            self._watch(name, model.net(name))
+
+    def _watch(self, name: str, net: nn.Module) -> None:
+        run = net.forward
+
+        def forward(x: Tensor) -> Any:
+            self.count.update([name])
+            return run(x)
+
+        net.forward = forward  # a hook would keep passes apart
 
 
 def test_passes_are_put_together_only_where_pictures_do_not_mix(tmp_path: Path) -> None:
@@ -553,7 +564,83 @@ def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
     assert not networks.can_judge_together(net, x, x)
 
 
-@pytest.mark.parametrize("argv", [("--accumulate", "1"), ("--precision", "fp16")], ids=" ".join)
+@pytest.mark.parametrize("argv", [("--accumulate", "2"), ("--precision", "fp16")], ids=" ".join)
 def test_frozen_networks_take_no_step(argv: Sequence[str], tmp_path: Path) -> None:
+    """No gradients: torch's GradScaler would complain, and means of nothing fail."""
     model = build(train_options(tmp_path, "template", *argv))
-    model.step(model.optimizers[0])  # no gradients: nothing to do, and no error
+    before = weights(model)
+    for _ in range(2):
+        model.step(model.optimizers[0])
+    for name, value in weights(model).items():
+        assert torch.equal(value, before[name]), name
+
+
+# ---- layers that somebody has replaced ----------------------------------------------------
+
+
+def in_plain_torch(net: nn.Module) -> nn.Sequential:
+    """Return the layers of a PatchGAN with instance norm, as torch has them."""
+    plain: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+        InstanceNorm2d: lambda norm: nn.InstanceNorm2d(norm.num_features),
+        Activation: lambda behind_norm: nn.LeakyReLU(0.2),
+    }
+    made = nn.Sequential(*(plain.get(type(each), lambda each: each)(each) for each in net.model))
+    made = copy.deepcopy(made)
+    for layer in made:
+        if isinstance(layer, Conv2d):
+            layer.__class__ = nn.Conv2d
+    return made
+
+
+@pytest.mark.parametrize(
+    ("places", "other"),
+    [((4, 7, 10), nn.ELU), ((1, 4, 7, 10), nn.ReLU), ((3, 6, 9), nn.Identity), ((3,), nn.Identity)],
+    ids=["other activations", "known activations", "no norms", "one norm less"],
+)
+def test_layers_that_were_replaced_do_what_they_say(
+    places: tuple[int, ...], other: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    """A plugin may do so before its model is set up."""
+    model: Any = create_model(train_options(tmp_path, "cycle_gan"))
+    for name, parameter in model.netD_A.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter)
+    twin = in_plain_torch(model.netD_A)
+    for place in places:
+        model.netD_A.model[place], twin[place] = other(), other()
+    model.setup(model.opt)
+    x = noise((2, 3, 32, 32))
+    assert torch.allclose(model.netD_A(x), twin(x), atol=1e-5)
+
+
+def test_activations_that_were_replaced_inside_do_what_they_say(tmp_path: Path) -> None:
+    """As people do who go through all modules."""
+    model: Any = create_model(train_options(tmp_path, "cycle_gan"))
+    twin = in_plain_torch(model.netD_A)
+    for net in (model.netD_A, twin):
+        for parent in list(net.modules()):
+            for name, layer in list(parent.named_children()):
+                if isinstance(layer, nn.LeakyReLU):
+                    setattr(parent, name, nn.ELU())
+    model.setup(model.opt)
+    x = noise((2, 3, 32, 32))
+    assert torch.allclose(model.netD_A(x), twin(x), atol=1e-5)
+
+
+def test_a_hook_that_copies_what_the_norm_made_changes_nothing() -> None:
+    net = networks.define_D(3, 4, "basic", norm="instance")
+    x = noise((1, 3, 32, 32))
+    wanted = net(x)
+    for module in net.modules():
+        if isinstance(module, InstanceNorm2d):
+            module.register_forward_hook(lambda _module, _input, made: made.clone())
+    assert torch.allclose(net(x), wanted, atol=1e-6)
+
+
+def test_hooks_of_a_discriminator_see_single_batches(tmp_path: Path) -> None:
+    net = networks.define_D(3, 4, "basic", norm="instance")
+    x = noise((1, 3, 32, 32))
+    Precision("bf16", x.device).attach(net)
+    assert networks.can_judge_together(net, x, x)
+    net.register_forward_hook(lambda *_: None)
+    assert not networks.can_judge_together(net, x, x)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.base_model import BaseModel
+from models.cycle_gan_model import CycleGANModel
 from tests.unit.models.small_models import batch, build, train_options, train_step
 
 # model -> phases in the order in which one step runs them
@@ -64,6 +65,52 @@ def test_step_consists_of_named_phases(
         wrapped(monkeypatch, model, phase, lambda *_, name=phase: order.append(name))
     train_step(model, batch(kind, 1))
     assert order == PHASES[kind]
+
+
+STEPS_OF_CYCLE_GAN = {
+    "in parts": ["forward_and_backward_G_in_parts", "forward_A", "forward_B", "step_G"],
+    "together": ["forward_together", "backward_G", "step_G"],
+    "all at once": ["forward", "forward_A", "forward_B", "backward_G", "step_G"],
+}
+
+
+@pytest.mark.parametrize("way", STEPS_OF_CYCLE_GAN)
+def test_each_way_of_a_cycle_gan_step_has_its_phases(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("--lambda_identity", "0") if way == "all at once" else ()
+    model = build(train_options(tmp_path, "cycle_gan", *more))
+    if way != "in parts":
+        monkeypatch.setattr(model.speed, "batches_passes", lambda _: True)  # as on a GPU
+    order: list[str] = []
+    for phase in {phase for phases in STEPS_OF_CYCLE_GAN.values() for phase in phases}:
+        wrapped(monkeypatch, type(model), phase, lambda *_, name=phase: order.append(name))
+    train_step(model, batch("cycle_gan", 1))
+    assert order == STEPS_OF_CYCLE_GAN[way]
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_subclass_of_cycle_gan_trains_alike_on_every_device(
+    on_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it overrides is called, in the original's order."""
+    order: list[str] = []
+
+    class Own(CycleGANModel):
+        def forward_A(self) -> None:
+            order.append("forward_A")
+            super().forward_A()
+
+        def compute_losses_G(self) -> None:
+            order.append("compute_losses_G")
+            super().compute_losses_G()
+
+    opt = train_options(tmp_path, "cycle_gan")
+    model = Own(opt)
+    model.setup(opt)
+    monkeypatch.setattr(model.speed, "batches_passes", lambda _: on_gpu)
+    train_step(model, batch("cycle_gan", 1))
+    assert order == ["forward_A", "compute_losses_G"]
 
 
 @pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
@@ -233,7 +280,12 @@ def test_generator_step_leaves_no_gradient_in_the_discriminators(
             for name in names
         }
 
-    wrapped(monkeypatch, model, "backward_G", lambda: before.update(look()))
+    def note(_: BaseModel, nets: object, requires_grad: bool) -> None:
+        if not requires_grad:  # the generators' turn
+            before.update(look())
+
+    # The class's methods: with others of its own, a CycleGAN would compute in another way.
+    wrapped(monkeypatch, type(model), "set_requires_grad", note)
 
     def compare(*_: Any) -> None:
         for name, gradients in look().items():
@@ -241,7 +293,7 @@ def test_generator_step_leaves_no_gradient_in_the_discriminators(
                 assert (old is None) == (new is None)
                 assert old is None or new is None or torch.equal(old, new)
 
-    wrapped(monkeypatch, model, "step_G", compare)
+    wrapped(monkeypatch, type(model), "step_G", compare)
     train_step(model, batch(kind, 1))
     train_step(model, batch(kind, 2))
     assert before

@@ -74,10 +74,19 @@ def test_after_an_error_what_waits_is_left_out_and_what_is_being_written_is_fini
 
     def interrupt() -> None:
         with PictureWriter(threads=1) as writer:
+            pool = writer._pool
+            shut_down = pool.shutdown
+
+            def shut_down_and_open(**how: bool) -> None:
+                pool.shutdown = shut_down
+                shut_down(wait=False, **how)  # what waits is left out now
+                gate.open.set()
+                shut_down()
+
+            pool.shutdown = shut_down_and_open
             for number in range(4):
                 writer.write(picture(0), tmp_path / f"{number}.png")
             assert gate.came.acquire(timeout=30)
-            threading.Timer(0.05, gate.open.set).start()
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -156,3 +156,32 @@ def test_no_thread_is_left_when_there_is_nothing_to_do() -> None:
     time.sleep(0.05)
     assert not [thread for thread in threading.enumerate() if thread.name == "SlowSink"]
     background.close()
+
+
+def test_a_thread_that_cannot_start_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    background = BackgroundSink(SlowSink())
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(2 * module.MOST_PICTURES):
+            with pytest.raises(RuntimeError, match="new thread"):
+                background.images(Moment(number), pictures(number))
+    assert within(10, background.close)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_sink_that_ends_its_thread_keeps_nobody_waiting() -> None:
+    class Ending(SlowSink):
+        def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+            super().scalars(when, values)
+            raise SystemExit(1)
+
+    background = BackgroundSink(Ending())
+    for number in range(3):
+        background.scalars(Moment(number), {})
+    assert within(10, background.close)
+    for thread in threading.enumerate():
+        if thread.name == Ending.__name__:
+            thread.join(10)  # pytest looks for its error when this test ends
