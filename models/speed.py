@@ -63,8 +63,7 @@ class Speed:
             self.precision.attach(net)
             if self.max:
                 networks.use_channels_last(net)
-        layouts = [getattr(net, "channels_last", False) for net in nets.values()]
-        if any(layouts) and (self.max or self.device.type == "cpu"):
+        if any(self.device.type in getattr(net, "channels_last_on", ()) for net in nets.values()):
             active.append("channels_last")
         if self.compile or self.max:
             active += self._compile(nets)

@@ -1,7 +1,7 @@
 """Normalisation and padding layers, chosen by name."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -158,13 +158,13 @@ class BuiltIn(nn.Module):
     """What the built-in networks share: a memory layout, and one count of batches.
 
     Attributes:
-        channels_last: compute in this layout, which convolutions like; or "on the CPU", to do so
-            only there. GPUs need kernels of our own for it, see `--compile`.
+        channels_last_on: kinds of devices on which to compute in this layout, which convolutions
+            like. GPUs need kernels of our own for it, see `--compile`.
     """
 
-    def __init__(self, *, channels_last: bool | str = "on the CPU") -> None:
+    def __init__(self, *, channels_last_on: Collection[str] = ("cpu",)) -> None:
         super().__init__()
-        self.channels_last = channels_last
+        self.channels_last_on = channels_last_on
 
     def connect(self) -> None:
         """Make the layers fit together; called at the end of `__init__`."""
@@ -173,8 +173,7 @@ class BuiltIn(nn.Module):
 
     def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Run pictures, (N, C, H, W), through the layers; what comes out is contiguous."""
-        wanted = self.channels_last is True or (self.channels_last and x.device.type == "cpu")
-        if wanted and x.dim() == 4:
+        if x.device.type in self.channels_last_on and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         made = layers(x).contiguous()
         count_batches(self)

@@ -28,7 +28,7 @@ KNOWN_LAYERS = (
 def use_channels_last(net: nn.Module) -> None:
     """Compute in this layout even with dropout, whose mask then is another one, and on GPUs."""
     if isinstance(net, BUILT_IN):
-        net.channels_last = True
+        net.channels_last_on = ("cpu", "cuda")
 
 
 def use_compiled_norms(net: nn.Module) -> bool:

@@ -37,7 +37,7 @@ class ResnetGenerator(BuiltIn):
         padding_type: str = "reflect",
     ) -> None:
         # With dropout its mask would be another one.
-        super().__init__(channels_last=False if use_dropout else "on the CPU")
+        super().__init__(channels_last_on=() if use_dropout else ("cpu",))
         self.recompute_blocks = False
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4

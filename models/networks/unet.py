@@ -26,7 +26,7 @@ class UnetGenerator(BuiltIn):
         use_dropout: bool = False,
     ) -> None:
         # With dropout the mask of another layout would be another one.
-        super().__init__(channels_last=False if use_dropout else "on the CPU")
+        super().__init__(channels_last_on=() if use_dropout else ("cpu",))
         self.divisor = 2**num_downs
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf

@@ -58,6 +58,27 @@ LOSS_FLOOR = 1e-3
 # The CycleGAN runs of the fast tier; those of the other models are quick enough to be there all.
 FAST_CYCLE_GAN = {"cg_default", "cg_nc1_2_BtoA", "cg_pool2_b2", "cg_dropout", "cg_lr_linear"}
 
+# Modes that claim the same numbers in float64, and records that they have something to do in.
+MODES: dict[str, tuple[list[str], list[str]]] = {
+    "as on a GPU": (
+        [],
+        ["cg_default", "cg_idt0", "cg_pool2_b2", "cg_wgangp", "cg_unet_batch", "cg_dropout",
+         "cg_rect", "px_default_dropout", "px_nodrop_b2", "px_wgangp", "px_pixelD", "co_default"],
+    ),
+    "grad_checkpoint": (
+        ["--grad_checkpoint"],
+        ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_norm_none_nlayers2", "px_resnet_inst"],
+    ),
+    "compile": (
+        ["--compile"],
+        ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_rect", "px_resnet_inst"],
+    ),
+    "speed max": (
+        ["--speed", "max"],
+        ["cg_default", "cg_pool2_b2", "px_nodrop", "px_resnet_inst", "co_nodrop_lsgan_b2"],
+    ),
+}  # fmt: skip
+
 
 def cases(records: list[dict[str, Any]]) -> list[Any]:
     """Return the records as parameters; the ones that take long are slow."""
@@ -80,9 +101,9 @@ class Steps:
     lr_used: list[float]
 
 
-def options(record: Mapping[str, Any], folder: Path) -> Any:
+def options(record: Mapping[str, Any], folder: Path, *more: str) -> Any:
     """Parse a record's command line and apply its changes."""
-    argv = [*shlex.split(record["argv"]), "--dataroot", "X", "--gpu_ids", "-1"]
+    argv = [*shlex.split(record["argv"]), "--dataroot", "X", "--gpu_ids", "-1", *more]
     opt = TrainOptions().parse([*argv, "--checkpoints_dir", str(folder)])
     for name, value in record["overrides"].items():
         setattr(opt, name, value)
@@ -286,6 +307,30 @@ def test_float64_steps_from_a_seed_are_the_recorded_ones(
     to_double(model)
     steps = step(model, record, opt, torch.float64)
     compare_end("float64 steps", model, steps, record, record["fp64"], largest)
+
+
+def cases_of_modes() -> list[Any]:
+    """Return each mode with its records."""
+    by_name = {record["name"]: record for record in SEEDED}
+    return [
+        pytest.param(mode, argv, by_name[name], id=f"{mode}-{name}")
+        for mode, (argv, names) in MODES.items()
+        for name in names
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "argv", "record"), cases_of_modes())
+def test_modes_that_claim_the_same_numbers_have_them(
+    mode: str, argv: list[str], record: dict[str, Any], tmp_path: Path, largest: Largest
+) -> None:
+    opt = options(record, tmp_path, *argv)
+    model = construct(record, opt)
+    if mode == "as on a GPU":
+        model.speed.batches_passes = lambda _: True  # type: ignore[method-assign]
+    to_double(model)
+    steps = step(model, record, opt, torch.float64)
+    compare_end(f"float64, {mode}", model, steps, record, record["fp64"], largest)
 
 
 @pytest.mark.parametrize("record", cases(FORMULA))
