@@ -267,8 +267,14 @@ class BaseModel(ABC):
     # ---- one optimiser step ---------------------------------------------------------------
 
     def judge(self, netD: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a discriminator's scores of two batches; in one pass where that is faster."""
-        if self.speed.batches_passes(first) and networks.can_judge_together(netD, first, second):
+        """Return a discriminator's scores of two batches; in one pass where that is faster.
+
+        Not for wgangp, where the gradients of the last bias cancel: exactly only if each batch has
+        its own sum, and Adam makes whole steps of what is left otherwise.
+        """
+        is_wgangp = getattr(self.opt, "gan_mode", "") == "wgangp"
+        batched = self.speed.batches_passes(first) and not is_wgangp
+        if batched and networks.can_judge_together(netD, first, second):
             return networks.judge_together(netD, first, second)
         return netD(first), netD(second)
 

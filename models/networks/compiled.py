@@ -46,7 +46,7 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         UserError: it is not.
     """
-    x = torch.randn(1, 2, 4, 4, device=device)
+    x = torch.linspace(-1, 1, 32, device=device).view(1, 2, 4, 4)  # no random numbers
     try:
         normalise_compiled(x, 1e-5, 0.0)
     except Exception as error:
