@@ -206,7 +206,8 @@ def no_word_of_dead_workers() -> Iterator[None]:
         return
     before = signal.getsignal(signal.SIGCHLD)
     yield
-    signal.signal(signal.SIGCHLD, before)  # torch sets its own when the first workers start
+    # torch sets its own when the first workers start. None: set by something else than Python
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
 def prepare_worker(worker: int) -> None:
