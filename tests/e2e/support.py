@@ -1,14 +1,17 @@
 """Small data, small runs, and ways to look at what they left."""
 
+import importlib.util
 import os
 import re
 import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -92,6 +95,23 @@ def script(name: str, argv: Sequence[str]) -> None:
     """Call the `main` of train.py or test.py."""
     # By its path: `import test` may find the standard library's package of that name.
     runpy.run_path(str(ROOT / f"{name}.py"))["main"](argv)
+
+
+@contextmanager
+def imported(path: Path) -> Iterator[ModuleType]:
+    """Import a script as a module; forget it afterwards, with what lies beside it."""
+    before, loaded = list(sys.path), set(sys.modules)
+    spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses ask for it
+    spec.loader.exec_module(module)
+    yield module
+    sys.path[:] = before
+    for name in set(sys.modules) - loaded:
+        if Path(getattr(sys.modules[name], "__file__", None) or "-").parent == path.parent:
+            del sys.modules[name]
 
 
 def start(

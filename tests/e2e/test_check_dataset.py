@@ -1,6 +1,5 @@
 """scripts/check_dataset.py: what it finds, what it prints, and how it ends."""
 
-import importlib.util
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.e2e.support import ROOT, draw, draw_pairs, draw_unpaired, scene, start
+from tests.e2e.support import ROOT, draw, draw_pairs, draw_unpaired, imported, scene, start
 
 SCRIPT = ROOT / "scripts" / "check_dataset.py"
 
@@ -27,16 +26,8 @@ SCRIPT = ROOT / "scripts" / "check_dataset.py"
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """Return the script as a module."""
-    before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("check_dataset", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses ask for it
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path[:] = before
+    with imported(SCRIPT) as module:
+        yield module
 
 
 class Check:

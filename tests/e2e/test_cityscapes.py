@@ -1,6 +1,5 @@
 """scripts/eval_cityscapes: counting by hand-computed cases, and both protocols on small scenes."""
 
-import importlib.util
 import json
 import sys
 import textwrap
@@ -16,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.e2e.support import ROOT, draw, start
+from tests.e2e.support import ROOT, draw, imported, start
 from util.checkpoint import save_state
 
 FOLDER = ROOT / "scripts" / "eval_cityscapes"
@@ -26,16 +25,8 @@ IGNORED = 255
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """Return the command as a module; its other module is `cityscapes` there."""
-    before, loaded = list(sys.path), set(sys.modules)
-    spec = importlib.util.spec_from_file_location("fcn_score", FOLDER / "evaluate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path[:] = before
-    for name in {"cityscapes"} - loaded:
-        del sys.modules[name]
+    with imported(FOLDER / "evaluate.py") as module:
+        yield module
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """scripts/compare_runs.py: what it compares, what it says, and how it ends."""
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.e2e.support import ROOT
+from tests.e2e.support import ROOT, imported
 from util.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "compare_runs.py"
@@ -21,16 +19,8 @@ Compare = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """Return the script as a module."""
-    before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("compare_runs", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses ask for it
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path[:] = before
+    with imported(SCRIPT) as module:
+        yield module
 
 
 @pytest.fixture

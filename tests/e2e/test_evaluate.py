@@ -1,6 +1,5 @@
 """scripts/evaluate.py: which pictures it takes, what it prints, and how it ends."""
 
-import importlib.util
 import json
 import math
 import os
@@ -18,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.e2e.support import ROOT, draw, scene, start, train
+from tests.e2e.support import ROOT, draw, imported, scene, start, train
 from tests.e2e.support import script as run_script
 from util.scores import scorer
 from util.scores.networks import Identity
@@ -29,14 +28,8 @@ SCRIPT = ROOT / "scripts" / "evaluate.py"
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """Return the script as a module."""
-    before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("evaluate_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path[:] = before
+    with imported(SCRIPT) as module:
+        yield module
 
 
 class Evaluate:

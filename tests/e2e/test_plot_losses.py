@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.support import ROOT
+from tests.e2e.support import ROOT, imported
 from util.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "plot_losses.py"
@@ -32,16 +32,8 @@ needs_matplotlib = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
     """Return the script as a module."""
-    before = list(sys.path)
-    spec = importlib.util.spec_from_file_location("plot_losses", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses ask for it
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
-    sys.path[:] = before
+    with imported(SCRIPT) as module:
+        yield module
 
 
 class Plot:

@@ -1,6 +1,6 @@
 """The script that draws the demo dataset."""
 
-import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.e2e.support import imported
+
 SCRIPT = Path(__file__).parents[2] / "datasets" / "make_demo_dataset.py"
 SMALL = ("--size", "32", "--train", "3", "--val", "1", "--test", "2")
 
 
 @pytest.fixture(scope="module")
-def demo() -> ModuleType:
+def demo() -> Iterator[ModuleType]:
     """Return the script as a module."""
-    spec = importlib.util.spec_from_file_location("make_demo_dataset", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with imported(SCRIPT) as module:
+        yield module
 
 
 def files(root: Path) -> dict[str, bytes]:
