@@ -62,7 +62,7 @@ class Speed:
             networks.fit_to_neighbours(net)  # a plugin may have replaced layers
             self.precision.attach(net)
             if self.max:
-                networks.use_channels_last(net)
+                networks.use_channels_last(net, half=self.precision.dtype is not None)
         if any(self.device.type in getattr(net, "channels_last_on", ()) for net in nets.values()):
             active.append("channels_last")
         if self.compile or self.max:

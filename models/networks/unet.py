@@ -25,8 +25,7 @@ class UnetGenerator(BuiltIn):
         norm_layer: NormLayer = nn.BatchNorm2d,
         use_dropout: bool = False,
     ) -> None:
-        # With dropout the mask of another layout would be another one.
-        super().__init__(channels_last_on=() if use_dropout else ("cpu",))
+        super().__init__(channels_last_on=())  # see `use_channels_last`
         self.divisor = 2**num_downs
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf

@@ -75,7 +75,7 @@ def _remark(result: Row, setting: Setting, mode: str, size: int) -> None:
     if "bf16" in mode and not has_flag("amx_bf16") and result.ok == "no":
         result.not_judged = "the goal was set on a processor with AMX, which this one has not"
     if "max" in mode and "pix2pix" in result.case:
-        result.notes.append("dropout draws other masks in this mode, which moves losses too")
+        result.notes.append("dropout may draw other masks in this mode, which moves losses too")
 
 
 def memory_rows(setting: Setting) -> Iterator[Row]:

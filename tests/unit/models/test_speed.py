@@ -575,6 +575,27 @@ def test_frozen_networks_take_no_step(argv: Sequence[str], tmp_path: Path) -> No
         assert torch.equal(value, before[name]), name
 
 
+@pytest.mark.parametrize(
+    ("netG", "argv", "amx", "wanted"),
+    [
+        ("unet_128", (), True, False),  # another layout would draw another dropout mask
+        ("unet_128", ("--speed", "max"), True, False),  # slower in float32
+        ("unet_128", ("--speed", "max", "--precision", "bf16"), False, False),
+        ("unet_128", ("--speed", "max", "--precision", "bf16"), True, True),
+        ("resnet_6blocks", (), False, False),
+        ("resnet_6blocks", ("--no_dropout",), False, True),
+        ("resnet_6blocks", ("--speed", "max"), False, True),
+    ],
+)
+def test_networks_compute_in_the_layout_that_suits_them(
+    netG: str, argv: Sequence[str], amx: bool, wanted: bool, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+    model: Any = build(train_options(tmp_path, "pix2pix", "--netG", netG, *argv))
+    assert ("cpu" in model.netG.channels_last_on) is wanted
+
+
 # ---- layers that somebody has replaced ----------------------------------------------------
 
 
