@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import torch
 
 from tests.summary import SUMMARY, Summary
 
@@ -15,24 +14,33 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip tests that need a GPU where there is none."""
-    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
-        pytest.skip("no GPU")
+    if item.get_closest_marker("gpu"):
+        import torch  # here: runs without such tests begin sooner
+
+        if not torch.cuda.is_available():
+            pytest.skip("no GPU")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Send this process's summary to the one that reports, if that is another one."""
+    """Send this process's summary to the one that reports, which fails if one is missing."""
+    summary = session.config.stash[SUMMARY]
+    if summary.lost and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
     if output is not None:
-        output["summary"] = session.config.stash[SUMMARY].plain()
+        output["summary"] = summary.plain()
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_testnodedown(node: Any, error: object) -> None:
     """Take in the summary of a process that has ended; one that crashed has sent none."""
     del error
+    summary = node.config.stash[SUMMARY]
     sent = getattr(node, "workeroutput", {}).get("summary")
-    if sent is not None:
-        node.config.stash[SUMMARY].add(sent)
+    if sent is None:
+        summary.lost += 1
+    else:
+        summary.add(sent)
 
 
 def pytest_terminal_summary(

@@ -13,9 +13,11 @@ class Summary:
     def __init__(self) -> None:
         self.differences: dict[str, tuple[float, float]] = {}  # value and bound, by group
         self.counts: Counter[str] = Counter()
+        self.lost = 0  # processes that ended without sending theirs
 
     def note_difference(self, group: str, value: float, bound: float) -> None:
         """Keep the difference of each group that is closest to its bound."""
+        value, bound = float(value), float(bound)  # NumPy's numbers cannot be sent
         kept = self.differences.get(group)
         if kept is None or value * kept[1] > kept[0] * bound:
             self.differences[group] = (value, bound)
@@ -43,6 +45,8 @@ class Summary:
         if self.counts:
             lines = [f"{number:>9,}  {name}" for name, number in sorted(self.counts.items())]
             yield "reliability", lines
+        if self.lost:
+            yield "lost", [f"{self.lost} test processes ended without their part of the summary"]
 
 
 SUMMARY = pytest.StashKey[Summary]()
