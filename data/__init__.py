@@ -147,30 +147,39 @@ class CustomDatasetDataLoader:
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch, None at the end; errors that a user can mend are LoadErrors."""
         try:
-            batch = next(batches, None)
-        except (UserError, OSError, SyntaxError, RuntimeError, EOFError) as error:
-            if self.workers and tells_of_dead_worker(error):
-                raise WorkerError(f"A process that loads pictures has died ({error}).") from error
-            if isinstance(error, RuntimeError | EOFError):
-                raise
-            raise PictureError(str(error)) from error  # OSError and SyntaxError from plugins
+            with self._dead_workers_named():
+                batch = next(batches, None)
+        except LoadError:
+            raise
+        except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
+            raise PictureError(str(error)) from error
         if isinstance(batch, Failure):
             raise PictureError(batch.message)
         return batch
 
     @contextmanager
+    def _dead_workers_named(self) -> Iterator[None]:
+        """Raise a WorkerError instead of what torch raises when a worker is gone."""
+        try:
+            yield
+        except (RuntimeError, OSError, EOFError) as error:
+            if self.workers and tells_of_dead_worker(error):
+                raise WorkerError(f"A process that loads pictures has died ({error}).") from error
+            raise
+
+    @contextmanager
     def _batches(self) -> Iterator[Iterator[Any]]:
         """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
         if self._is_running:
-            with no_word_of_dead_workers():
+            with no_word_of_dead_workers(), self._dead_workers_named():
                 batches = self._loader._get_iterator()
             self._beside.add(batches)
             yield batches
             return
         self._is_running = True
         try:
-            with no_word_of_dead_workers():
-                batches = iter(self._loader)
+            with no_word_of_dead_workers(), self._dead_workers_named():
+                batches = iter(self._loader)  # waits for workers that go on
             yield batches
         except Exception:
             # A worker may have died; and who holds on to the error holds on to the others, which

@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.networks import fast_convolutions
 from models.networks.batch_norm import BatchNorm2d
-from models.networks.instance_norm import Activation, InstanceNorm2d, is_transformed
+from models.networks.conditions import is_transformed
+from models.networks.instance_norm import Activation, InstanceNorm2d
 
 
 class Conv2d(nn.Conv2d):
@@ -23,9 +25,11 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved pictures."""
-        if self.bias_matters or self.bias is None:
-            return super().forward(input)
-        return self._conv_forward(input, self.weight, None)
+        bias = self.bias if self.bias_matters else None
+        made = fast_convolutions.convolve(self, input)
+        if made is None:
+            return self._conv_forward(input, self.weight, bias)
+        return made if bias is None else made + bias[:, None, None]
 
 
 class ConvTranspose2d(nn.ConvTranspose2d):
@@ -35,10 +39,14 @@ class ConvTranspose2d(nn.ConvTranspose2d):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the enlarged pictures."""
-        if self.bias_matters or self.bias is None:
+        if output_size is not None:
             return super().forward(input, output_size)
-        with_sizes = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-        return F.conv_transpose2d(input, self.weight, None, *with_sizes)  # type: ignore[arg-type]
+        bias = self.bias if self.bias_matters else None
+        made = fast_convolutions.convolve(self, input)
+        if made is None:
+            settings = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
+            return F.conv_transpose2d(input, self.weight, bias, *settings)  # type: ignore[arg-type]
+        return made if bias is None else made + bias[:, None, None]
 
 
 def normalised(

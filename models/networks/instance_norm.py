@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.networks.compiled import normalise_backward_compiled, normalise_compiled
+from models.networks.conditions import is_transformed, layout_of
 
 HALF = (torch.bfloat16, torch.float16)
 
@@ -51,7 +52,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         """
         if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
             return super().forward(input)
-        input = input.contiguous(memory_format=_layout(input))
+        input = input.contiguous(memory_format=layout_of(input))
         slope = None if self._forward_hooks else self.slope
         made = _Normalise.apply(input, self.eps, slope, self.compiled)
         made.is_activated = slope is not None  # tells the layer behind
@@ -60,15 +61,6 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     def extra_repr(self) -> str:
         """Tell of the activation when the network is printed."""
         return super().extra_repr() + ("" if self.slope is None else f", slope={self.slope}")
-
-
-def is_transformed() -> bool:
-    """Tell whether torch looks at the operations, and needs its own."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._are_functorch_transforms_active()
-    )
 
 
 class Activation(nn.Module):
@@ -118,7 +110,7 @@ class _Normalise(torch.autograd.Function):
             # Contiguous: torch's own instance norm needs that, see `guard_instance_norm`.
             (found,) = torch.autograd.grad(y, x, gradient.contiguous(), create_graph=True)
             return found, None, None, None
-        gradient = gradient.contiguous(memory_format=_layout(x))
+        gradient = gradient.contiguous(memory_format=layout_of(x))
         if ctx.compiled:
             found = normalise_backward_compiled(gradient, x.detach(), mean, rstd, ctx.slope)
         else:
@@ -127,13 +119,6 @@ class _Normalise(torch.autograd.Function):
                 gradient = _activate_backward(gradient, values, ctx.slope)
             found = normalise_backward(gradient, x, mean, rstd, ctx.eps)
         return found, None, None, None
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    """Return the layout that a tensor has; kernels are wrong or slow when two of them meet."""
-    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
-        return torch.contiguous_format
-    return torch.channels_last
 
 
 def _activate_backward(gradient: Tensor, values: Tensor, slope: float) -> Tensor:
@@ -151,7 +136,7 @@ def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         y, mean, rstd = torch.native_batch_norm(flat, None, None, None, None, True, 0.0, eps)
         return y.view_as(x), mean.view(n, c), rstd.view(n, c)
     ones, zeros = _precise_statistics(x)
-    if _layout(x) is torch.channels_last:
+    if layout_of(x) is torch.channels_last:
         parts = [
             torch.native_batch_norm(picture, ones, zeros, None, None, True, 0.0, eps)
             for picture in x.split(1)
@@ -177,7 +162,7 @@ def normalise_backward(
             *flat, None, None, None, *statistics, True, eps, only_input
         )[0].view_as(x)
     ones, _ = _precise_statistics(x)
-    if _layout(x) is torch.channels_last:
+    if layout_of(x) is torch.channels_last:
         parts = [
             torch.ops.aten.native_batch_norm_backward(
                 *(gradient[i : i + 1], x[i : i + 1], ones, None, None, mean[i], rstd[i]),
@@ -193,7 +178,7 @@ def normalise_backward(
 
 def _needs_batch_norm(x: Tensor) -> bool:
     """Tell whether group norm's kernel has no precise statistics: for half precision on GPUs."""
-    return x.is_cuda and x.dtype in HALF and _layout(x) is torch.contiguous_format
+    return x.is_cuda and x.dtype in HALF and layout_of(x) is torch.contiguous_format
 
 
 def _precise_statistics(x: Tensor) -> tuple[Tensor | None, Tensor | None]:

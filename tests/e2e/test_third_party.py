@@ -34,10 +34,11 @@ def plugins(add_plugins: AddPlugins) -> None:
 
 def fork(monkeypatch: pytest.MonkeyPatch, name: str, argv: list[str]) -> None:
     """Run a fork's script as `python NAME.py ARGV`."""
+    before = threading.enumerate()
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *argv])
     runpy.run_path(str(THIRD_PARTY / "fork" / f"{name}.py"), run_name="__main__")
     for thread in threading.enumerate():  # as Python does before it ends
-        if thread is not threading.current_thread() and not thread.daemon:
+        if thread not in before and not thread.daemon:
             thread.join()
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from models import create_model
 from models.base_model import BaseModel
+from models.networks import winograd
 from options.train_options import TrainOptions
 from tests.golden.conftest import Largest
 from tests.golden.formulas import (
@@ -72,6 +73,10 @@ MODES: dict[str, tuple[list[str], list[str]]] = {
     "compile": (
         ["--compile"],
         ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_rect", "px_resnet_inst"],
+    ),
+    "as large networks": (
+        [],
+        ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_dropout", "cg_rect", "px_resnet_inst"],
     ),
     "speed max": (
         ["--speed", "max"],
@@ -322,8 +327,16 @@ def cases_of_modes() -> list[Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "argv", "record"), cases_of_modes())
 def test_modes_that_claim_the_same_numbers_have_them(
-    mode: str, argv: list[str], record: dict[str, Any], tmp_path: Path, largest: Largest
+    mode: str,
+    argv: list[str],
+    record: dict[str, Any],
+    tmp_path: Path,
+    largest: Largest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if mode == "as large networks":
+        monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
+        monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
     opt = options(record, tmp_path, *argv)
     model = construct(record, opt)
     if mode == "as on a GPU":

@@ -780,8 +780,9 @@ def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     assert saved_images(tmp_path) >= 2
 
 
+@pytest.mark.parametrize("step", [STEPS + 2, 2 * STEPS], ids=["in an epoch", "at its end"])
 def test_a_worker_that_is_killed_stops_the_run_with_a_save(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the system does it when memory runs out."""
 
@@ -790,10 +791,10 @@ def test_a_worker_that_is_killed_stops_the_run_with_a_save(
 
     run(small(root, tmp_path / "whole", "--num_threads", "2"))
     with monkeypatch.context() as patch:
-        at_step(STEPS + 2, patch, kill_worker)
+        at_step(step, patch, kill_worker)
         with pytest.raises(UserError, match=r"(?s)has died.* smaller --num_threads.*Continue with"):
             run(small(root, tmp_path / "killed", "--num_threads", "2"))
-    assert STEPS + 2 <= saved_images(tmp_path / "killed") < 2 * STEPS
+    assert step <= saved_images(tmp_path / "killed") <= 2 * STEPS
     run(resume(tmp_path / "killed"))
     found = outcome(tmp_path / "killed" / "run")
     assert differences(outcome(tmp_path / "whole" / "run"), found) == []

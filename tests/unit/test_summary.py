@@ -33,9 +33,10 @@ def test_difference(pytestconfig, value):
 def run_in_two_processes(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text("from tests.conftest import *\n", encoding="utf-8")
     (folder / "test_numbers.py").write_text(TESTS, encoding="utf-8")
+    alone = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     command = [sys.executable, "-m", "pytest", "--numprocesses", "2", *options]
     return subprocess.run(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
+        command, cwd=folder, env=alone | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
