@@ -26,9 +26,10 @@ class Conv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved pictures."""
         bias = self.bias if self.bias_matters else None
-        made = fast_convolutions.convolve(self, input)
+        weight = self.weight  # once: a parametrization computes it
+        made = fast_convolutions.convolve(self, input, weight)
         if made is None:
-            return self._conv_forward(input, self.weight, bias)
+            return self._conv_forward(input, weight, bias)
         return made if bias is None else made + bias[:, None, None]
 
 
@@ -42,10 +43,11 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         if output_size is not None:
             return super().forward(input, output_size)
         bias = self.bias if self.bias_matters else None
-        made = fast_convolutions.convolve(self, input)
+        weight = self.weight  # once: a parametrization computes it
+        made = fast_convolutions.convolve(self, input, weight)
         if made is None:
             settings = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
-            return F.conv_transpose2d(input, self.weight, bias, *settings)  # type: ignore[arg-type]
+            return F.conv_transpose2d(input, weight, bias, *settings)  # type: ignore[arg-type]
         return made if bias is None else made + bias[:, None, None]
 
 

@@ -10,50 +10,61 @@ from models.networks import winograd
 from models.networks.conditions import is_transformed, layout_of
 
 PRECISIONS = (torch.float32, torch.float64)
-Settings = tuple[list[int], list[int], list[int], bool, list[int], int]  # of aten.convolution
+# Where the weight's gradient is worth being computed apart.
+FEWEST_CHANNELS = 64
+FEWEST_PIXELS = 128 * 128  # of the larger pictures, those that go in or those that come out
 
 
-def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor) -> Tensor | None:
+def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> Tensor | None:
     """Return the pictures that a layer makes, without its bias; nothing where torch is as fast.
 
     Args:
         conv: the layer.
         x: pictures, (N, C, H, W). What comes out is in the same layout.
+        weight: the layer's, which is computed each time that one asks for it if parametrized.
     """
-    if (
-        not _is_ours(x, conv.weight)
-        or conv.padding_mode != "zeros"
-        or isinstance(conv.padding, str)
-    ):
+    if not _is_ours(x, weight) or not _is_plain(conv):
         return None
-    settings = (
-        *(list(conv.stride), list(conv.padding), list(conv.dilation)),
-        *(conv.transposed, list(conv.output_padding), conv.groups),
-    )
-    if _moves_by_one(settings) and winograd.pays(x, conv.weight):
-        high, wide = conv.padding
-        padded = F.pad(x, (wide, wide, high, high)) if high or wide else x
-        return winograd.convolve(padded, conv.weight)
-    shape = (conv.stride, conv.kernel_size)
-    if shape == ((2, 2), (3, 3)) and layout_of(x) is torch.channels_last:
-        return _WeightGradientApart.apply(x, conv.weight, settings)
+    if conv.stride == (1, 1) and not conv.transposed:
+        high, wide = padding = _pair(conv.padding)
+        if not winograd.pays(x, weight, padding):
+            return None
+        return winograd.convolve(F.pad(x, (wide, wide, high, high)) if any(padding) else x, weight)
+    if conv.stride == (2, 2) and _pays_apart(conv, x, weight):
+        return _WeightGradientApart.apply(x, weight, conv)
     return None
-
-
-def _moves_by_one(settings: Settings) -> bool:
-    stride, _, dilation, transposed, _, groups = settings
-    return (stride, dilation, transposed, groups) == ([1, 1], [1, 1], False, 1)
 
 
 def _is_ours(x: Tensor, weight: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
+        type(x) is Tensor
+        and type(weight) in (Tensor, nn.Parameter)
+        and x.device.type == "cpu"
         and x.dim() == 4
         and x.dtype == weight.dtype
         and x.dtype in PRECISIONS
         and not torch.is_autocast_enabled("cpu")
         and not is_transformed()
+        and not torch._C._len_torch_dispatch_stack()  # somebody watches or replaces operations
     )
+
+
+def _is_plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    """Tell whether a layer has 3x3 weights, one group, and nothing unusual."""
+    settings = (conv.kernel_size, conv.dilation, conv.groups, conv.padding_mode)
+    return settings == ((3, 3), (1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
+
+
+def _pair(padding: Any) -> tuple[int, int]:
+    high, wide = padding
+    return high, wide
+
+
+def _pays_apart(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
+    pixels = x.shape[0] * x.shape[2] * x.shape[3] * (4 if conv.transposed else 1)
+    is_large = min(weight.shape[:2]) >= FEWEST_CHANNELS and pixels >= FEWEST_PIXELS
+    trains = torch.is_grad_enabled() and weight.requires_grad
+    return is_large and trains and layout_of(x) is torch.channels_last
 
 
 class _WeightGradientApart(torch.autograd.Function):
@@ -64,20 +75,23 @@ class _WeightGradientApart(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, settings: Settings) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.settings = settings
-        return torch.ops.aten.convolution(x, weight, None, *settings)
+        places = (conv.stride, conv.padding, conv.dilation)
+        ctx.settings = (*places, conv.transposed, conv.output_padding, conv.groups)
+        return torch.ops.aten.convolution(x, weight, None, *ctx.settings)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         backward = torch.ops.aten.convolution_backward
-        of_x = of_weight = None
+        gradient_of_x = gradient_of_weight = None
         if ctx.needs_input_grad[0]:
             wanted = [True, False, False]
-            of_x = backward(gradient, x, weight, None, *ctx.settings, wanted)[0]
+            gradient_of_x = backward(gradient, x, weight, None, *ctx.settings, wanted)[0]
         if ctx.needs_input_grad[1]:
             wanted, usual = [False, True, False], (gradient.contiguous(), x.contiguous())
-            of_weight = backward(*usual, weight, None, *ctx.settings, wanted)[1]
-        return of_x, of_weight, None
+            gradient_of_weight = backward(*usual, weight, None, *ctx.settings, wanted)[1]
+        return gradient_of_x, gradient_of_weight, None

@@ -8,12 +8,15 @@ of 144. For all tiles and channels these are 36 products of matrices.
 
 The points decide how much rounding matters. The usual ones (0, 1, -1, 2, -2 and infinity) double
 float32's error; those chosen here keep it near that of a direct convolution with as many channels.
+The error of a result is as large as its whole patch makes it: a number far larger than all others
+disturbs its neighbours too.
 
 Tensors between the steps have a row for each of the 36 values (16 results, 9 weights); behind that
 come tiles and channels, the latter next to each other in memory.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,24 +27,32 @@ from torch import Tensor
 from models.networks.conditions import layout_of
 
 TILE, KERNEL = 4, 3
-PATCH = TILE + KERNEL - 1
+OVERLAP = KERNEL - 1  # a patch is so much larger than its tile
+PATCH = TILE + OVERLAP
 POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # and infinity
 # Below these numbers the transforms cost more than they save.
 FEWEST_CHANNELS = 128  # of input and output
 FEWEST_TILES = 64
-MOST_TILES = 512  # at once: larger pictures are taken in strips, for the sake of memory and caches
+LEAST_USED = 0.7  # share of the tiles that lies inside the pictures
+MOST_TILES = 512  # at once, or one row of tiles: for the sake of memory and caches
 
 
-def pays(x: Tensor, weight: Tensor) -> bool:
+def pays(x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> bool:
     """Tell whether this is faster than the convolution itself, of stride 1 and one group.
 
     Args:
         x: pictures, (N, C, H, W).
         weight: (channels out, channels in, height, width).
+        padding: zeros above and below, and beside the pictures.
     """
-    pixels = x.shape[0] * x.shape[2] * x.shape[3]
-    is_large = min(weight.shape[:2]) >= FEWEST_CHANNELS and pixels >= FEWEST_TILES * TILE * TILE
-    return is_large and weight.shape[2:] == (KERNEL, KERNEL)
+    if weight.shape[1:] != (x.shape[1], KERNEL, KERNEL):
+        return False
+    height, width = (x.shape[2 + i] + 2 * padding[i] - OVERLAP for i in range(2))
+    if min(height, width, *padding) < 0 or min(weight.shape[:2]) < FEWEST_CHANNELS:
+        return False
+    tiles = x.shape[0] * _tiles(height) * _tiles(width)
+    used = x.shape[0] * height * width
+    return used > 0 and tiles >= FEWEST_TILES and used >= LEAST_USED * tiles * TILE * TILE
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
@@ -52,24 +63,21 @@ def convolve(x: Tensor, weight: Tensor) -> Tensor:
         weight: (D, C, 3, 3)
         output: (N, D, H - 2, W - 2)
     """
-    tiles_beside = x.shape[0] * -(-x.shape[3] // TILE)
-    rows = max(MOST_TILES // tiles_beside, 1) * TILE
-    tops = range(0, x.shape[2] - KERNEL + 1, rows)
-    if len(tops) == 1:
-        return _Winograd.apply(x, weight)
-    layout = layout_of(x)
-    strips = (x[:, :, top : top + rows + KERNEL - 1] for top in tops)
-    made = [_Winograd.apply(strip.contiguous(memory_format=layout), weight) for strip in strips]
-    return torch.cat(made, dim=2).contiguous(memory_format=layout)
+    return _Winograd.apply(x, weight)
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        tiles = _Tiles(x)
-        values = torch.bmm(tiles.values_of_input(x), _values_of_weights(weight))
-        return tiles.results(values)
+        kernels = _values_of_kernels(weight)
+        count, _, height, width = x.shape
+        shape = (count, len(weight), height - OVERLAP, width - OVERLAP)
+        made = torch.empty(shape, dtype=x.dtype, memory_format=layout_of(x))
+        for strip in _strips(x):
+            products = torch.bmm(strip.values_of_patches(x), kernels)
+            made[:, :, strip.top : strip.bottom] = strip.results(products)
+        return made
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -78,113 +86,149 @@ class _Winograd(torch.autograd.Function):
             settings = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1, [*ctx.needs_input_grad, False])
             backward = torch.ops.aten.convolution_backward
             return backward(gradient, x, weight, None, *settings)[:2]
-        # The transposes of the steps forward, in reverse order.
-        tiles = _Tiles(x)
-        of_values = tiles.values_of_gradient(gradient)
-        of_x = of_weight = None
-        if ctx.needs_input_grad[0]:
-            of_inputs = torch.bmm(of_values, _values_of_weights(weight).mT)
-            of_x = tiles.gradient_of_input(of_inputs)
-        if ctx.needs_input_grad[1]:
-            of_weights = torch.bmm(tiles.values_of_input(x).mT, of_values)
-            of_weight = _gradient_of_weights(of_weights)
-        return of_x, of_weight
+        with torch.autocast("cpu", enabled=False):
+            return _gradients(gradient, x, weight, *ctx.needs_input_grad)
+
+
+def _gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, x_wanted: bool, weight_wanted: bool
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of pictures and weight: the steps forward, transposed and reversed."""
+    kernels = _values_of_kernels(weight)
+    gradient_of_kernels = torch.zeros_like(kernels) if weight_wanted else None
+    gradient_of_x = torch.zeros_like(x, memory_format=layout_of(x)) if x_wanted else None
+    for strip in _strips(x):
+        of_products = strip.values_of_gradient(gradient)
+        if gradient_of_x is not None:
+            strip.add_patches(gradient_of_x, torch.bmm(of_products, kernels.mT))
+        if gradient_of_kernels is not None:
+            gradient_of_kernels.baddbmm_(strip.values_of_patches(x).mT, of_products)
+    if gradient_of_kernels is None:
+        return gradient_of_x, None
+    return gradient_of_x, _weights_of_values(gradient_of_kernels)
 
 
 class _Transforms(NamedTuple):
     """Matrices for both directions of a picture at once."""
 
-    inputs: Tensor  # (36, 36): values of a patch
-    weights: Tensor  # (36, 9): values of a kernel
-    outputs: Tensor  # (16, 36): results from values
+    patches: Tensor  # (36, 36): values of patches
+    kernels: Tensor  # (36, 9): values of kernels
+    results: Tensor  # (16, 36): results from products
 
 
 @functools.cache
 def _transforms(dtype: torch.dtype) -> _Transforms:
     """Build the matrices (of Toom and Cook), which Lavin and Gray call B', G and A'."""
     points = np.array(POINTS)
-    values = np.vander(points, PATCH, increasing=True)
-    at_infinity = np.eye(PATCH)[-1]
-    outputs = np.vstack([values[:, :TILE], at_infinity[-TILE:]]).T
+    powers = np.vander(points, PATCH, increasing=True)
+    at_infinity = np.eye(PATCH)[-1]  # the highest coefficient
+    results = np.vstack([powers[:, :TILE], at_infinity[-TILE:]]).T
     others = [np.delete(points, i) for i in range(len(points))]
-    scales = [np.prod(point - rest) for point, rest in zip(points, others, strict=True)]
-    weights = np.vstack([values[:, :KERNEL] / np.array(scales)[:, None], at_infinity[-KERNEL:]])
+    # Lagrange's interpolation divides by these; it is done here, where it costs least.
+    scales = np.array([np.prod(point - rest) for point, rest in zip(points, others, strict=True)])
+    kernels = np.vstack([powers[:, :KERNEL] / scales[:, None], at_infinity[-KERNEL:]])
     roots = [*others, points]  # of the polynomials whose coefficients are the rows
     rows = [np.pad(np.poly(each)[::-1], (0, PATCH - 1 - len(each))) for each in roots]
-    matrices = (np.vstack(rows), weights, outputs)
+    patches = np.vstack(rows)
+    both_directions = (np.kron(matrix, matrix) for matrix in (patches, kernels, results))
     with torch.inference_mode(mode=False):  # they are kept for training too
-        return _Transforms(*(torch.from_numpy(np.kron(each, each)).to(dtype) for each in matrices))
+        return _Transforms(*(torch.from_numpy(matrix).to(dtype) for matrix in both_directions))
 
 
-def _values_of_weights(weight: Tensor) -> Tensor:
+def _values_of_kernels(weight: Tensor) -> Tensor:
     """Return the kernels' values, (36, C, D)."""
-    out, into = weight.shape[:2]
-    flat = weight.permute(2, 3, 1, 0).reshape(KERNEL * KERNEL, into * out)
-    return (_transforms(weight.dtype).weights @ flat).view(-1, into, out)
+    channels_out, channels_in = weight.shape[:2]
+    flat = weight.permute(2, 3, 1, 0).reshape(KERNEL * KERNEL, -1)
+    return (_transforms(weight.dtype).kernels @ flat).view(-1, channels_in, channels_out)
 
 
-def _gradient_of_weights(values: Tensor) -> Tensor:
-    """Return (D, C, 3, 3) from the gradients of the kernels' values, (36, C, D)."""
-    _, into, out = values.shape
-    flat = _transforms(values.dtype).weights.T @ values.reshape(len(values), -1)
-    return flat.view(KERNEL, KERNEL, into, out).permute(3, 2, 0, 1).contiguous()
+def _weights_of_values(values: Tensor) -> Tensor:
+    """Return the gradient of the weights, (D, C, 3, 3), from that of their values, (36, C, D)."""
+    _, channels_in, channels_out = values.shape
+    flat = _transforms(values.dtype).kernels.T @ values.view(len(values), -1)
+    kernels = flat.view(KERNEL, KERNEL, channels_in, channels_out)
+    return kernels.permute(3, 2, 0, 1).contiguous()
 
 
-class _Tiles:
-    """The tiles of one batch of pictures; at the right and at the bottom they may reach beyond."""
+def _tiles(length: int) -> int:
+    """Return how many tiles cover so many results; the last one may reach beyond them."""
+    return -(-length // TILE)
 
-    def __init__(self, x: Tensor) -> None:
-        self.layout = layout_of(x)
-        self.count, _, self.height, self.width = x.shape
-        self.down = -(-(self.height - KERNEL + 1) // TILE)
-        self.right = -(-(self.width - KERNEL + 1) // TILE)
 
-    def values_of_input(self, x: Tensor) -> Tensor:
+def _strips(x: Tensor) -> Iterator["_Strip"]:
+    """Yield the strips in which pictures are convolved, from top to bottom."""
+    count, _, height, width = x.shape
+    rows = max(MOST_TILES // (count * _tiles(width - OVERLAP)), 1) * TILE
+    for top in range(0, height - OVERLAP, rows):
+        yield _Strip(top, min(top + rows, height - OVERLAP), width - OVERLAP, count)
+
+
+class _Strip(NamedTuple):
+    """Some rows of the results of all pictures."""
+
+    top: int
+    bottom: int
+    width: int
+    pictures: int  # how many
+
+    @property
+    def tiles(self) -> tuple[int, int, int]:
+        """Return the number of pictures, and of tiles below each other and side by side."""
+        return self.pictures, _tiles(self.bottom - self.top), _tiles(self.width)
+
+    def values_of_patches(self, x: Tensor) -> Tensor:
         """Return the values of all patches, (36, tiles, C)."""
-        whole = _as_rows(x, self.down * TILE + KERNEL - 1, self.right * TILE + KERNEL - 1)
-        n, y, x_, c = whole.stride()
-        channels = whole.shape[3]
-        sizes = (PATCH, PATCH, self.count, self.down, self.right, channels)
-        patches = whole.as_strided(sizes, (y, x_, n, TILE * y, TILE * x_, c))
-        flat = patches.reshape(PATCH * PATCH, -1)
-        return (_transforms(x.dtype).inputs @ flat).view(PATCH * PATCH, -1, channels)
+        _, down, across = self.tiles
+        seen = x[:, :, self.top : self.bottom + OVERLAP]
+        rows = _as_rows(seen, down * TILE + OVERLAP, across * TILE + OVERLAP)
+        per_picture, per_row, per_column, per_channel = rows.stride()
+        patches = rows.as_strided(
+            (PATCH, PATCH, *self.tiles, x.shape[1]),
+            (per_row, per_column, per_picture, TILE * per_row, TILE * per_column, per_channel),
+        ).reshape(PATCH * PATCH, -1)
+        return (_transforms(x.dtype).patches @ patches).view(PATCH * PATCH, -1, x.shape[1])
 
-    def gradient_of_input(self, values: Tensor) -> Tensor:
-        """Return (N, C, H, W) from the gradients of the patches' values: overlaps are added."""
+    def add_patches(self, gradient: Tensor, values: Tensor) -> None:
+        """Add to the pictures' gradient, (N, C, H, W), what the values' say, (36, tiles, C).
+
+        A patch is its tile (4 rows, 4 columns) with the first two rows and columns of the tiles
+        below it and beside it.
+        """
         channels = values.shape[2]
-        flat = _transforms(values.dtype).inputs.T @ values.reshape(len(values), -1)
-        patches = flat.view(PATCH, PATCH, self.count, self.down, self.right, channels)
-        sizes = (self.count, self.down + 1, TILE, self.right + 1, TILE, channels)
-        whole = flat.new_zeros(sizes)
-        parts = ((0, slice(0, TILE)), (1, slice(TILE, PATCH)))  # of a patch: its tile, the next one
+        count, down, across = self.tiles
+        flat = _transforms(values.dtype).patches.T @ values.view(len(values), -1)
+        patches = flat.view(PATCH, PATCH, count, down, across, channels)
+        tiles = flat.new_zeros(count, down + 1, TILE, across + 1, TILE, channels)
+        parts = ((0, slice(0, TILE)), (1, slice(TILE, PATCH)))  # in the tile, and in the next one
         for below, rows in parts:
             for beside, columns in parts:
                 part = patches[rows, columns].permute(2, 3, 0, 4, 1, 5)
-                high, wide = part.shape[2], part.shape[4]
-                tiles = whole[:, below : below + self.down, :high]
-                tiles[:, :, :, beside : beside + self.right, :wide] += part
-        joined = whole.view(self.count, (self.down + 1) * TILE, (self.right + 1) * TILE, channels)
-        return self._as_pictures(joined[:, : self.height, : self.width])
+                _, _, high, _, wide, _ = part.shape
+                touched = tiles[:, below : below + down, :high]
+                touched[:, :, :, beside : beside + across, :wide] += part
+        joined = tiles.view(count, (down + 1) * TILE, (across + 1) * TILE, channels)
+        height, width = self.bottom - self.top + OVERLAP, self.width + OVERLAP
+        seen = gradient[:, :, self.top : self.bottom + OVERLAP]
+        seen += joined[:, :height, :width].permute(0, 3, 1, 2)
 
-    def results(self, values: Tensor) -> Tensor:
-        """Return (N, D, H - 2, W - 2) from the products of values, (36, tiles, D)."""
-        channels = values.shape[2]
-        flat = _transforms(values.dtype).outputs @ values.view(len(values), -1)
-        tiles = flat.view(TILE, TILE, self.count, self.down, self.right, channels)
-        sizes = (self.count, self.down * TILE, self.right * TILE, channels)
-        joined = tiles.permute(2, 3, 0, 4, 1, 5).reshape(sizes)
-        return self._as_pictures(joined[:, : self.height - KERNEL + 1, : self.width - KERNEL + 1])
+    def results(self, products: Tensor) -> Tensor:
+        """Return the convolved rows, (N, D, rows, width), from the products, (36, tiles, D)."""
+        channels = products.shape[2]
+        count, down, across = self.tiles
+        flat = _transforms(products.dtype).results @ products.view(len(products), -1)
+        tiles = flat.view(TILE, TILE, count, down, across, channels).permute(2, 3, 0, 4, 1, 5)
+        joined = tiles.reshape(count, down * TILE, across * TILE, channels)
+        return joined[:, : self.bottom - self.top, : self.width].permute(0, 3, 1, 2)
 
     def values_of_gradient(self, gradient: Tensor) -> Tensor:
-        """Return the gradients of the products, (36, tiles, D), from those of the results."""
-        whole = _as_rows(gradient, self.down * TILE, self.right * TILE)
-        channels = whole.shape[3]
-        sizes = (self.count, self.down, TILE, self.right, TILE, channels)
-        tiles = whole.view(sizes).permute(2, 4, 0, 1, 3, 5).reshape(TILE * TILE, -1)
-        return (_transforms(gradient.dtype).outputs.T @ tiles).view(PATCH * PATCH, -1, channels)
-
-    def _as_pictures(self, rows: Tensor) -> Tensor:
-        return rows.permute(0, 3, 1, 2).contiguous(memory_format=self.layout)
+        """Return the gradients of the products, (36, tiles, D), from (N, D, H - 2, W - 2)."""
+        count, down, across = self.tiles
+        seen = gradient[:, :, self.top : self.bottom]
+        channels = seen.shape[1]
+        rows = _as_rows(seen, down * TILE, across * TILE)
+        tiles = rows.view(count, down, TILE, across, TILE, channels).permute(2, 4, 0, 1, 3, 5)
+        flat = _transforms(gradient.dtype).results.T @ tiles.reshape(TILE * TILE, -1)
+        return flat.view(PATCH * PATCH, -1, channels)
 
 
 def _as_rows(x: Tensor, height: int, width: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Our ways of convolving on the CPU give what torch's give; they are taken where they pay."""
 
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.autograd import gradcheck, gradgradcheck
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
 from models.networks import (
     ResnetGenerator,
@@ -26,6 +28,7 @@ from tests.unit.models.small_models import noise
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
 # A ResNet with 128 channels in its blocks, and pictures that give them 64 tiles.
 WIDE, LARGE = 32, 128
+WEIGHTS_APART = (Conv2d(2, 3, 3, stride=2, padding=1), ConvTranspose2d(2, 3, 3, 2, 1, 1))
 
 
 @pytest.fixture
@@ -52,10 +55,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take Winograd's way for small pictures too, and in strips."""
+    """Take our ways for small pictures too, Winograd's in strips."""
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
     monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
+    monkeypatch.setattr(winograd, "LEAST_USED", 0)
     monkeypatch.setattr(winograd, "MOST_TILES", 4)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
 
 
 def with_gradients(run: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -108,28 +114,51 @@ def test_winograd_rounds_about_as_much_as_the_convolution() -> None:
         assert relative_gap(one.double(), other) < 1.6e-6
 
 
-def stride_two(x: Tensor, weight: Tensor) -> Tensor:
-    settings = ([2, 2], [1, 1], [1, 1], False, [0, 0], 1)
-    return fast_convolutions._WeightGradientApart.apply(x, weight, settings)
+def function_of(layer: Conv2d | ConvTranspose2d | None) -> Callable[..., Tensor]:
+    """Return the computation of a layer whose weight's gradient is apart; without, Winograd's."""
+    if layer is None:
+        return winograd.convolve
+    return lambda x, weight: fast_convolutions._WeightGradientApart.apply(x, weight, layer)
 
 
-@pytest.mark.parametrize("function", [winograd.convolve, stride_two])
-def test_derivatives_of_both_orders(function: Callable[..., Tensor]) -> None:
+every_way = pytest.mark.parametrize("layer", [None, *WEIGHTS_APART], ids=["3x3", "down", "up"])
+
+
+def inputs_of(layer: nn.Module | None) -> tuple[Tensor, Tensor]:
     x = noise((2, 2, 7, 6)).double().contiguous(memory_format=torch.channels_last)
-    inputs = (x.requires_grad_(), noise((3, 2, 3, 3)).double().requires_grad_())
-    assert gradcheck(function, inputs)
-    assert gradgradcheck(function, inputs)
+    shape = (2, 3, 3, 3) if isinstance(layer, ConvTranspose2d) else (3, 2, 3, 3)
+    return x, noise(shape).double()
+
+
+@every_way
+def test_derivatives_of_both_orders(layer: Conv2d | ConvTranspose2d | None) -> None:
+    inputs = tuple(each.requires_grad_() for each in inputs_of(layer))
+    assert gradcheck(function_of(layer), inputs)
+    assert gradgradcheck(function_of(layer), inputs)
+
+
+@every_way
+def test_gradients_keep_their_precision_in_an_autocast_region(
+    layer: Conv2d | ConvTranspose2d | None,
+) -> None:
+    x, weight = (each.float().requires_grad_() for each in inputs_of(layer))
+    made = function_of(layer)(x, weight)
+    outside = torch.autograd.grad(made.sum(), (x, weight), retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = torch.autograd.grad(made.sum(), (x, weight))
+    for one, other in zip(outside, inside, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("wanted", [(True, False), (False, True)])
-@pytest.mark.parametrize("function", [winograd.convolve, stride_two])
+@every_way
 def test_only_wanted_gradients_are_computed(
-    function: Callable[..., Tensor], wanted: tuple[bool, bool]
+    layer: Conv2d | ConvTranspose2d | None, wanted: tuple[bool, bool]
 ) -> None:
-    x, weight = noise((1, 2, 8, 8)), noise((3, 2, 3, 3))
+    x, weight = inputs_of(layer)
     x.requires_grad_(wanted[0])
     weight.requires_grad_(wanted[1])
-    function(x, weight).sum().backward()
+    function_of(layer)(x, weight).sum().backward()
     assert (x.grad is not None, weight.grad is not None) == wanted
 
 
@@ -149,12 +178,19 @@ def test_a_network_computes_the_same(
         torch.manual_seed(2)  # of dropout
         return net(pictures)
 
-    ours = with_gradients(run, x)
-    assert calls.count("_Winograd") > 12  # two a block, each in strips
+    def of_network() -> list[Tensor]:
+        found = with_gradients(run, x)
+        run(x).square().sum().backward()
+        found += [weight.grad for weight in net.parameters() if weight.dim() == 4]
+        net.zero_grad()
+        return found
+
+    ours = of_network()
+    assert calls.count("_Winograd") == 24  # two a block, in two passes
     assert ("_WeightGradientApart" in calls) is not use_dropout
     monkeypatch.setattr(fast_convolutions, "PRECISIONS", ())
     taken = len(calls)
-    plain = with_gradients(run, x)
+    plain = of_network()
     assert len(calls) == taken
     for one, other in zip(ours, plain, strict=True):
         assert relative_gap(one, other) < 1e-10
@@ -163,7 +199,21 @@ def test_a_network_computes_the_same(
 def test_the_default_generator_takes_both_ways(calls: list[str]) -> None:
     net = define_G(3, 3, WIDE, "resnet_6blocks", "instance")
     net(noise((1, 3, LARGE, LARGE)))
-    assert calls == ["_WeightGradientApart"] * 2 + ["_Winograd"] * 12 + ["_WeightGradientApart"] * 2
+    assert calls == ["_Winograd"] * 12
+
+
+def test_the_weights_of_wide_layers_get_their_gradients_apart(calls: list[str]) -> None:
+    shrinks, grows = Conv2d(64, 128, 3, 2, 1), ConvTranspose2d(128, 64, 3, 2, 1, 1)
+    x = noise((1, 64, LARGE, LARGE)).contiguous(memory_format=torch.channels_last)
+    grows(shrinks(x))
+    assert calls == ["_WeightGradientApart"] * 2
+    with torch.no_grad():
+        grows(shrinks(x))
+    grows(shrinks(x.contiguous()))
+    shrinks.weight.requires_grad_(False)
+    shrinks(x)
+    shrinks(x[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last))
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize(("width", "size"), [(WIDE // 2, LARGE), (WIDE, LARGE // 2)])
@@ -174,6 +224,59 @@ def test_small_networks_and_pictures_do_not_take_winograds(
     assert "_Winograd" not in calls
 
 
+@pytest.mark.parametrize(
+    "shape", [(1024, 128, 1, 1), (256, 128, 2, 2), (64, 128, 5, 5), (1, 128, 2, 512)]
+)
+def test_pictures_smaller_than_tiles_do_not_take_winograds(shape: tuple[int, ...]) -> None:
+    assert not winograd.pays(torch.empty(shape), torch.empty(128, 128, 3, 3), (1, 1))
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize(
+    ("channels", "sides", "padding"),
+    [(3, (64, 2), 0), (3, (2, 64), 0), (4, (9, 9), 0), (3, (9, 9), -1)],
+)
+def test_what_torch_refuses_is_refused_in_its_words(
+    channels: int, sides: tuple[int, int], padding: int
+) -> None:
+    layer, x = Conv2d(3, 4, 3, padding=padding), noise((1, channels, *sides))
+    with pytest.raises(RuntimeError) as refused:
+        nn.Conv2d.forward(layer, x)
+    with pytest.raises(RuntimeError, match=re.escape(str(refused.value))):
+        layer(x)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("size", [8, 9])
+def test_what_comes_out_may_be_changed_in_place(size: int, layout: torch.memory_format) -> None:
+    layer = Conv2d(3, 4, 3, padding=1, bias=False)
+    x = noise((1, 3, size, size)).contiguous(memory_format=layout)
+    nn.ReLU(inplace=True)(layer(x)).sum().backward()
+    assert layer.weight.grad is not None
+
+
+@pytest.mark.parametrize("layer", [Conv2d(4, 4, 3), Conv2d(4, 4, 5), ConvTranspose2d(4, 4, 3, 2)])
+def test_a_parametrized_weight_is_computed_once(layer: Conv2d | ConvTranspose2d) -> None:
+    class Counting(nn.Module):
+        count = 0
+
+        def forward(self, weight: Tensor) -> Tensor:
+            Counting.count += 1
+            return weight * 2
+
+    nn.utils.parametrize.register_parametrization(layer, "weight", Counting())
+    Counting.count = 0
+    layer(noise((1, 4, 8, 8)))
+    assert Counting.count == 1
+
+
+def with_numbers(layer: Conv2d) -> Conv2d:
+    """Return a layer whose settings somebody has replaced as torch allows it."""
+    layer.__dict__.update(stride=1, padding=0, dilation=1)
+    return layer
+
+
 OTHERS = {
     "dilation": lambda: Conv2d(4, 4, 3, dilation=2),
     "groups": lambda: Conv2d(4, 4, 3, groups=2),
@@ -182,6 +285,7 @@ OTHERS = {
     "size": lambda: Conv2d(4, 4, (3, 5)),
     "transposed": lambda: ConvTranspose2d(4, 4, 3),
     "stride": lambda: Conv2d(4, 4, 3, stride=3),
+    "numbers instead of pairs": lambda: with_numbers(Conv2d(4, 4, 3)),
 }
 
 
@@ -224,12 +328,20 @@ def test_half_precision_and_those_who_look_on_get_torchs(calls: list[str]) -> No
     assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
     layer.float()
     torch.func.vmap(layer)(x[:, None])
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert isinstance(layer(torch.empty(2, 3, 9, 9)), FakeTensor)
+    with warnings.catch_warnings(), forward_ad.dual_level():
+        warnings.simplefilter("ignore")  # that torch.jit is on its way out
+        slopes = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, x))).tangent
+    assert slopes is not None
+    replayed = torch.fx.symbolic_trace(nn.Sequential(layer))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that tracing is on its way out
+        warnings.simplefilter("ignore")
         traced = torch.jit.trace(layer, x, check_trace=False)
     assert calls == []
     assert torch.allclose(traced(x), layer(x), atol=1e-5)
-    assert calls != []
+    assert calls == ["_Winograd"]
+    assert torch.allclose(replayed(x), layer(x), atol=1e-5)
 
 
 def test_testing_before_training_keeps_nothing_that_training_cannot_use() -> None:
@@ -237,5 +349,5 @@ def test_testing_before_training_keeps_nothing_that_training_cannot_use() -> Non
     x, weight = noise((1, 2, 8, 8)), noise((3, 2, 3, 3))
     with torch.inference_mode():
         winograd.convolve(x, weight)
-    assert not winograd._transforms(torch.float32).inputs.is_inference()
+    assert not winograd._transforms(torch.float32).patches.is_inference()
     with_gradients(winograd.convolve, x, weight)
