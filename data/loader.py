@@ -205,9 +205,11 @@ def no_word_of_dead_workers() -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGCHLD)
-    yield
-    # torch sets its own when the first workers start. None: set by something else than Python
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
+    try:
+        yield
+    finally:
+        # torch sets its own when the first workers start. None: set by something else than Python
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL if before is None else before)
 
 
 def prepare_worker(worker: int) -> None:

@@ -167,7 +167,12 @@ class HTML:
     """A page of pictures under `web_dir`, built row by row and written by `save`."""
 
     def __init__(self, web_dir: str | Path, title: str, refresh: int = 0) -> None:
+        from dominate.tags import h1
+
         self.title = title
+        # Rendered here, before test.py may be stopped at any time: with its first tag dominate
+        # makes an event loop, and a half-made one would complain when Python deletes it.
+        self._title = str(h1(printable(title)).render())
         self.web_dir = str(web_dir)
         self.img_dir = os.path.join(self.web_dir, "images")
         self.refresh = refresh
@@ -237,7 +242,7 @@ class HTML:
         means = {f"mean {name}": _mean(values) for name, values in found.items()}
         inputs = len(self._sections)
         count = f'<div class="quiet">{inputs} input{"s" * (inputs != 1)}</div>'
-        return f"<header><h1>{escape(printable(self.title))}</h1>{count}{numbers(means)}</header>"
+        return f"<header>{self._title}{count}{numbers(means)}</header>"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -26,10 +26,10 @@ def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) ->
     if not _is_ours(x, weight) or not _is_plain(conv):
         return None
     if conv.stride == (1, 1) and not conv.transposed:
-        high, wide = padding = _pair(conv.padding)
-        if not winograd.pays(x, weight, padding):
+        high, wide = map(int, conv.padding)
+        if not winograd.pays(x, weight, (high, wide)):
             return None
-        return winograd.convolve(F.pad(x, (wide, wide, high, high)) if any(padding) else x, weight)
+        return winograd.convolve(F.pad(x, (wide, wide, high, high)) if high or wide else x, weight)
     if conv.stride == (2, 2) and _pays_apart(conv, x, weight):
         return _WeightGradientApart.apply(x, weight, conv)
     return None
@@ -53,11 +53,6 @@ def _is_plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     """Tell whether a layer has 3x3 weights, one group, and nothing unusual."""
     settings = (conv.kernel_size, conv.dilation, conv.groups, conv.padding_mode)
     return settings == ((3, 3), (1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
-
-
-def _pair(padding: Any) -> tuple[int, int]:
-    high, wide = padding
-    return high, wide
 
 
 def _pays_apart(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:

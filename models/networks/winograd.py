@@ -34,10 +34,10 @@ POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # and infinity
 FEWEST_CHANNELS = 128  # of input and output
 FEWEST_TILES = 64
 LEAST_USED = 0.7  # share of the tiles that lies inside the pictures
-MOST_TILES = 512  # at once, or one row of tiles: for the sake of memory and caches
+MOST_TILES = 128  # at once, or one row of them: few enough to be small beside what training keeps
 
 
-def pays(x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> bool:
+def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
     """Tell whether this is faster than the convolution itself, of stride 1 and one group.
 
     Args:
@@ -70,10 +70,10 @@ class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        kernels = _values_of_kernels(weight)
         count, _, height, width = x.shape
         shape = (count, len(weight), height - OVERLAP, width - OVERLAP)
         made = torch.empty(shape, dtype=x.dtype, memory_format=layout_of(x))
+        kernels = _values_of_kernels(weight)
         for strip in _strips(x):
             products = torch.bmm(strip.values_of_patches(x), kernels)
             made[:, :, strip.top : strip.bottom] = strip.results(products)
@@ -94,9 +94,9 @@ def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, x_wanted: bool, weight_wanted: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of pictures and weight: the steps forward, transposed and reversed."""
+    gradient_of_x = torch.zeros_like(x, memory_format=layout_of(x)) if x_wanted else None
     kernels = _values_of_kernels(weight)
     gradient_of_kernels = torch.zeros_like(kernels) if weight_wanted else None
-    gradient_of_x = torch.zeros_like(x, memory_format=layout_of(x)) if x_wanted else None
     for strip in _strips(x):
         of_products = strip.values_of_gradient(gradient)
         if gradient_of_x is not None:
@@ -129,8 +129,7 @@ def _transforms(dtype: torch.dtype) -> _Transforms:
     kernels = np.vstack([powers[:, :KERNEL] / scales[:, None], at_infinity[-KERNEL:]])
     roots = [*others, points]  # of the polynomials whose coefficients are the rows
     rows = [np.pad(np.poly(each)[::-1], (0, PATCH - 1 - len(each))) for each in roots]
-    patches = np.vstack(rows)
-    both_directions = (np.kron(matrix, matrix) for matrix in (patches, kernels, results))
+    both_directions = (np.kron(each, each) for each in (np.vstack(rows), kernels, results))
     with torch.inference_mode(mode=False):  # they are kept for training too
         return _Transforms(*(torch.from_numpy(matrix).to(dtype) for matrix in both_directions))
 
