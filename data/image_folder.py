@@ -108,7 +108,8 @@ def default_loader(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
             if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
                 raise UserError(f"{path} is PostScript. Convert it to PNG.")
-            return _upright(image).convert("RGB")
+            upright = _upright(image)
+            return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
     except UserError:
         raise
     except UnidentifiedImageError:

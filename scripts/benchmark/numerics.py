@@ -1,18 +1,20 @@
 """Do both sides compute the same? Asked before any speed is."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmark.cases import EXACT, FIRST_LOSSES, model_options, pix2pix_size
+from benchmark.cases import EXACT, FIRST_LOSSES, model_options
 from benchmark.setting import Setting
 from benchmark.side import Side
 
-SIZE = 64  # of the pictures
-NARROW = ("--ngf", "16", "--ndf", "16")  # width changes nothing but the time it takes
+SIZE = 128  # of the pictures; layers are large enough for the convolutions of this project
+NARROW = ("--ngf", "16", "--ndf", "16")  # for a quick look: without those convolutions
 SEED = 1
 NO_GRADIENT = 1e-9  # of the largest gradient of a network: rounding around a true zero
 
@@ -31,50 +33,67 @@ def check(setting: Setting) -> list[str]:
     Raises:
         DisagreementError: losses or gradients differ in float64, or first losses in float32.
     """
-    lines = []
     with setting.sides() as sides:
-        for model in setting.models:
-            for double in (True, False):
-                setting.tell(f"numerics of {model}, {'float64' if double else 'float32'}")
-                lines.append(_compare_step(setting, sides, model, double=double))
-    return lines
+        return [line for model in setting.models for line in _compare_steps(setting, sides, model)]
 
 
-def _compare_step(setting: Setting, sides: dict[str, Side], model: str, *, double: bool) -> str:
-    size = pix2pix_size(SIZE) if model == "pix2pix" else SIZE
-    argv = setting.options(
-        f"numerics_{model}", *model_options(model, size), *NARROW, size=size
-    )  # fmt: skip
-    kind = "float64" if double else "float32"
-    losses, gradients = {}, {}
+def _compare_steps(setting: Setting, sides: dict[str, Side], model: str) -> Iterator[str]:
+    """Compare a step in float64, then one in float32: there, rounding may differ."""
+    exact = _take_step(setting, sides, model, "float64")
+    what = f"{model}, one step in float64"
+    loss = compare_losses(what, exact.losses["reference"], exact.losses["ours"], EXACT)
+    truth = exact.gradients["reference"]
+    worst = compare_gradients(what, truth, exact.gradients["ours"])
+    yield f"{what}: losses differ by {loss:.1e} at most, gradients by {worst:.1e}"
+
+    rounded = _take_step(setting, sides, model, "float32")
+    what = f"{model}, one step in float32"
+    loss = compare_losses(what, rounded.losses["reference"], rounded.losses["ours"], FIRST_LOSSES)
+    far = {name: rounding(truth, found) for name, found in rounded.gradients.items()}
+    yield (
+        f"{what}: losses differ by {loss:.1e} at most; from float64, gradients of the reference "
+        f"are {far['reference']:.1e} away, ours {far['ours']:.1e}"
+    )
+
+
+@dataclass
+class _Step:
+    """What both sides found."""
+
+    losses: dict[str, dict[str, float]]
+    gradients: dict[str, Arrays]
+
+
+def _take_step(setting: Setting, sides: dict[str, Side], model: str, kind: str) -> _Step:
+    width = NARROW if setting.quick else ()
+    options = model_options(model, SIZE)
+    argv = setting.options(f"numerics_{model}", *options, *width, size=SIZE)
+    setting.tell(f"numerics of {model}, {kind}")
+    step = _Step({}, {})
     for name, side in reversed(sides.items()):  # the reference's weights
         is_first = name == next(reversed(sides))
         side.ask("training.build", name=kind, argv=argv, load="" if is_first else "same")
         if is_first:
             side.ask("training.save", name=kind, label="same")
         file = setting.folder / f"{name}_{model}_{kind}.npz"
-        found = side.ask("training.step_with_gradients", name=kind, size=size, seed=SEED,
-                         file=str(file), double=double)  # fmt: skip
+        found = side.ask("training.step_with_gradients", name=kind, size=SIZE, seed=SEED,
+                         file=str(file), double=kind == "float64")  # fmt: skip
         side.ask("training.forget", name=kind)
-        losses[name], gradients[name] = found["losses"], _read(file)
-    what = f"{model}, one step in {kind}"
-    compare_losses(what, losses["reference"], losses["ours"], EXACT if double else FIRST_LOSSES)
-    loss = largest_difference(losses["reference"], losses["ours"])
-    if not double:
-        return f"{what}: losses differ by {loss:.1e} at most"
-    worst = compare_gradients(what, gradients["reference"], gradients["ours"])
-    return f"{what}: losses differ by {loss:.1e} at most, gradients by {worst:.1e}"
+        step.losses[name], step.gradients[name] = found["losses"], _read_and_remove(file)
+    return step
 
 
-def _read(file: Path) -> dict[str, NDArray[Any]]:
+def _read_and_remove(file: Path) -> dict[str, NDArray[Any]]:
     with np.load(file) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+        read = {key: arrays[key] for key in arrays.files}
+    file.unlink()  # hundreds of megabytes
+    return read
 
 
 def compare_losses(
     what: str, reference: Mapping[str, float], ours: Mapping[str, float], limit: float
-) -> None:
-    """Compare losses by name.
+) -> float:
+    """Compare losses by name, and return the largest relative difference.
 
     Raises:
         DisagreementError: names differ, or a value by more than `limit`, relative.
@@ -90,6 +109,7 @@ def compare_losses(
                 f"{what}: the loss {name} is {value!r} there, {ours[name]!r} here: a relative "
                 f"difference of {difference:.1e}, and {limit:g} is allowed"
             )
+    return largest_difference(reference, ours)
 
 
 def largest_difference(reference: Mapping[str, float], ours: Mapping[str, float]) -> float:
@@ -131,6 +151,20 @@ def compare_gradients(what: str, reference: Arrays, ours: Arrays) -> float:
     if extra := [name for name in ours if name not in reference]:
         raise DisagreementError(f"{what}: {extra[0]} has a gradient here, and there none")
     return worst
+
+
+def rounding(truth: Arrays, found: Arrays) -> float:
+    """Return how far the weights' gradients are from the true ones, relative to their length.
+
+    Of the network where that is most.
+    """
+    error: Counter[str] = Counter()
+    length: Counter[str] = Counter()
+    for name in (name for name in truth if name.endswith(".weight")):
+        network = name.partition(".")[0]
+        error[network] += float(np.square(found[name] - truth[name]).sum())
+        length[network] += float(np.square(truth[name]).sum())
+    return max((error[network] / length[network]) ** 0.5 for network in error)
 
 
 def _largest_gradients(arrays: Arrays) -> dict[str, float]:

@@ -210,6 +210,14 @@ def test_other_gradients_are_refused(changes: dict[str, Any], message: str) -> N
         compare_gradients("a step", gradients(), gradients(**changes))
 
 
+def test_rounding_is_that_of_the_worst_network() -> None:
+    truth = {"G.conv.weight": np.array([3.0, 4.0]), "D.conv.weight": np.array([1.0])}
+    found = {"G.conv.weight": np.array([3.0, 4.05]), "D.conv.weight": np.array([1.001])}
+    assert numerics.rounding(truth, found) == pytest.approx(0.01)
+    biases = {"D.conv.bias": np.array([1e-14])}  # in front of a norm: nothing but rounding
+    assert numerics.rounding(truth | biases, found) == pytest.approx(0.01)
+
+
 @pytest.mark.parametrize(
     ("ours", "message"),
     [
