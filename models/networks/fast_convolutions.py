@@ -13,6 +13,9 @@ PRECISIONS = (torch.float32, torch.float64)
 # Where the weight's gradient is worth being computed apart.
 FEWEST_CHANNELS = 64
 FEWEST_PIXELS = 128 * 128  # of the larger pictures, those that go in or those that come out
+# Where a product of matrices is faster.
+FEWEST_WEIGHTS = 4_000_000  # more than caches hold
+MOST_PLACES = 64  # of kernels, in all pictures
 
 
 def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> Tensor | None:
@@ -25,13 +28,16 @@ def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) ->
     """
     if not _is_ours(x, weight) or not _is_plain(conv):
         return None
-    if conv.stride == (1, 1) and not conv.transposed:
+    size = weight.shape[2:]
+    if size == (3, 3) and conv.stride == (1, 1) and not conv.transposed:
         high, wide = map(int, conv.padding)
         if not winograd.pays(x, weight, (high, wide)):
             return None
         return winograd.convolve(F.pad(x, (wide, wide, high, high)) if high or wide else x, weight)
-    if conv.stride == (2, 2) and _pays_apart(conv, x, weight):
+    if size == (3, 3) and conv.stride == (2, 2) and _pays_apart(conv, x, weight):
         return _WeightGradientApart.apply(x, weight, conv)
+    if size == (4, 4) and _is_deep(conv, x, weight):
+        return _product_of_matrices(x, weight, transposed=conv.transposed)
     return None
 
 
@@ -50,9 +56,39 @@ def _is_ours(x: Tensor, weight: Tensor) -> bool:
 
 
 def _is_plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Tell whether a layer has 3x3 weights, one group, and nothing unusual."""
-    settings = (conv.kernel_size, conv.dilation, conv.groups, conv.padding_mode)
-    return settings == ((3, 3), (1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
+    """Tell whether a layer has one group, and nothing unusual."""
+    settings = (conv.dilation, conv.groups, conv.padding_mode)
+    return settings == ((1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
+
+
+def _is_deep(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
+    """Tell whether a layer halves or doubles pictures that are small beside its weights."""
+    settings = (conv.stride, conv.padding, conv.output_padding)
+    channels = weight.shape[0 if conv.transposed else 1]
+    if settings != ((2, 2), (1, 1), (0, 0)) or channels != x.shape[1]:
+        return False
+    places = x[:, 0] if conv.transposed else x[:, 0, 1::2, 1::2]
+    is_small = 0 < places.numel() <= MOST_PLACES and weight.numel() >= FEWEST_WEIGHTS
+    return is_small and layout_of(x) is torch.contiguous_format
+
+
+def _product_of_matrices(x: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
+    """Halve or double pictures by one product, which takes the weights as they lie in memory.
+
+    torch brings weights into an order of its own first. In the inner layers of a U-Net, which have
+    megabytes of weights for a few pixels, that takes longer than the convolution.
+
+    Shapes:
+        x: (N, C, H, W)
+        weight: (D, C, 4, 4), transposed (C, D, 4, 4)
+        output: (N, D, H // 2, W // 2), transposed (N, D, 2 * H, 2 * W)
+    """
+    height, width = x.shape[2:]
+    matrix = weight.flatten(1)
+    if transposed:
+        return F.fold(matrix.mT @ x.flatten(2), (2 * height, 2 * width), 4, padding=1, stride=2)
+    patches = F.unfold(x, 4, padding=1, stride=2)
+    return (matrix @ patches).unflatten(2, (height // 2, width // 2))
 
 
 def _pays_apart(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:

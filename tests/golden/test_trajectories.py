@@ -76,7 +76,9 @@ MODES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "as large networks": (
         [],
-        ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_dropout", "cg_rect", "px_resnet_inst"],
+        ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_dropout", "cg_rect", "cg_unet_batch",
+         "px_resnet_inst", "px_default_dropout", "px_nodrop_b2", "px_wgangp", "px_nlayers4",
+         "co_default"],
     ),
     "speed max": (
         ["--speed", "max"],
@@ -340,6 +342,8 @@ def test_modes_that_claim_the_same_numbers_have_them(
         monkeypatch.setattr(winograd, "LEAST_USED", 0)
         monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
         monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
+        monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
+        monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)
     opt = options(record, tmp_path, *argv)
     model = construct(record, opt)
     if mode == "as on a GPU":

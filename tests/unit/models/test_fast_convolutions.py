@@ -1,5 +1,6 @@
 """Our ways of convolving on the CPU give what torch's give; they are taken where they pay."""
 
+import functools
 import re
 import warnings
 from collections.abc import Callable
@@ -50,6 +51,13 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         function = getattr(module, name)
         watched = type(name, (), {"apply": staticmethod(watch(function))})
         monkeypatch.setattr(module, name, watched)
+    product = fast_convolutions._product_of_matrices
+
+    def note_product(x: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
+        taken.append(product.__name__)
+        return product(x, weight, transposed=transposed)
+
+    monkeypatch.setattr(fast_convolutions, "_product_of_matrices", note_product)
     return taken
 
 
@@ -62,6 +70,8 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd, "MOST_TILES", 4)
     monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
     monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
+    monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)
 
 
 def with_gradients(run: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -102,6 +112,28 @@ def test_winograd_is_the_convolution(
         assert one.shape == other.shape
         assert relative_gap(one, other) < 1e-12
     assert ours[0].is_contiguous(memory_format=layout_of(x))
+
+
+@given(
+    n=st.integers(1, 3),
+    channels=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    height=st.integers(2, 9),
+    width=st.integers(2, 9),
+)
+@settings(max_examples=60)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_product_of_matrices_is_the_convolution(
+    transposed: bool, n: int, channels: tuple[int, int], height: int, width: int
+) -> None:
+    x = noise((n, channels[0], height, width)).double()
+    weight = noise((*(channels if transposed else reversed(channels)), 4, 4)).double()
+    convolve = F.conv_transpose2d if transposed else F.conv2d
+    product = functools.partial(fast_convolutions._product_of_matrices, transposed=transposed)
+    ours = with_gradients(product, x, weight)
+    plain = with_gradients(lambda *args: convolve(*args, stride=2, padding=1), x, weight)
+    for one, other in zip(ours, plain, strict=True):
+        assert one.shape == other.shape
+        assert relative_gap(one, other) < 1e-12
 
 
 def test_winograd_rounds_about_as_much_as_the_convolution() -> None:
@@ -196,6 +228,50 @@ def test_a_network_computes_the_same(
         assert relative_gap(one, other) < 1e-10
 
 
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_u_net_computes_the_same(
+    norm: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    net = define_G(3, 3, 4, "unet_128", norm).double()
+    x = noise((2, 3, 128, 256)).double()  # not square: pixels in the middle for instance norm
+
+    def of_network() -> list[Tensor]:
+        found = with_gradients(net, x)
+        net.zero_grad()
+        net(x).square().sum().backward()
+        weights = (weight for weight in net.parameters() if weight.dim() == 4)
+        return [*found, *(weight.grad for weight in weights if weight.grad is not None)]
+
+    ours = of_network()
+    assert calls == ["_product_of_matrices"] * 2 * 14
+    monkeypatch.setattr(fast_convolutions, "PRECISIONS", ())
+    for one, other in zip(ours, of_network(), strict=True):
+        assert relative_gap(one, other) < 1e-10
+    assert len(calls) == 2 * 14
+
+
+def test_the_inner_layers_of_the_default_u_net_are_products(calls: list[str]) -> None:
+    net = define_G(3, 3, 64, "unet_256").eval()
+    with torch.inference_mode():
+        net(noise((1, 3, 256, 256)))
+    assert calls == ["_product_of_matrices"] * 8  # pictures of 8 pixels and less, both ways
+
+
+def test_layers_with_many_pixels_or_few_weights_are_no_products(calls: list[str]) -> None:
+    shrinks, grows = Conv2d(512, 512, 4, 2, 1), ConvTranspose2d(512, 512, 4, 2, 1)
+    x = noise((2, 512, 8, 8))
+    shrinks(x)
+    grows(x[:1])
+    assert len(calls) == 2
+    shrinks(noise((1, 512, 18, 18)))
+    shrinks(x.contiguous(memory_format=torch.channels_last))
+    grows(x)
+    ConvTranspose2d(512, 256, 4, 2, 1)(x[:1])
+    assert len(calls) == 2
+
+
 def test_the_default_generator_takes_both_ways(calls: list[str]) -> None:
     net = define_G(3, 3, WIDE, "resnet_6blocks", "instance")
     net(noise((1, 3, LARGE, LARGE)))
@@ -236,7 +312,7 @@ def test_pictures_smaller_than_tiles_do_not_take_winograds(shape: tuple[int, ...
     ("channels", "sides", "padding"),
     [(3, (64, 2), 0), (3, (2, 64), 0), (4, (9, 9), 0), (3, (9, 9), -1)],
 )
-def test_what_torch_refuses_is_refused_in_its_words(
+def test_what_torch_refuses_is_refused_in_its_words_by_winograds(
     channels: int, sides: tuple[int, int], padding: int
 ) -> None:
     layer, x = Conv2d(3, 4, 3, padding=padding), noise((1, channels, *sides))
@@ -244,6 +320,23 @@ def test_what_torch_refuses_is_refused_in_its_words(
         nn.Conv2d.forward(layer, x)
     with pytest.raises(RuntimeError, match=re.escape(str(refused.value))):
         layer(x)
+
+
+@pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("build", [Conv2d, ConvTranspose2d])
+@pytest.mark.parametrize(("channels", "sides"), [(4, (9, 9)), (3, (1, 9)), (3, (0, 9))])
+def test_what_torch_refuses_is_refused_in_its_words_by_products(
+    build: type[Conv2d] | type[ConvTranspose2d], channels: int, sides: tuple[int, int]
+) -> None:
+    layer, x = build(3, 4, 4, 2, 1), noise((1, channels, *sides))
+    plain = build.__mro__[1].forward
+    try:
+        expected = plain(layer, x)
+    except RuntimeError as refused:
+        with pytest.raises(RuntimeError, match=re.escape(str(refused))):
+            layer(x)
+    else:
+        assert torch.allclose(layer(x), expected, atol=1e-6)
 
 
 @pytest.mark.usefixtures("always")
@@ -286,6 +379,11 @@ OTHERS = {
     "transposed": lambda: ConvTranspose2d(4, 4, 3),
     "stride": lambda: Conv2d(4, 4, 3, stride=3),
     "numbers instead of pairs": lambda: with_numbers(Conv2d(4, 4, 3)),
+    "4x4, stride": lambda: Conv2d(4, 4, 4, padding=1),  # the last ones of PatchGANs
+    "4x4, padding": lambda: Conv2d(4, 4, 4, stride=2),
+    "4x4, dilation": lambda: Conv2d(4, 4, 4, stride=2, padding=1, dilation=2),
+    "4x4, groups": lambda: ConvTranspose2d(4, 4, 4, 2, 1, groups=2),
+    "4x4, padding of the output": lambda: ConvTranspose2d(4, 4, 4, 2, 1, 1),
 }
 
 
