@@ -17,6 +17,7 @@ QUIET = [
     *["--disable-background-networking", "--disable-component-update", "--disable-sync"],
     *["--remote-debugging-port=0", "--remote-allow-origins=*"],
 ]
+PATIENCE = 60  # seconds
 # Of a page that did nothing wrong there are none of these.
 COMPLAINTS = {
     "Runtime.consoleAPICalled",
@@ -32,7 +33,7 @@ class Browser:
     def __init__(self, address: str) -> None:
         import websocket
 
-        self._connection = websocket.create_connection(address, timeout=60)
+        self._connection = websocket.create_connection(address, timeout=PATIENCE)
         self._calls = 0
         self.events: list[dict[str, Any]] = []
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -93,8 +94,22 @@ class Browser:
                   deviceScaleFactor=1, mobile=False)  # fmt: skip
 
     def photograph(self, path: Path) -> None:
-        """Save what the window shows."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+        """Save what the window shows.
+
+        While a page reloads itself, chromium refuses to, or forgets to answer: ask again.
+        """
+        import websocket
+
+        self._connection.settimeout(PATIENCE / 10)
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+                break
+            except (AssertionError, websocket.WebSocketTimeoutException):
+                if time.monotonic() > end:
+                    raise
+        self._connection.settimeout(PATIENCE)
 
     @property
     def complaints(self) -> list[dict[str, Any]]:
