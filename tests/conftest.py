@@ -1,4 +1,4 @@
-"""The summary at the end of a run, also of one in several processes (`-n 2`); tests for GPUs."""
+"""What all tests share: a summary at the end, also of several processes; GPUs; large layers."""
 
 from typing import Any
 
@@ -51,3 +51,18 @@ def pytest_terminal_summary(
         terminalreporter.section(title)
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.fixture
+def fast_convolutions_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take our ways of convolving for small networks and pictures too, Winograd's in strips."""
+    from models.networks import fast_convolutions, winograd
+
+    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
+    monkeypatch.setattr(winograd, "LEAST_USED", 0)
+    monkeypatch.setattr(winograd, "MOST_TILES", 4)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
+    monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
+    monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from models import create_model
 from models.base_model import BaseModel
-from models.networks import fast_convolutions, winograd
 from options.train_options import TrainOptions
 from tests.golden.conftest import Largest
 from tests.golden.formulas import (
@@ -334,16 +333,10 @@ def test_modes_that_claim_the_same_numbers_have_them(
     record: dict[str, Any],
     tmp_path: Path,
     largest: Largest,
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     if mode == "as large networks":
-        monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
-        monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
-        monkeypatch.setattr(winograd, "LEAST_USED", 0)
-        monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
-        monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
-        monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
-        monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)
+        request.getfixturevalue("fast_convolutions_always")
     opt = options(record, tmp_path, *argv)
     model = construct(record, opt)
     if mode == "as on a GPU":

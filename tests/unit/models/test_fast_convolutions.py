@@ -61,19 +61,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return taken
 
 
-@pytest.fixture
-def always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take our ways for small pictures too, Winograd's in strips."""
-    monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
-    monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
-    monkeypatch.setattr(winograd, "LEAST_USED", 0)
-    monkeypatch.setattr(winograd, "MOST_TILES", 4)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
-    monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)
-
-
 def with_gradients(run: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
     """Return what is computed, and the gradients of all inputs for a loss with slopes."""
     inputs = tuple(each.detach().requires_grad_() for each in inputs)
@@ -194,7 +181,7 @@ def test_only_wanted_gradients_are_computed(
     assert (x.grad is not None, weight.grad is not None) == wanted
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
 @pytest.mark.parametrize("norm", ["instance", "batch", "none"])
 @pytest.mark.parametrize("use_dropout", [False, True])
@@ -228,7 +215,7 @@ def test_a_network_computes_the_same(
         assert relative_gap(one, other) < 1e-10
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_u_net_computes_the_same(
     norm: str, calls: list[str], monkeypatch: pytest.MonkeyPatch
@@ -307,7 +294,7 @@ def test_pictures_smaller_than_tiles_do_not_take_winograds(shape: tuple[int, ...
     assert not winograd.pays(torch.empty(shape), torch.empty(128, 128, 3, 3), (1, 1))
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize(
     ("channels", "sides", "padding"),
     [(3, (64, 2), 0), (3, (2, 64), 0), (4, (9, 9), 0), (3, (9, 9), -1)],
@@ -322,7 +309,7 @@ def test_what_torch_refuses_is_refused_in_its_words_by_winograds(
         layer(x)
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("build", [Conv2d, ConvTranspose2d])
 @pytest.mark.parametrize(("channels", "sides"), [(4, (9, 9)), (3, (1, 9)), (3, (0, 9))])
 def test_what_torch_refuses_is_refused_in_its_words_by_products(
@@ -339,7 +326,7 @@ def test_what_torch_refuses_is_refused_in_its_words_by_products(
         assert torch.allclose(layer(x), expected, atol=1e-6)
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("size", [8, 9])
 def test_what_comes_out_may_be_changed_in_place(size: int, layout: torch.memory_format) -> None:
@@ -387,7 +374,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("build", OTHERS.values(), ids=OTHERS.keys())
 def test_other_convolutions_are_torchs(build: Callable[[], nn.Module], calls: list[str]) -> None:
     layer = build()
@@ -397,7 +384,7 @@ def test_other_convolutions_are_torchs(build: Callable[[], nn.Module], calls: li
     assert calls == []
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("padding", [0, (2, 1)])
@@ -418,7 +405,7 @@ def test_transposed_convolutions_take_an_output_size() -> None:
     assert layer(noise((1, 3, 5, 5)), [10, 10]).shape == (1, 4, 10, 10)
 
 
-@pytest.mark.usefixtures("always")
+@pytest.mark.usefixtures("fast_convolutions_always")
 def test_half_precision_and_those_who_look_on_get_torchs(calls: list[str]) -> None:
     layer, x = Conv2d(3, 4, 3), noise((2, 3, 9, 9))
     with torch.autocast("cpu", torch.bfloat16):
