@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from PIL import Image
 from util.html import HTML, heading, numbers, page, picture_row, picture_size
 from util.pages.assets import FOLDER, asset
 
+ROOT = Path(__file__).resolve().parents[3]
 ReadPage = Callable[[Path], Any]
 
 UNUSUAL = [
@@ -241,3 +244,25 @@ def test_style_and_scripts_can_stand_inside_a_page_and_need_nothing_else(name: s
 
 def test_there_are_a_style_and_three_scripts() -> None:
     assert ASSETS == ["page.js", "results.js", "style.css", "training.js"]
+
+
+WITHOUT_NEW_LOOPS = """
+import asyncio, sys
+from util.html import HTML
+
+page = HTML(sys.argv[1], "t")
+
+def fail(*_):
+    raise SystemExit("an event loop was made")
+
+asyncio.BaseEventLoop.__init__ = fail
+page.add_header("first")
+page.add_images(["a.png"], ["a"], ["a.png"])
+"""
+
+
+def test_what_a_signal_may_interrupt_makes_no_event_loop(tmp_path: Path) -> None:
+    # dominate does with its first tag; a half-made one complains on standard error
+    command = [sys.executable, "-c", WITHOUT_NEW_LOOPS, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
