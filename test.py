@@ -17,17 +17,17 @@ import torch
 from data import CustomDatasetDataLoader, create_dataset
 from models import create_model, find_model_using_name
 from options.test_options import TestOptions
-from util import rng
-from util.batching import one_by_one, pictures_at_once
-from util.errors import run_command
+from util.base import rng
+from util.base.errors import run_command
+from util.base.log import say, warn
+from util.base.plugins import says_of_itself
+from util.base.stop_signals import end_in_order
+from util.display.progress_bar import progress_bar
 from util.html import HTML
-from util.log import say, warn
-from util.pages.scores import picture_scores
-from util.picture_writer import PictureWriter
-from util.plugins import says_of_itself
-from util.progress_bar import progress_bar
-from util.results import ResultNames, results_folder
-from util.stop_signals import end_in_order
+from util.images.writing import PictureWriter
+from util.inference.batching import one_by_one, pictures_at_once
+from util.inference.image_scores import picture_scores
+from util.inference.result_names import ResultNames, results_folder
 from util.visualizer import Visualizer, save_images
 
 

@@ -19,14 +19,14 @@ from data.loader import LoadError
 from models import create_model
 from models.base_model import BaseModel
 from options.train_options import TrainOptions
-from util import rng
-from util.best import Best
-from util.errors import UserError, run_command
-from util.log import mute, say
-from util.pages.overview import overview
-from util.plugins import says_of_itself
-from util.progress_bar import Clock, epoch_bar
-from util.stop_signals import StopSignals
+from util.base import rng
+from util.base.errors import UserError, run_command
+from util.base.log import mute, say
+from util.base.plugins import says_of_itself
+from util.base.stop_signals import StopSignals
+from util.display.pages.overview import overview
+from util.display.progress_bar import Clock, epoch_bar
+from util.training.best import Best
 from util.training.epoch_record import epoch_record
 from util.training.health import Guard
 from util.training.meters import LossMeans, RunningMean

@@ -33,11 +33,11 @@ from data.loader import (
     tells_of_dead_worker,
 )
 from data.pictures import Levels, PictureReader
-from util import rng
-from util.cores import usable_cores
-from util.errors import UserError
-from util.log import say, warn
-from util.plugins import find_plugin
+from util.base import rng
+from util.base.errors import UserError
+from util.base.log import say, warn
+from util.base.plugins import find_plugin
+from util.base.system import usable_cores
 
 SHOWN_PROBLEMS = 5
 

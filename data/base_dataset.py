@@ -15,7 +15,7 @@ from data import transforms as T
 from data.image_folder import make_dataset
 from data.pictures import Levels, PictureReader
 from data.pictures import load_picture as load_picture
-from util.errors import UserError
+from util.base.errors import UserError
 
 
 class BaseDataset(Dataset[dict[str, Any]], ABC):

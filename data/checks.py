@@ -22,7 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from data.image_folder import default_loader
-from util.errors import UserError
+from util.base.errors import UserError
 
 Size = tuple[int, int]  # width, height
 Kind = Literal["phase", "domain", "half", "single"]

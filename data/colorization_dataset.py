@@ -9,8 +9,8 @@ import torch
 
 from data.base_dataset import BaseDataset, check_crop_fits, find_pictures, get_transform
 from data.pictures import PictureReader
-from util.color import rgb2lab
-from util.errors import UserError
+from util.base.errors import UserError
+from util.images.color import rgb2lab
 
 
 class ColorizationDataset(BaseDataset):

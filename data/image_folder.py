@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 _LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
 _OF_REFERENCE = _LOWER_CASE + tuple(ending.upper() for ending in _LOWER_CASE)

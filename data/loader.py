@@ -12,9 +12,9 @@ from torch.utils.data import Dataset, Sampler, default_collate
 
 from data.base_dataset import PictureDataset
 from data.pictures import Levels
-from util import rng
-from util.errors import UserError
-from util.stop_signals import leave_stopping_to_the_parent
+from util.base import rng
+from util.base.errors import UserError
+from util.base.stop_signals import leave_stopping_to_the_parent
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad pictures, before --skip_bad_images gives up

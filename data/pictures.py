@@ -16,8 +16,8 @@ from torch.utils.data import default_collate, get_worker_info
 from data import transforms as T
 from data.cache import GIGABYTE, RESERVE, PictureCache, free_memory
 from data.image_folder import default_loader
-from util.errors import UserError
-from util.log import say, warn
+from util.base.errors import UserError
+from util.base.log import say, warn
 
 Steps = Sequence[Callable[[Any], Any]]
 

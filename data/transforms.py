@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from util.errors import UserError
-from util.log import say
+from util.base.errors import UserError
+from util.base.log import say
 
 Picture = Image.Image | Tensor
 Size = tuple[int, int]  # width, height

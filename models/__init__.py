@@ -4,8 +4,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from models.base_model import BaseModel
-from util.log import say
-from util.plugins import find_plugin
+from util.base.log import say
+from util.base.plugins import find_plugin
 
 
 def find_model_using_name(model_name: str) -> type[BaseModel]:

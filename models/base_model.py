@@ -27,11 +27,11 @@ from models.schedulers import (
 )
 from models.speed import Speed
 from models.steps import Steps
-from util import checkpoint
-from util.errors import UserError, near_miss
+from util.base.errors import UserError, near_miss
+from util.base.light_start import leave_out_the_compiler
+from util.base.log import say
 from util.image_pool import ImagePool
-from util.light_start import leave_out_the_compiler
-from util.log import say
+from util.storage import checkpoint
 
 
 class BaseModel(ABC):

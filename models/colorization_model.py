@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.options import builtin_option_problems
 from models.pix2pix_model import Pix2PixModel
-from util.color import lab2rgb
+from util.images.color import lab2rgb
 
 AB_RANGE = 110.0  # a and b are divided by this for the networks
 

@@ -17,7 +17,7 @@ from models.options import (
     learning_rate,
     require_equal_size,
 )
-from util.errors import UserError
+from util.base.errors import UserError
 from util.image_pool import ImagePool
 
 

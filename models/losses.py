@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from util.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, near_miss
 
 GAN_MODES: dict[str, type[nn.Module] | None] = {
     "lsgan": nn.MSELoss,  # Mao et al. 2017, "Least Squares Generative Adversarial Networks"

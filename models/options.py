@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from models.networks import GAN_MODES, unknown_names
-from util.errors import UserError, near_miss
+from util.base.errors import UserError, near_miss
 
 LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "fp32": None,

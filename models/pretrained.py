@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from util.checkpoint import CheckpointError
+from util.storage.checkpoint import CheckpointError
 
 
 def find_pretrained(

@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from util.best import metric_and_direction
-from util.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, near_miss
+from util.training.best import metric_and_direction
 
 
 def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:

@@ -15,8 +15,8 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from models import networks
 from models.layout import laid_out_as
 from models.precision import PRECISIONS, Precision
-from util.errors import UserError, near_miss
-from util.log import warn
+from util.base.errors import UserError, near_miss
+from util.base.log import warn
 
 SPEEDS = ("faithful", "max")
 FUSED = (Adam, AdamW, SGD)

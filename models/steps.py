@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from models.layout import laid_out_as
 from models.precision import Precision
-from util.errors import UserError
+from util.base.errors import UserError
 
 
 class Steps:

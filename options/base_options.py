@@ -12,9 +12,9 @@ import data
 import models
 from options import rules
 from options.parser import OptionParser
-from util.errors import UserError
-from util.files import write_text
-from util.log import say
+from util.base.errors import UserError
+from util.base.log import say
+from util.storage.files import write_text
 
 
 class _Described(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 from options.parser import OptionParser
 from options.recovery import apply_options, read_saved_options, report_options
-from util import commit
+from util.storage import journal
 
 # What says which run to continue, from where, or how to find it.
 NOT_TAKEN_OVER = frozenset({
@@ -45,4 +45,4 @@ def take_over(opt: Namespace, given: frozenset[str], parser: OptionParser) -> No
 
 def _has_state(opt: Namespace, folder: Path) -> bool:
     label = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
-    return commit.exists(folder / f"{label}_state.pth")
+    return journal.exists(folder / f"{label}_state.pth")

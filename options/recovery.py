@@ -12,8 +12,8 @@ from typing import Any
 
 from models.networks.inspect import describe_generator
 from options.parser import OptionParser
-from util.checkpoint import CheckpointError, load_state
-from util.log import say
+from util.base.log import say
+from util.storage.checkpoint import CheckpointError, load_state
 
 NETWORK_OPTIONS = ("netG", "norm", "ngf", "input_nc", "output_nc", "no_dropout")
 

@@ -9,7 +9,7 @@ from pathlib import PurePath, PureWindowsPath
 
 from models.schedulers import LR_POLICIES
 from models.speed import speed_problems
-from util.errors import near_miss
+from util.base.errors import near_miss
 
 DIRECTIONS = ("AtoB", "BtoA")
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")

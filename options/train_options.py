@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from options import continuing, rules
 from options.base_options import BaseOptions
 from options.parser import OptionParser
-from util import rng
+from util.base import rng
 
 
 class TrainOptions(BaseOptions):

@@ -32,10 +32,10 @@ from data.base_dataset import check_crop_fits
 from data.checks import Folder, Inspection, Size
 from data.image_folder import make_dataset
 from options.rules import base_problems
-from util.cores import usable_cores
-from util.errors import UserError, run_command
-from util.files import write_text
-from util.progress_bar import progress_bar
+from util.base.errors import UserError, run_command
+from util.base.system import usable_cores
+from util.display.progress_bar import progress_bar
+from util.storage.files import write_text
 
 MODES = ("aligned", "unaligned", "single", "colorization")
 OPTIONS = ("preprocess", "load_size", "crop_size")

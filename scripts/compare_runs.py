@@ -24,9 +24,9 @@ from statistics import fmean, stdev
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.errors import UserError, near_miss, run_command
-from util.log import say
-from util.sinks.epochs import read_metrics
+from util.base.errors import UserError, near_miss, run_command
+from util.base.log import say
+from util.display.sinks.epochs import read_metrics
 
 FILE = "metrics.jsonl"
 # Standard errors within which 95% of the differences lie that are chance alone, for 2 to 11 pairs

@@ -29,12 +29,9 @@ from data.image_folder import default_loader, make_dataset
 from options.parser import OptionParser
 from options.recovery import read_saved_options
 from options.test_options import TestOptions
-from util.errors import UserError, near_miss, run_command
-from util.files import write_text
-from util.log import say
-from util.metrics import METRICS
-from util.results import results_folder
-from util.scores.cache import FeatureCache, default_folder
+from util.base.errors import UserError, near_miss, run_command
+from util.base.log import say
+from util.inference.result_names import results_folder
 from util.scores.comparisons import (
     OF_PAIRS,
     Comparison,
@@ -46,9 +43,12 @@ from util.scores.comparisons import (
     same_names,
     sets,
 )
+from util.scores.feature_cache import FeatureCache, default_folder
+from util.scores.images import METRICS
 from util.scores.networks import BACKBONES
 from util.scores.report import as_json, identity_lines, lines_of
 from util.scores.scorer import Result, Scorer
+from util.storage.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B belongs to fake_B

@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.curve import LARGEST, PALETTE
-from util.errors import UserError, near_miss, run_command
-from util.files import replacing
-from util.log import say, warn
-from util.sinks.epochs import read_metrics
-from util.sinks.jsonl import LossRecord, continued, parse_loss_log, read_losses
+from util.base.errors import UserError, near_miss, run_command
+from util.base.log import say, warn
+from util.display.pages.svg import LARGEST, PALETTE
+from util.display.sinks.epochs import read_metrics
+from util.display.sinks.jsonl import LossRecord, continued, parse_loss_log, read_losses
+from util.storage.files import replacing
 
 LOSSES, LOG, METRICS = "losses.jsonl", "loss_log.txt", "metrics.jsonl"
 LOG_FILES = (LOSSES, LOG, METRICS)

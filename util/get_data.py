@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin
 
-from util.errors import UserError, near_miss
-from util.log import say
+from util.base.errors import UserError, near_miss
+from util.base.log import say
 
 BASE_URLS = {
     "pix2pix": "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/",

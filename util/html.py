@@ -1,6 +1,7 @@
 """Web pages of pictures: a heading, then a table with one row of labelled pictures, and so on.
 
-Style and scripts stand in `util/pages`. Without scripts a page is the plain list of its pictures.
+Style and scripts stand in `util/display/pages`. Without scripts a page is the plain list of its
+pictures.
 """
 
 import json
@@ -13,9 +14,9 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from util.files import write_text
-from util.pages.assets import asset
-from util.results import ResultNames
+from util.display.pages.assets import asset
+from util.inference.result_names import ResultNames
+from util.storage.files import write_text
 
 Size = tuple[int, int]  # width and height of a picture file
 
@@ -106,7 +107,7 @@ def page(
         refresh: how often it reloads itself. Scripts take that over, to disturb nobody.
         kind: class of the body, for the style.
         style: of the body.
-        scripts: names of files in `util/pages`.
+        scripts: names of files in `util/display/pages`.
     """
     import dominate
     from dominate.tags import meta, noscript, script
@@ -246,6 +247,6 @@ class HTML:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return the mean; as in `util.metrics`, infinite PSNR of equal pictures is left out."""
+    """Return the mean; as in `util.scores.images`, infinite PSNR of equal pictures is left out."""
     finite = [value for value in values if not math.isinf(value)]
     return sum(finite) / len(finite) if finite else values[0]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from util.files import write_image
-from util.log import say
+from util.base.log import say
+from util.storage.files import write_image
 
 
 def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:

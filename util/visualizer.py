@@ -9,22 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from util.errors import UserError
+from util.base.errors import UserError
+from util.base.log import say, warn
+from util.display.pages.page_sink import PageSink
+from util.display.sinks import Moment, Sink, deliver
+from util.display.sinks.background import BackgroundSink
+from util.display.sinks.base import Picture
+from util.display.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
+from util.display.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
+from util.display.sinks.tensorboard import TensorboardSink
+from util.display.sinks.text import ConsoleSink, LossFileSink
+from util.display.sinks.visdom.server import start_server
+from util.display.sinks.visdom.sink import VisdomSink
+from util.display.sinks.wandb import WandbSink
 from util.html import HTML
-from util.log import say, warn
-from util.picture_writer import PictureWriter
-from util.sinks import Moment, Sink, deliver
-from util.sinks.background import BackgroundSink
-from util.sinks.base import Picture
-from util.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
-from util.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
-from util.sinks.page import PageSink
-from util.sinks.tensorboard_sink import TensorboardSink
-from util.sinks.text import ConsoleSink, LossFileSink
-from util.sinks.visdom_sink import VisdomSink
-from util.sinks.wandb_sink import WandbSink
+from util.images.writing import PictureWriter
 from util.util import stretched, tensor2im
-from util.visdom_server import start_server
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
 
@@ -33,8 +33,8 @@ class Visualizer:
     """Hand losses and pictures to the sinks that the options ask for.
 
     The calls are the reference's, so a fork's training script works with it; what happens with
-    the data is the sinks' business (see `util/sinks`). Those that take time work in threads of
-    their own: what was reported is on the disk after `close`, or when Python ends.
+    the data is the sinks' business (see `util/display/sinks`). Those that take time work in
+    threads of their own: what was reported is on the disk after `close`, or when Python ends.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 MOST_SIZES = 256  # a kernel is made for each size of pictures; torch gives up at 8
 

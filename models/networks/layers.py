@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.networks.batch_norm import count_batches
 from models.networks.convolutions import Conv2d, fit_to_neighbours, with_dead_biases
 from models.networks.instance_norm import InstanceNorm2d
-from util.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, near_miss
 
 NormLayer = Callable[[int], nn.Module]
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from models.networks.convolutions import Conv2d, normalised
 from models.networks.layers import BuiltIn, NormLayer, needs_bias
-from util.errors import UserError
+from util.base.errors import UserError
 
 
 class NLayerDiscriminator(BuiltIn):

@@ -10,7 +10,7 @@ from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
 from models.networks.resnet import ResnetGenerator
 from models.networks.unet import UnetGenerator
 from models.networks.weights import INIT_TYPES, init_net
-from util.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, near_miss
 
 # Called as (input_nc, output_nc, ngf=, norm_layer=, use_dropout=).
 GENERATORS: dict[str, Callable[..., nn.Module]] = {

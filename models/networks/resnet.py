@@ -12,7 +12,7 @@ from models.networks.layers import (
     needs_bias,
     padded_conv,
 )
-from util.errors import UserError
+from util.base.errors import UserError
 
 
 class ResnetGenerator(BuiltIn):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from models.networks.layers import guard_instance_norm
-from util.errors import ChoiceError, near_miss
-from util.log import say
+from util.base.errors import ChoiceError, near_miss
+from util.base.log import say
 
 INIT_TYPES: dict[str, Callable[[Tensor, float], object]] = {
     "normal": lambda weight, gain: init.normal_(weight, 0.0, gain),

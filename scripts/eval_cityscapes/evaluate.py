@@ -47,13 +47,13 @@ from PIL import Image
 from torch import Tensor
 
 from data.image_folder import default_loader, make_dataset
-from util.errors import UserError, run_command
-from util.files import write_text
-from util.log import say, warn
-from util.progress_bar import progress_bar
+from util.base.errors import UserError, run_command
+from util.base.log import say, warn
+from util.display.progress_bar import progress_bar
 from util.scores.comparisons import Picture, by_label, images_of, pick, printable, shown
 from util.scores.report import table
 from util.scores.scorer import as_tensor, read_ahead
+from util.storage.files import write_text
 
 SUFFIX = re.compile(r"_(leftImg8bit|gt(Fine|Coarse)_\w+)$")  # what follows a scene's name
 KINDS = ("labelIds", "labelTrainIds", "color")  # of Cityscapes' label files, the best one first

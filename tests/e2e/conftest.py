@@ -10,7 +10,7 @@ import torch
 import data
 import models
 from tests.e2e.support import draw_pairs, draw_unpaired
-from util import rng
+from util.base import rng
 
 
 @pytest.fixture(autouse=True)

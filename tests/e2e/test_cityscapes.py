@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.e2e.support import ROOT, draw, imported, start
-from util.checkpoint import save_state
+from util.storage.checkpoint import save_state
 
 FOLDER = ROOT / "scripts" / "eval_cityscapes"
 IGNORED = 255

@@ -17,7 +17,7 @@ from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
 from tests.e2e import support
 from tests.e2e.support import ROOT, Page, draw, loss_lines, names, scene
-from util import checkpoint
+from util.storage import checkpoint
 
 pytestmark = [
     # What torch and Python say about machines with few cores, and about fork beside threads.

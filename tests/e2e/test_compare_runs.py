@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from tests.e2e.support import ROOT, imported
-from util.errors import run_command
+from util.base.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "compare_runs.py"
 RECORD = {"total_iters": 4, "lr": {}, "seconds": 1.0, "images_per_second": 4.0, "memory_mib": 9.0}

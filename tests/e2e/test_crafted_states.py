@@ -11,8 +11,8 @@ import torch
 
 from tests.e2e import support
 from tests.e2e.support import draw_unpaired
-from util import checkpoint
-from util.checkpoint import CheckpointError
+from util.storage import checkpoint
+from util.storage.checkpoint import CheckpointError
 
 
 @pytest.fixture(scope="module")

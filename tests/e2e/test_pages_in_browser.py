@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.e2e.browser import CHROMIUM, Browser, browsing
+from util.display.pages.page_sink import PageSink
+from util.display.sinks import Moment
+from util.display.sinks.epochs import EpochRecord
 from util.html import HTML
-from util.sinks import Moment
-from util.sinks.epochs import EpochRecord
-from util.sinks.page import PageSink
 
 pytestmark = [
     pytest.mark.slow,

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.e2e.support import ROOT, imported
-from util.errors import run_command
+from util.base.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "plot_losses.py"
 HEADER = "================ Training Loss (Mon Jul  8 16:52:31 2019) ================\n"

@@ -7,7 +7,7 @@ import pytest
 
 from tests.reliability.runs import command, draw_data, resume, run, run_until
 from tests.unit.util.terminal import on_terminal
-from util.errors import UserError
+from util.base.errors import UserError
 from util.training.progress import Progress
 
 

@@ -15,7 +15,7 @@ from models import create_model, find_model_using_name
 from options.train_options import TrainOptions
 from tests.e2e import support
 from tests.e2e.support import THIRD_PARTY, Page, loss_lines, names
-from util import checkpoint
+from util.storage import checkpoint
 
 pytestmark = [
     # What torch and Python say about machines with few cores, and about fork beside threads.

@@ -9,7 +9,7 @@ import torch
 
 from tests.e2e import support
 from tests.e2e.support import draw_pairs, draw_unpaired, names
-from util import checkpoint
+from util.storage import checkpoint
 
 Capture = pytest.CaptureFixture[str]
 

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from util import visdom_server
-from util.sinks import Moment
-from util.sinks.visdom_sink import VisdomSink
-from util.visdom_server import VisdomServer, start_server
+from util.display.sinks import Moment
+from util.display.sinks.visdom import server as visdom_server
+from util.display.sinks.visdom.server import VisdomServer, start_server
+from util.display.sinks.visdom.sink import VisdomSink
 
 STATIC = os.environ.get("VISDOM_STATIC")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -11,7 +11,7 @@ from PIL import Image
 
 import test as test_script
 import train as train_script
-from util.errors import run_command
+from util.base.errors import run_command
 
 TRAIN = (
     "--gpu_ids -1 --num_threads 0 --display_id -1 --ngf 4 --ndf 4 --netG resnet_6blocks "

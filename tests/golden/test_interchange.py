@@ -21,7 +21,7 @@ from tests.golden.formulas import (
     script_main,
     value_of,
 )
-from util import checkpoint
+from util.storage import checkpoint
 
 pytestmark = pytest.mark.golden
 

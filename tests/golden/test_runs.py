@@ -22,7 +22,7 @@ from tests.golden.formulas import (
     value_of,
 )
 from tests.golden.pages import Facts, read_page
-from util import checkpoint
+from util.storage import checkpoint
 
 pytestmark = pytest.mark.golden
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.summary import SUMMARY
-from util import rng
+from util.base import rng
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from tests.e2e.support import draw_pairs, draw_unpaired, script
-from util import checkpoint
-from util.sinks.jsonl import continued, read_losses
+from util.display.sinks.jsonl import continued, read_losses
+from util.storage import checkpoint
 from util.training.progress import Progress
 
 LONG = os.environ.get("RELIABILITY") == "long"

@@ -26,9 +26,9 @@ from tests.reliability.runs import (
     run,
     run_until,
 )
-from util import checkpoint
-from util.errors import UserError
-from util.sinks.jsonl import read_losses
+from util.base.errors import UserError
+from util.display.sinks.jsonl import read_losses
+from util.storage import checkpoint
 from util.training.progress import Progress
 
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36", "--val_freq", "0")

@@ -38,9 +38,9 @@ from tests.reliability.runs import (
 )
 from tests.unit.models.small_models import build, train_options
 from tests.unit.util.test_commit import KILLED, each_line, in_child, restart
-from util import checkpoint, commit, files
-from util.errors import UserError, run_command
-from util.sinks.jsonl import read_losses
+from util.base.errors import UserError, run_command
+from util.display.sinks.jsonl import read_losses
+from util.storage import checkpoint, files, journal
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 from util.training.run_lock import LOCK_NAME, RunLock
@@ -259,7 +259,7 @@ HANGING = """
 import sys, time
 from models.pix2pix_model import Pix2PixModel
 from train import main
-from util.errors import run_command
+from util.base.errors import run_command
 
 calls, optimize_parameters = [], Pix2PixModel.optimize_parameters
 
@@ -294,8 +294,8 @@ def test_a_second_signal_ends_a_run_that_hangs_and_leaves_no_obstacle(
 LATE = """
 import os, signal, sys
 from train import main
-from util import checkpoint
-from util.errors import run_command
+from util.storage import checkpoint
+from util.base.errors import run_command
 
 fill = checkpoint.fill_and_flush
 
@@ -453,7 +453,7 @@ def interrupt_renames(folder: Path) -> None:
     temporaries = {}
     for path in sorted(folder.glob("latest_*.pth")):
         temporaries[path] = path.rename(files.temporary_name(path))
-    commit.announce(temporaries)
+    journal.announce(temporaries)
 
 
 def test_a_save_whose_renames_were_interrupted_is_continued(root: Path, tmp_path: Path) -> None:

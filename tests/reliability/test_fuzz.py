@@ -38,9 +38,9 @@ from tests.reliability.corpus import (
     tries,
     writes,
 )
-from util.checkpoint import CheckpointError, load_network, load_state
-from util.errors import UserError
-from util.sinks.jsonl import LossRecord, parse_loss_log, read_losses
+from util.base.errors import UserError
+from util.display.sinks.jsonl import LossRecord, parse_loss_log, read_losses
+from util.storage.checkpoint import CheckpointError, load_network, load_state
 from util.training.saver import FORMAT, read_state
 
 # ---- command lines ------------------------------------------------------------------------------

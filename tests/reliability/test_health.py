@@ -24,8 +24,8 @@ from tests.e2e.support import loss_lines
 from tests.reliability.conftest import Count
 from tests.reliability.runs import command, draw_data, resume, run, signal_at
 from tests.unit.models.small_models import batch, build, train_options
-from util import checkpoint
-from util.sinks.jsonl import continued, read_losses
+from util.display.sinks.jsonl import continued, read_losses
+from util.storage import checkpoint
 from util.training.health import Advice, FiniteWatch, Guard, NonFiniteError
 from util.training.meters import RunningMean
 from util.training.progress import Progress

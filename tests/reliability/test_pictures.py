@@ -41,9 +41,9 @@ from tests.reliability.corpus import (
     writes,
 )
 from tests.unit.data.drawn import options
-from util import checkpoint
-from util.errors import UserError
-from util.results import LONGEST, ResultNames
+from util.base.errors import UserError
+from util.inference.result_names import LONGEST, ResultNames
+from util.storage import checkpoint
 
 WIDTH, HEIGHT = 16, 12
 PIXELS = noise(WIDTH, HEIGHT)

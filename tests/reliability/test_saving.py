@@ -14,8 +14,8 @@ from tests.e2e.support import ROOT, Page, draw_pairs, script
 from tests.e2e.support import names as names_in
 from tests.reliability.runs import draw_data, run
 from tests.reliability.test_crashes import at_step, small, small_disk
-from util.errors import run_command
-from util.sinks.page import PageSink
+from util.base.errors import run_command
+from util.display.pages.page_sink import PageSink
 
 COUNT = 12
 
@@ -73,17 +73,17 @@ def test_a_file_in_the_way_of_the_pictures_ends_the_test_with_a_message(
 SLOW_WRITING = """
 import sys, time
 sys.argv[0] = "test.py"
-from util import picture_writer
-from util.errors import run_command
+from util.images import writing
+from util.base.errors import run_command
 import runpy
 
-save_image = picture_writer.save_image
+save_image = writing.save_image
 
 def save_slowly(*arguments):
     save_image(*arguments)
     time.sleep(0.3)
 
-picture_writer.save_image = save_slowly
+writing.save_image = save_slowly
 sys.exit(run_command(runpy.run_path("test.py")["main"]))
 """
 

@@ -24,13 +24,13 @@ from tests.e2e.support import ROOT, draw_pairs, draw_unpaired, start, train
 from tests.e2e.support import test as run_test
 from tests.reliability.conftest import Count
 from tests.reliability.corpus import NAMES, outside, tree, writes
-from util.checkpoint import CheckpointError, load_state
-from util.errors import UserError, run_command
+from util.base.errors import UserError, run_command
+from util.display.pages.page_sink import PageSink
+from util.display.sinks import Moment
+from util.display.sinks.visdom.sink import label_table
 from util.get_data import unpack
 from util.html import HTML
-from util.sinks import Moment
-from util.sinks.page import PageSink
-from util.sinks.visdom_sink import label_table
+from util.storage.checkpoint import CheckpointError, load_state
 from util.visualizer import save_images
 
 # ---- checkpoints that would run code ------------------------------------------------------------

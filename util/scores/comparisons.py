@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 OF_PAIRS = ("L1", "PSNR", "SSIM", "LPIPS")
 OF_SETS = ("FID", "KID")

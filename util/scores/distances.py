@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 SUBSETS = 100  # of KID
 SUBSET_SIZE = 1000

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from util.checkpoint import load_state
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage.checkpoint import load_state
 
 
 class Published(NamedTuple):

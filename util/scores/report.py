@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from util.metrics import METRICS
 from util.scores.comparisons import printable, shown
+from util.scores.images import METRICS
 from util.scores.networks import Identity
 from util.scores.scorer import Result, Score
 

@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.cores import usable_cores
-from util.errors import UserError
-from util.metrics import METRICS, mean_over_pictures
-from util.progress_bar import progress_bar
-from util.scores.cache import FeatureCache, key_of
+from util.base.errors import UserError
+from util.base.system import usable_cores
+from util.display.progress_bar import progress_bar
 from util.scores.comparisons import OF_PAIRS, OF_SETS, Comparison, Picture, digest_of
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
+from util.scores.feature_cache import FeatureCache, key_of
+from util.scores.images import METRICS, mean_over_pictures
 from util.scores.networks import Identity, Inception, Lpips, load_inception, load_lpips
 
 AT_ONCE = {"cuda": 16, "cpu": 4}  # pictures in a batch

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from util.best import Best
-from util.sinks.epochs import BestRecord, EpochRecord
+from util.display.sinks.epochs import BestRecord, EpochRecord
+from util.training.best import Best
 from util.training.progress import Progress
 from util.training.validation import Validation
 

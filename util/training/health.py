@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from util.errors import UserError
-from util.log import warn
+from util.base.errors import UserError
+from util.base.log import warn
 from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress
 from util.training.saver import Saver

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from util import rng
-from util.checkpoint import CheckpointError
-from util.errors import UserError
-from util.log import say, warn
+from util.base import rng
+from util.base.errors import UserError
+from util.base.log import say, warn
+from util.storage.checkpoint import CheckpointError
 from util.training.progress import Progress
 from util.training.saver import Model, Saver, read_state, state_file
 

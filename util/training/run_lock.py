@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from util import commit, files
-from util.errors import UserError
-from util.log import warn
+from util.base.errors import UserError
+from util.base.log import warn
+from util.storage import files, journal
 
 LOCK_NAME = ".lock"
 
@@ -60,7 +60,7 @@ class RunLock:
         file.truncate(0)
         file.write(json.dumps(who).encode())
         file.flush()
-        commit.finish_commits(folder)
+        journal.finish_commits(folder)
         for place in (folder, folder / "web", folder / "web" / "images"):
             files.remove_leftovers(place)
 

@@ -16,10 +16,11 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from util import checkpoint, rng
-from util.checkpoint import CheckpointError
-from util.errors import UserError
-from util.log import say
+from util.base import rng
+from util.base.errors import UserError
+from util.base.log import say
+from util.storage import checkpoint
+from util.storage.checkpoint import CheckpointError
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 

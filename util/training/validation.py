@@ -11,14 +11,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from util import rng
-from util.best import Best
-from util.errors import UserError
-from util.log import say, warn
-from util.metrics import METRICS, mean_over_pictures
+from util.base import rng
+from util.base.errors import UserError
+from util.base.log import say, warn
+from util.display.sinks.base import Picture
 from util.scores.distances import frechet_distance, squared_mmd
+from util.scores.images import METRICS, mean_over_pictures
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
-from util.sinks.base import Picture
+from util.training.best import Best
 from util.util import tensor2im
 
 SEED = 20170330  # of what is random while validating: always the same draws

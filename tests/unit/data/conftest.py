@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from util import rng
+from util.base import rng
 
 # The first use of torchvision or Pillow takes long, and machines are shared.
 settings.register_profile("no deadline", deadline=None)

@@ -36,7 +36,7 @@ from data.checks import (
 )
 from data.image_folder import default_loader, make_dataset
 from tests.unit.data.drawn import draw, picture
-from util.errors import UserError
+from util.base.errors import UserError
 
 ORIENTATION = 0x0112
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from data import find_dataset_using_name
 from data.base_dataset import BaseDataset
 from tests.unit.data.drawn import draw, options, picture
-from util.color import rgb2lab
-from util.errors import UserError
+from util.base.errors import UserError
+from util.images.color import rgb2lab
 
 pytestmark = pytest.mark.usefixtures("own_randomness")
 IN_FOLDER = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -19,7 +19,7 @@ from data.image_folder import (
     make_dataset,
 )
 from tests.unit.data.drawn import draw, picture
-from util.errors import UserError
+from util.base.errors import UserError
 
 
 def names(folder: Path, found: list[str]) -> list[str]:

@@ -27,8 +27,8 @@ from data.image_folder import default_loader
 from data.single_dataset import SingleDataset
 from data.unaligned_dataset import UnalignedDataset
 from tests.unit.data.drawn import draw, options
-from util import rng
-from util.color import rgb2lab
+from util.base import rng
+from util.images.color import rgb2lab
 
 pytestmark = [
     pytest.mark.usefixtures("own_randomness"),

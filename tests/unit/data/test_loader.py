@@ -21,8 +21,9 @@ from data import create_dataset, find_dataset_using_name
 from data.base_dataset import BaseDataset
 from data.loader import EpochSampler, SeededDataset
 from tests.unit.data.drawn import draw, options
-from util import checkpoint, rng
-from util.errors import UserError
+from util.base import rng
+from util.base.errors import UserError
+from util.storage import checkpoint
 
 pytestmark = [
     pytest.mark.usefixtures("own_randomness"),

@@ -17,7 +17,7 @@ from torch import Tensor
 from data import transforms as ours
 from data.base_dataset import get_params, get_transform
 from tests.unit.data.drawn import options, picture
-from util.errors import UserError
+from util.base.errors import UserError
 
 MODES = ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"]
 SIDES = st.integers(1, 40)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from models import networks
 from models.base_model import BaseModel
 from tests.unit.models.small_models import build, noise, test_options, train_options, weights
-from util.checkpoint import CheckpointError, save_state
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage.checkpoint import CheckpointError, save_state
 
 
 class PlainModel(BaseModel):

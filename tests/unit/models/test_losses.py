@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.networks import GAN_MODES, GANLoss, cal_gradient_penalty
 from tests.unit.models.small_models import noise
-from util.errors import ChoiceError
+from util.base.errors import ChoiceError
 
 CPU = torch.device("cpu")
 SCORES = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12)

@@ -30,7 +30,7 @@ from models.networks.layers import NORM_LAYERS
 from models.networks.registry import DISCRIMINATORS, GENERATORS
 from models.networks.weights import INIT_TYPES
 from tests.unit.models.small_models import noise
-from util.errors import ChoiceError
+from util.base.errors import ChoiceError
 
 PADDINGS = ("reflect", "replicate", "zero")
 LEAST_SIDE = {"unet_128": 128, "unet_256": 256}

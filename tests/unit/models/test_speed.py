@@ -27,7 +27,7 @@ from tests.unit.models.small_models import (
     train_step,
     weights,
 )
-from util.errors import UserError
+from util.base.errors import UserError
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing as mp
 
 from tests.unit.models.two_processes import SHARES, WORLD, run, work
-from util import checkpoint
+from util.storage import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 SECONDS = 120

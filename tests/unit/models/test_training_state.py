@@ -12,9 +12,10 @@ from torch import nn
 from models.base_model import BaseModel
 from models.schedulers import LR_POLICIES
 from tests.unit.models.small_models import batch, build, noise, train_options, train_step, weights
-from util import checkpoint, rng
-from util.errors import UserError
+from util.base import rng
+from util.base.errors import UserError
 from util.image_pool import ImagePool
+from util.storage import checkpoint
 
 
 class OldPlugin(BaseModel):

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.networks import define_D
-from util import checkpoint
+from util.storage import checkpoint
 
 WORLD = 2
 SHARES = {"equal": (2, 2), "uneven": (3, 1)}

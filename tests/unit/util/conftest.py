@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from util import rng
-from util.pages.assets import asset
+from util.base import rng
+from util.display.pages.assets import asset
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def read_page() -> Callable[[Path], Page]:
     """Return a function that reads a page and checks what holds for all of ours.
 
     It is complete in itself (nothing is fetched from elsewhere, nothing runs but the script of
-    `util/pages`), and every picture and every link leads to a file below the page's folder.
+    `util/display/pages`), and every picture and every link leads to a file below the page's folder.
     """
 
     def read(path: Path) -> Page:

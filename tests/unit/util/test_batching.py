@@ -12,7 +12,7 @@ from models.networks import define_G
 from models.pix2pix_model import Pix2PixModel
 from models.template_model import TemplateModel
 from models.test_model import TestModel
-from util.batching import one_by_one, pictures_at_once
+from util.inference.batching import one_by_one, pictures_at_once
 
 
 class Derived(Pix2PixModel):

@@ -13,9 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from util import checkpoint
-from util.checkpoint import CheckpointError, cpu_state_dict, load_network, load_state, save_state
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage import checkpoint
+from util.storage.checkpoint import (
+    CheckpointError,
+    cpu_state_dict,
+    load_network,
+    load_state,
+    save_state,
+)
 
 
 def small_net() -> nn.Sequential:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from util.color import lab2rgb, rgb2lab
+from util.images.color import lab2rgb, rgb2lab
 
 # L*a*b* for D65 and the 2 degree observer, as published by Bruce Lindbloom's CIE colour calculator
 # and in the usual conversion tables.

@@ -22,12 +22,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from util import checkpoint, commit, files
-from util.checkpoint import CheckpointError
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage import checkpoint, files, journal
+from util.storage.checkpoint import CheckpointError
 
 NAMES = ("latest_net_D.pth", "latest_net_G.pth", "latest_state.pth")
-TRACED = {module.__file__ for module in (checkpoint, commit, files)}
+TRACED = {module.__file__ for module in (checkpoint, journal, files)}
 KILLED = 9
 NOBODY = 2**22 + 1  # higher than any process's number on Linux
 NOT_ENDED = (-signal.SIGXFSZ, KILLED)
@@ -64,7 +64,7 @@ def names(folder: Path) -> list[str]:
 
 def restart(folder: Path) -> None:
     """Do what the next training run does."""
-    commit.finish_commits(folder)
+    journal.finish_commits(folder)
     files.remove_leftovers(folder)
 
 
@@ -215,7 +215,7 @@ def test_a_save_left_by_a_process_whose_number_lives_comes_before_newer_ones(
     temporaries = {tmp_path / name: tmp_path / f".{alive}-0.tmp-{name}" for name in NAMES}
     for temporary in temporaries.values():
         checkpoint.save_state({"number": torch.tensor(2)}, temporary)
-    commit.announce(temporaries).rename(tmp_path / f".{alive}.commit")
+    journal.announce(temporaries).rename(tmp_path / f".{alive}.commit")
     assert read(tmp_path) == 2
     save(tmp_path, 3)
     assert read(tmp_path) == 3
@@ -324,12 +324,12 @@ def test_renames_that_fail_in_another_thread_meanwhile_are_done_first(tmp_path: 
 @pytest.mark.parametrize("content", [b"", b"[1, 2]", b'{"a": 3}', b"\xff", b'{"latest'])
 def test_a_damaged_journal_is_named_and_nothing_is_guessed(tmp_path: Path, content: bytes) -> None:
     save(tmp_path, 1)
-    journal = tmp_path / ".12.commit"
-    journal.write_bytes(content)
-    for action in (lambda: read(tmp_path), lambda: commit.finish_commits(tmp_path)):
+    damaged = tmp_path / ".12.commit"
+    damaged.write_bytes(content)
+    for action in (lambda: read(tmp_path), lambda: journal.finish_commits(tmp_path)):
         with pytest.raises(UserError, match="Delete it") as caught:
             action()
-        assert str(journal) in str(caught.value)
+        assert str(damaged) in str(caught.value)
     journal.unlink()
     assert read(tmp_path) == 1
 
@@ -390,12 +390,12 @@ def steps_of_a_save(folder: Path, number: int) -> Iterator[None]:
     for temporary in temporaries.values():
         temporary.write_bytes(str(number).encode())
     yield
-    journal = commit.announce(temporaries)
+    announced = journal.announce(temporaries)
     yield
     for final, temporary in temporaries.items():
         os.replace(temporary, final)
         yield
-    journal.unlink()
+    announced.unlink()
     yield
 
 
@@ -411,7 +411,7 @@ def test_whatever_a_writer_does_between_two_lines_of_a_reader(
     seen: list[bytes] = []
 
     def read_bytes() -> None:
-        with commit.open_together([folder / name for name in NAMES]) as opened:
+        with journal.open_together([folder / name for name in NAMES]) as opened:
             seen.extend(file.read() for file in opened.values())
 
     def write(line: int) -> None:
@@ -419,7 +419,7 @@ def test_whatever_a_writer_does_between_two_lines_of_a_reader(
             next(steps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commit.time, "sleep", lambda seconds: None)
+        patch.setattr(journal.time, "sleep", lambda seconds: None)
         each_line(read_bytes, write)
     assert len(seen) == len(NAMES)
     assert len(set(seen)) == 1, "two saves are mixed"
@@ -485,8 +485,8 @@ def test_a_file_that_is_not_there_is_named_at_once_though_a_save_is_unfinished(
     save(tmp_path, 1)
     temporary = files.temporary_name(tmp_path / NAMES[0])
     checkpoint.save_state({"number": torch.tensor(2)}, temporary)
-    commit.announce({tmp_path / NAMES[0]: temporary})
-    monkeypatch.setattr(commit.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    journal.announce({tmp_path / NAMES[0]: temporary})
+    monkeypatch.setattr(journal.time, "sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(CheckpointError, match=r"7_net_G\.pth does not exist"):
         checkpoint.load_state(tmp_path / "7_net_G.pth")
 
@@ -496,15 +496,15 @@ def test_whoever_cannot_get_all_of_one_save_gives_up_in_the_end(
 ) -> None:
     save(tmp_path, 1)
     number = itertools.count(2)
-    current = commit._is_current
+    current = journal._is_current
 
     def disturbed(*arguments: Any) -> bool:
         save(tmp_path, next(number))
         return current(*arguments)
 
-    monkeypatch.setattr(commit, "_is_current", disturbed)
-    monkeypatch.setattr(commit, "ATTEMPTS", 5)
-    monkeypatch.setattr(commit, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(journal, "_is_current", disturbed)
+    monkeypatch.setattr(journal, "ATTEMPTS", 5)
+    monkeypatch.setattr(journal, "PAUSE_SECONDS", 0)
     with pytest.raises(UserError, match="replaced faster than it can be read"):
         read(tmp_path)
 

@@ -14,7 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from util.curve import DASHES, MOST_POINTS, PALETTE, loss_curve, places_to_keep, small_curve
+from util.display.pages.svg import (
+    DASHES,
+    MOST_POINTS,
+    PALETTE,
+    loss_curve,
+    places_to_keep,
+    small_curve,
+)
 
 Points = Sequence[tuple[float, Mapping[str, float]]]
 Place = tuple[float, float]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.errors import ChoiceError, UserError, near_miss, run_command
+from util.base.errors import ChoiceError, UserError, near_miss, run_command
 
 
 def raising(error: BaseException) -> Callable[[], None]:

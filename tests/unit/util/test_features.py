@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from util.checkpoint import save_state
-from util.errors import UserError
+from util.base.errors import UserError
 from util.scores import networks
-from util.scores.cache import FeatureCache, default_folder, key_of
 from util.scores.distances import (
     bootstrap_interval,
     frechet_distance,
     kernel_distance,
     squared_mmd,
 )
+from util.scores.feature_cache import FeatureCache, default_folder, key_of
 from util.scores.networks import BACKBONES, UnavailableError, load_inception, load_lpips
+from util.storage.checkpoint import save_state
 
 
 def normal(count: int, dimensions: int, seed: int) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from util.files import replacing, write_file, write_image, write_text
+from util.storage.files import replacing, write_file, write_image, write_text
 
 
 def names(folder: Path) -> list[str]:

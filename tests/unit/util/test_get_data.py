@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from util.errors import UserError
+from util.base.errors import UserError
 from util.get_data import BASE_URLS, GetData, unpack
 
 Pack = Callable[[Mapping[str, bytes]], bytes]

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from util.display.pages.assets import FOLDER, asset
 from util.html import HTML, heading, numbers, page, picture_row, picture_size
-from util.pages.assets import FOLDER, asset
 
 ROOT = Path(__file__).resolve().parents[3]
 ReadPage = Callable[[Path], Any]

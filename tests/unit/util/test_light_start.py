@@ -28,7 +28,7 @@ test(folder, folder, "pix2pix", "--norm", "instance")
 
 STEPS = """
 import sys, torch
-from util.light_start import leave_out_the_compiler
+from util.base.light_start import leave_out_the_compiler
 
 if "light" in sys.argv:
     leave_out_the_compiler()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from util.log import lines_through, say, warn
+from util.base.log import lines_through, say, warn
 
 
 def test_say_prints_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""util/metrics.py: values known by hand, from an independent loop, and from scikit-image."""
+"""util/scores/images.py: values known by hand, from an independent loop, and from scikit-image."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from util.metrics import C1, METRICS, l1, mean_over_pictures, psnr, ssim
+from util.scores.images import C1, METRICS, l1, mean_over_pictures, psnr, ssim
 
 MEASURES = [l1, psnr, ssim]
 Measure = Callable[[Tensor, Tensor], Tensor]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from util import metrics
-from util.pages.scores import picture_scores
-from util.pages.sheet import GAP, LONGEST_SIDE, sheet
+from util.display.pages.sheet import GAP, LONGEST_SIDE, sheet
+from util.inference.image_scores import picture_scores
+from util.scores import images
 
 
 def picture(grey: int, height: int = 30, width: int = 40, channels: int = 3) -> NDArray[np.uint8]:
@@ -72,7 +72,7 @@ def pair(**changed: Any) -> dict[str, Any]:
 def test_scores_compare_what_was_made_with_what_it_should_be() -> None:
     visuals = pair()
     a, b = (visuals["fake_B"] + 1) / 2, (visuals["real_B"] + 1) / 2
-    expected = {"L1": metrics.l1(a, b), "PSNR": metrics.psnr(a, b), "SSIM": metrics.ssim(a, b)}
+    expected = {"L1": images.l1(a, b), "PSNR": images.psnr(a, b), "SSIM": images.ssim(a, b)}
     assert picture_scores(visuals) == {name: float(value) for name, value in expected.items()}
 
 

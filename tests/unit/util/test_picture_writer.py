@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from util import picture_writer
-from util.picture_writer import WAITING_PER_THREAD, PictureWriter
+from util.images import writing
+from util.images.writing import WAITING_PER_THREAD, PictureWriter
 
 
 def picture(seed: int, side: int = 40) -> NDArray[np.uint8]:
@@ -24,7 +24,7 @@ class Gate:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open, self.came = threading.Event(), threading.Semaphore(0)
         self.written: list[str] = []
-        monkeypatch.setattr(picture_writer, "save_image", self._save)
+        monkeypatch.setattr(writing, "save_image", self._save)
 
     def _save(self, image: Any, path: Path, aspect_ratio: float) -> None:
         self.came.release()

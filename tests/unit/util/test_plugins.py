@@ -11,8 +11,8 @@ import pytest
 
 import data
 import models
-from util.errors import UserError
-from util.plugins import PluginError, find_plugin, says_of_itself
+from util.base.errors import UserError
+from util.base.plugins import PluginError, find_plugin, says_of_itself
 
 Plugin = Callable[[str, str], None]
 

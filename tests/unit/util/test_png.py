@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from util import png
-from util.files import write_image
+from util.images import png
+from util.storage.files import write_image
 
 
 @given(

@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 
 from tests.unit.util.terminal import on_terminal, screen
-from util.log import say, warn
-from util.progress_bar import Clock, epoch_bar, progress_bar
+from util.base.log import say, warn
+from util.display.progress_bar import Clock, epoch_bar, progress_bar
 from util.training.progress import Progress
 
 
@@ -119,7 +119,7 @@ def test_a_line_leaves_at_once_if_only_the_output_is_redirected(
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the time, which only the test changes."""
     time = [1000.0]
-    monkeypatch.setattr("util.progress_bar.time.monotonic", lambda: time[0])
+    monkeypatch.setattr("util.display.progress_bar.time.monotonic", lambda: time[0])
     return time
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from util.results import ResultNames, results_folder
+from util.inference.result_names import ResultNames, results_folder
 
 
 def all_names(paths: list[str], root: str = "data") -> list[str]:

@@ -11,7 +11,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from util import checkpoint, rng
+from util.base import rng
+from util.storage import checkpoint
 
 pytestmark = pytest.mark.usefixtures("own_randomness")
 # The fixture only puts the generators back after the last example.

@@ -16,8 +16,8 @@ from typing import IO
 
 import pytest
 
-from util import commit, files
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage import files, journal
 from util.training import run_lock
 from util.training.run_lock import LOCK_NAME, RunLock
 
@@ -49,7 +49,7 @@ COMPETE = """
 import os, sys
 from argparse import Namespace
 from pathlib import Path
-from util.errors import UserError
+from util.base.errors import UserError
 from util.training.run_lock import RunLock
 
 folder, taken = Path(sys.argv[1]), 0
@@ -235,8 +235,8 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path: Path) -> None:
     (folder / "latest_state.pth").write_text("old")
     temporary = folder / f".{NOBODY}-1.tmp-latest_state.pth"
     temporary.write_text("new")
-    journal = commit.announce({folder / "latest_state.pth": temporary})
-    journal.rename(folder / f".{NOBODY}.commit")
+    announced = journal.announce({folder / "latest_state.pth": temporary})
+    announced.rename(folder / f".{NOBODY}.commit")
     alive = [place / f".{os.getppid()}-1.tmp-test_opt.txt" for place in (folder, images)]
     left = [place / f".{NOBODY}-2.tmp-x.png" for place in (folder, folder / "web", images)]
     for path in (*alive, *left):

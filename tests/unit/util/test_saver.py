@@ -20,9 +20,9 @@ from torch import Tensor
 
 from options.train_options import TrainOptions
 from tests.reliability.corpus import NAMES
-from util import checkpoint, files
-from util.checkpoint import CheckpointError
-from util.errors import UserError
+from util.base.errors import UserError
+from util.storage import checkpoint, files
+from util.storage.checkpoint import CheckpointError
 from util.training import saver
 from util.training.meters import RunningMean
 from util.training.progress import Progress

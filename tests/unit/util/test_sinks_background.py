@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from util.sinks import Moment
-from util.sinks import background as module
-from util.sinks.background import BackgroundSink
+from util.display.sinks import Moment
+from util.display.sinks import background as module
+from util.display.sinks.background import BackgroundSink
 
 
 class SlowSink:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from util.sinks import Moment, deliver
+from util.display.sinks import Moment, deliver
 
 
 class Recorder:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from util.errors import UserError
-from util.pages.curves import Curves
-from util.sinks.epochs import BestRecord, EpochRecord, MetricsSink, read_metrics
+from util.base.errors import UserError
+from util.display.pages.curves import Curves
+from util.display.sinks.epochs import BestRecord, EpochRecord, MetricsSink, read_metrics
 
 
 def record(epoch: int, **more: Any) -> EpochRecord:

@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.errors import UserError
-from util.sinks import Moment, deliver
-from util.sinks.jsonl import JsonlSink, parse_loss_log, read_losses
-from util.sinks.text import LossFileSink
+from util.base.errors import UserError
+from util.display.sinks import Moment, deliver
+from util.display.sinks.jsonl import JsonlSink, parse_loss_log, read_losses
+from util.display.sinks.text import LossFileSink
 
 WHEN = Moment(
     epoch=3, images=400, fraction=0.5, compute_seconds=0.125, load_seconds=1.5, total_images=2400

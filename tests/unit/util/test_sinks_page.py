@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from util.pages.curves import Curves
-from util.sinks import Moment, page
-from util.sinks.epochs import EpochRecord
-from util.sinks.page import PageSink
+from util.display.pages import page_sink
+from util.display.pages.curves import Curves
+from util.display.pages.page_sink import PageSink
+from util.display.sinks import Moment
+from util.display.sinks.epochs import EpochRecord
 
 ReadPage = Callable[[Path], Any]
 LABELS = ["real_A", "fake_B", "real_B"]
@@ -139,13 +140,13 @@ def test_every_history_gives_each_epoch_once_in_order_with_existing_pictures(
 def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the first file of every row that is rendered."""
     rows: list[str] = []
-    render = page.picture_row
+    render = page_sink.picture_row
 
     def counted(images: list[str], *rest: Any, **more: Any) -> str:
         rows.append(images[0])
         return render(images, *rest, **more)
 
-    monkeypatch.setattr(page, "picture_row", counted)
+    monkeypatch.setattr(page_sink, "picture_row", counted)
     return rows
 
 
@@ -200,7 +201,7 @@ def test_an_update_that_fails_spoils_no_later_one(
     sink = new_sink(tmp_path)
     sink.images(Moment(1), pictures())
     with monkeypatch.context() as patch:
-        patch.setattr(page, step, fail)
+        patch.setattr(page_sink, step, fail)
         with pytest.raises(OSError, match="disk full"):
             sink.images(Moment(2), pictures())
     assert epochs(read_page(tmp_path / "index.html")) == [1]  # the old page is still whole

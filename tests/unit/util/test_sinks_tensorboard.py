@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from util.errors import UserError
-from util.sinks import Moment, deliver
-from util.sinks.tensorboard_sink import TensorboardSink
+from util.base.errors import UserError
+from util.display.sinks import Moment, deliver
+from util.display.sinks.tensorboard import TensorboardSink
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -94,7 +94,7 @@ def test_a_package_that_tensorboard_itself_lacks_is_named(
 
 
 def test_importing_the_sink_does_not_import_tensorboard() -> None:
-    code = "import sys, util.sinks.tensorboard_sink; sys.exit('tensorboard' in sys.modules)"
+    code = "import sys, util.display.sinks.tensorboard; sys.exit('tensorboard' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

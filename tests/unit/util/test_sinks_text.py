@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.sinks import Moment, deliver
-from util.sinks.text import ConsoleSink, LossFileSink, loss_line
+from util.display.sinks import Moment, deliver
+from util.display.sinks.text import ConsoleSink, LossFileSink, loss_line
 
 HEADER = re.compile(r"^=+ Training Loss \(.*\) =+$")
 LINE = re.compile(

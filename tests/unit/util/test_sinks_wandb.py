@@ -17,9 +17,9 @@ import pytest
 import torch
 from PIL import Image
 
-from util.errors import UserError
-from util.sinks import Moment
-from util.sinks.wandb_sink import RUN_ID_FILE, WandbSink
+from util.base.errors import UserError
+from util.display.sinks import Moment
+from util.display.sinks.wandb import RUN_ID_FILE, WandbSink
 
 ROOT = Path(__file__).resolve().parents[3]
 WHEN = Moment(3, 400, fraction=0.5, total_images=2400)
@@ -133,7 +133,7 @@ def test_a_package_that_wandb_itself_lacks_is_named(
 
 
 def test_importing_the_sink_does_not_import_wandb() -> None:
-    code = "import sys, util.sinks.wandb_sink; sys.exit('wandb' in sys.modules)"
+    code = "import sys, util.display.sinks.wandb; sys.exit('wandb' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
@@ -298,8 +298,8 @@ def test_the_server_gets_half_a_minute_unless_the_environment_says_otherwise(
 SCRIPT = """
 import json, pathlib, struct, sys, time
 import numpy as np
-from util.sinks import Moment
-from util.sinks.wandb_sink import WandbSink
+from util.display.sinks import Moment
+from util.display.sinks.wandb import WandbSink
 
 config = {"lr": 2e-4, "max_dataset_size": float("inf"), "gpu_ids": []}
 sink = WandbSink("project", "my run", config, sys.argv[1], resume=True)
@@ -448,8 +448,9 @@ def test_what_wandb_refuses_is_said_without_a_traceback(
     tmp_path: Path, changed: dict[str, str], project: str, complaint: str
 ) -> None:
     code = (
-        "import sys; from util.errors import run_command; from util.sinks.wandb_sink import "
-        f"WandbSink; sys.exit(run_command(lambda: WandbSink({project!r}, 'n', {{}}, 'run')))"
+        "import sys; from util.base.errors import run_command; "
+        "from util.display.sinks.wandb import WandbSink; "
+        f"sys.exit(run_command(lambda: WandbSink({project!r}, 'n', {{}}, 'run')))"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)} | changed
     done = subprocess.run(

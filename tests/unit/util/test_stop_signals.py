@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from util.stop_signals import SIGNALS, StopSignals, leave_stopping_to_the_parent
+from util.base.stop_signals import SIGNALS, StopSignals, leave_stopping_to_the_parent
 
 ROOT = Path(__file__).resolve().parents[3]
 
 WORK = """
 import sys, time
-from util.stop_signals import StopSignals
+from util.base.stop_signals import StopSignals
 
 with StopSignals() as stop:
     print("working", flush=True)
@@ -28,7 +28,7 @@ with StopSignals() as stop:
 
 WORKER = """
 import sys, time
-from util.stop_signals import leave_stopping_to_the_parent
+from util.base.stop_signals import leave_stopping_to_the_parent
 
 leave_stopping_to_the_parent()
 print("working", flush=True)

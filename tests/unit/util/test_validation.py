@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from util import rng
-from util.best import Best, metric_and_direction
-from util.errors import UserError
+from util.base import rng
+from util.base.errors import UserError
+from util.training.best import Best, metric_and_direction
 from util.training.validation import Validator, with_means_of_both_sides
 
 

@@ -15,9 +15,17 @@ from pathlib import Path
 
 import pytest
 
-from util import visdom_server
-from util.errors import UserError
-from util.visdom_server import FORBIDDEN, NOTHING, OTHER, VISDOM, VisdomServer, look, start_server
+from util.base.errors import UserError
+from util.display.sinks.visdom import server as visdom_server
+from util.display.sinks.visdom.server import (
+    FORBIDDEN,
+    NOTHING,
+    OTHER,
+    VISDOM,
+    VisdomServer,
+    look,
+    start_server,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -137,7 +145,7 @@ def test_stop_ends_the_process_and_may_be_repeated(
 
 def test_it_goes_with_the_program_that_started_it(tmp_path: Path) -> None:
     program = (
-        "import sys; from util.visdom_server import start_server; "
+        "import sys; from util.display.sinks.visdom.server import start_server; "
         "start_server(int(sys.argv[1]), sys.argv[2]); print('up', flush=True); sys.stdin.read()"
     )
     ports = [free_port(), free_port()]

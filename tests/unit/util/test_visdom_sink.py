@@ -24,9 +24,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from util.errors import UserError
-from util.sinks import Moment, Sink, visdom_sink
-from util.sinks.visdom_sink import (
+from util.base.errors import UserError
+from util.display.sinks import Moment, Sink
+from util.display.sinks.visdom import sink as visdom_sink
+from util.display.sinks.visdom.server import VisdomServer, start_server
+from util.display.sinks.visdom.sink import (
     Address,
     Connection,
     LossHistory,
@@ -36,7 +38,6 @@ from util.sinks.visdom_sink import (
     label_table,
     three_channels,
 )
-from util.visdom_server import VisdomServer, start_server
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST_BLOCK = 1.0  # seconds that the training thread may lose in a call
@@ -280,7 +281,7 @@ def test_nothing_is_started_or_imported_before_the_first_event(make_sink: Any) -
     sink.close()
     assert sink._worker is None
     program = (
-        "import sys, util.sinks.visdom_sink as v; "
+        "import sys, util.display.sinks.visdom.sink as v; "
         "v.VisdomSink('localhost', 1, env='main', display_id=1, ncols=0, name='n'); "
         "sys.exit(any(name in sys.modules for name in ('visdom', 'requests', 'tornado')))"
     )

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.errors import UserError
+from util.base.errors import UserError
+from util.display.sinks import Moment
+from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.text import loss_line
 from util.html import HTML
-from util.results import ResultNames
-from util.sinks import Moment
-from util.sinks.epochs import EpochRecord
-from util.sinks.text import loss_line
+from util.inference.result_names import ResultNames
 from util.visualizer import Visualizer, save_images
 
 ReadPage = Callable[[Path], Any]

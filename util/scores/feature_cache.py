@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from util.files import replacing
-from util.log import warn
+from util.base.log import warn
+from util.storage.files import replacing
 
 CHECKSUM = 32  # bytes
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from PIL import Image
 
-from util.errors import UserError
-from util.files import write_text
-from util.log import warn
-from util.sinks.base import Moment, Picture
-from util.sinks.epochs import EpochRecord, flat
+from util.base.errors import UserError
+from util.base.log import warn
+from util.display.sinks.base import Moment, Picture
+from util.display.sinks.epochs import EpochRecord, flat
+from util.storage.files import write_text
 
 RUN_ID_FILE = "wandb_run_id.txt"
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90

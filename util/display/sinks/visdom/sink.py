@@ -33,10 +33,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from util.errors import UserError
-from util.log import say, warn
-from util.sinks.base import Moment, Picture
-from util.visdom_server import how_to_install
+from util.base.errors import UserError
+from util.base.log import say, warn
+from util.display.sinks.base import Moment, Picture
+from util.display.sinks.visdom.server import how_to_install
 
 Numbers = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from util.errors import UserError, near_miss
-from util.metrics import METRICS
+from util.base.errors import UserError, near_miss
+from util.scores.images import METRICS
 
 
 class Best:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from util.errors import UserError
-from util.sinks.base import Moment, Picture
+from util.base.errors import UserError
+from util.display.sinks.base import Moment, Picture
 
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)

@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from util.errors import UserError
-from util.files import fill_and_flush, flush_folder, temporary_name
+from util.base.errors import UserError
+from util.storage.files import fill_and_flush, flush_folder, temporary_name
 
 ATTEMPTS = 200
 PAUSE_SECONDS = 0.01

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from util.cores import usable_cores
+from util.base.system import usable_cores
 from util.util import save_image
 
 MOST_THREADS = 16

@@ -19,9 +19,9 @@ from typing import IO, Any, Self
 import torch
 from torch import Tensor, nn
 
-from util import commit
-from util.errors import UserError
-from util.files import fill_and_flush, temporary_name
+from util.base.errors import UserError
+from util.storage import journal
+from util.storage.files import fill_and_flush, temporary_name
 
 OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -61,15 +61,15 @@ class FileSet:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        with self._stack, commit.one_at_a_time:
+        with self._stack, journal.one_at_a_time:
             if error is not None:
                 return
             for folder in self._folders():
-                commit.finish_commits(folder)  # before newer ones
-            journals = [commit.announce(self._of(folder)) for folder in self._folders()]
+                journal.finish_commits(folder)  # before newer ones
+            written = [journal.announce(self._of(folder)) for folder in self._folders()]
             self._stack.pop_all()  # nothing to clear away: the journals know them
-            for journal in journals:
-                commit.work_off(journal)
+            for each in written:
+                journal.work_off(each)
 
     def add(self, path: Path, state: object) -> None:
         """Write a file under a temporary name."""
@@ -97,7 +97,7 @@ class FileSet:
     def _new(self, path: Path) -> Path:
         if path.parent not in self._folders():
             # A killed process may have had our number, and so the name of our first file.
-            commit.finish_commits(path.parent)
+            journal.finish_commits(path.parent)
         temporary = temporary_name(path)
         self._stack.callback(temporary.unlink, missing_ok=True)
         self._temporaries[path] = temporary
@@ -148,7 +148,7 @@ def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
     """
     with ExitStack() as stack:
         try:
-            files = stack.enter_context(commit.open_together(paths))
+            files = stack.enter_context(journal.open_together(paths))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             missing = Path(str(error.filename))
             raise CheckpointError(f"{missing} does not exist. {_neighbours(missing)}") from None

@@ -4,8 +4,8 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from util.log import say
-from util.plugins import says_of_itself
+from util.base.log import say
+from util.base.plugins import says_of_itself
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one picture at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal

@@ -8,7 +8,7 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from util.log import warn
+from util.base.log import warn
 
 Picture = NDArray[np.uint8]  # (H, W, C)
 

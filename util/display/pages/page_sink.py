@@ -9,7 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.files import write_image, write_text
+from util.display.pages.curves import Curves
+from util.display.pages.sheet import sheet
+from util.display.sinks.base import Moment, Picture
+from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.jsonl import LossRecord
 from util.html import (
     Size,
     heading,
@@ -20,11 +24,7 @@ from util.html import (
     printable,
     section,
 )
-from util.pages.curves import Curves
-from util.pages.sheet import sheet
-from util.sinks.base import Moment, Picture
-from util.sinks.epochs import EpochRecord
-from util.sinks.jsonl import LossRecord
+from util.storage.files import write_image, write_text
 from util.util import save_image
 
 PICTURE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")

@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 
-from util.errors import UserError
+from util.base.errors import UserError
 
 START_SECONDS = 15.0
 STOP_SECONDS = 3.0

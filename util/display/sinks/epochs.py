@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict, cast
 
-from util.errors import UserError
-from util.sinks.base import Picture
-from util.sinks.jsonl import append_line
+from util.base.errors import UserError
+from util.display.sinks.base import Picture
+from util.display.sinks.jsonl import append_line
 
 
 class BestRecord(TypedDict):

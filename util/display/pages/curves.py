@@ -5,9 +5,16 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from util.curve import MOST_POINTS, Point, drawable, loss_curve, places_to_keep, small_curve
+from util.display.pages.svg import (
+    MOST_POINTS,
+    Point,
+    drawable,
+    loss_curve,
+    places_to_keep,
+    small_curve,
+)
+from util.display.sinks.epochs import EpochRecord
 from util.html import printable
-from util.sinks.epochs import EpochRecord
 
 KEPT = MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
 ONE_EACH = {"images_per_second": "images/s", "memory_mib": "memory (MiB)"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from util.log import lines_through
+from util.base.log import lines_through
 from util.training.progress import Progress
 
 EPOCH_LINE = (

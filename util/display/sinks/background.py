@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from util.sinks.base import Moment, Picture, Sink, deliver
-from util.sinks.epochs import EpochRecord
+from util.display.sinks.base import Moment, Picture, Sink, deliver
+from util.display.sinks.epochs import EpochRecord
 
 S = TypeVar("S", bound=Sink)
 MOST_EVENTS = 1000  # that wait,

@@ -4,8 +4,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from util.log import say
-from util.sinks.base import Moment, Picture
+from util.base.log import say
+from util.display.sinks.base import Moment, Picture
 
 
 def loss_line(when: Moment, values: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from typing import IO
 
 from PIL import Image
 
-from util import png
+from util.images import png
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 _numbers = count()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from util.metrics import METRICS
+from util.scores.images import METRICS
 
 PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # what was made, and what it should be
 

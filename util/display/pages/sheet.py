@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from util.sinks.base import Picture
+from util.display.sinks.base import Picture
 
 LONGEST_SIDE = 512  # larger pictures are scaled down
 GAP = 8

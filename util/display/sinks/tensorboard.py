@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from util.errors import UserError
-from util.sinks.base import Moment, Picture
-from util.sinks.epochs import EpochRecord, flat
+from util.base.errors import UserError
+from util.display.sinks.base import Moment, Picture
+from util.display.sinks.epochs import EpochRecord, flat
 
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 

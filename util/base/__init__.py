@@ -1,0 +1,1 @@
+"""What everything stands on: errors, lines on the console, plugins, random numbers."""

@@ -1,0 +1,1 @@
+"""Live plots and images on a visdom server."""

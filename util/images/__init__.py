@@ -1,0 +1,1 @@
+"""Between files, arrays and tensors: read, write, transform images."""
