@@ -16,17 +16,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from models import networks
-from models.layout import laid_out_as
-from models.networks.inspect import describe_generator
-from models.pretrained import find_pretrained
-from models.schedulers import (
+from models.architectures.describe import describe_generator
+from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.accumulation import Steps
+from models.optimization.schedulers import (
     get_scheduler,
     load_scheduler_state,
     scheduler_state,
     skip_epochs,
 )
-from models.speed import Speed
-from models.steps import Steps
+from models.optimization.speed import Speed
+from models.storage.pretrained import find_pretrained
 from util.base.errors import UserError, near_miss
 from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
@@ -48,7 +48,7 @@ class BaseModel(ABC):
         metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
         device: where networks and batches live.
         save_dir: `<checkpoints_dir>/<name>`.
-        speed: how networks and optimisers compute; see `models/speed.py`.
+        speed: how networks and optimisers compute; see `models/optimization/speed.py`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
         translates_batches: whether test.py may hand over several pictures at once, without

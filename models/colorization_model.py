@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.options import builtin_option_problems
+from models.gan.options import builtin_option_problems
 from models.pix2pix_model import Pix2PixModel
 from util.images.color import lab2rgb
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
-from models.options import (
+from models.gan.options import (
     add_gradient_penalty_option,
     builtin_option_problems,
     gradient_penalty_weight,

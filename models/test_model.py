@@ -6,7 +6,7 @@ from typing import Any
 
 from models import networks
 from models.base_model import BaseModel
-from models.options import builtin_option_problems
+from models.gan.options import builtin_option_problems
 from util.base.errors import UserError
 
 

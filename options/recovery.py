@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from models.networks.inspect import describe_generator
+from models.architectures.describe import describe_generator
 from options.parser import OptionParser
 from util.base.log import say
 from util.storage.checkpoint import CheckpointError, load_state

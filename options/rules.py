@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
 
-from models.schedulers import LR_POLICIES
-from models.speed import speed_problems
+from models.optimization.schedulers import LR_POLICIES
+from models.optimization.speed import speed_problems
 from util.base.errors import near_miss
 
 DIRECTIONS = ("AtoB", "BtoA")

@@ -56,13 +56,13 @@ def pytest_terminal_summary(
 @pytest.fixture
 def fast_convolutions_always(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take our ways of convolving for small networks and pictures too, Winograd's in strips."""
-    from models.networks import fast_convolutions, winograd
+    from models.architectures.fast import cpu_convolutions, winograd
 
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)
     monkeypatch.setattr(winograd, "FEWEST_TILES", 0)
     monkeypatch.setattr(winograd, "LEAST_USED", 0)
     monkeypatch.setattr(winograd, "MOST_TILES", 4)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_CHANNELS", 1)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_PIXELS", 0)
-    monkeypatch.setattr(fast_convolutions, "FEWEST_WEIGHTS", 0)
-    monkeypatch.setattr(fast_convolutions, "MOST_PLACES", 10**9)
+    monkeypatch.setattr(cpu_convolutions, "FEWEST_CHANNELS", 1)
+    monkeypatch.setattr(cpu_convolutions, "FEWEST_PIXELS", 0)
+    monkeypatch.setattr(cpu_convolutions, "FEWEST_WEIGHTS", 0)
+    monkeypatch.setattr(cpu_convolutions, "MOST_PLACES", 10**9)

@@ -13,8 +13,8 @@ import torch
 import data.pictures
 import models.pix2pix_model
 from data.image_folder import default_loader
+from models.optimization.schedulers import LR_POLICIES
 from models.pix2pix_model import Pix2PixModel
-from models.schedulers import LR_POLICIES
 from tests.e2e.support import Page, loss_lines
 from tests.reliability.conftest import Count
 from tests.reliability.runs import (

@@ -15,15 +15,10 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad, gradcheck, gradgradcheck
 
-from models.networks import (
-    ResnetGenerator,
-    define_G,
-    fast_convolutions,
-    get_norm_layer,
-    winograd,
-)
-from models.networks.conditions import layout_of
-from models.networks.convolutions import Conv2d, ConvTranspose2d
+from models.architectures.fast import cpu_convolutions, winograd
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
+from models.architectures.fast.memory_format import layout_of
+from models.networks import ResnetGenerator, define_G, get_norm_layer
 from tests.unit.models.small_models import noise
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -46,18 +41,18 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for module, name in (
         (winograd, "_Winograd"),
-        (fast_convolutions, "_WeightGradientApart"),
+        (cpu_convolutions, "_WeightGradientApart"),
     ):
         function = getattr(module, name)
         watched = type(name, (), {"apply": staticmethod(watch(function))})
         monkeypatch.setattr(module, name, watched)
-    product = fast_convolutions._product_of_matrices
+    product = cpu_convolutions._product_of_matrices
 
     def note_product(x: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
         taken.append(product.__name__)
         return product(x, weight, transposed=transposed)
 
-    monkeypatch.setattr(fast_convolutions, "_product_of_matrices", note_product)
+    monkeypatch.setattr(cpu_convolutions, "_product_of_matrices", note_product)
     return taken
 
 
@@ -115,7 +110,7 @@ def test_a_product_of_matrices_is_the_convolution(
     x = noise((n, channels[0], height, width)).double()
     weight = noise((*(channels if transposed else reversed(channels)), 4, 4)).double()
     convolve = F.conv_transpose2d if transposed else F.conv2d
-    product = functools.partial(fast_convolutions._product_of_matrices, transposed=transposed)
+    product = functools.partial(cpu_convolutions._product_of_matrices, transposed=transposed)
     ours = with_gradients(product, x, weight)
     plain = with_gradients(lambda *args: convolve(*args, stride=2, padding=1), x, weight)
     for one, other in zip(ours, plain, strict=True):
@@ -137,7 +132,7 @@ def function_of(layer: Conv2d | ConvTranspose2d | None) -> Callable[..., Tensor]
     """Return the computation of a layer whose weight's gradient is apart; without, Winograd's."""
     if layer is None:
         return winograd.convolve
-    return lambda x, weight: fast_convolutions._WeightGradientApart.apply(x, weight, layer)
+    return lambda x, weight: cpu_convolutions._WeightGradientApart.apply(x, weight, layer)
 
 
 every_way = pytest.mark.parametrize("layer", [None, *WEIGHTS_APART], ids=["3x3", "down", "up"])
@@ -207,7 +202,7 @@ def test_a_network_computes_the_same(
     ours = of_network()
     assert calls.count("_Winograd") == 24  # two a block, in two passes
     assert ("_WeightGradientApart" in calls) is not use_dropout
-    monkeypatch.setattr(fast_convolutions, "PRECISIONS", ())
+    monkeypatch.setattr(cpu_convolutions, "PRECISIONS", ())
     taken = len(calls)
     plain = of_network()
     assert len(calls) == taken
@@ -233,7 +228,7 @@ def test_a_u_net_computes_the_same(
 
     ours = of_network()
     assert calls == ["_product_of_matrices"] * 2 * 14
-    monkeypatch.setattr(fast_convolutions, "PRECISIONS", ())
+    monkeypatch.setattr(cpu_convolutions, "PRECISIONS", ())
     for one, other in zip(ours, of_network(), strict=True):
         assert relative_gap(one, other) < 1e-10
     assert len(calls) == 2 * 14

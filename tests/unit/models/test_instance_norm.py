@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
-from models.networks import define_D, define_G, instance_norm
-from models.networks.convolutions import (
+from models.architectures.fast import instance_norm
+from models.architectures.fast.convolutions import (
     Conv2d,
     ConvTranspose2d,
     fit_to_neighbours,
     normalised,
     with_dead_biases,
 )
-from models.networks.instance_norm import InstanceNorm2d
+from models.architectures.fast.instance_norm import InstanceNorm2d
+from models.networks import define_D, define_G
 from tests.unit.models.small_models import noise
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]

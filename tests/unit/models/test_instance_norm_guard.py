@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from models.architectures.layers import guard_instance_norm
 from models.networks import (
     cal_gradient_penalty,
     define_D,
     define_G,
     init_net,
 )
-from models.networks.layers import guard_instance_norm
 from tests.unit.models.small_models import noise
 
 CPU = torch.device("cpu")

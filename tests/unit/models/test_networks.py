@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.architectures.describe import resnet_uses_dropout
+from models.architectures.initialization import INIT_TYPES
+from models.architectures.layers import NORM_LAYERS
+from models.architectures.registry import DISCRIMINATORS, GENERATORS
 from models.networks import (
     Identity,
     NLayerDiscriminator,
@@ -25,10 +29,6 @@ from models.networks import (
     init_net,
     init_weights,
 )
-from models.networks.inspect import resnet_uses_dropout
-from models.networks.layers import NORM_LAYERS
-from models.networks.registry import DISCRIMINATORS, GENERATORS
-from models.networks.weights import INIT_TYPES
 from tests.unit.models.small_models import noise
 from util.base.errors import ChoiceError
 

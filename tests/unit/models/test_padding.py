@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from models.networks.layers import mirror_border
+from models.architectures.layers import mirror_border
 
 SIDES = st.integers(0, 4)
 

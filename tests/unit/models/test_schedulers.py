@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from models.base_model import BaseModel
 from models.networks import get_scheduler
-from models.schedulers import LR_POLICIES
+from models.optimization.schedulers import LR_POLICIES
 from util.base.errors import ChoiceError
 
 LR = 0.002

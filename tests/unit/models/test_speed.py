@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from models import create_model, networks
+from models.architectures.fast.convolutions import Conv2d
+from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
-from models.networks.convolutions import Conv2d
-from models.networks.instance_norm import Activation, InstanceNorm2d
-from models.precision import Precision
-from models.speed import use_fused_steps
+from models.optimization.precision import Precision
+from models.optimization.speed import use_fused_steps
 from tests.unit.models.small_models import (
     batch,
     build,
@@ -428,7 +428,7 @@ def test_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise RuntimeError("no working C++ compiler found")
 
     networks.compiled.check_compiler.cache_clear()  # type: ignore[attr-defined]
-    monkeypatch.setattr("models.networks.compiled.normalise_compiled", fail)
+    monkeypatch.setattr("models.architectures.fast.compiled.normalise_compiled", fail)
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
         build(train_options(tmp_path, "cycle_gan", "--compile"))
 

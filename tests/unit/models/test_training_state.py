@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.base_model import BaseModel
-from models.schedulers import LR_POLICIES
+from models.optimization.schedulers import LR_POLICIES
 from tests.unit.models.small_models import batch, build, noise, train_options, train_step, weights
 from util.base import rng
 from util.base.errors import UserError

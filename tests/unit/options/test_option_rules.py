@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.schedulers import LR_POLICIES
+from models.optimization.schedulers import LR_POLICIES
 from options.rules import PREPROCESS_MODES, PREPROCESS_PARTS, base_problems, train_problems
 
 ANY_TEXT = st.text(max_size=10)

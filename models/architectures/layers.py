@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from models.networks.batch_norm import count_batches
-from models.networks.convolutions import Conv2d, fit_to_neighbours, with_dead_biases
-from models.networks.instance_norm import InstanceNorm2d
+from models.architectures.fast.batch_norm import count_batches
+from models.architectures.fast.convolutions import Conv2d, fit_to_neighbours, with_dead_biases
+from models.architectures.fast.instance_norm import InstanceNorm2d
 from util.base.errors import ChoiceError, near_miss
 
 NormLayer = Callable[[int], nn.Module]

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
-from models.networks.layers import BuiltIn, NormLayer, needs_bias
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, normalised
+from models.architectures.layers import BuiltIn, NormLayer, needs_bias
 from util.base.errors import UserError
 
 

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.networks.batch_norm import BatchNorm2d, batches_apart
-from models.networks.compiled import check_compiler
-from models.networks.convolutions import Conv2d, ConvTranspose2d
-from models.networks.instance_norm import Activation, InstanceNorm2d
-from models.networks.layers import Identity, ReflectionPad2d
-from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
-from models.networks.resnet import ResnetBlock, ResnetGenerator
-from models.networks.unet import UnetGenerator, UnetSkipConnectionBlock
+from models.architectures.fast.batch_norm import BatchNorm2d, batches_apart
+from models.architectures.fast.compiled import check_compiler
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
+from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
+from models.architectures.layers import Identity, ReflectionPad2d
+from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
+from models.architectures.resnet import ResnetBlock, ResnetGenerator
+from models.architectures.unet import UnetGenerator, UnetSkipConnectionBlock
 
 BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscriminator)
 # Layers that treat every picture alone, or keep batches apart (batch norm).

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from models.layout import laid_out_as
-from models.precision import Precision
+from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.precision import Precision
 from util.base.errors import UserError
 
 

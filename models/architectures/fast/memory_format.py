@@ -20,3 +20,8 @@ def is_transformed() -> bool:
         or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
     )
+
+
+def laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:
+    """Return values on the device and in the order in memory of a parameter."""
+    return torch.empty_like(parameter, dtype=values.dtype).copy_(values).detach()

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.networks.convolutions import Conv2d, ConvTranspose2d, normalised
-from models.networks.layers import (
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, normalised
+from models.architectures.layers import (
     BuiltIn,
     NormLayer,
     ReflectionPad2d,

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks import fast_convolutions
-from models.networks.batch_norm import BatchNorm2d
-from models.networks.conditions import is_transformed
-from models.networks.instance_norm import Activation, InstanceNorm2d
+from models.architectures.fast import cpu_convolutions
+from models.architectures.fast.batch_norm import BatchNorm2d
+from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
+from models.architectures.fast.memory_format import is_transformed
 
 
 class Conv2d(nn.Conv2d):
@@ -27,7 +27,7 @@ class Conv2d(nn.Conv2d):
         """Return the convolved pictures."""
         bias = self.bias if self.bias_matters else None
         weight = self.weight  # once: a parametrization computes it
-        made = fast_convolutions.convolve(self, input, weight)
+        made = cpu_convolutions.convolve(self, input, weight)
         if made is None:
             return self._conv_forward(input, weight, bias)
         return made if bias is None else made + bias[:, None, None]
@@ -44,7 +44,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             return super().forward(input, output_size)
         bias = self.bias if self.bias_matters else None
         weight = self.weight  # once: a parametrization computes it
-        made = fast_convolutions.convolve(self, input, weight)
+        made = cpu_convolutions.convolve(self, input, weight)
         if made is None:
             settings = (self.stride, self.padding, self.output_padding, self.groups, self.dilation)
             return F.conv_transpose2d(input, weight, bias, *settings)  # type: ignore[arg-type]

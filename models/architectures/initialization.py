@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import init
 
-from models.networks.layers import guard_instance_norm
+from models.architectures.layers import guard_instance_norm
 from util.base.errors import ChoiceError, near_miss
 from util.base.log import say
 

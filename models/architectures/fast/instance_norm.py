@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks.compiled import normalise_backward_compiled, normalise_compiled
-from models.networks.conditions import is_transformed, layout_of
+from models.architectures.fast.compiled import normalise_backward_compiled, normalise_compiled
+from models.architectures.fast.memory_format import is_transformed, layout_of
 
 HALF = (torch.bfloat16, torch.float16)
 

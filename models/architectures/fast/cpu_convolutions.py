@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.networks import winograd
-from models.networks.conditions import is_transformed, layout_of
+from models.architectures.fast import winograd
+from models.architectures.fast.memory_format import is_transformed, layout_of
 
 PRECISIONS = (torch.float32, torch.float64)
 # Where the weight's gradient is worth being computed apart.

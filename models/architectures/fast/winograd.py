@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.networks.conditions import layout_of
+from models.architectures.fast.memory_format import layout_of
 
 TILE, KERNEL = 4, 3
 OVERLAP = KERNEL - 1  # a patch is so much larger than its tile

@@ -5,11 +5,11 @@ from functools import partial
 
 from torch import nn
 
-from models.networks.layers import NORM_LAYERS, get_norm_layer
-from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
-from models.networks.resnet import ResnetGenerator
-from models.networks.unet import UnetGenerator
-from models.networks.weights import INIT_TYPES, init_net
+from models.architectures.initialization import INIT_TYPES, init_net
+from models.architectures.layers import NORM_LAYERS, get_norm_layer
+from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
+from models.architectures.resnet import ResnetGenerator
+from models.architectures.unet import UnetGenerator
 from util.base.errors import ChoiceError, near_miss
 
 # Called as (input_nc, output_nc, ngf=, norm_layer=, use_dropout=).

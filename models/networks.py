@@ -1,9 +1,13 @@
 """Networks, losses and schedules under the names that plugins import from `models.networks`."""
 
-from models.losses import GAN_MODES, GANLoss, cal_gradient_penalty
-from models.networks.convolutions import biases_done, fit_to_neighbours
-from models.networks.layers import Identity, get_norm_layer
-from models.networks.modes import (
+from models.architectures.fast.convolutions import biases_done, fit_to_neighbours
+from models.architectures.initialization import init_net, init_weights
+from models.architectures.layers import Identity, get_norm_layer
+from models.architectures.losses import GAN_MODES, GANLoss, cal_gradient_penalty
+from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
+from models.architectures.registry import define_D, define_G, unknown_names
+from models.architectures.resnet import ResnetBlock, ResnetGenerator
+from models.architectures.switches import (
     can_judge_together,
     judge_together,
     recompute_blocks,
@@ -11,12 +15,8 @@ from models.networks.modes import (
     use_channels_last,
     use_compiled_norms,
 )
-from models.networks.patchgan import NLayerDiscriminator, PixelDiscriminator
-from models.networks.registry import define_D, define_G, unknown_names
-from models.networks.resnet import ResnetBlock, ResnetGenerator
-from models.networks.unet import UnetGenerator, UnetSkipConnectionBlock
-from models.networks.weights import init_net, init_weights
-from models.schedulers import get_scheduler
+from models.architectures.unet import UnetGenerator, UnetSkipConnectionBlock
+from models.optimization.schedulers import get_scheduler
 
 __all__ = [
     "GAN_MODES",

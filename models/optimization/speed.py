@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from models import networks
-from models.layout import laid_out_as
-from models.precision import PRECISIONS, Precision
+from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, near_miss
 from util.base.log import warn
 

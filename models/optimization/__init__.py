@@ -1,0 +1,1 @@
+"""How steps are taken: schedules, accumulation, precision, speed."""
