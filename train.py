@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data import CustomDatasetDataLoader, create_dataset
-from data.loader import LoadError
+from data.pipeline.sampling import LoadError
 from models import create_model
 from models.base_model import BaseModel
 from options.train_options import TrainOptions

@@ -15,9 +15,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.base_dataset import BaseDataset, PictureDataset
-from data.cache import GIGABYTE, PictureCache
-from data.checks import quick_look
-from data.loader import (
+from data.checks.files import quick_look
+from data.pipeline.image_cache import GIGABYTE, PictureCache
+from data.pipeline.image_reader import Levels, PictureReader
+from data.pipeline.sampling import (
     EpochSampler,
     Failure,
     Instead,
@@ -32,7 +33,6 @@ from data.loader import (
     prepare_worker,
     tells_of_dead_worker,
 )
-from data.pictures import Levels, PictureReader
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn

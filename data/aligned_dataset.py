@@ -11,7 +11,7 @@ from data.base_dataset import (
     get_params,
     varying_steps,
 )
-from data.pictures import Levels, PictureReader, Unnormalized
+from data.pipeline.image_reader import Levels, PictureReader, Unnormalized
 
 
 class AlignedDataset(PictureDataset):

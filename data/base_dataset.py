@@ -11,11 +11,11 @@ from typing import Any
 from PIL import Image
 from torch.utils.data import Dataset
 
-from data import transforms as T
 from data.image_folder import make_dataset
-from data.pictures import Levels, PictureReader
-from data.pictures import load_picture as load_picture
+from data.pipeline.image_reader import Levels, PictureReader
+from data.pipeline.image_reader import load_picture as load_picture
 from util.base.errors import UserError
+from util.images import transforms as T
 
 
 class BaseDataset(Dataset[dict[str, Any]], ABC):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from data.base_dataset import BaseDataset, check_crop_fits, find_pictures, get_transform
-from data.pictures import PictureReader
+from data.pipeline.image_reader import PictureReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 
 from data.base_dataset import PictureDataset, check_crop_fits, find_pictures, get_transform
-from data.pictures import Levels, PictureReader
+from data.pipeline.image_reader import Levels, PictureReader
 
 
 class SingleDataset(PictureDataset):

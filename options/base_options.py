@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import data
 import models
-from options import rules
-from options.parser import OptionParser
+from options.parsing import rules
+from options.parsing.parser import OptionParser
 from util.base.errors import UserError
 from util.base.log import say
 from util.storage.files import write_text

@@ -3,9 +3,9 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from options import recovery, rules
 from options.base_options import BaseOptions
-from options.parser import OptionParser
+from options.parsing import rules, trained_run
+from options.parsing.parser import OptionParser
 
 
 class TestOptions(BaseOptions):
@@ -41,4 +41,4 @@ class TestOptions(BaseOptions):
     def recover(self, opt: Namespace, given: frozenset[str]) -> None:
         """Take over what decides the network from the run that trained it."""
         if isinstance(self.parser, OptionParser):
-            recovery.recover(opt, given, self.parser, self.plugin_options)
+            trained_run.recover(opt, given, self.parser, self.plugin_options)

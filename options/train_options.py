@@ -3,9 +3,9 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 
-from options import continuing, rules
 from options.base_options import BaseOptions
-from options.parser import OptionParser
+from options.parsing import resumed_run, rules
+from options.parsing.parser import OptionParser
 from util.base import rng
 
 
@@ -26,7 +26,7 @@ class TrainOptions(BaseOptions):
 
     def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
         """Return the model or the data set: what is given, else that of the continued run."""
-        of_run = continuing.peek_at_run(parser, argv)
+        of_run = resumed_run.peek_at_run(parser, argv)
         if "dataroot" in of_run:
             parser.make_optional("dataroot")  # it is filled in by `recover`
         if name in of_run and name not in parser.given(argv):
@@ -36,7 +36,7 @@ class TrainOptions(BaseOptions):
     def recover(self, opt: Namespace, given: frozenset[str]) -> None:
         """Take over the options of the run that is continued, and draw a seed if there is none."""
         if isinstance(self.parser, OptionParser):
-            continuing.take_over(opt, given, self.parser)
+            resumed_run.take_over(opt, given, self.parser)
         if opt.seed is None:
             opt.seed = rng.draw_seed()
 

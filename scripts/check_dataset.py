@@ -27,11 +27,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data import checks
 from data.base_dataset import check_crop_fits
-from data.checks import Folder, Inspection, Size
+from data.checks import files
+from data.checks import folders as layouts
+from data.checks.files import Inspection, Size
+from data.checks.folders import Folder
 from data.image_folder import make_dataset
-from options.rules import base_problems
+from options.parsing.rules import base_problems
 from util.base.errors import UserError, run_command
 from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
@@ -175,7 +177,7 @@ def check(root: str, args: argparse.Namespace) -> Report:
     Raises:
         UserError: there is no such folder, or none that the data set's mode would read.
     """
-    folders = checks.find_folders(root, args.dataset_mode)
+    folders = layouts.find_folders(root, args.dataset_mode)
     places = {folder: folder.within(root) for folder in folders}
     listed = {folder: make_dataset(place) for folder, place in places.items()}
     paths = [path for pictures in listed.values() for path in pictures]
@@ -186,7 +188,7 @@ def check(root: str, args: argparse.Namespace) -> Report:
             folder,
             places[folder],
             [inspected[path] for path in pictures],
-            checks.passed_over(places[folder], pictures),
+            layouts.passed_over(places[folder], pictures),
         )
         for folder, pictures in listed.items()
     ]
@@ -222,13 +224,13 @@ def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
 def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[list[Inspection]]]:
     """Give the results as they come, in order; on the way out, drop what has not begun."""
     if workers == 1:
-        yield map(checks.inspect_pictures, parcels)
+        yield map(files.inspect_pictures, parcels)
         return
     # The processes start here, before the progress bar's thread does.
     pool = ProcessPoolExecutor(workers, initializer=prepare_process)
     try:
         with interrupts_held():
-            results = pool.map(checks.inspect_pictures, parcels)
+            results = pool.map(files.inspect_pictures, parcels)
         yield results
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():  # they would finish what they have begun
@@ -274,7 +276,7 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
     """Judge what was read."""
     side_by_side = are_pairs(contents, args.dataset_mode)
     inspections = [one for content in contents for one in content.inspections]
-    groups = checks.duplicates(inspections)
+    groups = files.duplicates(inspections)
     options = " ".join(f"--{name} {getattr(args, name)}" for name in OPTIONS)
     report = Report(len(inspections), reading_of(contents, side_by_side), options)
     report.problems = by_kind(problems_of(root, contents, args, side_by_side))
@@ -290,7 +292,7 @@ def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
     if dataset_mode is not None:
         return dataset_mode == "aligned"
     phases = [content for content in contents if content.folder.kind == "phase"]
-    return checks.look_side_by_side([size for content in phases for size in content.sizes])
+    return files.look_side_by_side([size for content in phases for size in content.sizes])
 
 
 def reading_of(contents: list[Contents], side_by_side: bool) -> str:
@@ -324,7 +326,7 @@ def problems_of(
         halved = side_by_side and content.folder.kind == "phase"
         for one in content.inspections:
             for kind, what in flaws_of(one, args, halved):
-                yield kind, Finding(checks.shown_name(one.path, root), what)
+                yield kind, Finding(files.shown_name(one.path, root), what)
         yield from gaps_of(root, content, by_name)
 
 
@@ -333,9 +335,9 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
     if one.problem or one.size is None:
         yield "unreadable", one.problem or "of no known size"
         return
-    if halved and (odd := checks.odd_width(one.size)):
+    if halved and (odd := files.odd_width(one.size)):
         yield "odd width", odd
-    if small := checks.too_small(
+    if small := files.too_small(
         one.size, preprocess=args.preprocess, crop_size=args.crop_size, side_by_side=halved
     ):
         yield "too small", small
@@ -354,8 +356,8 @@ def gaps_of(
         yield "missing", Finding(folder.counterpart or "", what)
     if other is None or folder.kind != "half":
         return
-    for path in checks.without_partner(content.path, content.paths, other.path, other.paths):
-        name = checks.shown_name(path, root)
+    for path in files.without_partner(content.path, content.paths, other.path, other.paths):
+        name = files.shown_name(path, root)
         yield "without partner", Finding(name, f"nothing of that name in {other.folder.name}")
 
 
@@ -366,10 +368,10 @@ def notes_of(
     phases = {path: content.folder.phase for content in contents for path in content.paths}
     for content in contents:
         for one in content.inspections:
-            name = checks.shown_name(one.path, root)
+            name = files.shown_name(one.path, root)
             yield from (("odd, but usable", Finding(name, note)) for note in one.notes)
     for group in groups:
-        names = [checks.shown_name(path, root) for path in group]
+        names = [files.shown_name(path, root) for path in group]
         several = dict.fromkeys(phases[path] for path in group)
         kind = f"the same in {' and '.join(several)}" if len(several) > 1 else "duplicates"
         yield kind, Finding(names[0], f"same as {shortened(names[1:])}")
@@ -398,7 +400,7 @@ def row_of(root: str, content: Contents, small: Counter[str], copies: set[str]) 
         "median": shown[len(shown) // 2],
         "largest": shown[-1],
         "unreadable": sum(one.problem is not None for one in content.inspections),
-        "too small": sum(small[checks.shown_name(path, root)] for path in content.paths),
+        "too small": sum(small[files.shown_name(path, root)] for path in content.paths),
         "duplicates": sum(path in copies for path in content.paths),
         "modes": dict(modes.most_common()),
     }

@@ -26,8 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from data.image_folder import default_loader, make_dataset
-from options.parser import OptionParser
-from options.recovery import read_saved_options
+from options.parsing.parser import OptionParser
+from options.parsing.trained_run import read_saved_options
 from options.test_options import TestOptions
 from util.base.errors import UserError, near_miss, run_command
 from util.base.log import say

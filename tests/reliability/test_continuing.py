@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-import data.pictures
+import data.pipeline.image_reader
 import models.pix2pix_model
 from data.image_folder import default_loader
 from models.optimization.schedulers import LR_POLICIES
@@ -103,7 +103,7 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
             file.write(f"{path}\n")
         return default_loader(path)
 
-    monkeypatch.setattr(data.pictures, "default_loader", load)
+    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", load)
 
     def since() -> list[str]:
         lines = log.read_text().splitlines() if log.exists() else []

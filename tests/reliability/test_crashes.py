@@ -762,7 +762,7 @@ def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     workers: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data sets of forks call Pillow themselves."""
-    import data.pictures
+    import data.pipeline.image_reader
 
     picture = root / "train" / "p2.png"
 
@@ -772,8 +772,8 @@ def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
         return default_loader(path)
 
     gone = tmp_path / "gone"  # a file, which workers see that run already
-    default_loader = data.pictures.default_loader
-    monkeypatch.setattr(data.pictures, "default_loader", load)
+    default_loader = data.pipeline.image_reader.default_loader
+    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", load)
     at_step(2, monkeypatch, gone.touch)
     with pytest.raises(UserError, match="Continue with"):
         run(small(root, tmp_path, "--num_threads", workers))

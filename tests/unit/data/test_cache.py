@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-import data.cache
-from data.cache import PictureCache, free_memory
-from data.pictures import make_cache
+import data.pipeline.image_cache
+from data.pipeline.image_cache import PictureCache, free_memory
+from data.pipeline.image_reader import make_cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
 
@@ -75,7 +75,7 @@ def put(cache: PictureCache, first: int) -> None:
 def test_forked_processes_see_what_each_of_them_keeps(
     nameless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data.cache, "HAS_NAMELESS_FILES", nameless)
+    monkeypatch.setattr(data.pipeline.image_cache, "HAS_NAMELESS_FILES", nameless)
     cache = PictureCache(100 * 64, 100, shared=True)
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=put, args=(cache, first)) for first in (0, 20, 40)]
@@ -94,7 +94,7 @@ def test_forked_processes_see_what_each_of_them_keeps(
 def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(data.cache, "PATIENCE", 0.01)
+    monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
     cache = PictureCache(1000, 4, shared=True)
     cache.put(("seen",), levels(2, 2, 2), (2, 2))
     assert cache.get(("seen",)) is not None
@@ -110,7 +110,9 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
 def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = PictureCache(10**6, 4, shared=True)
     cache.put(("a",), levels(2, 2, 2), (2, 2))
-    monkeypatch.setattr(data.cache, "free_memory", lambda: data.cache.RESERVE)
+    monkeypatch.setattr(
+        data.pipeline.image_cache, "free_memory", lambda: data.pipeline.image_cache.RESERVE
+    )
     cache.put(("b",), levels(2, 2, 2), (2, 2))
     assert cache.is_full
     assert cache.count == 1
@@ -119,10 +121,10 @@ def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.Mon
 def test_more_than_there_is_gets_what_there_is_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("data.pictures.free_memory", lambda: 10**9)
+    monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: 10**9)
     cache = make_cache(7.0, 10, shared=False)
     assert cache is not None
-    assert cache.budget == 10**9 - data.cache.RESERVE
+    assert cache.budget == 10**9 - data.pipeline.image_cache.RESERVE
     said = capsys.readouterr()
     assert "--cache_gb 7 is more than the 0.5 GB" in said.err
     assert "up to 0.5 GB" in said.out
@@ -132,7 +134,7 @@ def test_more_than_there_is_gets_what_there_is_and_says_so(
 def test_default_is_a_quarter_of_the_free_memory(
     free: int | None, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data.pictures.free_memory", lambda: free)
+    monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: free)
     cache = make_cache(None, 10, shared=True)
     assert cache is not None
     assert cache.budget == budget
@@ -144,13 +146,13 @@ def test_system_that_gives_no_memory_is_told_of(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr("data.pictures.PictureCache", refuse)
+    monkeypatch.setattr("data.pipeline.image_reader.PictureCache", refuse)
     assert make_cache(1.0, 10, shared=True) is None
     assert "--cache gets no memory" in capsys.readouterr().err
 
 
 def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(data.cache, "CONTROL_GROUP", tmp_path)
+    monkeypatch.setattr(data.pipeline.image_cache, "CONTROL_GROUP", tmp_path)
     without = free_memory()
     assert without is None or without > 10**6
     (tmp_path / "memory.max").write_text("3000\n")

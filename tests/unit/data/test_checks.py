@@ -17,23 +17,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data import checks
 from data.base_dataset import get_transform
-from data.checks import (
-    Folder,
+from data.checks import files
+from data.checks.files import (
     Inspection,
     duplicates,
-    find_folders,
     inspect_picture,
     inspect_pictures,
     look_side_by_side,
     odd_width,
-    passed_over,
     quick_look,
     shown_name,
     too_small,
     without_partner,
 )
+from data.checks.folders import Folder, find_folders, passed_over
 from data.image_folder import default_loader, make_dataset
 from tests.unit.data.drawn import draw, picture
 from util.base.errors import UserError
@@ -146,7 +144,7 @@ def test_what_the_loader_itself_refuses_keeps_its_words(
     def refuse(path: str) -> None:
         raise UserError(f"{path} is PostScript. Convert it to PNG.")
 
-    monkeypatch.setattr(checks, "default_loader", refuse)
+    monkeypatch.setattr(files, "default_loader", refuse)
     found = inspected(tmp_path, "a.png", saved("PNG"))
     assert found.problem == "PostScript. Convert it to PNG."
 
@@ -384,8 +382,8 @@ def test_a_quick_look_ends_when_its_time_is_over_and_has_seen_all_parts(
     def note(path: str) -> None:
         seen.append(int(path))
 
-    monkeypatch.setattr(checks.time, "monotonic", lambda: float(next(clock)))
-    monkeypatch.setattr(checks, "_trouble_on_disk", note)
+    monkeypatch.setattr(files.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(files, "_trouble_on_disk", note)
     paths = [str(number) for number in range(100_000)]
     assert quick_look(paths, headers=0, seconds=1000) == []
     assert 900 <= len(seen) <= 1000
@@ -403,7 +401,7 @@ def test_a_quick_look_at_every_file_looks_at_each_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(checks, "_trouble_on_disk", seen.append)
+    monkeypatch.setattr(files, "_trouble_on_disk", seen.append)
     paths = [str(number) for number in range(4321)]
     quick_look(paths, headers=0, seconds=60)
     assert sorted(seen) == sorted(paths)

@@ -17,9 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import data.pictures
+import data.pipeline.image_reader
 from data import create_dataset
-from data import transforms as T
 from data.aligned_dataset import AlignedDataset
 from data.base_dataset import get_params, get_transform
 from data.colorization_dataset import ColorizationDataset
@@ -28,6 +27,7 @@ from data.single_dataset import SingleDataset
 from data.unaligned_dataset import UnalignedDataset
 from tests.unit.data.drawn import draw, options
 from util.base import rng
+from util.images import transforms as T
 from util.images.color import rgb2lab
 
 pytestmark = [
@@ -234,7 +234,7 @@ def test_fast_resize_stays_within_two_levels_of_pillow(
     steps = [T.Grayscale()] if gray else []
     transform = T.Compose([*steps, T.Resize(*size), T.ToNormalizedTensor()])
     exact, fast = (
-        data.pictures.PictureReader(Namespace(speed=speed), 1)
+        data.pipeline.image_reader.PictureReader(Namespace(speed=speed), 1)
         .read(str(tmp_path / "a.png"), transform)
         .levels.int()
         for speed in ("faithful", "max")
@@ -314,7 +314,7 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
             file.write(f"{path}\n")
         return default_loader(path)
 
-    monkeypatch.setattr(data.pictures, "default_loader", loader)
+    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", loader)
     return lambda: log.read_text().splitlines()
 
 
@@ -416,7 +416,7 @@ KILLED = """
 import os, sys, time
 from argparse import Namespace
 from data import create_dataset
-from data.loader import WorkerError
+from data.pipeline.sampling import WorkerError
 loader = create_dataset(Namespace(**eval(sys.argv[1], {"inf": float("inf")})))
 batches = iter(loader)
 next(batches)
@@ -446,8 +446,9 @@ from argparse import Namespace
 if __name__ == "__main__":
     multiprocessing.set_start_method("spawn")
     import torch
-    from data import cache, create_dataset
-    cache.HAS_NAMELESS_FILES = sys.argv[1] == "nameless"
+    from data import create_dataset
+    from data.pipeline import image_cache
+    image_cache.HAS_NAMELESS_FILES = sys.argv[1] == "nameless"
     torch.manual_seed(3)
     loader = create_dataset(Namespace(**eval(sys.argv[2], {"inf": float("inf")})))
     found = hashlib.sha256()

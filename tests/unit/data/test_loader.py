@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from data import create_dataset, find_dataset_using_name
 from data.base_dataset import BaseDataset
-from data.loader import EpochSampler, SeededDataset
+from data.pipeline.sampling import EpochSampler, SeededDataset
 from tests.unit.data.drawn import draw, options
 from util.base import rng
 from util.base.errors import UserError

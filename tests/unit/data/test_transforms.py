@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from data import transforms as ours
 from data.base_dataset import get_params, get_transform
 from tests.unit.data.drawn import options, picture
 from util.base.errors import UserError
+from util.images import transforms as ours
 
 MODES = ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"]
 SIDES = st.integers(1, 40)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from options.parser import NEW_OPTIONS, OptionParser
+from options.parsing.parser import NEW_OPTIONS, OptionParser
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.optimization.schedulers import LR_POLICIES
-from options.rules import PREPROCESS_MODES, PREPROCESS_PARTS, base_problems, train_problems
+from options.parsing.rules import PREPROCESS_MODES, PREPROCESS_PARTS, base_problems, train_problems
 
 ANY_TEXT = st.text(max_size=10)
 

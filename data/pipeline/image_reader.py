@@ -13,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
-from data import transforms as T
-from data.cache import GIGABYTE, RESERVE, PictureCache, free_memory
 from data.image_folder import default_loader
+from data.pipeline.image_cache import GIGABYTE, RESERVE, PictureCache, free_memory
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.images import transforms as T
 
 Steps = Sequence[Callable[[Any], Any]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from models.architectures.describe import describe_generator
-from options.parser import OptionParser
+from options.parsing.parser import OptionParser
 from util.base.log import say
 from util.storage.checkpoint import CheckpointError, load_state
 

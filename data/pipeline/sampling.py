@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from data.base_dataset import PictureDataset
-from data.pictures import Levels
+from data.pipeline.image_reader import Levels
 from util.base import rng
 from util.base.errors import UserError
 from util.base.stop_signals import leave_stopping_to_the_parent

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parser import OptionParser
-from options.recovery import apply_options, read_saved_options, report_options
+from options.parsing.parser import OptionParser
+from options.parsing.trained_run import apply_options, read_saved_options, report_options
 from util.storage import journal
 
 # What says which run to continue, from where, or how to find it.

@@ -1,0 +1,1 @@
+"""How options are parsed, checked and taken over from earlier runs."""
