@@ -20,11 +20,11 @@ from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
 from util.base.log import say, warn
-from util.base.plugins import says_of_itself
+from util.base.plugins import declares
 from util.base.stop_signals import end_in_order
 from util.display.progress_bar import progress_bar
 from util.html import HTML
-from util.images.writing import PictureWriter
+from util.images.writing import ImageWriter
 from util.inference.batching import one_by_one, pictures_at_once
 from util.inference.image_scores import picture_scores
 from util.inference.result_names import ResultNames, results_folder
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.display_id = -1
     rng.seed_all(opt.seed)  # what is random (dropout without --eval) is the same in every run
     if opt.deterministic:
-        rng.be_deterministic()
+        rng.use_deterministic_algorithms()
     dataset = create_dataset(opt)
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
     model = create_model(opt)
@@ -59,8 +59,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
     bar = progress_bar("translating", min(len(dataset), opt.num_test))
-    inference = torch.inference_mode(says_of_itself(model_class, "translates_batches"))
-    with end_in_order(), PictureWriter() as writer, bar as shown, inference:
+    inference = torch.inference_mode(declares(model_class, "batch_independent"))
+    with end_in_order(), ImageWriter() as writer, bar as shown, inference:
         number = 0
         for batch in dataset:
             model.set_input(batch)

@@ -22,16 +22,16 @@ from options.train_options import TrainOptions
 from util.base import rng
 from util.base.errors import UserError, run_command
 from util.base.log import mute, say
-from util.base.plugins import says_of_itself
+from util.base.plugins import declares
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
-from util.display.progress_bar import Clock, epoch_bar
-from util.training.best import Best
+from util.display.progress_bar import TimeLeft, epoch_bar
+from util.training.best import BestEpoch
 from util.training.epoch_record import epoch_record
-from util.training.health import Guard
+from util.training.health import HealthMonitor
 from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress
-from util.training.resume import Start
+from util.training.resume import ResumePoint
 from util.training.run_lock import RunLock
 from util.training.saver import Saver, Stateful
 from util.training.validation import Validator, create_validator
@@ -58,27 +58,29 @@ class Run:
     epoch_loss: RunningMean  # for --lr_policy plateau
     loss_means: LossMeans  # over the epoch, for the curves
     validator: Validator | None  # None without validation data
-    best: Best  # the best epoch so far, with --save_best
+    best: BestEpoch  # the best epoch so far, with --save_best
     saver: Saver
-    guard: Guard  # looks out for losses that are no longer finite
-    clock: Clock  # how long training will go on
+    guard: HealthMonitor  # looks out for losses that are no longer finite
+    clock: TimeLeft  # how long training will go on
 
 
 def train(opt: Namespace, options: TrainOptions) -> None:
     """Train; `options` knows which of them were given."""
     rng.seed_all(opt.seed)
     if opt.deterministic:
-        rng.be_deterministic()
-    start = Start(opt, "epoch_count" in options.given)  # epoch 1, or where --continue_train goes on
+        rng.use_deterministic_algorithms()
+    start = ResumePoint(
+        opt, "epoch_count" in options.given
+    )  # epoch 1, or where --continue_train goes on
     dataset = create_dataset(opt)
     say(f"The number of training images = {len(dataset)}")
     dataset.warn_of_bad_pictures()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
-    if says_of_itself(type(model), "takes_batches_on_device"):
+    if declares(type(model), "takes_batches_on_device"):
         dataset.send_to(model.device)
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
-    best = Best(opt.save_best, opt.early_stop)
+    best = BestEpoch(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)
     to_validate = len(validator.dataset) if validator else 0
     facts = overview(options.not_default(), len(dataset), to_validate)
@@ -87,17 +89,17 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer, others)
     start.restore(model, saver)
     options.save()  # now that it is clear that the run can go on with them
-    guard = Guard(model, saver, progress, epoch_loss, opt.on_nan, loss_means)
+    guard = HealthMonitor(model, saver, progress, epoch_loss, opt.on_nan, loss_means)
     last_epoch = opt.n_epochs + opt.n_epochs_decay
-    clock = Clock(progress, last_epoch, len(dataset))
+    clock = TimeLeft(progress, last_epoch, len(dataset))
     run = Run(opt, dataset, model, visualizer, progress, epoch_loss, loss_means, validator, best,
               saver, guard, clock)  # fmt: skip
     if progress.epoch > last_epoch:
         say(f"Nothing left to do: epoch {last_epoch} of {last_epoch} is done. To go on, raise "
             "--n_epochs or --n_epochs_decay.")  # fmt: skip
-    with StopSignals() as stop, visualizer.following(saver.how_to_continue), saver:
+    with StopSignals() as stop, visualizer.session(saver.how_to_continue), saver:
         try:
-            while progress.epoch <= last_epoch and not best.gives_up:
+            while progress.epoch <= last_epoch and not best.should_stop:
                 began = time.time()
                 train_epoch(run, last_epoch, stop)
                 end_epoch(run, last_epoch, began)
@@ -190,7 +192,7 @@ def end_epoch(run: Run, last_epoch: int, began: float) -> None:
     model.update_learning_rate()
 
     ended, images = progress.epoch, progress.total_images
-    is_last = ended == last_epoch or run.best.gives_up
+    is_last = ended == last_epoch or run.best.should_stop
     progress.next_epoch()  # a run that is continued from here begins with it
     labels: list[int | str] = []
     if is_fine and (ended % opt.save_epoch_freq == 0 or is_last):
@@ -202,7 +204,7 @@ def end_epoch(run: Run, last_epoch: int, began: float) -> None:
     if labels:
         run.saver.save(*labels)
     say(f"End of epoch {ended} / {last_epoch} \t Time Taken: {int(time.time() - began)} sec")
-    if run.best.gives_up:
+    if run.best.should_stop:
         say(f"Stopped early, {run.best.summary()} (--epoch best).")
 
 

@@ -14,19 +14,19 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from data.base_dataset import BaseDataset, PictureDataset
-from data.checks.files import quick_look
-from data.pipeline.image_cache import GIGABYTE, PictureCache
-from data.pipeline.image_reader import Levels, PictureReader
+from data.base_dataset import BaseDataset, BuiltInDataset
+from data.checks.files import spot_check
+from data.pipeline.image_cache import GIGABYTE, ImageCache
+from data.pipeline.image_reader import ImageReader, Levels
 from data.pipeline.sampling import (
     EpochSampler,
     Failure,
-    Instead,
     LevelsDataset,
     LoadError,
     PictureError,
     SeededDataset,
     SkippingDataset,
+    Substituted,
     WorkerError,
     collate,
     no_word_of_dead_workers,
@@ -88,7 +88,7 @@ class CustomDatasetDataLoader:
         self._has_told_of_full_cache = False
         self.dataloader = self._torch_loader(self.dataset)
         self._loader = self.dataloader
-        if isinstance(self.dataset, PictureDataset) and self.dataset.gives_levels():
+        if isinstance(self.dataset, BuiltInDataset) and self.dataset.gives_levels():
             self._loader = self._torch_loader(LevelsDataset(self.dataset))
         self._warn_of_useless_cache()
         if self.workers:
@@ -199,7 +199,7 @@ class CustomDatasetDataLoader:
             loader._iterator = None
 
     def _unpacked(self, batch: Any) -> Any:
-        if isinstance(batch, Instead):
+        if isinstance(batch, Substituted):
             self._note(batch.problems)
             batch = batch.content
         if isinstance(batch, Levels):
@@ -244,14 +244,14 @@ class CustomDatasetDataLoader:
         )
 
     @cached_property
-    def _cache(self) -> PictureCache | None:
+    def _cache(self) -> ImageCache | None:
         reader = getattr(self.dataset, "reader", None)
-        return reader.cache if isinstance(reader, PictureReader) else None
+        return reader.cache if isinstance(reader, ImageReader) else None
 
     def warn_of_bad_pictures(self) -> None:
         """Say what a quick look at the pictures finds; takes a second at most."""
         paths = dict.fromkeys(path for paths in self._lists_of_paths().values() for path in paths)
-        problems = quick_look(
+        problems = spot_check(
             list(paths),
             preprocess=self.opt.preprocess,
             crop_size=self.opt.crop_size,

@@ -4,17 +4,17 @@ import os
 from argparse import Namespace
 
 from data.base_dataset import (
-    PictureDataset,
+    BuiltInDataset,
     check_crop_fits,
     find_pictures,
     fixed_steps,
     get_params,
     varying_steps,
 )
-from data.pipeline.image_reader import Levels, PictureReader, Unnormalized
+from data.pipeline.image_reader import ImageReader, Levels, Unnormalized
 
 
-class AlignedDataset(PictureDataset):
+class AlignedDataset(BuiltInDataset):
     """Read `<dataroot>/<phase>`: every file holds A in its left half and B in its right half."""
 
     def __init__(self, opt: Namespace) -> None:
@@ -23,7 +23,7 @@ class AlignedDataset(PictureDataset):
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
         self.AB_paths = find_pictures(opt, self.dir_AB, layout)
         check_crop_fits(opt)
-        self.reader = PictureReader(opt, len(self.AB_paths))
+        self.reader = ImageReader(opt, len(self.AB_paths))
         swap = opt.direction == "BtoA"
         self.input_nc = opt.output_nc if swap else opt.input_nc
         self.output_nc = opt.input_nc if swap else opt.output_nc

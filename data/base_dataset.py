@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from data.image_folder import make_dataset
-from data.pipeline.image_reader import Levels, PictureReader
+from data.pipeline.image_reader import ImageReader, Levels
 from data.pipeline.image_reader import load_picture as load_picture
 from util.base.errors import UserError
 from util.images import transforms as T
@@ -43,7 +43,7 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         """Return one item: tensors and the paths they came from, by name."""
 
 
-class PictureDataset(BaseDataset):
+class BuiltInDataset(BaseDataset):
     """Base of the built-in data sets: an item is read as 8-bit levels, and normalised last.
 
     The loader of batches takes `levels`, unless a subclass has its own `__getitem__`: a quarter of
@@ -53,7 +53,7 @@ class PictureDataset(BaseDataset):
         reader: reads the pictures; set by the subclass, which knows how many there are.
     """
 
-    reader: PictureReader
+    reader: ImageReader
 
     @abstractmethod
     def levels(self, index: int) -> Levels:
@@ -65,7 +65,7 @@ class PictureDataset(BaseDataset):
 
     def gives_levels(self) -> bool:
         """Tell whether `levels` holds all that items are made of."""
-        return type(self).__getitem__ is PictureDataset.__getitem__
+        return type(self).__getitem__ is BuiltInDataset.__getitem__
 
 
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:

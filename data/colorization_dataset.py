@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from data.base_dataset import BaseDataset, check_crop_fits, find_pictures, get_transform
-from data.pipeline.image_reader import PictureReader
+from data.pipeline.image_reader import ImageReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab
 
@@ -34,7 +34,7 @@ class ColorizationDataset(BaseDataset):
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
         self.AB_paths = find_pictures(opt, self.dir, f"{self.dir}/*.jpg   in colour")
-        self.reader = PictureReader(opt, len(self.AB_paths))
+        self.reader = ImageReader(opt, len(self.AB_paths))
         self.transform = get_transform(opt, convert=False)
 
     def __getitem__(self, index: int) -> dict[str, Any]:

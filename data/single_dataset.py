@@ -2,18 +2,18 @@
 
 from argparse import Namespace
 
-from data.base_dataset import PictureDataset, check_crop_fits, find_pictures, get_transform
-from data.pipeline.image_reader import Levels, PictureReader
+from data.base_dataset import BuiltInDataset, check_crop_fits, find_pictures, get_transform
+from data.pipeline.image_reader import ImageReader, Levels
 
 
-class SingleDataset(PictureDataset):
+class SingleDataset(BuiltInDataset):
     """Read `<dataroot>` itself."""
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         check_crop_fits(opt)
         self.A_paths = find_pictures(opt, opt.dataroot, f"{opt.dataroot}/*.jpg")
-        self.reader = PictureReader(opt, len(self.A_paths))
+        self.reader = ImageReader(opt, len(self.A_paths))
         channels = opt.output_nc if opt.direction == "BtoA" else opt.input_nc
         self.transform = get_transform(opt, grayscale=channels == 1)
 

@@ -4,11 +4,11 @@ import os
 import random
 from argparse import Namespace
 
-from data.base_dataset import PictureDataset, check_crop_fits, find_pictures, get_transform
-from data.pipeline.image_reader import Levels, PictureReader
+from data.base_dataset import BuiltInDataset, check_crop_fits, find_pictures, get_transform
+from data.pipeline.image_reader import ImageReader, Levels
 
 
-class UnalignedDataset(PictureDataset):
+class UnalignedDataset(BuiltInDataset):
     """Read `<dataroot>/<phase>A` and `<dataroot>/<phase>B`, for example trainA and trainB.
 
     The larger side decides the length. `--serial_batches` walks through both sides, otherwise
@@ -25,7 +25,7 @@ class UnalignedDataset(PictureDataset):
         self.B_paths = find_pictures(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
-        self.reader = PictureReader(opt, self.A_size + self.B_size)
+        self.reader = ImageReader(opt, self.A_size + self.B_size)
         swap = opt.direction == "BtoA"
         channels_A = opt.output_nc if swap else opt.input_nc
         channels_B = opt.input_nc if swap else opt.output_nc

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from models import networks
 from models.architectures.describe import describe_generator
 from models.architectures.fast.memory_format import laid_out_as
-from models.optimization.accumulation import Steps
+from models.optimization.accumulation import GradientAccumulation
 from models.optimization.schedulers import (
     get_scheduler,
     load_scheduler_state,
@@ -27,7 +27,7 @@ from models.optimization.schedulers import (
 )
 from models.optimization.speed import Speed
 from models.storage.pretrained import find_pretrained
-from util.base.errors import UserError, near_miss
+from util.base.errors import UserError, suggest
 from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
 from util.image_pool import ImagePool
@@ -51,14 +51,14 @@ class BaseModel(ABC):
         speed: how networks and optimisers compute; see `models/optimization/speed.py`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
-        translates_batches: whether test.py may hand over several pictures at once, without
+        batch_independent: whether test.py may hand over several pictures at once, without
             gradients of any kind: what is made of one does not depend on the others, except by
             batch norm and dropout. Each class says so for itself.
         takes_batches_on_device: whether `set_input` may get pictures that lie on `device` already,
             which spares a GPU most of what has to be sent. Each class says so for itself.
     """
 
-    translates_batches = False
+    batch_independent = False
     takes_batches_on_device = False
 
     def __init__(self, opt: Namespace) -> None:
@@ -77,7 +77,7 @@ class BaseModel(ABC):
         self.image_paths: Sequence[str] = []
         self.metric: float = 0
         self.speed = Speed(opt, self.device)
-        self._steps = Steps(self.speed.precision, getattr(opt, "accumulate", 1))
+        self._steps = GradientAccumulation(self.speed.precision, getattr(opt, "accumulate", 1))
         self.save_files: Callable[[Mapping[Path, object]], object] = checkpoint.save_set
 
     # ---- what a subclass writes -----------------------------------------------------------
@@ -190,7 +190,7 @@ class BaseModel(ABC):
         ]
         raise UserError(
             f"{type(self).__name__} lists {name!r} in model_names but has no network "
-            f"self.net{name}. {near_miss(name, made)}"
+            f"self.net{name}. {suggest(name, made)}"
         )
 
     def _networks(self) -> dict[str, nn.Module]:
@@ -237,7 +237,7 @@ class BaseModel(ABC):
         )
 
     @contextmanager
-    def set_aside(self, *, evaluation: bool) -> Iterator[None]:
+    def evaluation_without_trace(self, *, evaluation: bool) -> Iterator[None]:
         """Lend the networks to something that is not training, then be as before.
 
         Without gradients. Attributes, modes and the statistics of batch norm are put back.
@@ -273,9 +273,9 @@ class BaseModel(ABC):
         its own sum, and Adam makes whole steps of what is left otherwise.
         """
         is_wgangp = getattr(self.opt, "gan_mode", "") == "wgangp"
-        batched = self.speed.batches_passes(first) and not is_wgangp
-        if batched and networks.can_judge_together(netD, first, second):
-            return networks.judge_together(netD, first, second)
+        batched = self.speed.merges_forward_passes(first) and not is_wgangp
+        if batched and networks.can_discriminate_as_one_batch(netD, first, second):
+            return networks.discriminate_as_one_batch(netD, first, second)
         return netD(first), netD(second)
 
     def clear_gradients(self, optimizer: Optimizer) -> None:
@@ -376,7 +376,7 @@ class BaseModel(ABC):
             name = attribute.removeprefix(prefix)
             raise UserError(
                 f"{type(self).__name__} lists {name!r} in {listed_in} but has not set "
-                f"self.{attribute}. {near_miss(attribute, known)}"
+                f"self.{attribute}. {suggest(attribute, known)}"
             )
         return getattr(self, attribute)
 

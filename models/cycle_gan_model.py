@@ -32,7 +32,7 @@ class CycleGANModel(BaseModel):
         + lambda_identity (lambda_B |G_A(B) - B| + lambda_A |G_B(A) - A|)
     """
 
-    translates_batches = True
+    batch_independent = True
     takes_batches_on_device = True
 
     @staticmethod
@@ -168,17 +168,17 @@ class CycleGANModel(BaseModel):
 
     def _computes_in_parts(self) -> bool:
         """Tell whether losses are computed one after the other, which saves memory."""
-        return self._is_plain_step() and not self.speed.batches_passes(self.real_A)
+        return self._is_plain_step() and not self.speed.merges_forward_passes(self.real_A)
 
     def _computes_together(self) -> bool:
         """Tell whether the passes of `forward` and of the identity losses are put together."""
         return (
             self._is_plain_step()
-            and self.speed.batches_passes(self.real_A)
+            and self.speed.merges_forward_passes(self.real_A)
             and self.opt.lambda_identity > 0
             and self.real_A.shape == self.real_B.shape
-            and networks.treats_pictures_alone(self.netG_A)
-            and networks.treats_pictures_alone(self.netG_B)
+            and networks.is_batch_independent(self.netG_A)
+            and networks.is_batch_independent(self.netG_B)
         )
 
     def _is_plain_step(self) -> bool:

@@ -1,6 +1,6 @@
 """Networks, losses and schedules under the names that plugins import from `models.networks`."""
 
-from models.architectures.fast.convolutions import biases_done, fit_to_neighbours
+from models.architectures.fast.convolutions import biases_done, link_layers
 from models.architectures.initialization import init_net, init_weights
 from models.architectures.layers import Identity, get_norm_layer
 from models.architectures.losses import GAN_MODES, GANLoss, cal_gradient_penalty
@@ -8,10 +8,10 @@ from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminato
 from models.architectures.registry import define_D, define_G, unknown_names
 from models.architectures.resnet import ResnetBlock, ResnetGenerator
 from models.architectures.switches import (
-    can_judge_together,
-    judge_together,
+    can_discriminate_as_one_batch,
+    discriminate_as_one_batch,
+    is_batch_independent,
     recompute_blocks,
-    treats_pictures_alone,
     use_channels_last,
     use_compiled_norms,
 )
@@ -30,17 +30,17 @@ __all__ = [
     "UnetSkipConnectionBlock",
     "biases_done",
     "cal_gradient_penalty",
-    "can_judge_together",
+    "can_discriminate_as_one_batch",
     "define_D",
     "define_G",
-    "fit_to_neighbours",
+    "link_layers",
     "get_norm_layer",
     "get_scheduler",
     "init_net",
     "init_weights",
-    "judge_together",
+    "discriminate_as_one_batch",
     "recompute_blocks",
-    "treats_pictures_alone",
+    "is_batch_independent",
     "unknown_names",
     "use_channels_last",
     "use_compiled_norms",

@@ -24,7 +24,7 @@ class Pix2PixModel(BaseModel):
     The generator minimises GAN(D(A, G(A))) + lambda_L1 |G(A) - B| (paper, eq. 4).
     """
 
-    translates_batches = True
+    batch_independent = True
     takes_batches_on_device = True
 
     @staticmethod

@@ -17,7 +17,7 @@ class TestModel(BaseModel):
     """
 
     __test__ = False  # for pytest: not a test case
-    translates_batches = True
+    batch_independent = True
     takes_batches_on_device = True
 
     @staticmethod

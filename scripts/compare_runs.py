@@ -24,7 +24,7 @@ from statistics import fmean, stdev
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.base.errors import UserError, near_miss, run_command
+from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.display.sinks.epochs import read_metrics
 
@@ -150,7 +150,7 @@ def find_run(given: str, checkpoints_dir: str) -> Path:
     known = sorted(path.parent.name for path in Path(checkpoints_dir).glob(f"*/{FILE}"))
     raise UserError(
         f"{given} has no {FILE}: train.py writes it if there are validation pictures. "
-        f"{near_miss(given, known)}"
+        f"{suggest(given, known)}"
     )
 
 
@@ -190,7 +190,7 @@ def compare(
         if lacking:
             raise UserError(
                 f"{lacking} of {len(runs)} runs have no {name}. Choose others with --metrics. "
-                f"{near_miss(name, known)}"
+                f"{suggest(name, known)}"
             )
         if not all(math.isfinite(run[name]) for run in runs):
             raise UserError(f"{name} is not finite in one of the runs, which has failed.")

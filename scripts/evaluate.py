@@ -29,7 +29,7 @@ from data.image_folder import default_loader, make_dataset
 from options.parsing.parser import OptionParser
 from options.parsing.trained_run import read_saved_options
 from options.test_options import TestOptions
-from util.base.errors import UserError, near_miss, run_command
+from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
@@ -109,7 +109,7 @@ def metric_names(text: str) -> list[str]:
     names = [name.strip().upper() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in METRICS:
-            raise argparse.ArgumentTypeError(f"{name} is no metric. {near_miss(name, METRICS)}")
+            raise argparse.ArgumentTypeError(f"{name} is no metric. {suggest(name, METRICS)}")
     return names
 
 

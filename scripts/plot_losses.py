@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.base.errors import UserError, near_miss, run_command
+from util.base.errors import UserError, run_command, suggest
 from util.base.log import say, warn
 from util.display.pages.svg import LARGEST, PALETTE
 from util.display.sinks.epochs import read_metrics
@@ -274,7 +274,7 @@ def advice(given: str, folder: Path) -> str:
     below = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     runs = [name for name in below if logs_in(folder / name)]
     if runs:
-        return f"Runs in {folder}: {near_miss(given, runs)}"
+        return f"Runs in {folder}: {suggest(given, runs)}"
     return "Give the folder of a run or one of its logs, or --checkpoints_dir and a name."
 
 
@@ -386,7 +386,7 @@ def chosen(runs: Iterable[Run], given: str | None) -> list[str]:
     for name in names_in(given):
         match = next((full for full in (name, f"{VALIDATION}{name}") if full in seen), None)
         if match is None:
-            raise UserError(f"No run has a loss {name} (--losses). {near_miss(name, known)}")
+            raise UserError(f"No run has a loss {name} (--losses). {suggest(name, known)}")
         names.append(match)
     return list(dict.fromkeys(names))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin
 
-from util.base.errors import UserError, near_miss
+from util.base.errors import UserError, suggest
 from util.base.log import say
 
 BASE_URLS = {
@@ -45,7 +45,7 @@ class GetData:
     ) -> None:
         name = technique.lower()
         if name not in BASE_URLS:
-            raise UserError(f"technique {technique!r} is not known. {near_miss(name, BASE_URLS)}")
+            raise UserError(f"technique {technique!r} is not known. {suggest(name, BASE_URLS)}")
         self.verbose = verbose
         self.url = (base_url or BASE_URLS[name]).rstrip("/") + "/"
 
@@ -64,7 +64,7 @@ class GetData:
             available = self._available()
             matching = [name for name in available if name.split(".")[0] == archive]
             if not matching:
-                raise UserError(f"No data set {archive!r}. {near_miss(archive, available)}")
+                raise UserError(f"No data set {archive!r}. {suggest(archive, available)}")
             archive = matching[0]
         target = Path(save_path, os.path.basename(archive).split(".")[0])
         if target.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.display.pages.page_sink import PageSink
-from util.display.sinks import Moment, Sink, deliver
+from util.display.sinks import LogStep, Sink, deliver
 from util.display.sinks.background import BackgroundSink
 from util.display.sinks.base import Picture
 from util.display.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
@@ -23,7 +23,7 @@ from util.display.sinks.visdom.server import start_server
 from util.display.sinks.visdom.sink import VisdomSink
 from util.display.sinks.wandb import WandbSink
 from util.html import HTML
-from util.images.writing import PictureWriter
+from util.images.writing import ImageWriter
 from util.util import stretched, tensor2im
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
@@ -175,14 +175,14 @@ class Visualizer:
             return
         self._total_images = max(self._total_images, total_iters or 0)
         images = {label: tensor2im(image) for label, image in visuals.items()}
-        when = Moment(epoch, total_images=total_iters)
+        when = LogStep(epoch, total_images=total_iters)
         deliver(sinks, lambda sink: sink.images(when, images))
 
     def plot_current_losses(
         self, epoch: int, counter_ratio: float, losses: Mapping[str, float]
     ) -> None:
         """Add a point to the loss curves; `counter_ratio` is how much of the epoch is done."""
-        when = Moment(epoch, fraction=counter_ratio)
+        when = LogStep(epoch, fraction=counter_ratio)
         deliver(self.plotters, lambda sink: sink.scalars(when, losses))
 
     def print_current_losses(
@@ -202,7 +202,7 @@ class Visualizer:
         """
         self._last_moment = (epoch, iters)
         self._total_images = total_iters or 0
-        when = Moment(
+        when = LogStep(
             epoch,
             iters,
             compute_seconds=t_comp,
@@ -218,7 +218,7 @@ class Visualizer:
         deliver(self.recorders, lambda sink: sink.epoch(record, samples))
 
     @contextmanager
-    def following(self, how_to_continue: Callable[[], str]) -> Iterator[None]:
+    def session(self, how_to_continue: Callable[[], str]) -> Iterator[None]:
         """Let the displays follow the training inside; then tell how it ended, and close them.
 
         `how_to_continue` is asked for if it did not end by itself.
@@ -292,7 +292,7 @@ def save_images(
     width: int = 256,
     use_wandb: bool = False,
     *,
-    writer: PictureWriter | None = None,
+    writer: ImageWriter | None = None,
 ) -> None:
     """Write the pictures made from one input beside the page, and add them to it as a row.
 
@@ -304,7 +304,7 @@ def save_images(
         OSError: a picture could not be written.
     """
     if writer is None:
-        with PictureWriter() as own:
+        with ImageWriter() as own:
             save_images(webpage, visuals, image_path, aspect_ratio, width, use_wandb, writer=own)
         return
     name = webpage.names.name(image_path[0])
@@ -323,4 +323,4 @@ def _log_to_active_run(images: Mapping[str, Picture]) -> None:
     import wandb
 
     if wandb.run is not None:  # else nobody has asked for a run: a sink would start one
-        WandbSink("", "", {}, ".").images(Moment(0), images)
+        WandbSink("", "", {}, ".").images(LogStep(0), images)

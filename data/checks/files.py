@@ -1,6 +1,6 @@
 """Look for image files that training would stumble over.
 
-`inspect_picture` reads one file to its end, as training would; `quick_look` spends a second on a
+`inspect_picture` reads one file to its end, as training would; `spot_check` spends a second on a
 whole data set. scripts/check_dataset.py makes a report of them.
 """
 
@@ -237,7 +237,7 @@ def odd_width(size: Size) -> str | None:
 # ---- the cheap part, for the start of a training ------------------------------------------
 
 
-def quick_look(
+def spot_check(
     paths: Sequence[str],
     *,
     preprocess: str = "resize_and_crop",

@@ -28,7 +28,7 @@ _BEGIN, _SHAPE, _SIZE = 2, slice(3, 6), slice(6, 8)
 _USED, _COUNT, _FULL = 0, 1, 2
 
 
-class Kept(NamedTuple):
+class CachedImage(NamedTuple):
     """A picture in memory.
 
     Attributes:
@@ -40,7 +40,7 @@ class Kept(NamedTuple):
     size: tuple[int, int]
 
 
-class PictureCache:
+class ImageCache:
     """Keep uint8 tensors of three dimensions until a budget is used up; nothing is ever replaced.
 
     With `shared`, processes that are forked from this one, or get the cache by being spawned, see
@@ -62,7 +62,7 @@ class PictureCache:
         self._connect()
 
     def _connect(self) -> None:
-        self._seen: dict[Key, Kept] = {}  # by this process, which needs no lock for them
+        self._seen: dict[Key, CachedImage] = {}  # by this process, which needs no lock for them
         self._is_stuck = False  # who held the lock was killed
         memory = self._memory.view()
         self._head = memory[: _ROW * 8].view(np.int64)
@@ -93,14 +93,14 @@ class PictureCache:
         """Tell whether a picture found no room."""
         return bool(self._head[_FULL])
 
-    def get(self, key: Key) -> Kept | None:
+    def get(self, key: Key) -> CachedImage | None:
         """Return what was kept under a key, by whichever process."""
         found = self._seen.get(key)
         if found is None and (row := self._look_up(key)) is not None:
             shape, begin = row[_SHAPE].tolist(), int(row[_BEGIN]) - 1
             levels = self._levels[begin : begin + int(np.prod(shape))].reshape(shape)
             width, height = row[_SIZE].tolist()
-            found = self._seen[key] = Kept(torch.from_numpy(levels), (width, height))
+            found = self._seen[key] = CachedImage(torch.from_numpy(levels), (width, height))
         return found
 
     def put(self, key: Key, levels: Tensor, size: tuple[int, int]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import default_collate, get_worker_info
 
 from data.image_folder import default_loader
-from data.pipeline.image_cache import GIGABYTE, RESERVE, PictureCache, free_memory
+from data.pipeline.image_cache import GIGABYTE, RESERVE, ImageCache, free_memory
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.images import transforms as T
@@ -74,7 +74,7 @@ class Unnormalized:
     levels: Tensor
 
 
-class PictureReader:
+class ImageReader:
     """Read pictures and transform them.
 
     Args:
@@ -86,15 +86,15 @@ class PictureReader:
         is_training = getattr(opt, "isTrain", False)  # else each picture is read once
         self.mode: str = getattr(opt, "cache", "none") if is_training else "none"
         self.with_torch = getattr(opt, "speed", "faithful") == "max"
-        self.cache: PictureCache | None = None
+        self.cache: ImageCache | None = None
         if self.mode != "none":
             entries = 2 * count  # pairs are two pictures once they are resized
             wanted = getattr(opt, "cache_gb", None)
             self.cache = make_cache(wanted, entries, shared=opt.num_threads > 0)
 
-    def open(self, path: str) -> "OpenPicture":
+    def open(self, path: str) -> "LazyImage":
         """Return a picture that is read when that turns out to be necessary."""
-        return OpenPicture(self, path)
+        return LazyImage(self, path)
 
     def read(self, path: str, transform: Callable[[Image.Image], Any]) -> Any:
         """Return what a transform makes of a picture; without the last step, if it normalises.
@@ -123,10 +123,10 @@ class PictureReader:
         return picture.varied(picture.fixed(parts.fixed)[0], parts.varying)
 
 
-class OpenPicture:
+class LazyImage:
     """One picture file, or the half of one."""
 
-    def __init__(self, reader: PictureReader, path: str) -> None:
+    def __init__(self, reader: ImageReader, path: str) -> None:
         self.reader = reader
         self.path = path
 
@@ -209,7 +209,7 @@ def load_picture(path: str, transform: Callable[[Image.Image], Any]) -> Any:
         raise UserError(f"{path}: {error}") from None
 
 
-def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> PictureCache | None:
+def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> ImageCache | None:
     """Return a cache of at most so many gigabytes, by default a quarter of the free memory.
 
     Says what it got. None, with a warning, if the system gives no memory.
@@ -223,7 +223,7 @@ def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> Pictur
             "memory that can be had now: pictures get those."
         )
     try:
-        cache = PictureCache(budget, entries, shared=shared)
+        cache = ImageCache(budget, entries, shared=shared)
     except (OSError, RuntimeError) as error:
         warn(f"--cache gets no memory ({error}): pictures are read from disk every time.")
         return None

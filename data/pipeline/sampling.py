@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from data.base_dataset import PictureDataset
+from data.base_dataset import BuiltInDataset
 from data.pipeline.image_reader import Levels
 from util.base import rng
 from util.base.errors import UserError
@@ -85,14 +85,14 @@ class EpochSampler(Sampler[Any]):
                 if self.seed is None:
                     yield index
                 else:
-                    yield rng.mix(self.seed, epoch, position), index
+                    yield rng.fold_seed(self.seed, epoch, position), index
 
     def _draw_order_seed(self, epoch: int) -> int | None:
         if not self.shuffle:
             return None
         if self.seed is None:
             return int(torch.empty((), dtype=torch.int64).random_())
-        return rng.mix(self.seed, epoch)
+        return rng.fold_seed(self.seed, epoch)
 
     def _order(self) -> list[int]:
         if self.order_seed is None:
@@ -121,7 +121,7 @@ class SeededDataset(Dataset[Any]):
 class LevelsDataset(Dataset[Any]):
     """Give the items of a built-in data set before their pictures are normalised."""
 
-    def __init__(self, dataset: PictureDataset) -> None:
+    def __init__(self, dataset: BuiltInDataset) -> None:
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> Levels:
@@ -153,7 +153,7 @@ class SkippingDataset(Dataset[Any]):
             except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
                 problems.append(str(error))
                 continue
-            return Instead(item, problems) if problems else item
+            return Substituted(item, problems) if problems else item
         raise UserError(
             f"--skip_bad_images found {len(problems)} pictures in a row that cannot be used, the "
             f"last one because: {problems[-1]}\n"
@@ -169,7 +169,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Instead:
+class Substituted:
     """An item or a batch, and why the ones that belong in its place were passed over."""
 
     content: Any
@@ -181,11 +181,11 @@ def collate(items: list[Any]) -> Any:
     for item in items:
         if isinstance(item, Failure):
             return item
-    problems = [text for item in items if isinstance(item, Instead) for text in item.problems]
-    items = [item.content if isinstance(item, Instead) else item for item in items]
+    problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
+    items = [item.content if isinstance(item, Substituted) else item for item in items]
     collate_items = Levels.collate if isinstance(items[0], Levels) else default_collate
     batch = collate_items(items)
-    return Instead(batch, problems) if problems else batch
+    return Substituted(batch, problems) if problems else batch
 
 
 def tells_of_dead_worker(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from models.architectures.layers import guard_instance_norm
-from util.base.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, suggest
 from util.base.log import say
 
 INIT_TYPES: dict[str, Callable[[Tensor, float], object]] = {
@@ -31,7 +31,7 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
     if init_type not in INIT_TYPES:
         raise ChoiceError(
             f"initialization method [{init_type}] is not implemented. "
-            f"{near_miss(init_type, INIT_TYPES)}"
+            f"{suggest(init_type, INIT_TYPES)}"
         )
     draw = INIT_TYPES[init_type]
 

@@ -9,9 +9,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.architectures.fast.batch_norm import count_batches
-from models.architectures.fast.convolutions import Conv2d, fit_to_neighbours, with_dead_biases
+from models.architectures.fast.convolutions import Conv2d, link_layers, with_dead_biases
 from models.architectures.fast.instance_norm import InstanceNorm2d
-from util.base.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, suggest
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -90,7 +90,7 @@ def get_norm_layer(norm_type: str = "instance") -> NormLayer:
     """
     if norm_type not in NORM_LAYERS:
         raise ChoiceError(
-            f"normalization layer [{norm_type}] is not found. {near_miss(norm_type, NORM_LAYERS)}"
+            f"normalization layer [{norm_type}] is not found. {suggest(norm_type, NORM_LAYERS)}"
         )
     return NORM_LAYERS[norm_type]
 
@@ -148,13 +148,13 @@ def padded_conv(
     if padding_type not in PADDING_LAYERS:
         known = [*PADDING_LAYERS, "zero"]
         raise ChoiceError(
-            f"padding [{padding_type}] is not implemented. {near_miss(padding_type, known)}"
+            f"padding [{padding_type}] is not implemented. {suggest(padding_type, known)}"
         )
     conv = Conv2d(channels, channels, kernel_size=3, bias=use_bias)
     return [PADDING_LAYERS[padding_type](1)], conv
 
 
-class BuiltIn(nn.Module):
+class BuiltInNetwork(nn.Module):
     """What the built-in networks share: a memory layout, and one count of batches.
 
     Attributes:
@@ -168,7 +168,7 @@ class BuiltIn(nn.Module):
 
     def connect(self) -> None:
         """Make the layers fit together; called at the end of `__init__`."""
-        fit_to_neighbours(self)
+        link_layers(self)
         guard_instance_norm(self)
 
     def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from util.base.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, suggest
 
 GAN_MODES: dict[str, type[nn.Module] | None] = {
     "lsgan": nn.MSELoss,  # Mao et al. 2017, "Least Squares Generative Adversarial Networks"
@@ -28,7 +28,7 @@ class GANLoss(nn.Module):
         super().__init__()
         if gan_mode not in GAN_MODES:
             raise ChoiceError(
-                f"gan mode {gan_mode} not implemented. {near_miss(gan_mode, GAN_MODES)}"
+                f"gan mode {gan_mode} not implemented. {suggest(gan_mode, GAN_MODES)}"
             )
         self.register_buffer("real_label", torch.tensor(target_real_label))
         self.register_buffer("fake_label", torch.tensor(target_fake_label))
@@ -89,7 +89,7 @@ def cal_gradient_penalty(
         share = torch.rand(real_data.shape[0], 1, 1, 1, device=device)
         points = share * real_data + (1 - share) * fake_data
     else:
-        raise ChoiceError(f"{type} not implemented. {near_miss(type, ['real', 'fake', 'mixed'])}")
+        raise ChoiceError(f"{type} not implemented. {suggest(type, ['real', 'fake', 'mixed'])}")
     points.requires_grad_(True)
     scores = netD(points)
     (gradients,) = torch.autograd.grad(

@@ -2,12 +2,12 @@
 
 from torch import Tensor, nn
 
-from models.architectures.fast.convolutions import Conv2d, normalised
-from models.architectures.layers import BuiltIn, NormLayer, needs_bias
+from models.architectures.fast.convolutions import Conv2d, conv_norm_act
+from models.architectures.layers import BuiltInNetwork, NormLayer, needs_bias
 from util.base.errors import UserError
 
 
-class NLayerDiscriminator(BuiltIn):
+class NLayerDiscriminator(BuiltInNetwork):
     """PatchGAN: judge overlapping patches; three layers see 70x70 pixels each.
 
     Shapes:
@@ -32,7 +32,7 @@ class NLayerDiscriminator(BuiltIn):
         for level in [*range(1, n_layers), n_layers]:  # the last one even if n_layers is 0
             wider = ndf * min(2**level, 8)
             stride = 2 if level < n_layers else 1
-            layers += normalised(
+            layers += conv_norm_act(
                 Conv2d(width, wider, 4, stride=stride, padding=1, bias=use_bias),
                 norm_layer(wider),
                 nn.LeakyReLU(0.2, inplace=True),
@@ -66,7 +66,7 @@ class NLayerDiscriminator(BuiltIn):
                 )
 
 
-class PixelDiscriminator(BuiltIn):
+class PixelDiscriminator(BuiltInNetwork):
     """Judge each pixel on its own, with 1x1 convolutions.
 
     Shapes:
@@ -82,7 +82,7 @@ class PixelDiscriminator(BuiltIn):
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),
             nn.LeakyReLU(0.2, inplace=True),
-            *normalised(
+            *conv_norm_act(
                 Conv2d(ndf, 2 * ndf, kernel_size=1, bias=use_bias),
                 norm_layer(2 * ndf),
                 nn.LeakyReLU(0.2, inplace=True),

@@ -10,7 +10,7 @@ from models.architectures.layers import NORM_LAYERS, get_norm_layer
 from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
 from models.architectures.resnet import ResnetGenerator
 from models.architectures.unet import UnetGenerator
-from util.base.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, suggest
 
 # Called as (input_nc, output_nc, ngf=, norm_layer=, use_dropout=).
 GENERATORS: dict[str, Callable[..., nn.Module]] = {
@@ -52,7 +52,7 @@ def define_G(
     norm_layer = get_norm_layer(norm)
     if netG not in GENERATORS:
         raise ChoiceError(
-            f"Generator model name [{netG}] is not recognized. {near_miss(netG, GENERATORS)}"
+            f"Generator model name [{netG}] is not recognized. {suggest(netG, GENERATORS)}"
         )
     net = GENERATORS[netG](
         input_nc, output_nc, ngf=ngf, norm_layer=norm_layer, use_dropout=use_dropout
@@ -94,8 +94,7 @@ def define_D(
         net = NLayerDiscriminator(input_nc, ndf, n_layers=depth, norm_layer=norm_layer)
     else:
         raise ChoiceError(
-            f"Discriminator model name [{netD}] is not recognized. "
-            f"{near_miss(netD, DISCRIMINATORS)}"
+            f"Discriminator model name [{netD}] is not recognized. {suggest(netD, DISCRIMINATORS)}"
         )
     return init_net(net, init_type, init_gain, gpu_ids)
 
@@ -109,4 +108,4 @@ def unknown_names(*, netG: str, netD: str, norm: str, init_type: str) -> Iterato
         ("--init_type", init_type, INIT_TYPES),
     ):
         if given not in known:
-            yield f"{option} {given} is not known. {near_miss(given, known)}"
+            yield f"{option} {given} is not known. {suggest(given, known)}"

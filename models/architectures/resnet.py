@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, normalised
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, conv_norm_act
 from models.architectures.layers import (
-    BuiltIn,
+    BuiltInNetwork,
     NormLayer,
     ReflectionPad2d,
     needs_bias,
@@ -15,7 +15,7 @@ from models.architectures.layers import (
 from util.base.errors import UserError
 
 
-class ResnetGenerator(BuiltIn):
+class ResnetGenerator(BuiltInNetwork):
     """Halve the picture twice, transform it with residual blocks, enlarge it twice.
 
     Shapes:
@@ -44,14 +44,14 @@ class ResnetGenerator(BuiltIn):
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
-            *normalised(
+            *conv_norm_act(
                 Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
                 norm_layer(ngf),
                 nn.ReLU(inplace=True),
             ),
         ]
         for width in (ngf, 2 * ngf):
-            layers += normalised(
+            layers += conv_norm_act(
                 Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=use_bias),
                 norm_layer(2 * width),
                 nn.ReLU(inplace=True),
@@ -59,7 +59,7 @@ class ResnetGenerator(BuiltIn):
         for _ in range(n_blocks):
             layers.append(ResnetBlock(4 * ngf, padding_type, norm_layer, use_dropout, use_bias))
         for width in (4 * ngf, 2 * ngf):
-            layers += normalised(
+            layers += conv_norm_act(
                 ConvTranspose2d(
                     width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=use_bias
                 ),
@@ -110,11 +110,11 @@ class ResnetBlock(nn.Module):
     ) -> None:
         super().__init__()
         padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers = [*padding, *normalised(conv, norm_layer(dim), nn.ReLU(inplace=True))]
+        layers = [*padding, *conv_norm_act(conv, norm_layer(dim), nn.ReLU(inplace=True))]
         if use_dropout:
             layers.append(nn.Dropout(0.5))
         padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers += [*padding, *normalised(conv, norm_layer(dim))]
+        layers += [*padding, *conv_norm_act(conv, norm_layer(dim))]
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from models.architectures.fast.batch_norm import BatchNorm2d, batches_apart
+from models.architectures.fast.batch_norm import BatchNorm2d, separate_batch_statistics
 from models.architectures.fast.compiled import check_compiler
 from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
 from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
@@ -73,7 +73,7 @@ def recompute_blocks(net: nn.Module) -> bool:
     return True
 
 
-def treats_pictures_alone(net: nn.Module) -> bool:
+def is_batch_independent(net: nn.Module) -> bool:
     """Tell whether a network makes the same of a picture whatever else is in the batch.
 
     Without random numbers either, so that batches may be put together at will.
@@ -81,18 +81,20 @@ def treats_pictures_alone(net: nn.Module) -> bool:
     return _is_as_built(net) and not _has(net, _BatchNorm)
 
 
-def judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+def discriminate_as_one_batch(
+    netD: nn.Module, first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return a built-in discriminator's scores of two batches, from one pass.
 
     Batch norm keeps the batches apart, in this order.
     """
-    with batches_apart(netD, 2):
+    with separate_batch_statistics(netD, 2):
         of_first, of_second = netD(torch.cat([first, second])).chunk(2)
     return of_first, of_second
 
 
-def can_judge_together(netD: nn.Module, first: Tensor, second: Tensor) -> bool:
-    """Tell whether `judge_together` gives what two passes give."""
+def can_discriminate_as_one_batch(netD: nn.Module, first: Tensor, second: Tensor) -> bool:
+    """Tell whether `discriminate_as_one_batch` gives what two passes give."""
     return _is_as_built(netD) and first.shape == second.shape
 
 

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, normalised
-from models.architectures.layers import BuiltIn, NormLayer, needs_bias
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, conv_norm_act
+from models.architectures.layers import BuiltInNetwork, NormLayer, needs_bias
 from util.base.errors import UserError
 
 
-class UnetGenerator(BuiltIn):
+class UnetGenerator(BuiltInNetwork):
     """Halve the picture `num_downs` times and enlarge it again, with skip connections.
 
     Shapes:
@@ -91,7 +91,7 @@ class UnetSkipConnectionBlock(nn.Module):
         conv = Conv2d(input_nc or outer_nc, inner_nc, 4, stride=2, padding=1, bias=use_bias)
         down: list[nn.Module] = [conv]
         if not outermost and not innermost:
-            down = normalised(conv, norm_layer(inner_nc))
+            down = conv_norm_act(conv, norm_layer(inner_nc))
         if not outermost:
             # In place, so that the skip connection carries the activated tensor.
             down.insert(0, nn.LeakyReLU(0.2, inplace=True))
@@ -106,7 +106,7 @@ class UnetSkipConnectionBlock(nn.Module):
             bias=use_bias or outermost,
         )
         up: list[nn.Module] = [nn.ReLU(inplace=True)]
-        up += [conv_up, nn.Tanh()] if outermost else normalised(conv_up, norm_layer(outer_nc))
+        up += [conv_up, nn.Tanh()] if outermost else conv_norm_act(conv_up, norm_layer(outer_nc))
         if use_dropout:
             up.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*down, *below, *up)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from models.networks import GAN_MODES, unknown_names
-from util.base.errors import UserError, near_miss
+from util.base.errors import UserError, suggest
 
 LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
 
@@ -33,7 +33,7 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
     yield from _recompute_problems(opt)
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
     if gan_mode not in GAN_MODES:
-        yield f"--gan_mode {gan_mode} is not known. {near_miss(gan_mode, GAN_MODES)}"
+        yield f"--gan_mode {gan_mode} is not known. {suggest(gan_mode, GAN_MODES)}"
     elif getattr(opt, "precision", "fp32") == "fp16" and gradient_penalty_weight(opt) > 0:
         yield (
             "--precision fp16 has too few exponents for the gradient penalty of --gan_mode wgangp: "

@@ -12,7 +12,7 @@ from models.optimization.precision import Precision
 from util.base.errors import UserError
 
 
-class Steps:
+class GradientAccumulation:
     """Clear gradients and take steps, every `every` batches.
 
     A batch then counts as a part of one that is `every` times larger: its gradients are added to

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
-from util.base.errors import ChoiceError, near_miss
+from util.base.errors import ChoiceError, suggest
 from util.training.best import metric_and_direction
 
 
@@ -64,7 +64,7 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     if opt.lr_policy not in LR_POLICIES:
         raise ChoiceError(
             f"learning rate policy [{opt.lr_policy}] is not implemented. "
-            f"{near_miss(opt.lr_policy, LR_POLICIES)}"
+            f"{suggest(opt.lr_policy, LR_POLICIES)}"
         )
     return LR_POLICIES[opt.lr_policy](optimizer, opt)
 

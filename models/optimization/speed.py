@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.precision import PRECISIONS, Precision
-from util.base.errors import UserError, near_miss
+from util.base.errors import UserError, suggest
 from util.base.log import warn
 
 SPEEDS = ("faithful", "max")
@@ -27,7 +27,7 @@ def speed_problems(opt: Namespace) -> Iterator[str]:
     for name, known in (("speed", SPEEDS), ("precision", tuple(PRECISIONS))):
         value = getattr(opt, name, known[0])
         if isinstance(value, str) and value not in known:  # else an option of a plugin
-            yield f"--{name} {value} is not known. {near_miss(value, known)}"
+            yield f"--{name} {value} is not known. {suggest(value, known)}"
 
 
 class Speed:
@@ -48,7 +48,7 @@ class Speed:
         self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
         self.is_chosen = self.max or self.compile or self.precision.dtype is not None
 
-    def batches_passes(self, pictures: Tensor) -> bool:
+    def merges_forward_passes(self, pictures: Tensor) -> bool:
         """Tell whether passes through one network are put together where that changes nothing.
 
         It saves launches, of which a CPU has none, and costs memory.
@@ -59,7 +59,7 @@ class Speed:
         """Switch on what the options ask for, and return a line that tells what is active."""
         active = [self.precision.name]
         for net in nets.values():
-            networks.fit_to_neighbours(net)  # a plugin may have replaced layers
+            networks.link_layers(net)  # a plugin may have replaced layers
             self.precision.attach(net)
             if self.max:
                 networks.use_channels_last(net, half=self.precision.dtype is not None)

@@ -9,7 +9,7 @@ from pathlib import PurePath, PureWindowsPath
 
 from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
-from util.base.errors import near_miss
+from util.base.errors import suggest
 
 DIRECTIONS = ("AtoB", "BtoA")
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
@@ -69,12 +69,12 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     if opt.direction not in DIRECTIONS:
-        yield f"--direction {opt.direction} is not known. {near_miss(opt.direction, DIRECTIONS)}"
+        yield f"--direction {opt.direction} is not known. {suggest(opt.direction, DIRECTIONS)}"
     known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES
     if not known and not _is_made_of_parts(opt.preprocess):
         yield (
             f"--preprocess {opt.preprocess} is not known. "
-            f"{near_miss(opt.preprocess, PREPROCESS_MODES)}"
+            f"{suggest(opt.preprocess, PREPROCESS_MODES)}"
         )
 
 
@@ -82,13 +82,13 @@ def train_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of train.py."""
     yield from _out_of_range(opt, TRAIN_RANGES)
     if opt.lr_policy not in LR_POLICIES:
-        yield f"--lr_policy {opt.lr_policy} is not known. {near_miss(opt.lr_policy, LR_POLICIES)}"
+        yield f"--lr_policy {opt.lr_policy} is not known. {suggest(opt.lr_policy, LR_POLICIES)}"
     on_nan = getattr(opt, "on_nan", "stop")
     if on_nan not in ON_NAN:
-        yield f"--on_nan {on_nan} is not known. {near_miss(on_nan, ON_NAN)}"
+        yield f"--on_nan {on_nan} is not known. {suggest(on_nan, ON_NAN)}"
     cache = getattr(opt, "cache", "none")
     if cache not in CACHES:
-        yield f"--cache {cache} is not known. {near_miss(cache, CACHES)}"
+        yield f"--cache {cache} is not known. {suggest(cache, CACHES)}"
 
 
 def contradictions(opt: Namespace) -> Iterator[str]:

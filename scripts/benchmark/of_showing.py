@@ -12,8 +12,8 @@ from benchmark.pictures import write_photos
 from benchmark.series import Measured, Series
 from benchmark.setting import Setting, missing, mode_options, row
 from benchmark.side import Side, UnknownOptionError
-from benchmark.swallow import Swallower, swallowing
 from benchmark.table import Goal, Row
+from benchmark.visdom_stub import Swallower, swallowing
 
 SIDE = 256
 TRANSLATED = {"few": 2, "many": 10}  # pictures of two runs; the difference is without start-up

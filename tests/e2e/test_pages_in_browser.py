@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.e2e.browser import CHROMIUM, Browser, browsing
 from util.display.pages.page_sink import PageSink
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.epochs import EpochRecord
 from util.html import HTML
 
@@ -61,8 +61,8 @@ class Training:
         for _ in range(epochs):
             self.epoch += 1
             for images in (50, 100):
-                self.sink.scalars(Moment(self.epoch, images), {"G": 1.0 / self.epoch})
-            self.sink.images(Moment(self.epoch), pictures(self.epoch, labels))
+                self.sink.scalars(LogStep(self.epoch, images), {"G": 1.0 / self.epoch})
+            self.sink.images(LogStep(self.epoch), pictures(self.epoch, labels))
             even = self.epoch % 2 == 0
             samples = [pictures(self.epoch, labels)] if even else []
             self.sink.epoch(record(self.epoch, validated=even), samples)
@@ -223,7 +223,7 @@ def test_names_of_anything_stay_text(browser: Browser, tmp_path: Path) -> None:
     overview = {HOSTILE: {HOSTILE: HOSTILE}, "Options": {"x": "</script><script>hacked=1"}}
     label = HOSTILE.replace("/", "")
     run = Training(tmp_path / "a b#c%41", overview=overview)
-    run.sink.scalars(Moment(1, 1), {HOSTILE: 1.0})
+    run.sink.scalars(LogStep(1, 1), {HOSTILE: 1.0})
     run.train(2, [label, "fake_B"]).finish()
     browser.open(Path(str(run.page).replace("%", "%25").replace("#", "%23")))
     all_load(browser)
@@ -297,7 +297,7 @@ def test_new_pictures_of_the_same_epoch_are_shown(
 ) -> None:
     browser.open(training.train().page)
     browser.run("document.querySelector('#timeline').scrollIntoView()")
-    training.sink.images(Moment(1), pictures(6))
+    training.sink.images(LogStep(1), pictures(6))
     training.finish()
     for _ in range(40):
         if share_of(browser, tmp_path / "shot.png", colour(6)) > 0.02:

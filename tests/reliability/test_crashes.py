@@ -453,7 +453,7 @@ def interrupt_renames(folder: Path) -> None:
     temporaries = {}
     for path in sorted(folder.glob("latest_*.pth")):
         temporaries[path] = path.rename(files.temporary_name(path))
-    journal.announce(temporaries)
+    journal.write_journal(temporaries)
 
 
 def test_a_save_whose_renames_were_interrupted_is_continued(root: Path, tmp_path: Path) -> None:

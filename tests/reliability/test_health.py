@@ -26,7 +26,12 @@ from tests.reliability.runs import command, draw_data, resume, run, signal_at
 from tests.unit.models.small_models import batch, build, train_options
 from util.display.sinks.jsonl import continued, read_losses
 from util.storage import checkpoint
-from util.training.health import Advice, FiniteWatch, Guard, NonFiniteError
+from util.training.health import (
+    HealthMonitor,
+    NonFiniteDetector,
+    NonFiniteError,
+    StuckTrainingHints,
+)
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 
@@ -298,7 +303,7 @@ def test_a_step_does_not_wait_for_the_device(
 ) -> None:
     model = build(train_options(tmp_path, name, *more))
     progress, mean = Progress(), RunningMean()
-    guard = Guard(model, Namespace(), progress, mean, "stop")  # type: ignore[arg-type]
+    guard = HealthMonitor(model, Namespace(), progress, mean, "stop")  # type: ignore[arg-type]
     model.set_input(batch(name, 0))
     model.optimize_parameters()  # what is made once
     with watched(monkeypatch) as watcher:
@@ -347,7 +352,7 @@ def test_the_first_bad_step_is_told_at_the_next_look(
     finite: list[bool], looks: set[int], as_tensor: bool
 ) -> None:
     model, progress = Losses(), Progress()
-    watch = FiniteWatch(model)
+    watch = NonFiniteDetector(model)
     first_bad = None
     for number, good in enumerate(finite, 1):
         progress.advance(1)
@@ -368,15 +373,15 @@ def test_the_first_bad_step_is_told_at_the_next_look(
 
 
 def test_a_watch_that_has_seen_nothing_complains_of_nothing() -> None:
-    FiniteWatch(Losses()).check(Progress())
-    FiniteWatch(Losses()).check_weights(Progress())
+    NonFiniteDetector(Losses()).check(Progress())
+    NonFiniteDetector(Losses()).check_weights(Progress())
 
 
 def test_broken_weights_are_named() -> None:
     model = Losses()
     model.broken = ["D", "G_A"]
     with pytest.raises(NonFiniteError, match="The weights of D, G_A are no longer finite"):
-        FiniteWatch(model).check_weights(Progress())
+        NonFiniteDetector(model).check_weights(Progress())
 
 
 @pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf])
@@ -412,7 +417,7 @@ def advised(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_a_discriminator_that_stays_at_zero_is_pointed_out_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    advice = Advice()
+    advice = StuckTrainingHints()
     for _ in range(9):
         advice.losses({"D_A": 0.0001, "G_A": 0.0, "D_B": 0.3})
     assert advised(capsys) == []
@@ -428,7 +433,7 @@ def test_a_discriminator_that_stays_at_zero_is_pointed_out_once(
 
 
 def test_zero_now_and_then_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    advice = Advice()
+    advice = StuckTrainingHints()
     for number in range(60):
         advice.losses({"D": 0.5 if number % 9 == 0 else 0.0})
     assert advised(capsys) == []
@@ -438,7 +443,7 @@ FLAT = torch.full((1, 3, 4, 4), 0.25)
 
 
 def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixture[str]) -> None:
-    advice = Advice()
+    advice = StuckTrainingHints()
     for _ in range(3):
         advice.pictures({"fake_B": FLAT + torch.arange(3.0).view(1, 3, 1, 1) / 4})
     (line,) = advised(capsys)
@@ -460,7 +465,7 @@ def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixtu
 def test_other_pictures_are_left_in_peace(
     visuals: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Advice().pictures(visuals)
+    StuckTrainingHints().pictures(visuals)
     assert advised(capsys) == []
 
 

@@ -26,7 +26,7 @@ from tests.reliability.conftest import Count
 from tests.reliability.corpus import NAMES, outside, tree, writes
 from util.base.errors import UserError, run_command
 from util.display.pages.page_sink import PageSink
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.visdom.sink import label_table
 from util.get_data import unpack
 from util.html import HTML
@@ -295,8 +295,8 @@ def training_page(folder: Path, title: str, losses: Sequence[str], labels: Seque
     sink = PageSink(folder, f"Experiment name = {title}", 64)
     picture = np.zeros((8, 8, 3), np.uint8)
     for images in (1, 2):
-        sink.scalars(Moment(1, images), dict.fromkeys(losses, 0.5))
-    sink.images(Moment(1), dict.fromkeys(labels, picture))
+        sink.scalars(LogStep(1, images), dict.fromkeys(losses, 0.5))
+    sink.images(LogStep(1), dict.fromkeys(labels, picture))
     sink.close()
     return (folder / "index.html").read_text(encoding="utf-8")
 

@@ -21,8 +21,8 @@ from benchmark.numerics import DisagreementError, compare_gradients, compare_los
 from benchmark.of_commands import stall
 from benchmark.series import Measured, Series, interleave, of_times
 from benchmark.setting import Setting, row
-from benchmark.swallow import swallowing
 from benchmark.table import Goal, Row, missed, quantity, render
+from benchmark.visdom_stub import swallowing
 
 # What one step may do at most at 256 px: operations, FLOPs, bytes.
 MOST = {"cycle_gan": (962, 1.8793e12, 16.5e9), "pix2pix": (228, 8.695e10, 2.37e9)}

@@ -14,10 +14,10 @@ class ChoiceError(UserError, NotImplementedError):
     """A name that none of the built-in tables knows (netG, norm, init_type, gan_mode, ...)."""
 
 
-def near_miss(given: str, known: Iterable[str]) -> str:
+def suggest(given: str, known: Iterable[str]) -> str:
     """Say which known names there are, and which of them was probably meant.
 
-    >>> near_miss("unet_265", ["unet_128", "unet_256"])
+    >>> suggest("unet_265", ["unet_128", "unet_256"])
     "Did you mean 'unet_256'? Available: unet_128, unet_256."
     """
     names = list(known)

@@ -55,7 +55,7 @@ def put_back(captured: tuple[Any, ...]) -> None:
         np.random.set_state(captured[2])
 
 
-def mix(*numbers: int) -> int:
+def fold_seed(*numbers: int) -> int:
     """Fold integers into one 64-bit seed; neighbouring inputs give unrelated seeds (splitmix64)."""
     mixed = 0
     for number in numbers:
@@ -74,7 +74,7 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def own_stream(seed: int) -> Iterator[None]:
+def isolated(seed: int) -> Iterator[None]:
     """Seed all generators for a while, then put them back: what is drawn meanwhile is nobody's."""
     before = state_dict()
     seed_all(seed)
@@ -89,7 +89,7 @@ def draw_seed() -> int:
     return int.from_bytes(os.urandom(4), "big")
 
 
-def be_deterministic() -> None:
+def use_deterministic_algorithms() -> None:
     """Let torch use only algorithms that give the same bits in every run, even if slower."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     torch.backends.cudnn.benchmark = False

@@ -70,7 +70,7 @@ class _Bar(tqdm):
         return known if self._more is None else {**known, "postfix": self._more()}
 
 
-class Clock:
+class TimeLeft:
     """Tell how long a run will go on.
 
     Goes by the mean over all that this process has trained so far, with the time that validation,
@@ -110,7 +110,7 @@ def _duration(seconds: float) -> str:
     return tqdm.format_interval(seconds) if hours < 48 else f"{hours // 24}d {hours % 24}h"
 
 
-def epoch_bar(clock: Clock) -> AbstractContextManager["tqdm[Any]"]:
+def epoch_bar(clock: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
     """Show how far the running epoch is, how fast it goes, and what is left of it and of the run.
 
     Images that were seen before an interruption count as done, but not for the speed.

@@ -15,7 +15,7 @@ MOST_THREADS = 16
 WAITING_PER_THREAD = 4  # pictures
 
 
-class PictureWriter:
+class ImageWriter:
     """Write pictures in a few threads; compressing them does not hold up Python.
 
     A bounded number of pictures waits. At the end of a `with` block all are on the disk. A block

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from util.base.log import say
-from util.base.plugins import says_of_itself
+from util.base.plugins import declares
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one picture at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
@@ -49,8 +49,8 @@ def one_by_one(
 
 def _why_alone(opt: Namespace, model: type) -> str:
     """Say why the pictures of a batch would not be what they are alone; nothing if they would."""
-    if not says_of_itself(model, "translates_batches"):
-        return f"{model.__name__} does not say that it translates batches (translates_batches)"
+    if not declares(model, "batch_independent"):
+        return f"{model.__name__} does not say that it translates batches (batch_independent)"
     if not opt.eval and opt.norm not in ("instance", "none"):
         return f"without --eval, --norm {opt.norm} takes its statistics from the batch"
     if not opt.eval and not opt.no_dropout:

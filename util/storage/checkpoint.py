@@ -65,11 +65,11 @@ class FileSet:
             if error is not None:
                 return
             for folder in self._folders():
-                journal.finish_commits(folder)  # before newer ones
-            written = [journal.announce(self._of(folder)) for folder in self._folders()]
+                journal.recover(folder)  # before newer ones
+            written = [journal.write_journal(self._of(folder)) for folder in self._folders()]
             self._stack.pop_all()  # nothing to clear away: the journals know them
             for each in written:
-                journal.work_off(each)
+                journal.replay(each)
 
     def add(self, path: Path, state: object) -> None:
         """Write a file under a temporary name."""
@@ -97,7 +97,7 @@ class FileSet:
     def _new(self, path: Path) -> Path:
         if path.parent not in self._folders():
             # A killed process may have had our number, and so the name of our first file.
-            journal.finish_commits(path.parent)
+            journal.recover(path.parent)
         temporary = temporary_name(path)
         self._stack.callback(temporary.unlink, missing_ok=True)
         self._temporaries[path] = temporary

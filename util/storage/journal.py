@@ -25,7 +25,7 @@ PAUSE_SECONDS = 0.01
 one_at_a_time = threading.RLock()  # among the threads of this process
 
 
-def announce(temporaries: Mapping[Path, Path]) -> Path:
+def write_journal(temporaries: Mapping[Path, Path]) -> Path:
     """Make finished files count under their final names, and return the journal to work off.
 
     Args:
@@ -44,7 +44,7 @@ def announce(temporaries: Mapping[Path, Path]) -> Path:
     return journal
 
 
-def work_off(journal: Path) -> None:
+def replay(journal: Path) -> None:
     """Do the renames that were announced, except those that have been done already."""
     for final, temporary in _read(journal).items():
         with suppress(FileNotFoundError):
@@ -53,7 +53,7 @@ def work_off(journal: Path) -> None:
     journal.unlink(missing_ok=True)
 
 
-def finish_commits(folder: str | Path) -> None:
+def recover(folder: str | Path) -> None:
     """Do the renames that a killed process has left; for those who write there.
 
     Whether that process lives is not asked: its number may be another one's by now, and nobody is
@@ -61,7 +61,7 @@ def finish_commits(folder: str | Path) -> None:
     """
     with one_at_a_time:
         for journal in _journals(Path(folder)):
-            work_off(journal)
+            replay(journal)
 
 
 def _journals(folder: Path) -> list[Path]:

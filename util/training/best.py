@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from util.base.errors import UserError, near_miss
+from util.base.errors import UserError, suggest
 from util.scores.images import METRICS
 
 
-class Best:
+class BestEpoch:
     """Remember the best epoch, and tell when there has been no better one for too long.
 
     Args:
@@ -41,7 +41,7 @@ class Best:
         if self.name and self.name not in names:
             raise UserError(
                 f"--save_best {self.name}: this model has no such metric. "
-                f"{near_miss(self.name, names)}"
+                f"{suggest(self.name, names)}"
             )
 
     def update(self, epoch: int, values: Mapping[str, float]) -> bool:
@@ -61,7 +61,7 @@ class Best:
         return f"best {self.name} so far: {self.value:.4f} in epoch {self.epoch}"
 
     @property
-    def gives_up(self) -> bool:
+    def should_stop(self) -> bool:
         """Tell whether training should stop."""
         return 0 < self.patience <= self.since
 

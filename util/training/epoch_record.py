@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from util.display.sinks.epochs import BestRecord, EpochRecord
-from util.training.best import Best
+from util.training.best import BestEpoch
 from util.training.progress import Progress
 from util.training.validation import Validation
 
@@ -18,7 +18,7 @@ def epoch_record(
     means: Mapping[str, float],
     seconds: float,
     found: Validation | None,
-    best: Best,
+    best: BestEpoch,
 ) -> EpochRecord:
     """Put together what an epoch brought, before its end is counted in `progress`."""
     record = EpochRecord(

@@ -41,7 +41,7 @@ class Model(Protocol):
         """Return where the current batch came from."""
 
 
-class FiniteWatch:
+class NonFiniteDetector:
     """Remember the first step whose losses were not finite, on the device, and tell when asked."""
 
     def __init__(self, model: Model) -> None:
@@ -107,7 +107,7 @@ def _message(problem: str, progress: Progress, pictures: Sequence[str]) -> str:
     )
 
 
-class Guard:
+class HealthMonitor:
     """Stop training, or go back to the last save, before a bad state is saved.
 
     Args:
@@ -138,8 +138,8 @@ class Guard:
         self.on_nan = on_nan
         self.loss_means = loss_means or LossMeans()
         self.steps = 0
-        self._watch = FiniteWatch(model)
-        self._advice = Advice()
+        self._watch = NonFiniteDetector(model)
+        self._advice = StuckTrainingHints()
         self._rollbacks: dict[int, int] = {}  # by the save that was gone back to
 
     def look(self) -> None:
@@ -193,7 +193,7 @@ class Guard:
         self._advice.pictures(visuals)
 
 
-class Advice:
+class StuckTrainingHints:
     """Say once what a loss or a picture means that shows training has got stuck."""
 
     def __init__(self) -> None:

@@ -55,7 +55,7 @@ LATER: Mapping[str, Any] = {  # states of earlier versions have none of it
 }
 
 
-class Start:
+class ResumePoint:
     """Decide where a run begins, and bring its parts there.
 
     Made before the model, since the learning rates depend on it: `opt.epoch_count` is set to the

@@ -60,7 +60,7 @@ class RunLock:
         file.truncate(0)
         file.write(json.dumps(who).encode())
         file.flush()
-        journal.finish_commits(folder)
+        journal.recover(folder)
         for place in (folder, folder / "web", folder / "web" / "images"):
             files.remove_leftovers(place)
 

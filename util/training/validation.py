@@ -18,7 +18,7 @@ from util.display.sinks.base import Picture
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_pictures
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
-from util.training.best import Best
+from util.training.best import BestEpoch
 from util.util import tensor2im
 
 SEED = 20170330  # of what is random while validating: always the same draws
@@ -38,7 +38,7 @@ class Data(Protocol):
 class Model(Protocol):
     """What is asked of a model."""
 
-    def set_aside(self, *, evaluation: bool) -> AbstractContextManager[None]:
+    def evaluation_without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
         """Lend the networks."""
 
     def set_input(self, input: dict[str, Any]) -> None:
@@ -137,7 +137,7 @@ class Validator:
         features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         samples: list[dict[str, Picture]] = []
         count = 0
-        with rng.own_stream(SEED), self.model.set_aside(evaluation=self.evaluation):
+        with rng.isolated(SEED), self.model.evaluation_without_trace(evaluation=self.evaluation):
             for batch in self.dataset:
                 self.model.set_input(batch)
                 self.model.forward()
@@ -219,7 +219,7 @@ def with_means_of_both_sides(values: Mapping[str, float]) -> dict[str, float]:
 def create_validator(
     opt: Namespace,
     model: Model,
-    best: Best,
+    best: BestEpoch,
     create_dataset: Callable[[Namespace], Data],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none.

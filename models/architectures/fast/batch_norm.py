@@ -53,7 +53,7 @@ def count_batches(net: nn.Module) -> None:
 
 
 @contextmanager
-def batches_apart(net: nn.Module, parts: int) -> Iterator[None]:
+def separate_batch_statistics(net: nn.Module, parts: int) -> Iterator[None]:
     """Take a batch for several that were put together: batch norm keeps them apart, in order."""
     norms = [module for module in net.modules() if isinstance(module, BatchNorm2d)]
     for norm in norms:

@@ -21,11 +21,11 @@ from models.architectures.fast.memory_format import is_transformed
 class Conv2d(nn.Conv2d):
     """A convolution that leaves its bias out where it has no effect."""
 
-    bias_matters = True
+    bias_has_effect = True
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved pictures."""
-        bias = self.bias if self.bias_matters else None
+        bias = self.bias if self.bias_has_effect else None
         weight = self.weight  # once: a parametrization computes it
         made = cpu_convolutions.convolve(self, input, weight)
         if made is None:
@@ -36,13 +36,13 @@ class Conv2d(nn.Conv2d):
 class ConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution that leaves its bias out where it has no effect."""
 
-    bias_matters = True
+    bias_has_effect = True
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the enlarged pictures."""
         if output_size is not None:
             return super().forward(input, output_size)
-        bias = self.bias if self.bias_matters else None
+        bias = self.bias if self.bias_has_effect else None
         weight = self.weight  # once: a parametrization computes it
         made = cpu_convolutions.convolve(self, input, weight)
         if made is None:
@@ -51,7 +51,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
         return made if bias is None else made + bias[:, None, None]
 
 
-def normalised(
+def conv_norm_act(
     conv: Conv2d | ConvTranspose2d, norm: nn.Module, activation: nn.Module | None = None
 ) -> list[nn.Module]:
     """Return a convolution, its norm and the activation behind it as layers of a network.
@@ -69,7 +69,7 @@ def normalised(
     return layers
 
 
-def fit_to_neighbours(net: nn.Module) -> None:
+def link_layers(net: nn.Module) -> None:
     """Let the layers know what is behind them: whether a bias has an effect, which activation.
 
     To be called again when layers have been replaced.
@@ -79,7 +79,7 @@ def fit_to_neighbours(net: nn.Module) -> None:
             layers = list(chain)
             for layer, behind in zip(layers, [*layers[1:], None], strict=True):
                 if isinstance(layer, Conv2d | ConvTranspose2d):
-                    layer.bias_matters = type(behind) is not InstanceNorm2d
+                    layer.bias_has_effect = type(behind) is not InstanceNorm2d
                 elif isinstance(layer, InstanceNorm2d):
                     layer.slope = behind.slope if isinstance(behind, Activation) else None
 
@@ -92,7 +92,7 @@ def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
     biases = [
         module.bias
         for module in net.modules()
-        if isinstance(module, Conv2d | ConvTranspose2d) and not module.bias_matters
+        if isinstance(module, Conv2d | ConvTranspose2d) and not module.bias_has_effect
     ]
     trained = [bias for bias in biases if bias is not None and bias.requires_grad]
     done = getattr(net, "biases_are_done", False)

@@ -24,7 +24,7 @@ HALF = (torch.bfloat16, torch.float16)
 class InstanceNorm2d(nn.InstanceNorm2d):
     """Bring every channel of every picture to mean 0 and variance 1, then apply the activation.
 
-    Which one that is, `fit_to_neighbours` finds out. Where torch takes the computation apart
+    Which one that is, `link_layers` finds out. Where torch takes the computation apart
     (tracing, export, torch.func), and for pictures without batch, it is `nn.InstanceNorm2d`; there,
     and where hooks watch the norm, the layer behind it, an `Activation`, does its part.
 

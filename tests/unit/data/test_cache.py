@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import data.pipeline.image_cache
-from data.pipeline.image_cache import PictureCache, free_memory
+from data.pipeline.image_cache import ImageCache, free_memory
 from data.pipeline.image_reader import make_cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
@@ -30,7 +30,7 @@ def levels(*shape: int, seed: int = 0) -> Tensor:
 def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
     shared: bool, shapes: list[tuple[int, int, int]], budget: int
 ) -> None:
-    cache = PictureCache(budget, len(shapes), shared=shared)
+    cache = ImageCache(budget, len(shapes), shared=shared)
     pictures = {(f"{number}.png", number): levels(*s, seed=number) for number, s in
                 enumerate(shapes)}  # fmt: skip
     for number, (key, picture) in enumerate(pictures.items()):
@@ -46,7 +46,7 @@ def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
 
 
 def test_first_picture_under_a_key_stays_and_strided_ones_are_copied() -> None:
-    cache = PictureCache(1000, 2, shared=False)
+    cache = ImageCache(1000, 2, shared=False)
     first = levels(5, 6, 3).permute(2, 0, 1)
     cache.put(("a",), first, (6, 5))
     cache.put(("a",), levels(3, 5, 6, seed=1), (6, 5))
@@ -58,7 +58,7 @@ def test_first_picture_under_a_key_stays_and_strided_ones_are_copied() -> None:
 
 
 def test_more_pictures_than_were_announced_do_no_harm() -> None:
-    cache = PictureCache(10**6, 1, shared=False)
+    cache = ImageCache(10**6, 1, shared=False)
     for number in range(50):
         cache.put((number,), levels(2, 2, 2, seed=number), (2, 2))
     assert cache.is_full
@@ -66,7 +66,7 @@ def test_more_pictures_than_were_announced_do_no_harm() -> None:
     assert sum(cache.get((number,)) is not None for number in range(50)) == cache.count
 
 
-def put(cache: PictureCache, first: int) -> None:
+def put(cache: ImageCache, first: int) -> None:
     for number in range(first, first + 40):
         cache.put((number,), levels(3, 4, 5, seed=number), (4, 5))
 
@@ -76,7 +76,7 @@ def test_forked_processes_see_what_each_of_them_keeps(
     nameless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data.pipeline.image_cache, "HAS_NAMELESS_FILES", nameless)
-    cache = PictureCache(100 * 64, 100, shared=True)
+    cache = ImageCache(100 * 64, 100, shared=True)
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=put, args=(cache, first)) for first in (0, 20, 40)]
     for worker in workers:
@@ -95,7 +95,7 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
-    cache = PictureCache(1000, 4, shared=True)
+    cache = ImageCache(1000, 4, shared=True)
     cache.put(("seen",), levels(2, 2, 2), (2, 2))
     assert cache.get(("seen",)) is not None
     cache._lock.acquire()
@@ -108,7 +108,7 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
 
 
 def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = PictureCache(10**6, 4, shared=True)
+    cache = ImageCache(10**6, 4, shared=True)
     cache.put(("a",), levels(2, 2, 2), (2, 2))
     monkeypatch.setattr(
         data.pipeline.image_cache, "free_memory", lambda: data.pipeline.image_cache.RESERVE
@@ -146,7 +146,7 @@ def test_system_that_gives_no_memory_is_told_of(
     def refuse(*_: object, **__: object) -> None:
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr("data.pipeline.image_reader.PictureCache", refuse)
+    monkeypatch.setattr("data.pipeline.image_reader.ImageCache", refuse)
     assert make_cache(1.0, 10, shared=True) is None
     assert "--cache gets no memory" in capsys.readouterr().err
 
@@ -164,7 +164,7 @@ def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_threads_may_fill_it_together() -> None:
-    cache = PictureCache(100 * 64, 100, shared=False)
+    cache = ImageCache(100 * 64, 100, shared=False)
     threads = [threading.Thread(target=put, args=(cache, first)) for first in (0, 20)]
     for thread in threads:
         thread.start()

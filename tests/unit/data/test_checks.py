@@ -26,8 +26,8 @@ from data.checks.files import (
     inspect_pictures,
     look_side_by_side,
     odd_width,
-    quick_look,
     shown_name,
+    spot_check,
     too_small,
     without_partner,
 )
@@ -306,8 +306,8 @@ def test_an_odd_width_cannot_be_halved() -> None:
 
 def test_a_quick_look_finds_nothing_wrong_with_sound_pictures(tmp_path: Path) -> None:
     paths = draw(tmp_path, [f"{number}.png" for number in range(60)])
-    assert quick_look(paths, preprocess="crop", crop_size=8) == []
-    assert quick_look([]) == []
+    assert spot_check(paths, preprocess="crop", crop_size=8) == []
+    assert spot_check([]) == []
 
 
 def test_a_quick_look_names_empty_files_and_what_is_no_picture(tmp_path: Path) -> None:
@@ -315,7 +315,7 @@ def test_a_quick_look_names_empty_files_and_what_is_no_picture(tmp_path: Path) -
     for number in (3, 41, 78):
         Path(paths[number]).write_bytes(b"")
     Path(paths[0]).write_bytes(b"hello")
-    assert quick_look(paths, root=tmp_path, headers=2) == [
+    assert spot_check(paths, root=tmp_path, headers=2) == [
         "trainA/00.jpg is no picture, or of a format that is not known",
         "trainA/03.jpg is empty (0 bytes)",
         "trainA/41.jpg is empty (0 bytes)",
@@ -326,13 +326,13 @@ def test_a_quick_look_names_empty_files_and_what_is_no_picture(tmp_path: Path) -
 def test_a_quick_look_knows_the_sizes_that_the_options_need(tmp_path: Path) -> None:
     paths = draw(tmp_path, ["a.png"], 8, 8) + draw(tmp_path, ["b.png"], 8, 7)
     too_low = f"{paths[1]} is 8x7, which is too small for --crop_size 8"
-    assert quick_look(paths, preprocess="crop", crop_size=8) == [too_low]
-    assert quick_look(paths, preprocess="resize_and_crop", crop_size=8) == []
+    assert spot_check(paths, preprocess="crop", crop_size=8) == [too_low]
+    assert spot_check(paths, preprocess="resize_and_crop", crop_size=8) == []
 
 
 def test_a_quick_look_at_pairs_knows_that_they_need_halves(tmp_path: Path) -> None:
     paths = draw(tmp_path, ["a.png"], 15, 8) + draw(tmp_path, ["b.png"], 14, 8)
-    assert quick_look(paths, preprocess="crop", crop_size=8, side_by_side=True, root=tmp_path) == [
+    assert spot_check(paths, preprocess="crop", crop_size=8, side_by_side=True, root=tmp_path) == [
         "a.png is 15 pixels wide, an odd number, so A and B differ",
         "b.png is 7x8 in each half, which is too small for --crop_size 8",
     ]
@@ -340,7 +340,7 @@ def test_a_quick_look_at_pairs_knows_that_they_need_halves(tmp_path: Path) -> No
 
 def test_a_quick_look_sees_turned_pictures_the_right_way_up(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(saved("JPEG", width=30, height=10, exif=turned()))
-    found = quick_look([str(tmp_path / "a.jpg")], preprocess="crop", crop_size=20, root=tmp_path)
+    found = spot_check([str(tmp_path / "a.jpg")], preprocess="crop", crop_size=20, root=tmp_path)
     assert found == ["a.jpg is 10x30, which is too small for --crop_size 20"]
 
 
@@ -354,7 +354,7 @@ def test_a_quick_look_does_not_decode(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / name).write_bytes(content)
         paths.append(str(tmp_path / name))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
-    assert quick_look(paths, preprocess="crop", crop_size=6) == []
+    assert spot_check(paths, preprocess="crop", crop_size=6) == []
 
 
 def test_a_quick_look_reads_headers_all_over_the_list(
@@ -369,7 +369,7 @@ def test_a_quick_look_reads_headers_all_over_the_list(
         return plain_open(path)
 
     monkeypatch.setattr(Image, "open", note)
-    quick_look(paths, headers=12)
+    spot_check(paths, headers=12)
     assert opened == [0, 9, 18, 27, 36, 45, 54, 63, 72, 81, 90, 99]
 
 
@@ -385,7 +385,7 @@ def test_a_quick_look_ends_when_its_time_is_over_and_has_seen_all_parts(
     monkeypatch.setattr(files.time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(files, "_trouble_on_disk", note)
     paths = [str(number) for number in range(100_000)]
-    assert quick_look(paths, headers=0, seconds=1000) == []
+    assert spot_check(paths, headers=0, seconds=1000) == []
     assert 900 <= len(seen) <= 1000
     assert max(np.diff(sorted(seen))) == 100
 
@@ -393,7 +393,7 @@ def test_a_quick_look_ends_when_its_time_is_over_and_has_seen_all_parts(
 def test_a_quick_look_at_a_million_files_takes_no_longer_than_it_may(tmp_path: Path) -> None:
     paths = draw(tmp_path, ["a.png"]) * 1_000_000
     began = time.perf_counter()
-    assert quick_look(paths, seconds=0.1) == []
+    assert spot_check(paths, seconds=0.1) == []
     assert time.perf_counter() - began < 1  # machines are shared; looking at all takes several
 
 
@@ -403,7 +403,7 @@ def test_a_quick_look_at_every_file_looks_at_each_once(
     seen: list[str] = []
     monkeypatch.setattr(files, "_trouble_on_disk", seen.append)
     paths = [str(number) for number in range(4321)]
-    quick_look(paths, headers=0, seconds=60)
+    spot_check(paths, headers=0, seconds=60)
     assert sorted(seen) == sorted(paths)
 
 

@@ -234,7 +234,7 @@ def test_fast_resize_stays_within_two_levels_of_pillow(
     steps = [T.Grayscale()] if gray else []
     transform = T.Compose([*steps, T.Resize(*size), T.ToNormalizedTensor()])
     exact, fast = (
-        data.pipeline.image_reader.PictureReader(Namespace(speed=speed), 1)
+        data.pipeline.image_reader.ImageReader(Namespace(speed=speed), 1)
         .read(str(tmp_path / "a.png"), transform)
         .levels.int()
         for speed in ("faithful", "max")

@@ -302,7 +302,9 @@ def test_sampler_gives_every_index_once_with_a_seed_of_its_own(
     sampler = EpochSampler(length, shuffle=True, seed=seed)
     sampler.epoch = epoch
     found: list[Any] = list(sampler)
-    assert [own for own, _ in found] == [rng.mix(seed, epoch, place) for place in range(length)]
+    assert [own for own, _ in found] == [
+        rng.fold_seed(seed, epoch, place) for place in range(length)
+    ]
     assert sorted(index for _, index in found) == list(range(length))
     assert sampler.epoch == epoch + 1
 

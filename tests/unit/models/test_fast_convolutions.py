@@ -396,7 +396,7 @@ def test_padding_and_bias_of_a_layer(
 
 def test_transposed_convolutions_take_an_output_size() -> None:
     layer = ConvTranspose2d(3, 4, 3, stride=2, padding=1)
-    layer.bias_matters = False
+    layer.bias_has_effect = False
     assert layer(noise((1, 3, 5, 5)), [10, 10]).shape == (1, 4, 10, 10)
 
 

@@ -14,8 +14,8 @@ from models.architectures.fast import instance_norm
 from models.architectures.fast.convolutions import (
     Conv2d,
     ConvTranspose2d,
-    fit_to_neighbours,
-    normalised,
+    conv_norm_act,
+    link_layers,
     with_dead_biases,
 )
 from models.architectures.fast.instance_norm import InstanceNorm2d
@@ -155,8 +155,8 @@ def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
     activation = {None: None, 0.0: nn.ReLU(True), 0.2: nn.LeakyReLU(0.2, True)}[slope]
     torch.manual_seed(0)
     conv = kind(3, 4, 3, padding=1).double()
-    layers = nn.Sequential(*normalised(conv, nn.InstanceNorm2d(4), activation))
-    fit_to_neighbours(layers)
+    layers = nn.Sequential(*conv_norm_act(conv, nn.InstanceNorm2d(4), activation))
+    link_layers(layers)
     x = noise((2, 3, 8, 8)).double()
     wanted = definition(nn.Sequential(copy.deepcopy(conv))(x), slope)
     with_bias = definition(type(conv).__mro__[1].forward(conv, x), slope)
@@ -168,8 +168,8 @@ def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
 
 
 def test_frozen_network_gets_no_gradients() -> None:
-    net = nn.Sequential(*normalised(Conv2d(3, 4, 3), nn.InstanceNorm2d(4)))
-    fit_to_neighbours(net)
+    net = nn.Sequential(*conv_norm_act(Conv2d(3, 4, 3), nn.InstanceNorm2d(4)))
+    link_layers(net)
     net.requires_grad_(False)
     net(noise((1, 3, 8, 8)).requires_grad_()).sum().backward()
     assert [parameter.grad for parameter in net.parameters()] == [None, None]
@@ -180,9 +180,9 @@ def test_frozen_network_gets_no_gradients() -> None:
 )
 def test_other_norms_stay_as_they_are(norm: nn.Module) -> None:
     conv, activation = Conv2d(3, 4, 3), nn.ReLU(inplace=True)
-    assert normalised(conv, norm, activation) == [conv, norm, activation]
-    fit_to_neighbours(nn.Sequential(conv, norm, activation))
-    assert conv.bias_matters
+    assert conv_norm_act(conv, norm, activation) == [conv, norm, activation]
+    link_layers(nn.Sequential(conv, norm, activation))
+    assert conv.bias_has_effect
 
 
 @pytest.mark.parametrize("use_dropout", [False, True])

@@ -65,7 +65,7 @@ def take_a_step(
     model = build(train_options(folder, kind, *argv))
     to_double(model)
     if way == "together":
-        model.speed.batches_passes = lambda pictures: True  # type: ignore[method-assign]
+        model.speed.merges_forward_passes = lambda pictures: True  # type: ignore[method-assign]
     if way == "all at once":  # as for a model that somebody has changed
         model.backward_G = lambda: CycleGANModel.backward_G(model)  # type: ignore[attr-defined]
     losses = train_step(model, double_batch(kind, 5, n=2))
@@ -102,7 +102,7 @@ def test_pix2pix_is_the_same_together(argv: Sequence[str], tmp_path: Path) -> No
     for together in (True, False):
         model = build(train_options(tmp_path, "pix2pix", *argv))
         to_double(model)
-        model.speed.batches_passes = lambda _, way=together: way  # type: ignore[method-assign]
+        model.speed.merges_forward_passes = lambda _, way=together: way  # type: ignore[method-assign]
         losses = train_step(model, double_batch("pix2pix", 5, n=2))
         statistics = {
             f"{name}.{key}": value.double()
@@ -162,7 +162,7 @@ def test_passes_are_put_together_only_where_pictures_do_not_mix(tmp_path: Path) 
     expected["batch"] = {"G_A": 3, "G_B": 3, "D_A": 2, "D_B": 2}
     for norm, wanted in expected.items():
         model = build(train_options(tmp_path, "cycle_gan", "--norm", norm))
-        model.speed.batches_passes = lambda pictures: True  # type: ignore[method-assign]
+        model.speed.merges_forward_passes = lambda pictures: True  # type: ignore[method-assign]
         passes = CountPasses(model)
         train_step(model, batch("cycle_gan", 1))
         assert passes.count == wanted
@@ -170,7 +170,7 @@ def test_passes_are_put_together_only_where_pictures_do_not_mix(tmp_path: Path) 
 
 def test_pictures_of_two_sizes_are_not_put_together(tmp_path: Path) -> None:
     model = build(train_options(tmp_path, "cycle_gan"))
-    model.speed.batches_passes = lambda pictures: True  # type: ignore[method-assign]
+    model.speed.merges_forward_passes = lambda pictures: True  # type: ignore[method-assign]
     data = batch("cycle_gan", 1)
     data["B"] = noise((1, 3, 32, 48))
     train_step(model, data)
@@ -181,11 +181,11 @@ def test_networks_of_others_are_taken_as_they_are() -> None:
     class Mine(networks.ResnetGenerator):
         """A network whose forward pass may do anything."""
 
-    assert networks.treats_pictures_alone(networks.define_G(3, 3, 4, "resnet_6blocks", "instance"))
-    assert not networks.treats_pictures_alone(Mine(3, 3, 4, norm_layer=nn.InstanceNorm2d))
-    assert not networks.treats_pictures_alone(nn.Conv2d(3, 3, 1))
+    assert networks.is_batch_independent(networks.define_G(3, 3, 4, "resnet_6blocks", "instance"))
+    assert not networks.is_batch_independent(Mine(3, 3, 4, norm_layer=nn.InstanceNorm2d))
+    assert not networks.is_batch_independent(nn.Conv2d(3, 3, 1))
     dropout = networks.define_G(3, 3, 4, "resnet_6blocks", "instance", use_dropout=True)
-    assert not networks.treats_pictures_alone(dropout)
+    assert not networks.is_batch_independent(dropout)
 
 
 # ---- memory -------------------------------------------------------------------------------
@@ -552,7 +552,7 @@ def test_another_norm_in_the_place_of_ours_keeps_the_activation() -> None:
 def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
     net = networks.define_D(3, 4, "basic", norm="instance")
     x = noise((1, 3, 32, 32))
-    assert networks.can_judge_together(net, x, x)
+    assert networks.can_discriminate_as_one_batch(net, x, x)
     if change == "dropout":
         net.model.append(nn.Dropout(0.5))
     elif change == "spectral norm":
@@ -561,7 +561,7 @@ def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
         torch.nn.utils.parametrizations.spectral_norm(net.model[0])
     else:
         net.model[0].register_forward_hook(lambda *_: None)
-    assert not networks.can_judge_together(net, x, x)
+    assert not networks.can_discriminate_as_one_batch(net, x, x)
 
 
 @pytest.mark.parametrize("argv", [("--accumulate", "2"), ("--precision", "fp16")], ids=" ".join)
@@ -662,6 +662,6 @@ def test_hooks_of_a_discriminator_see_single_batches(tmp_path: Path) -> None:
     net = networks.define_D(3, 4, "basic", norm="instance")
     x = noise((1, 3, 32, 32))
     Precision("bf16", x.device).attach(net)
-    assert networks.can_judge_together(net, x, x)
+    assert networks.can_discriminate_as_one_batch(net, x, x)
     net.register_forward_hook(lambda *_: None)
-    assert not networks.can_judge_together(net, x, x)
+    assert not networks.can_discriminate_as_one_batch(net, x, x)

@@ -81,7 +81,7 @@ def test_each_way_of_a_cycle_gan_step_has_its_phases(
     more = ("--lambda_identity", "0") if way == "all at once" else ()
     model = build(train_options(tmp_path, "cycle_gan", *more))
     if way != "in parts":
-        monkeypatch.setattr(model.speed, "batches_passes", lambda _: True)  # as on a GPU
+        monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: True)  # as on a GPU
     order: list[str] = []
     for phase in {phase for phases in STEPS_OF_CYCLE_GAN.values() for phase in phases}:
         wrapped(monkeypatch, type(model), phase, lambda *_, name=phase: order.append(name))
@@ -108,7 +108,7 @@ def test_a_subclass_of_cycle_gan_trains_alike_on_every_device(
     opt = train_options(tmp_path, "cycle_gan")
     model = Own(opt)
     model.setup(opt)
-    monkeypatch.setattr(model.speed, "batches_passes", lambda _: on_gpu)
+    monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: on_gpu)
     train_step(model, batch("cycle_gan", 1))
     assert order == ["forward_A", "compute_losses_G"]
 

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_leaves
 from models.base_model import BaseModel
 from tests.e2e.support import ROOT
 from tests.unit.models.small_models import batch, build, train_options
-from util.training.health import FiniteWatch
+from util.training.health import NonFiniteDetector
 from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress
 
@@ -109,7 +109,7 @@ def test_a_transfer_would_be_seen() -> None:
 )
 def test_nothing_waits_for_the_device(chosen: tuple[str, ...], tmp_path: Path) -> None:
     model = on_meta(tmp_path, *chosen)
-    progress, watch = Progress(), FiniteWatch(model)
+    progress, watch = Progress(), NonFiniteDetector(model)
     mean, means = RunningMean(), LossMeans()
     for _ in range(2):
         step(model)

@@ -64,7 +64,7 @@ def names(folder: Path) -> list[str]:
 
 def restart(folder: Path) -> None:
     """Do what the next training run does."""
-    journal.finish_commits(folder)
+    journal.recover(folder)
     files.remove_leftovers(folder)
 
 
@@ -215,7 +215,7 @@ def test_a_save_left_by_a_process_whose_number_lives_comes_before_newer_ones(
     temporaries = {tmp_path / name: tmp_path / f".{alive}-0.tmp-{name}" for name in NAMES}
     for temporary in temporaries.values():
         checkpoint.save_state({"number": torch.tensor(2)}, temporary)
-    journal.announce(temporaries).rename(tmp_path / f".{alive}.commit")
+    journal.write_journal(temporaries).rename(tmp_path / f".{alive}.commit")
     assert read(tmp_path) == 2
     save(tmp_path, 3)
     assert read(tmp_path) == 3
@@ -326,7 +326,7 @@ def test_a_damaged_journal_is_named_and_nothing_is_guessed(tmp_path: Path, conte
     save(tmp_path, 1)
     damaged = tmp_path / ".12.commit"
     damaged.write_bytes(content)
-    for action in (lambda: read(tmp_path), lambda: journal.finish_commits(tmp_path)):
+    for action in (lambda: read(tmp_path), lambda: journal.recover(tmp_path)):
         with pytest.raises(UserError, match="Delete it") as caught:
             action()
         assert str(damaged) in str(caught.value)
@@ -390,7 +390,7 @@ def steps_of_a_save(folder: Path, number: int) -> Iterator[None]:
     for temporary in temporaries.values():
         temporary.write_bytes(str(number).encode())
     yield
-    announced = journal.announce(temporaries)
+    announced = journal.write_journal(temporaries)
     yield
     for final, temporary in temporaries.items():
         os.replace(temporary, final)
@@ -485,7 +485,7 @@ def test_a_file_that_is_not_there_is_named_at_once_though_a_save_is_unfinished(
     save(tmp_path, 1)
     temporary = files.temporary_name(tmp_path / NAMES[0])
     checkpoint.save_state({"number": torch.tensor(2)}, temporary)
-    journal.announce({tmp_path / NAMES[0]: temporary})
+    journal.write_journal({tmp_path / NAMES[0]: temporary})
     monkeypatch.setattr(journal.time, "sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(CheckpointError, match=r"7_net_G\.pth does not exist"):
         checkpoint.load_state(tmp_path / "7_net_G.pth")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.base.errors import ChoiceError, UserError, near_miss, run_command
+from util.base.errors import ChoiceError, UserError, run_command, suggest
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -74,18 +74,18 @@ def test_a_wrong_choice_is_also_what_the_reference_raised() -> None:
 
 def test_a_near_miss_is_suggested() -> None:
     assert (
-        near_miss("unet_265", ["unet_128", "unet_256"])
+        suggest("unet_265", ["unet_128", "unet_256"])
         == "Did you mean 'unet_256'? Available: unet_128, unet_256."
     )
 
 
 def test_without_a_near_miss_only_the_choices_are_listed() -> None:
-    assert near_miss("xyz", {"lsgan": 1, "vanilla": 2}) == "Available: lsgan, vanilla."
+    assert suggest("xyz", {"lsgan": 1, "vanilla": 2}) == "Available: lsgan, vanilla."
 
 
 @given(given_name=st.text(), known=st.lists(st.text(), max_size=5))
 def test_all_choices_are_always_listed(given_name: str, known: list[str]) -> None:
-    message = near_miss(given_name, iter(known))
+    message = suggest(given_name, iter(known))
     assert message.endswith(f"Available: {', '.join(known)}.")
     if given_name in known:
         assert message.startswith(f"Did you mean {given_name!r}? ")

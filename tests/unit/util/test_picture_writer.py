@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from util.images import writing
-from util.images.writing import WAITING_PER_THREAD, PictureWriter
+from util.images.writing import WAITING_PER_THREAD, ImageWriter
 
 
 def picture(seed: int, side: int = 40) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ class Gate:
 
 
 def test_what_is_read_back_is_what_was_written(tmp_path: Path) -> None:
-    with PictureWriter(threads=3) as writer:
+    with ImageWriter(threads=3) as writer:
         for number in range(30):
             writer.write(picture(number), tmp_path / "in" / f"{number}.png")
         writer.write(picture(99), tmp_path / "wide.png", 2.0)
@@ -51,7 +51,7 @@ def test_a_bounded_number_of_pictures_waits(
     handed_over: list[int] = []
 
     def hand_over() -> None:
-        with PictureWriter(threads=2) as writer:
+        with ImageWriter(threads=2) as writer:
             for number in range(50):
                 writer.write(picture(0), tmp_path / f"{number}.png")
                 handed_over.append(number)
@@ -73,7 +73,7 @@ def test_after_an_error_what_waits_is_left_out_and_what_is_being_written_is_fini
     gate = Gate(monkeypatch)
 
     def interrupt() -> None:
-        with PictureWriter(threads=1) as writer:
+        with ImageWriter(threads=1) as writer:
             pool = writer._pool
             shut_down = pool.shutdown
 
@@ -102,7 +102,7 @@ def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(
     made = []
 
     def write() -> None:
-        with PictureWriter(threads=2) as writer:
+        with ImageWriter(threads=2) as writer:
             writer.write(picture(0), tmp_path / "images" / "a.png")
             for number in range(more):
                 writer.write(picture(number), tmp_path / f"{number}.png")
@@ -115,5 +115,5 @@ def test_a_picture_that_cannot_be_written_is_an_error_that_names_it(
 
 
 def test_an_array_that_is_no_picture_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(TypeError), PictureWriter() as writer:
+    with pytest.raises(TypeError), ImageWriter() as writer:
         writer.write(np.zeros((2, 2, 7)), tmp_path / "a.png")

@@ -12,7 +12,7 @@ import pytest
 import data
 import models
 from util.base.errors import UserError
-from util.base.plugins import PluginError, find_plugin, says_of_itself
+from util.base.plugins import PluginError, declares, find_plugin
 
 Plugin = Callable[[str, str], None]
 
@@ -171,6 +171,6 @@ def test_a_derived_class_does_not_inherit_what_a_class_says_of_itself() -> None:
         """Its set_input may do anything."""
 
     for name in ("cycle_gan", "pix2pix", "colorization", "test", "template"):
-        assert says_of_itself(models.find_model_using_name(name), "takes_batches_on_device")
+        assert declares(models.find_model_using_name(name), "takes_batches_on_device")
     assert Own.takes_batches_on_device
-    assert not says_of_itself(Own, "takes_batches_on_device")
+    assert not declares(Own, "takes_batches_on_device")

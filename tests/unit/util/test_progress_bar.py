@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.util.terminal import on_terminal, screen
 from util.base.log import say, warn
-from util.display.progress_bar import Clock, epoch_bar, progress_bar
+from util.display.progress_bar import TimeLeft, epoch_bar, progress_bar
 from util.training.progress import Progress
 
 
@@ -27,7 +27,7 @@ def test_without_a_terminal_there_are_only_plain_lines(capsys: pytest.CaptureFix
 def test_on_a_terminal_the_bar_appears_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with on_terminal() as terminal, epoch_bar(Clock(Progress(epoch=3), 200, 400)) as bar:
+    with on_terminal() as terminal, epoch_bar(TimeLeft(Progress(epoch=3), 200, 400)) as bar:
         bar.update(100)
         bar.refresh()
         say("(epoch: 3) G: 1.000 ")
@@ -125,7 +125,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> None:
     progress = Progress()
-    clock = Clock(progress, last_epoch=3, images=10)
+    clock = TimeLeft(progress, last_epoch=3, images=10)
     assert clock.seconds_left() is None
     assert clock.in_words() == "run ?"
     progress.advance(4)
@@ -144,7 +144,7 @@ def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> N
 
 def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list[float]) -> None:
     progress = Progress(epoch=2, epoch_images=5, total_images=15)
-    clock = Clock(progress, last_epoch=2, images=10)
+    clock = TimeLeft(progress, last_epoch=2, images=10)
     now[0] += 7
     assert clock.seconds_left() is None
     progress.advance(1)
@@ -153,7 +153,7 @@ def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list
 
 def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> None:
     progress = Progress()
-    clock = Clock(progress, last_epoch=1, images=10)
+    clock = TimeLeft(progress, last_epoch=1, images=10)
     now[0] += 1
     progress.advance(12)
     assert clock.seconds_left() == 0
@@ -165,7 +165,7 @@ def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> Non
 )
 def test_days_are_written_as_days(now: list[float], seconds: int, words: str) -> None:
     progress = Progress()
-    clock = Clock(progress, last_epoch=2, images=1)
+    clock = TimeLeft(progress, last_epoch=2, images=1)
     progress.advance(1)
     now[0] += seconds
     progress.next_epoch()
@@ -174,7 +174,7 @@ def test_days_are_written_as_days(now: list[float], seconds: int, words: str) ->
 
 def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[float]) -> None:
     progress = Progress(epoch=2, epoch_images=100, total_images=500)
-    clock = Clock(progress, last_epoch=4, images=400)
+    clock = TimeLeft(progress, last_epoch=4, images=400)
     with on_terminal() as terminal, epoch_bar(clock) as bar:
         bar.start_t = bar._time() - 10
         now[0] += 10

@@ -235,7 +235,7 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path: Path) -> None:
     (folder / "latest_state.pth").write_text("old")
     temporary = folder / f".{NOBODY}-1.tmp-latest_state.pth"
     temporary.write_text("new")
-    announced = journal.announce({folder / "latest_state.pth": temporary})
+    announced = journal.write_journal({folder / "latest_state.pth": temporary})
     announced.rename(folder / f".{NOBODY}.commit")
     alive = [place / f".{os.getppid()}-1.tmp-test_opt.txt" for place in (folder, images)]
     left = [place / f".{NOBODY}-2.tmp-x.png" for place in (folder, folder / "web", images)]

@@ -537,7 +537,7 @@ def test_a_state_is_found_though_its_save_was_interrupted(
     def stop(journal: Path) -> None:
         raise OSError(errno.EIO, "cut")
 
-    monkeypatch.setattr(checkpoint.commit, "work_off", stop)
+    monkeypatch.setattr(checkpoint.journal, "replay", stop)
     made.save("latest")
     with pytest.raises(SaveError):
         made.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks import background as module
 from util.display.sinks.background import BackgroundSink
 
@@ -28,10 +28,10 @@ class SlowSink:
         if self.broken:
             raise ConnectionError("gone")
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         self._take("scalars", when.epoch, dict(values))
 
-    def images(self, when: Moment, images: Mapping[str, Any]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Any]) -> None:
         self._take("images", when.epoch, int(images["x"][0, 0, 0]))
 
     def epoch(self, record: Any, samples: list[Any]) -> None:
@@ -52,7 +52,7 @@ def record(epoch: int) -> Any:
 def busy(sink: SlowSink, background: BackgroundSink[SlowSink]) -> None:
     """Let the sink be at work, so that what comes next waits."""
     sink.open.clear()
-    background.scalars(Moment(0), {})
+    background.scalars(LogStep(0), {})
     while background._waiting:
         time.sleep(0.001)
 
@@ -70,10 +70,10 @@ def test_everything_arrives_in_order_before_the_sink_is_closed() -> None:
     background = BackgroundSink(sink)
     busy(sink, background)
     losses = {"G": 1.0}
-    background.scalars(Moment(1), losses)
+    background.scalars(LogStep(1), losses)
     losses["G"] = 2.0  # a caller's dict is its own
-    background.images(Moment(1), pictures(1))
-    background.images(Moment(1), pictures(2))
+    background.images(LogStep(1), pictures(1))
+    background.images(LogStep(1), pictures(2))
     background.epoch(record(1), [])
     background.later(lambda sink: sink.events.append("later"))
     sink.open.set()
@@ -89,7 +89,7 @@ def test_the_caller_does_not_wait_for_the_sink() -> None:
     background = BackgroundSink(sink, newest_only=True)
     busy(sink, background)
     assert within(
-        10, lambda: [background.images(Moment(1), pictures(i)) for i in range(50)] and None
+        10, lambda: [background.images(LogStep(1), pictures(i)) for i in range(50)] and None
     )
     sink.open.set()
     background.wait()
@@ -100,8 +100,8 @@ def test_newer_pictures_of_an_epoch_replace_those_that_wait() -> None:
     background = BackgroundSink(sink, newest_only=True)
     busy(sink, background)
     for epoch, number in ((1, 1), (1, 2), (2, 3), (2, 4), (1, 5)):
-        background.images(Moment(epoch), pictures(number))
-        background.scalars(Moment(epoch), {})
+        background.images(LogStep(epoch), pictures(number))
+        background.scalars(LogStep(epoch), {})
     assert sum(event.has_pictures for event in background._waiting) == 2
     sink.open.set()
     background.close()
@@ -123,9 +123,9 @@ def test_when_too_much_waits_the_caller_waits_and_nothing_is_lost(
     def report() -> None:
         for epoch in range(1, 21):
             if kind == "images":
-                background.images(Moment(epoch), pictures(epoch))
+                background.images(LogStep(epoch), pictures(epoch))
             else:
-                background.scalars(Moment(epoch), {})
+                background.scalars(LogStep(epoch), {})
 
     reporter = threading.Thread(target=report)
     reporter.start()
@@ -142,7 +142,7 @@ def test_a_failing_sink_warns_once_and_is_tried_again(capsys: pytest.CaptureFixt
     sink.broken = True
     background = BackgroundSink(sink)
     for epoch in (1, 2, 3):
-        background.scalars(Moment(epoch), {})
+        background.scalars(LogStep(epoch), {})
     background.close()
     assert [event[0] for event in sink.events] == ["scalars"] * 3 + ["close"]
     assert capsys.readouterr().err.count("SlowSink failed (gone)") == 1
@@ -151,7 +151,7 @@ def test_a_failing_sink_warns_once_and_is_tried_again(capsys: pytest.CaptureFixt
 def test_no_thread_is_left_when_there_is_nothing_to_do() -> None:
     background = BackgroundSink(SlowSink())
     for epoch in range(50):
-        background.scalars(Moment(epoch), {})
+        background.scalars(LogStep(epoch), {})
         background.wait()
     time.sleep(0.05)
     assert not [thread for thread in threading.enumerate() if thread.name == "SlowSink"]
@@ -167,20 +167,20 @@ def test_a_thread_that_cannot_start_keeps_nobody_waiting(monkeypatch: pytest.Mon
         patch.setattr(threading.Thread, "start", refuse)
         for number in range(2 * module.MOST_PICTURES):
             with pytest.raises(RuntimeError, match="new thread"):
-                background.images(Moment(number), pictures(number))
+                background.images(LogStep(number), pictures(number))
     assert within(10, background.close)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_sink_that_ends_its_thread_keeps_nobody_waiting() -> None:
     class Ending(SlowSink):
-        def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+        def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
             super().scalars(when, values)
             raise SystemExit(1)
 
     background = BackgroundSink(Ending())
     for number in range(3):
-        background.scalars(Moment(number), {})
+        background.scalars(LogStep(number), {})
     assert within(10, background.close)
     for thread in threading.enumerate():
         if thread.name == Ending.__name__:

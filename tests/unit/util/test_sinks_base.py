@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from util.display.sinks import Moment, deliver
+from util.display.sinks import LogStep, deliver
 
 
 class Recorder:
@@ -15,14 +15,14 @@ class Recorder:
         self.broken = broken
         self.calls: list[Any] = []
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         self.calls.append((when, values))
         if self.broken:
             raise ConnectionError("no answer from http://localhost:8097")
 
 
 def send(epoch: int) -> Callable[[Recorder], None]:
-    return lambda sink: sink.scalars(Moment(epoch), {"G": 1.0})
+    return lambda sink: sink.scalars(LogStep(epoch), {"G": 1.0})
 
 
 def test_every_sink_gets_the_event_in_order() -> None:
@@ -60,7 +60,7 @@ def test_it_takes_part_again_once_it_works(capsys: pytest.CaptureFixture[str]) -
     deliver([sink], send(1))
     sink.broken = False
     deliver([sink], send(2))
-    assert sink.calls[-1] == (Moment(2), {"G": 1.0})
+    assert sink.calls[-1] == (LogStep(2), {"G": 1.0})
     assert capsys.readouterr().err.count("no answer") == 1
 
 

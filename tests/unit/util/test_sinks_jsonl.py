@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from util.base.errors import UserError
-from util.display.sinks import Moment, deliver
+from util.display.sinks import LogStep, deliver
 from util.display.sinks.jsonl import JsonlSink, parse_loss_log, read_losses
 from util.display.sinks.text import LossFileSink
 
-WHEN = Moment(
+WHEN = LogStep(
     epoch=3, images=400, fraction=0.5, compute_seconds=0.125, load_seconds=1.5, total_images=2400
 )
 LINE = (
@@ -61,7 +61,7 @@ def test_a_call_is_one_line_with_keys_in_a_fixed_order(tmp_path: Path) -> None:
 
 
 def test_images_seen_in_total_may_be_unknown(tmp_path: Path) -> None:
-    JsonlSink(tmp_path / "x").scalars(Moment(1, 5), {})
+    JsonlSink(tmp_path / "x").scalars(LogStep(1, 5), {})
     (line,) = (tmp_path / "x").read_text().splitlines()
     assert strict(line) == {
         "epoch": 1, "iters": 5, "total_iters": None, "times": {"time": 0.0, "data": 0.0},
@@ -78,7 +78,7 @@ def test_any_kind_of_number_is_taken(tmp_path: Path, value: float) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_is_no_finite_number_is_null_and_read_as_nan(tmp_path: Path, value: float) -> None:
-    when = Moment(1, 2, compute_seconds=value)
+    when = LogStep(1, 2, compute_seconds=value)
     JsonlSink(tmp_path / "x").scalars(when, {"G": value, "D": 1.0})
     found = strict((tmp_path / "x").read_text())
     assert found["losses"] == {"G": None, "D": 1.0}
@@ -100,7 +100,7 @@ def test_everything_is_read_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, losses: dict[str, float], total: int | None
 ) -> None:
     path = tmp_path_factory.mktemp("losses") / "losses.jsonl"
-    JsonlSink(path).scalars(Moment(2, 7, 0.0, 0.25, 0.5, total), losses)
+    JsonlSink(path).scalars(LogStep(2, 7, 0.0, 0.25, 0.5, total), losses)
     assert path.read_bytes().count(b"\n") == 1
     strict(path.read_text(encoding="utf-8"))
     assert read_losses(path) == [

@@ -15,7 +15,7 @@ from PIL import Image
 from util.display.pages import page_sink
 from util.display.pages.curves import Curves
 from util.display.pages.page_sink import PageSink
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.epochs import EpochRecord
 
 ReadPage = Callable[[Path], Any]
@@ -37,8 +37,8 @@ def epochs(shown: Any) -> list[int]:
 
 def test_the_page_exists_after_the_first_pictures(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path / "web")
-    sink.scalars(Moment(1), {"G": 1.0})
-    sink.images(Moment(1), pictures())
+    sink.scalars(LogStep(1), {"G": 1.0})
+    sink.images(LogStep(1), pictures())
     shown = read_page(tmp_path / "web" / "index.html")
     assert shown.text("title") == ["Experiment name = test"]
     assert shown.pictures == [f"images/epoch001_{label}.png" for label in LABELS]
@@ -49,7 +49,7 @@ def test_the_page_exists_after_the_first_pictures(tmp_path: Path, read_page: Rea
 def test_the_newest_epoch_comes_first(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2, 5, 1000):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [1000, 5, 2, 1]
     assert shown.pictures[0] == "images/epoch1000_real_A.png"
@@ -60,7 +60,7 @@ def test_several_updates_in_one_epoch_keep_one_row_with_the_latest_pictures(
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch, grey in ((1, 10), (1, 20), (2, 30), (2, 40), (2, 50)):
-        sink.images(Moment(epoch), pictures(grey=grey))
+        sink.images(LogStep(epoch), pictures(grey=grey))
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [2, 1]
     for epoch, grey in ((1, 20), (2, 50)):
@@ -70,15 +70,15 @@ def test_several_updates_in_one_epoch_keep_one_row_with_the_latest_pictures(
 
 def test_rows_of_an_earlier_run_are_found_on_the_disk(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path)
-    sink.images(Moment(1), pictures())
-    sink.images(Moment(3), pictures(["fake_B", "old_label"]))
+    sink.images(LogStep(1), pictures())
+    sink.images(LogStep(3), pictures(["fake_B", "old_label"]))
     folder = tmp_path / "images"
     for name in ("notes.txt", "epoch001_x.jpg", ".1.tmp-epoch002_fake_B.png", "fake_B.png"):
         (folder / name).touch()
 
     continued = new_sink(tmp_path)
-    continued.images(Moment(4), pictures())
-    continued.images(Moment(5), pictures())
+    continued.images(LogStep(4), pictures())
+    continued.images(LogStep(5), pictures())
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [5, 4, 3, 1]
     assert shown.labels[-5:] == ["fake_B", "old_label", *LABELS]  # in the order of today's
@@ -88,9 +88,9 @@ def test_rows_of_an_earlier_run_are_found_on_the_disk(tmp_path: Path, read_page:
 def test_pictures_of_epochs_yet_to_come_are_not_shown(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path)
     for epoch in range(1, 5):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
     again = new_sink(tmp_path)
-    again.images(Moment(2), pictures())
+    again.images(LogStep(2), pictures())
     assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
 
 
@@ -99,10 +99,10 @@ def test_a_new_training_in_an_old_folder_shows_only_its_own_epochs(
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch in range(1, 5):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
     again = new_sink(tmp_path)
     for epoch in range(1, 3):
-        again.images(Moment(epoch), pictures())
+        again.images(LogStep(epoch), pictures())
     assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
 
 
@@ -129,7 +129,7 @@ def test_every_history_gives_each_epoch_once_in_order_with_existing_pictures(
         sink = new_sink(web_dir)
         for step, labels in run:
             epoch += step
-            sink.images(Moment(epoch), pictures(sorted(labels)))
+            sink.images(LogStep(epoch), pictures(sorted(labels)))
             shown_epochs.append(epoch)
             shown = read_page(web_dir / "index.html")
             assert epochs(shown) == sorted(set(shown_epochs), reverse=True)
@@ -155,21 +155,21 @@ def test_an_update_renders_only_the_row_of_its_epoch(tmp_path: Path, rendered: l
     for epoch in range(1, 31):
         for _ in range(2):
             rendered.clear()
-            sink.images(Moment(epoch), pictures())
+            sink.images(LogStep(epoch), pictures())
             assert rendered == [f"epoch{epoch:03d}_real_A.png"]
 
 
 def test_rows_of_an_earlier_run_are_rendered_once(tmp_path: Path, rendered: list[str]) -> None:
     sink = new_sink(tmp_path)
     for epoch in range(1, 6):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
     continued = new_sink(tmp_path)
     rendered.clear()
-    continued.images(Moment(6), pictures())
+    continued.images(LogStep(6), pictures())
     assert len(rendered) == 6
     rendered.clear()
-    continued.images(Moment(6), pictures())
-    continued.images(Moment(7), pictures())
+    continued.images(LogStep(6), pictures())
+    continued.images(LogStep(7), pictures())
     assert rendered == ["epoch006_real_A.png", "epoch007_real_A.png"]
 
 
@@ -178,12 +178,12 @@ def test_unusual_labels_are_quoted_and_escaped(
     tmp_path: Path, read_page: ReadPage, label: str
 ) -> None:
     label = label.replace("/", "")
-    new_sink(tmp_path).images(Moment(1), pictures([label]))
+    new_sink(tmp_path).images(LogStep(1), pictures([label]))
     for _ in range(2):  # as it is now, and as a later run finds it on the disk
         shown = read_page(tmp_path / "index.html")
         assert shown.pictures[-1] == f"images/epoch001_{label}.png"
         assert shown.labels[-1] == label
-        new_sink(tmp_path).images(Moment(2), pictures(["real"]))
+        new_sink(tmp_path).images(LogStep(2), pictures(["real"]))
 
 
 @pytest.mark.parametrize("step", ["save_image", "picture_row", "write_text"])
@@ -199,13 +199,13 @@ def test_an_update_that_fails_spoils_no_later_one(
         raise OSError("disk full")
 
     sink = new_sink(tmp_path)
-    sink.images(Moment(1), pictures())
+    sink.images(LogStep(1), pictures())
     with monkeypatch.context() as patch:
         patch.setattr(page_sink, step, fail)
         with pytest.raises(OSError, match="disk full"):
-            sink.images(Moment(2), pictures())
+            sink.images(LogStep(2), pictures())
     assert epochs(read_page(tmp_path / "index.html")) == [1]  # the old page is still whole
-    sink.images(Moment(next_epoch), pictures())
+    sink.images(LogStep(next_epoch), pictures())
     shown = epochs(read_page(tmp_path / "index.html"))
     assert shown[0] == next_epoch
     assert shown[-1] == 1
@@ -250,8 +250,8 @@ def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2):
-        sink.scalars(Moment(epoch, 50), {"G": 0.5 / epoch})
-        sink.images(Moment(epoch), pictures())
+        sink.scalars(LogStep(epoch, 50), {"G": 0.5 / epoch})
+        sink.images(LogStep(epoch), pictures())
         found = {"PSNR": 20.0 + epoch} if epoch == 2 else {}
         sink.epoch(record(epoch, val=found), [pictures(), pictures()] if found else [])
     shown = read_page(tmp_path / "index.html")
@@ -303,7 +303,7 @@ def test_numbers_missing_from_the_file_leave_gaps(tmp_path: Path, read_page: Rea
         {"epoch": 3},
     ]
     sink = PageSink(tmp_path, "t", 256, epochs=cast(list[EpochRecord], earlier))
-    sink.images(Moment(4), pictures())
+    sink.images(LogStep(4), pictures())
     shown = read_page(tmp_path / "index.html")
     assert lines(shown)["PSNR"] == 1
     assert lines(shown)["G, mean of each epoch"] == 1
@@ -315,12 +315,12 @@ def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
 ) -> None:
     sink, brought = new_sink(tmp_path), [record(n, val={"PSNR": 20.0 + n}) for n in (1, 2)]
     for found in brought:
-        sink.images(Moment(found["epoch"]), pictures())
+        sink.images(LogStep(found["epoch"]), pictures())
         sink.epoch(found, [pictures()])
     before = read_page(tmp_path / "index.html")
 
     continued = PageSink(tmp_path, "Experiment name = test", 256, epochs=brought)
-    continued.images(Moment(3), pictures())
+    continued.images(LogStep(3), pictures())
     shown = read_page(tmp_path / "index.html")
     assert shown.links[3:] == before.links
     assert shown.text("b") == before.text("b") == ["22.00", "21.00"]
@@ -336,12 +336,12 @@ def test_an_epoch_that_is_trained_again_replaces_what_came_after(
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2, 3, 4):
-        sink.scalars(Moment(epoch, 100), {"G": 0.5})
-        sink.images(Moment(epoch), pictures())
+        sink.scalars(LogStep(epoch, 100), {"G": 0.5})
+        sink.images(LogStep(epoch), pictures())
         sink.epoch(record(epoch, val={"PSNR": 20.0}), [])
     sink.go_on_after(2, 100)
     assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
-    sink.images(Moment(3), pictures())
+    sink.images(LogStep(3), pictures())
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [3, 2, 1]
     assert lines(shown)["G"] == lines(shown)["PSNR"] == 2
@@ -377,7 +377,7 @@ def test_the_page_reloads_itself_until_training_has_ended(
     tmp_path: Path, read_page: ReadPage
 ) -> None:
     sink = new_sink(tmp_path)
-    sink.images(Moment(1), pictures())
+    sink.images(LogStep(1), pictures())
     shown = read_page(tmp_path / "index.html")
     assert (refreshes(shown), shown.values("body", "data-refresh")) == (["1"], ["1"])
     sink.finish()
@@ -394,7 +394,7 @@ def test_a_page_of_a_script_that_does_not_say_how_training_ended_follows_nothing
     sink = new_sink(tmp_path)
     sink.close()
     assert not (tmp_path / "index.html").exists()
-    sink.images(Moment(1), pictures())
+    sink.images(LogStep(1), pictures())
     sink.close()
     shown = read_page(tmp_path / "index.html")
     assert refreshes(shown) == []
@@ -405,8 +405,8 @@ def test_a_page_says_why_training_stopped_and_how_to_continue_until_it_does(
     tmp_path: Path, read_page: ReadPage
 ) -> None:
     sink = new_sink(tmp_path)
-    sink.images(Moment(1), pictures())
-    sink.images(Moment(2), pictures())
+    sink.images(LogStep(1), pictures())
+    sink.images(LogStep(2), pictures())
     sink.finish("Training was stopped by <SIGTERM>.\nContinue with:\n  python train.py")
     sink.close()
     shown = read_page(tmp_path / "index.html")
@@ -428,7 +428,7 @@ def test_a_run_that_had_nothing_left_to_do_ends_the_page_of_the_one_before(
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
     again = new_sink(tmp_path)
     again.finish()
     again.close()
@@ -444,7 +444,7 @@ def test_the_overview_shows_its_sections(tmp_path: Path, read_page: ReadPage) ->
     hostile = {"--x<script>": "</dl><script>alert(1)</script>", 'a"b': "50% & more \udcff"}
     overview = {"Options": {"lr": "0.0004", "name": "run"}, "Data & <b>": hostile}
     sink = PageSink(tmp_path, "t", 256, overview=overview)
-    sink.images(Moment(1), pictures())
+    sink.images(LogStep(1), pictures())
     shown = read_page(tmp_path / "index.html")
     assert shown.text("h2") == ["Options", "Data & <b>"]
     assert shown.text("dt") == ["lr", "name", *hostile]
@@ -452,7 +452,7 @@ def test_the_overview_shows_its_sections(tmp_path: Path, read_page: ReadPage) ->
 
 
 def test_without_an_overview_there_is_no_empty_one(tmp_path: Path, read_page: ReadPage) -> None:
-    new_sink(tmp_path).images(Moment(1), pictures())
+    new_sink(tmp_path).images(LogStep(1), pictures())
     assert "Overview" not in read_page(tmp_path / "index.html").text("summary")
 
 
@@ -477,6 +477,6 @@ def test_a_row_is_small(tmp_path: Path) -> None:
     sizes = []
     sink = new_sink(tmp_path)
     for epoch in (1, 2, 3):
-        sink.images(Moment(epoch), pictures())
+        sink.images(LogStep(epoch), pictures())
         sizes.append((tmp_path / "index.html").stat().st_size)
     assert sizes[2] - sizes[1] < 350 * len(LABELS)

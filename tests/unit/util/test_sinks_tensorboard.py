@@ -18,16 +18,16 @@ import torch
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks import Moment, deliver
+from util.display.sinks import LogStep, deliver
 from util.display.sinks.tensorboard import TensorboardSink
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def moment(total: int, *, per_epoch: int = 100) -> Moment:
+def moment(total: int, *, per_epoch: int = 100) -> LogStep:
     """Return the moment after so many images."""
     epoch, images = divmod(total - 1, per_epoch)
-    return Moment(epoch + 1, images + 1, total_images=total)
+    return LogStep(epoch + 1, images + 1, total_images=total)
 
 
 def write(folder: Path, totals: list[int], value: float, *, resume: int | None = None) -> None:
@@ -113,10 +113,10 @@ real = pytest.mark.usefixtures("_package")
 @real
 def test_losses_stand_over_the_images_seen(tmp_path: Path) -> None:
     sink = TensorboardSink(tmp_path / "new" / "run")
-    sink.scalars(Moment(1, 50, total_images=50), {"G_L1": 0.5, "D": 2})
+    sink.scalars(LogStep(1, 50, total_images=50), {"G_L1": 0.5, "D": 2})
     values = {"G_L1": torch.tensor(0.25), "D": np.float32(4)}
-    sink.scalars(Moment(2, 20, total_images=120), values)  # type: ignore[arg-type]
-    sink.scalars(Moment(3, 130), {"D": 8})  # a script that does not count all images
+    sink.scalars(LogStep(2, 20, total_images=120), values)  # type: ignore[arg-type]
+    sink.scalars(LogStep(3, 130), {"D": 8})  # a script that does not count all images
     found = Found(tmp_path / "new" / "run")
     assert found.scalars == {
         "loss/G_L1": [(50, 0.5), (120, 0.25)],
@@ -157,8 +157,8 @@ def test_numbers_that_are_not_finite_crash_nothing(tmp_path: Path, value: float)
 def test_pictures_come_with_their_labels(tmp_path: Path, channels: int, mode: str) -> None:
     image = np.arange(5 * 7 * channels, dtype=np.uint8).reshape(5, 7, channels)
     sink = TensorboardSink(tmp_path)
-    sink.images(Moment(3, 40, total_images=240), {"fake_B": image, "real_A": image})
-    sink.images(Moment(4), {"fake_B": 255 - image})  # all that the visualizer knows is the epoch
+    sink.images(LogStep(3, 40, total_images=240), {"fake_B": image, "real_A": image})
+    sink.images(LogStep(4), {"fake_B": 255 - image})  # all that the visualizer knows is the epoch
     found = Found(tmp_path)
     assert found.steps == {"pictures/fake_B": [240, 4], "pictures/real_A": [240]}
     assert found.picture("pictures/real_A").mode == mode

@@ -10,14 +10,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.display.sinks import Moment, deliver
+from util.display.sinks import LogStep, deliver
 from util.display.sinks.text import ConsoleSink, LossFileSink, loss_line
 
 HEADER = re.compile(r"^=+ Training Loss \(.*\) =+$")
 LINE = re.compile(
     r"^\(epoch: \d+, iters: \d+, time: \d+\.\d{3}, data: \d+\.\d{3}\) (\S+: -?\d+\.\d{3} )+$"
 )
-WHEN = Moment(epoch=3, images=400, fraction=0.5, compute_seconds=0.12345, load_seconds=1.5)
+WHEN = LogStep(epoch=3, images=400, fraction=0.5, compute_seconds=0.12345, load_seconds=1.5)
 
 
 def test_the_line_has_the_reference_format_with_its_trailing_space() -> None:
@@ -40,7 +40,7 @@ def test_the_line_has_the_reference_format_with_its_trailing_space() -> None:
 def test_every_line_can_be_parsed_and_gives_the_losses_back(
     epoch: int, images: int, seconds: float, losses: dict[str, float]
 ) -> None:
-    when = Moment(epoch, images, compute_seconds=seconds, load_seconds=seconds)
+    when = LogStep(epoch, images, compute_seconds=seconds, load_seconds=seconds)
     line = loss_line(when, losses)
     assert LINE.match(line)
     parsed = dict(re.findall(r"(\S+): (-?\d+\.\d{3}) ", line.split(") ", 1)[1]))

@@ -18,11 +18,11 @@ import torch
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.wandb import RUN_ID_FILE, WandbSink
 
 ROOT = Path(__file__).resolve().parents[3]
-WHEN = Moment(3, 400, fraction=0.5, total_images=2400)
+WHEN = LogStep(3, 400, fraction=0.5, total_images=2400)
 needs_wandb = pytest.mark.skipif(
     importlib.util.find_spec("wandb") is None, reason="wandb is not installed"
 )
@@ -157,7 +157,7 @@ def test_losses_come_with_their_epoch_and_images(
     module = fake()
     sink = WandbSink("project", "name", {}, tmp_path)
     sink.scalars(WHEN, {"G": torch.tensor(0.5), "D": np.float32(0.25)})  # type: ignore[dict-item]
-    sink.scalars(Moment(1, 5), {"G": 1.0})
+    sink.scalars(LogStep(1, 5), {"G": 1.0})
     assert module.runs[0].logged == [
         {"G": 0.5, "D": 0.25, "epoch": 3.5, "iters": 400, "total_iters": 2400},
         {"G": 1.0, "epoch": 1, "iters": 5},
@@ -201,7 +201,7 @@ def test_a_run_that_is_active_is_used_and_left_open(
     module = fake()
     module.run = Run("")
     sink = WandbSink("project", "name", {}, tmp_path / "run")
-    sink.scalars(Moment(1), {"G": 1.0})
+    sink.scalars(LogStep(1), {"G": 1.0})
     sink.close()
     assert module.runs == []
     assert len(module.run.logged) == 1

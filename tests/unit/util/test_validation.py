@@ -16,7 +16,7 @@ from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.training.best import Best, metric_and_direction
+from util.training.best import BestEpoch, metric_and_direction
 from util.training.validation import Validator, with_means_of_both_sides
 
 
@@ -27,7 +27,7 @@ class Doubler:
         self.aside: list[bool] = []
 
     @contextmanager
-    def set_aside(self, *, evaluation: bool) -> Iterator[None]:
+    def evaluation_without_trace(self, *, evaluation: bool) -> Iterator[None]:
         self.aside.append(evaluation)
         yield
 
@@ -113,7 +113,7 @@ def test_metrics_know_which_direction_is_better(wanted: str, name: str, directio
 def test_the_best_epoch_is_the_first_with_the_best_value(
     values: list[float], maximise: bool
 ) -> None:
-    best = Best("x:max" if maximise else "x:min", patience=3)
+    best = BestEpoch("x:max" if maximise else "x:min", patience=3)
     flags = [best.update(epoch, {"x": value}) for epoch, value in enumerate(values, 1)]
     wanted = max(values) if maximise else min(values)
     assert best.value == wanted
@@ -121,11 +121,11 @@ def test_the_best_epoch_is_the_first_with_the_best_value(
     assert flags[best.epoch - 1]
     assert not any(flags[best.epoch :])
     assert best.since == len(values) - best.epoch
-    assert best.gives_up == (best.since >= 3)
+    assert best.should_stop == (best.since >= 3)
 
 
 def test_nan_is_never_the_best() -> None:
-    best = Best("L1")
+    best = BestEpoch("L1")
     assert not best.update(1, {"L1": math.nan})
     assert best.update(2, {"L1": 0.5})
     assert not best.update(3, {"L1": math.nan})
@@ -133,19 +133,19 @@ def test_nan_is_never_the_best() -> None:
 
 
 def test_a_saved_best_goes_on_for_the_same_metric_only(tmp_path: Path) -> None:
-    best = Best("L1", patience=2)
+    best = BestEpoch("L1", patience=2)
     best.update(1, {"L1": 0.5})
     best.update(2, {"L1": 0.7})
-    again, other = Best("L1", patience=2), Best("PSNR")
+    again, other = BestEpoch("L1", patience=2), BestEpoch("PSNR")
     again.load_state_dict(best.state_dict())
     other.load_state_dict(best.state_dict())
     assert (again.value, again.epoch, again.since, again.latest) == (0.5, 1, 1, 0.7)
     assert not again.update(3, {"L1": 0.6})
-    assert again.gives_up
+    assert again.should_stop
     assert other.epoch == 0
 
 
 def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no such metric. Did you mean 'L1'\? Available: G, L1"):
-        Best("l1").check(["G", "L1"])
-    Best().check([])
+        BestEpoch("l1").check(["G", "L1"])
+    BestEpoch().check([])

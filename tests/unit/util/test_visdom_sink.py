@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks import Moment, Sink
+from util.display.sinks import LogStep, Sink
 from util.display.sinks.visdom import sink as visdom_sink
 from util.display.sinks.visdom.server import VisdomServer, start_server
 from util.display.sinks.visdom.sink import (
@@ -141,7 +141,7 @@ class Training:
 
     def step(self, points: int = 1, *, pictures: bool = True) -> None:
         for _ in range(points):
-            when = Moment(1 + self.points // 10, fraction=self.points % 10 / 10)
+            when = LogStep(1 + self.points // 10, fraction=self.points % 10 / 10)
             begin = time.perf_counter()
             self.sink.scalars(when, self.values(self.points))
             if pictures:
@@ -304,7 +304,7 @@ def test_pages_may_have_any_name(make_sink: Any, server: VisdomServer, page: str
 def test_losses_may_appear_and_disappear(make_sink: Any, server: VisdomServer, env: str) -> None:
     sink = make_sink(server.port)
     for epoch, values in enumerate([{"a": 1.0}, {"a": 2.0, "b": 20.0}, {"b": 30.0}, {"b": 40.0}]):
-        sink.scalars(Moment(epoch + 1), values)
+        sink.scalars(LogStep(epoch + 1), values)
         wait_until(lambda: not sink._pending())
     sink.close()
     assert curves_on(server.port, env) == {
@@ -316,9 +316,9 @@ def test_losses_may_appear_and_disappear(make_sink: Any, server: VisdomServer, e
 def test_numbers_that_json_lacks_leave_gaps(make_sink: Any, server: VisdomServer, env: str) -> None:
     sink = make_sink(server.port)
     for epoch, value in enumerate([nan, 1.0, inf, -inf, nan, 2.0]):
-        sink.scalars(Moment(epoch), {"a": value, "b": nan})
+        sink.scalars(LogStep(epoch), {"a": value, "b": nan})
         wait_until(lambda: not sink._pending())
-    sink.scalars(Moment(6), {"a": inf, "b": nan, "c": 1.0})  # sends everything again
+    sink.scalars(LogStep(6), {"a": inf, "b": nan, "c": 1.0})  # sends everything again
     sink.close()
     curves = curves_on(server.port, env)
     assert [y for _, y in curves["a"]] == [None, 1, None, None, None, 2, None]
@@ -369,10 +369,10 @@ def test_an_append_sends_the_new_points_only(
         sink = make_sink(server.port, env=f"page {history:04d}")
         losses = {name: torch.full((history,), 0.125) for name in NAMES}
         sink.load_state_dict({"x": torch.full((history,), 1.5), "losses": losses})
-        sink.scalars(Moment(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
+        sink.scalars(LogStep(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
         wait_until(lambda sink=sink: not sink._pending())
         del posts[:]
-        sink.scalars(Moment(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
+        sink.scalars(LogStep(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
         sink.close()
         assert [path for path, _ in posts] == ["/win_exists", "/update"]
         sizes[history] = sum(size for _, size in posts)
@@ -390,7 +390,7 @@ def test_pictures_share_a_panel_with_their_labels(
     sink = make_sink(server.port, ncols=3, win_size=128)
     pictures = Training(sink).pictures
     labelled = dict(zip(["real_A", "fake_B", "<b>", "rec & A"], pictures.values(), strict=False))
-    sink.images(Moment(1), labelled)
+    sink.images(LogStep(1), labelled)
     kept = {label: image.copy() for label, image in labelled.items()}
     for image in labelled.values():
         image[:] = 0  # the caller may go on using its arrays
@@ -412,7 +412,7 @@ def test_the_panel_is_no_wider_than_its_pictures(
     make_sink: Any, server: VisdomServer, env: str
 ) -> None:
     sink = make_sink(server.port, ncols=4)
-    sink.images(Moment(1), {"only": np.zeros((32, 48, 3), np.uint8)})
+    sink.images(LogStep(1), {"only": np.zeros((32, 48, 3), np.uint8)})
     sink.close()
     assert picture_on(server.port, env, 2).shape == (36, 52, 3)
 
@@ -422,7 +422,7 @@ def test_without_columns_each_picture_has_a_window(
 ) -> None:
     sink = make_sink(server.port, ncols=0, display_id=7)
     pictures = Training(sink).pictures
-    sink.images(Moment(1), pictures)
+    sink.images(LogStep(1), pictures)
     sink.close()
     for window, (label, image) in enumerate(pictures.items(), 8):
         assert window_on(server.port, env, window)["title"] == label
@@ -435,8 +435,8 @@ def test_pictures_of_all_shapes_are_shown(
 ) -> None:
     shapes = [(8, 6, 1), (16, 16, 3), (5, 20, 4), (9, 9, 2), (7, 7), (12, 4, 7)]
     sink = make_sink(server.port, ncols=ncols)
-    sink.images(Moment(1), {str(shape): np.full(shape, 77, np.uint8) for shape in shapes})
-    sink.images(Moment(1), {})
+    sink.images(LogStep(1), {str(shape): np.full(shape, 77, np.uint8) for shape in shapes})
+    sink.images(LogStep(1), {})
     sink.close()
     assert sink.failures == 0
     assert capsys.readouterr().err == ""
@@ -504,7 +504,7 @@ def test_pauses_double_up_to_a_limit(make_sink: Any, monkeypatch: pytest.MonkeyP
     tries: list[float] = []
     sink = make_sink(free_port())
     monkeypatch.setattr(sink, "_connect", lambda: tries.append(time.monotonic()) or sink.nowhere)
-    sink.scalars(Moment(1), {"a": 1.0})
+    sink.scalars(LogStep(1), {"a": 1.0})
     wait_until(lambda: len(tries) >= 7)
     pauses = np.diff(tries[:7])
     assert (pauses > np.array([0.02, 0.04, 0.08, 0.1, 0.1, 0.1]) - 0.005).all()
@@ -723,7 +723,7 @@ def test_a_package_that_cannot_be_imported_is_reported_as_itself(
 
     monkeypatch.setattr(visdom_sink, "client_class", broken)
     sink = make_sink(server.port)
-    sink.scalars(Moment(1), {"a": 1.0})
+    sink.scalars(LogStep(1), {"a": 1.0})
     sink.close()
     assert "visdom cannot be imported: no libfoo.so. Training goes on" in only_advice(capsys)
 
@@ -747,7 +747,7 @@ def test_a_server_of_another_kind_is_reported(make_sink: Any, status: int, capsy
         thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         sink = make_sink(web.server_address[1])
-        sink.scalars(Moment(1), {"a": 1.0})
+        sink.scalars(LogStep(1), {"a": 1.0})
         sink.close()
         web.shutdown()
         thread.join()
@@ -783,7 +783,7 @@ def test_nobody_reading_the_advice_is_no_trouble(
 
     monkeypatch.setattr(visdom_sink, "warn", closed)
     sink = make_sink(free_port())
-    sink.scalars(Moment(1), {"a": 1.0})
+    sink.scalars(LogStep(1), {"a": 1.0})
     wait_until(lambda: sink.failures >= 2)
     sink.close()
     assert sink.failures >= 2
@@ -814,7 +814,7 @@ def test_what_is_no_address_is_an_error_of_the_options(server: str, port: int) -
 
 def test_an_unknown_host_is_reported(capsys: Any) -> None:
     sink = VisdomSink("nowhere.invalid", 8097, env="e", display_id=1, ncols=4, name="n")
-    sink.scalars(Moment(1), {"a": 1.0})
+    sink.scalars(LogStep(1), {"a": 1.0})
     wait_until(lambda: sink.failures)
     sink.close()
     assert sink._worker is not None

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.base.errors import UserError
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.epochs import EpochRecord
 from util.display.sinks.text import loss_line
 from util.html import HTML
@@ -63,10 +63,10 @@ class Recorder:
         if self.broken:
             raise ConnectionError("gone")
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         self._take("scalars", when, dict(values))
 
-    def images(self, when: Moment, images: Mapping[str, Any]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Any]) -> None:
         self._take("images", when, list(images))
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ def test_losses_are_printed_and_logged_in_the_same_words(
     visualizer = Visualizer(options(tmp_path))
     capsys.readouterr()
     visualizer.print_current_losses(2, 300, LOSSES, 0.25, 0.125)
-    expected = loss_line(Moment(2, 300, compute_seconds=0.25, load_seconds=0.125), LOSSES)
+    expected = loss_line(LogStep(2, 300, compute_seconds=0.25, load_seconds=0.125), LOSSES)
     assert expected.startswith("(epoch: 2, iters: 300, time: 0.250, data: 0.125)")
     assert capsys.readouterr().out == f"{expected}\n"
     assert (tmp_path / "run" / "loss_log.txt").read_text().splitlines()[1:] == [expected]
@@ -93,7 +93,7 @@ def test_losses_to_plot_reach_the_plotters_with_their_share_of_the_epoch(tmp_pat
     plotter = Recorder()
     visualizer.plotters.append(plotter)
     visualizer.plot_current_losses(3, 0.75, LOSSES)
-    assert plotter.events == [("scalars", Moment(3, fraction=0.75), dict(LOSSES))]
+    assert plotter.events == [("scalars", LogStep(3, fraction=0.75), dict(LOSSES))]
 
 
 def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_unusual_names_of_inputs_lead_to_their_results(
 def page_after(folder: Path, error: BaseException | None) -> str:
     """Return the text of the page of a run that ended in some way."""
     visualizer = Visualizer(options(folder))
-    with suppress(BaseException), visualizer.following(lambda: "Continue with:\n  train <again>"):
+    with suppress(BaseException), visualizer.session(lambda: "Continue with:\n  train <again>"):
         visualizer.display_current_results(visuals(), 1, True, total_iters=4)
         if error is not None:
             raise error
@@ -299,7 +299,7 @@ def test_what_is_raised_inside_comes_out_and_everything_is_closed(tmp_path: Path
     visualizer = Visualizer(options(tmp_path))
     recorder = Recorder()
     visualizer.galleries.append(recorder)
-    with pytest.raises(KeyError), visualizer.following(str):
+    with pytest.raises(KeyError), visualizer.session(str):
         raise KeyError("x")
     assert recorder.events == [("close",)]
 

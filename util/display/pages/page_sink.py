@@ -11,7 +11,7 @@ from PIL import Image
 
 from util.display.pages.curves import Curves
 from util.display.pages.sheet import sheet
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 from util.display.sinks.epochs import EpochRecord
 from util.display.sinks.jsonl import LossRecord
 from util.html import (
@@ -85,11 +85,11 @@ class PageSink:
         for record in epochs:
             self._curves.add_epoch(record)
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn with the next pictures."""
         self._curves.add_losses(when.epoch, when.images, values)
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Save the pictures and put them at the top of the page."""
         for label, image in images.items():
             save_image(image, self.image_dir / picture_name(when.epoch, label))

@@ -1,5 +1,5 @@
 """Where losses and pictures go: each destination is a sink, all speak one protocol."""
 
-from util.display.sinks.base import Moment, Sink, deliver
+from util.display.sinks.base import LogStep, Sink, deliver
 
-__all__ = ["Moment", "Sink", "deliver"]
+__all__ = ["LogStep", "Sink", "deliver"]

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from util.display.sinks.base import Moment, Picture, Sink, deliver
+from util.display.sinks.base import LogStep, Picture, Sink, deliver
 from util.display.sinks.epochs import EpochRecord
 
 S = TypeVar("S", bound=Sink)
@@ -49,12 +49,12 @@ class BackgroundSink(Generic[S]):
         self._waiting: deque[_Event[S]] = deque()
         self._works = False
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Take the losses of one moment."""
         kept = dict(values)
         self._add(_Event(lambda sink: sink.scalars(when, kept)))
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Take labelled pictures; the arrays must not change any more."""
         kept = dict(images)
         epoch = when.epoch if self._newest_only else None

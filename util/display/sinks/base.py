@@ -14,7 +14,7 @@ Picture = NDArray[np.uint8]  # (H, W, C)
 
 
 @dataclass(frozen=True)
-class Moment:
+class LogStep:
     """When something was observed.
 
     Attributes:
@@ -37,10 +37,10 @@ class Moment:
 class Sink(Protocol):
     """A destination for what training reports."""
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Take the losses of one moment."""
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Take labelled pictures."""
 
     def close(self) -> None:

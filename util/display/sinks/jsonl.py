@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from util.base.errors import UserError
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -54,7 +54,7 @@ class JsonlSink:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Append one line."""
         record = {
             "epoch": when.epoch,
@@ -68,7 +68,7 @@ class JsonlSink:
         }
         append_line(self.path, json.dumps(record, ensure_ascii=False, allow_nan=False))
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Pictures do not fit in a text file."""
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 from util.display.sinks.epochs import EpochRecord, flat
 
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
@@ -47,11 +47,11 @@ class TensorboardSink:
         self._path: Path | None = None
         self._forgotten_from: int | None = 0 if resume_images is None else resume_images + 1
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Write losses as `loss/NAME` over the images seen."""
         self._write_numbers(_step(when), {f"loss/{name}": value for name, value in values.items()})
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Write pictures as `pictures/LABEL` over the images seen, or the epoch if that is all."""
         values = [
             {"tag": f"pictures/{label}", "image": _encoded(image)}
@@ -61,12 +61,12 @@ class TensorboardSink:
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
         """Write an epoch's numbers, and what was made of the first validation picture."""
-        when = Moment(record["epoch"], total_images=record["total_iters"])
+        when = LogStep(record["epoch"], total_images=record["total_iters"])
         self.metrics(when, flat(record))
         if samples:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
 
-    def metrics(self, when: Moment, values: Mapping[str, float]) -> None:
+    def metrics(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Write numbers of an epoch by tags like `train/G_L1`, `val/PSNR`, `lr/G`, over epochs."""
         self._write_numbers(when.epoch, values)
 
@@ -129,7 +129,7 @@ def _import_package() -> _Package:
     return _Package(Event, SessionLog, RecordWriter)
 
 
-def _step(when: Moment) -> int:
+def _step(when: LogStep) -> int:
     return when.images if when.total_images is None else when.total_images
 
 

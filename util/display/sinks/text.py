@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from util.base.log import say
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 
 
-def loss_line(when: Moment, values: Mapping[str, float]) -> str:
+def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
     """Format losses as the reference does; people's scripts read these lines."""
     losses = "".join(f"{name}: {value:.3f} " for name, value in values.items())
     return (
@@ -20,11 +20,11 @@ def loss_line(when: Moment, values: Mapping[str, float]) -> str:
 class ConsoleSink:
     """Print losses."""
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Print one line."""
         say(loss_line(when, values))
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Pictures do not fit on a console."""
 
     def close(self) -> None:
@@ -40,11 +40,11 @@ class LossFileSink:
         self._header = f"================ Training Loss ({now}) ================\n"
         self._append("")
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Append one line."""
         self._append(f"{loss_line(when, values)}\n")
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Pictures do not fit in a text file."""
 
     def close(self) -> None:

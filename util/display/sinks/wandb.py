@@ -12,7 +12,7 @@ from PIL import Image
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 from util.display.sinks.epochs import EpochRecord, flat
 from util.storage.files import write_text
 
@@ -49,11 +49,11 @@ class WandbSink:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._run = self._start(project, name, config, str(folder), resume)
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Log losses."""
         self._run.log({name: float(value) for name, value in values.items()} | _axes(when))
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Log pictures under their labels."""
         pictures = {
             label: self._wandb.Image(_picture(image), caption=label)
@@ -63,7 +63,7 @@ class WandbSink:
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
         """Log an epoch's numbers, and what was made of the first validation picture."""
-        when = Moment(record["epoch"], total_images=record["total_iters"])
+        when = LogStep(record["epoch"], total_images=record["total_iters"])
         self._run.log(flat(record) | _axes(when))
         if samples:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
@@ -151,7 +151,7 @@ def _has_credentials(wandb: ModuleType) -> bool:
     return bool(wandb.api.api_key)
 
 
-def _axes(when: Moment) -> dict[str, float]:
+def _axes(when: LogStep) -> dict[str, float]:
     axes: dict[str, float] = {"epoch": when.epoch + when.fraction, "iters": when.images}
     return axes if when.total_images is None else axes | {"total_iters": when.total_images}
 

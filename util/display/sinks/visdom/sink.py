@@ -35,7 +35,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import say, warn
-from util.display.sinks.base import Moment, Picture
+from util.display.sinks.base import LogStep, Picture
 from util.display.sinks.visdom.server import how_to_install
 
 Numbers = NDArray[np.float64]
@@ -118,14 +118,14 @@ class VisdomSink:
         self._told = 0  # 1: that there is no connection, 2: that there is one again
         self._quiet = False
 
-    def scalars(self, when: Moment, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Add a point to each curve."""
         numbers = {name: float(value) for name, value in values.items()}
         with self._changed:
             self._history.add(when.epoch + when.fraction, numbers)
             self._wake_worker()
 
-    def images(self, when: Moment, images: Mapping[str, Picture]) -> None:
+    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
         """Replace the pictures."""
         copies = {label: np.array(image) for label, image in images.items()}
         if not copies or self._off:
