@@ -1,10 +1,10 @@
-"""Translate pictures with a trained model: python test.py --dataroot DIR --name RUN --model NAME.
+"""Translate images with a trained model: python test.py --dataroot DIR --name RUN --model NAME.
 
     python test.py --dataroot ./datasets/facades --name facades --model pix2pix --direction BtoA
     python test.py --dataroot ./photos --name maps_cyclegan --model test --model_suffix _A \
         --no_dropout
 
-`python test.py --help` lists all options. Pictures and a page go to `results/RUN/test_latest`;
+`python test.py --help` lists all options. Images and a page go to `results/RUN/test_latest`;
 open `index.html` there in a browser.
 """
 
@@ -25,8 +25,8 @@ from util.base.stop_signals import end_in_order
 from util.display.progress_bar import progress_bar
 from util.html import HTML
 from util.images.writing import ImageWriter
-from util.inference.batching import one_by_one, pictures_at_once
-from util.inference.image_scores import picture_scores
+from util.inference.batching import images_at_once, one_by_one
+from util.inference.image_scores import image_scores
 from util.inference.result_names import ResultNames, results_folder
 from util.visualizer import Visualizer, save_images
 
@@ -36,8 +36,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv)
     model_class = find_model_using_name(opt.model)
-    opt.batch_size = pictures_at_once(opt, model_class, given="batch_size" in options.given)
-    opt.num_threads = 0  # pictures in order, unchanged
+    opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.given)
+    opt.num_threads = 0  # images in order, unchanged
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
@@ -78,21 +78,21 @@ def main(argv: Sequence[str] | None = None) -> None:
                     use_wandb=opt.use_wandb,
                     writer=writer,
                 )
-                if opt.dataset_mode != "unaligned":  # else real_B is any picture of domain B
-                    webpage.add_scores(picture_scores(visuals))
+                if opt.dataset_mode != "unaligned":  # else real_B is any image of domain B
+                    webpage.add_scores(image_scores(visuals))
                 number += 1
                 shown.update(1)
-    webpage.save()  # now that all its pictures are there
+    webpage.save()  # now that all its images are there
     visualizer.close()
     if len(dataset) > opt.num_test:
         warn(
-            f"{opt.num_test} of {len(dataset)} pictures were translated; "
+            f"{opt.num_test} of {len(dataset)} images were translated; "
             f"--num_test {len(dataset)} translates all."
         )
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
-    """Return the pictures that this run will translate, as far as the data set tells.
+    """Return the images that this run will translate, as far as the data set tells.
 
     The built-in data sets keep their lists in these attributes, and so do most plugins.
     """

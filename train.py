@@ -4,7 +4,7 @@
     python train.py --dataroot ./datasets/facades --name facades --model pix2pix --direction BtoA
     python train.py --name facades --continue_train
 
-`python train.py --help` lists all options. Networks, losses and pictures go to
+`python train.py --help` lists all options. Networks, losses and images go to
 `checkpoints/RUN`; open `checkpoints/RUN/web/index.html` in a browser.
 """
 
@@ -74,7 +74,7 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     )  # epoch 1, or where --continue_train goes on
     dataset = create_dataset(opt)
     say(f"The number of training images = {len(dataset)}")
-    dataset.warn_of_bad_pictures()
+    dataset.warn_of_bad_images()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
     if declares(type(model), "takes_batches_on_device"):
@@ -153,7 +153,7 @@ def report(run: Run, seconds: float, seconds_waited: float) -> None:
         visualizer.display_current_results(
             visuals, progress.epoch, update_page, total_iters=progress.total_images
         )
-        run.guard.advise_on_pictures(visuals)
+        run.guard.advise_on_images(visuals)
     if progress.crossed(opt.print_freq):
         losses = model.get_current_losses()
         visualizer.print_current_losses(

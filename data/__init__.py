@@ -21,9 +21,9 @@ from data.pipeline.image_reader import ImageReader, Levels
 from data.pipeline.sampling import (
     EpochSampler,
     Failure,
+    ImageError,
     LevelsDataset,
     LoadError,
-    PictureError,
     SeededDataset,
     SkippingDataset,
     Substituted,
@@ -68,7 +68,7 @@ class CustomDatasetDataLoader:
         dataset: the data set itself.
         dataloader: torch's loader around it.
         sampler: the order of the items; set `sampler.epoch` to begin elsewhere.
-        passed_over: with `--skip_bad_images`, why pictures were, and how often.
+        passed_over: with `--skip_bad_images`, why images were, and how often.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -122,7 +122,7 @@ class CustomDatasetDataLoader:
         """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
 
         Raises:
-            LoadError: a picture cannot be used, or a worker has died. The random generators then
+            LoadError: an image cannot be used, or a worker has died. The random generators then
                 are where they were before the batch, so that training can go on exactly.
         """
         items = self._delivered = self.sampler.start
@@ -152,9 +152,9 @@ class CustomDatasetDataLoader:
         except LoadError:
             raise
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
-            raise PictureError(str(error)) from error
+            raise ImageError(str(error)) from error
         if isinstance(batch, Failure):
-            raise PictureError(batch.message)
+            raise ImageError(batch.message)
         return batch
 
     @contextmanager
@@ -164,7 +164,7 @@ class CustomDatasetDataLoader:
             yield
         except (RuntimeError, OSError, EOFError) as error:
             if self.workers and tells_of_dead_worker(error):
-                raise WorkerError(f"A process that loads pictures has died ({error}).") from error
+                raise WorkerError(f"A process that loads images has died ({error}).") from error
             raise
 
     @contextmanager
@@ -219,7 +219,7 @@ class CustomDatasetDataLoader:
             rng.put_back(randomness)
 
     def send_to(self, device: torch.device) -> None:
-        """Yield the pictures of built-in data sets on a device; everything else on the CPU."""
+        """Yield the images of built-in data sets on a device; everything else on the CPU."""
         self._device = device
 
     def _note(self, problems: list[str]) -> None:
@@ -231,7 +231,7 @@ class CustomDatasetDataLoader:
     def _warn_of_useless_cache(self) -> None:
         name = type(self.dataset).__name__
         if getattr(self.opt, "cache", "none") != "none" and not hasattr(self.dataset, "reader"):
-            warn(f"{name} reads its pictures by itself: --cache {self.opt.cache} does nothing.")
+            warn(f"{name} reads its images by itself: --cache {self.opt.cache} does nothing.")
 
     def _tell_of_full_cache(self) -> None:
         cache = self._cache
@@ -239,7 +239,7 @@ class CustomDatasetDataLoader:
             return
         self._has_told_of_full_cache = True
         say(
-            f"--cache is full: {cache.count} pictures in {cache.used / GIGABYTE:.1f} GB. All "
+            f"--cache is full: {cache.count} images in {cache.used / GIGABYTE:.1f} GB. All "
             "others are read every time; a larger --cache_gb holds more, if there is memory."
         )
 
@@ -248,8 +248,8 @@ class CustomDatasetDataLoader:
         reader = getattr(self.dataset, "reader", None)
         return reader.cache if isinstance(reader, ImageReader) else None
 
-    def warn_of_bad_pictures(self) -> None:
-        """Say what a quick look at the pictures finds; takes a second at most."""
+    def warn_of_bad_images(self) -> None:
+        """Say what a quick look at the images finds; takes a second at most."""
         paths = dict.fromkeys(path for paths in self._lists_of_paths().values() for path in paths)
         problems = spot_check(
             list(paths),
@@ -264,9 +264,9 @@ class CustomDatasetDataLoader:
         hidden = len(problems) - SHOWN_PROBLEMS
         more = f"\n  ... and {hidden} more" if hidden > 0 else ""
         warn(
-            f"{len(problems)} pictures will fail:\n  {listed}{more}\n"
+            f"{len(problems)} images will fail:\n  {listed}{more}\n"
             f"  python scripts/check_dataset.py {shlex.quote(self.opt.dataroot)} looks at every "
-            "picture; --skip_bad_images goes on without the bad ones."
+            "image; --skip_bad_images goes on without the bad ones."
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -277,13 +277,13 @@ class CustomDatasetDataLoader:
             "seed": self.sampler.seed,
             "order_seed": self.sampler.order_seed,
             "items": self._delivered,
-            "pictures": self._pictures,
+            "pictures": self._images,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue inside the epoch, or with the one that would have come.
 
-        An order of other pictures would be another order: ask `has_pictures_of` first.
+        An order of other images would be another order: ask `has_images_of` first.
         """
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
@@ -291,14 +291,14 @@ class CustomDatasetDataLoader:
         self.sampler.order_seed = state["order_seed"]
         self.sampler.start = self._delivered = state["items"]
 
-    def has_pictures_of(self, state: Mapping[str, Any]) -> bool:
+    def has_images_of(self, state: Mapping[str, Any]) -> bool:
         """Tell whether the data set and its order are those of a saved state."""
         shuffled = state["order_seed"] is not None
         order_fits = state["items"] == 0 or shuffled == self.sampler.shuffle
-        return bool(order_fits and state["pictures"] == self._pictures)
+        return bool(order_fits and state["pictures"] == self._images)
 
     @cached_property
-    def _pictures(self) -> dict[str, Any]:
+    def _images(self) -> dict[str, Any]:
         """Describe the data set by its length and all lists of paths that it keeps."""
         root = os.path.join(self.opt.dataroot, "")  # the whole may have moved
         names = hashlib.blake2b(digest_size=16)
@@ -309,7 +309,7 @@ class CustomDatasetDataLoader:
         return {"count": len(self.dataset), "names": names.hexdigest()}
 
     def _lists_of_paths(self) -> dict[str, list[str]]:
-        """Return the lists of strings that the data set keeps, which are paths of pictures."""
+        """Return the lists of strings that the data set keeps, which are paths of images."""
         return {
             attribute: value
             for attribute, value in sorted(vars(self.dataset).items())

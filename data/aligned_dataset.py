@@ -1,4 +1,4 @@
-"""Pairs of pictures, each pair side by side in one file."""
+"""Pairs of images, each pair side by side in one file."""
 
 import os
 from argparse import Namespace
@@ -6,7 +6,7 @@ from argparse import Namespace
 from data.base_dataset import (
     BuiltInDataset,
     check_crop_fits,
-    find_pictures,
+    find_images,
     fixed_steps,
     get_params,
     varying_steps,
@@ -21,7 +21,7 @@ class AlignedDataset(BuiltInDataset):
         super().__init__(opt)
         self.dir_AB = os.path.join(opt.dataroot, opt.phase)
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
-        self.AB_paths = find_pictures(opt, self.dir_AB, layout)
+        self.AB_paths = find_images(opt, self.dir_AB, layout)
         check_crop_fits(opt)
         self.reader = ImageReader(opt, len(self.AB_paths))
         swap = opt.direction == "BtoA"

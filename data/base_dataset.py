@@ -13,13 +13,13 @@ from torch.utils.data import Dataset
 
 from data.image_folder import make_dataset
 from data.pipeline.image_reader import ImageReader, Levels
-from data.pipeline.image_reader import load_picture as load_picture
+from data.pipeline.image_reader import load_image as load_image
 from util.base.errors import UserError
 from util.images import transforms as T
 
 
 class BaseDataset(Dataset[dict[str, Any]], ABC):
-    """Base class: a subclass lists its pictures in `__init__` and loads one in `__getitem__`.
+    """Base class: a subclass lists its images in `__init__` and loads one in `__getitem__`.
 
     `data/template_dataset.py` is the file to copy.
     """
@@ -50,14 +50,14 @@ class BuiltInDataset(BaseDataset):
     the bytes travels from the workers and to the GPU, and a batch is normalised as a whole.
 
     Attributes:
-        reader: reads the pictures; set by the subclass, which knows how many there are.
+        reader: reads the images; set by the subclass, which knows how many there are.
     """
 
     reader: ImageReader
 
     @abstractmethod
     def levels(self, index: int) -> Levels:
-        """Return one item before its pictures are normalised."""
+        """Return one item before its images are normalised."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one item: tensors in [-1, 1] and the paths they came from, by name."""
@@ -69,16 +69,16 @@ class BuiltInDataset(BaseDataset):
 
 
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
-    """Draw where to crop and whether to flip, so that several pictures can share it.
+    """Draw where to crop and whether to flip, so that several images can share it.
 
     Always draws three times from python's `random`, whatever the options use of it.
 
     Args:
         opt: `preprocess`, `load_size` and `crop_size` are read.
-        size: (width, height) of the picture.
+        size: (width, height) of the image.
 
     Returns:
-        `crop_pos` (x, y) within the resized picture, and `flip`.
+        `crop_pos` (x, y) within the resized image, and `flip`.
     """
     width, height = size
     if opt.preprocess == "resize_and_crop":
@@ -97,15 +97,15 @@ def get_transform(
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
 ) -> Callable[[Image.Image], Any]:
-    """Return the transform from a picture to a tensor that the options describe.
+    """Return the transform from an image to a tensor that the options describe.
 
     Args:
         opt: `preprocess`, `load_size`, `crop_size` and `no_flip` are read.
-        params: what `get_params` drew; without it crop and flip are drawn anew for every picture,
+        params: what `get_params` drew; without it crop and flip are drawn anew for every image,
             from torch's generator.
         grayscale: reduce to one channel first.
         method: how to resample: Pillow's constant, or torchvision's of the same name.
-        convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow picture.
+        convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow image.
     """
     steps = [*fixed_steps(opt, grayscale, method), *varying_steps(opt, params)]
     return T.Compose([*steps, T.ToNormalizedTensor()] if convert else steps)
@@ -114,7 +114,7 @@ def get_transform(
 def fixed_steps(
     opt: Namespace, grayscale: bool, method: Any = Image.Resampling.BICUBIC
 ) -> list[Callable[[Any], Any]]:
-    """Return the first steps of `get_transform`, which do the same to a picture every time."""
+    """Return the first steps of `get_transform`, which do the same to an image every time."""
     if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
         method = Image.Resampling[method.name]
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
@@ -161,21 +161,21 @@ def check_crop_fits(opt: Namespace) -> None:
         )
 
 
-def find_pictures(opt: Namespace, folder: str, expected: str) -> list[str]:
-    """List the pictures of a folder, at most `opt.max_dataset_size`.
+def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
+    """List the images of a folder, at most `opt.max_dataset_size`.
 
     Args:
         opt: `dataroot` and `max_dataset_size` are read.
-        folder: where the pictures are.
+        folder: where the images are.
         expected: the layout that the data set wants, one line for each folder.
 
     Raises:
-        UserError: no such folder, or no pictures in it; shows what is wanted and what is there.
+        UserError: no such folder, or no images in it; shows what is wanted and what is there.
     """
     if os.path.isdir(folder):
         if paths := make_dataset(folder, opt.max_dataset_size):
             return paths
-        problem = f"There are no pictures in {folder}."
+        problem = f"There are no images in {folder}."
     else:
         problem = f"{folder} is not a valid directory."
     raise UserError(

@@ -1,4 +1,4 @@
-"""Colour pictures, split into lightness and colour."""
+"""Colour images, split into lightness and colour."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.base_dataset import BaseDataset, check_crop_fits, find_pictures, get_transform
+from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
 from data.pipeline.image_reader import ImageReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab
@@ -33,7 +33,7 @@ class ColorizationDataset(BaseDataset):
                 "options out."
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
-        self.AB_paths = find_pictures(opt, self.dir, f"{self.dir}/*.jpg   in colour")
+        self.AB_paths = find_images(opt, self.dir, f"{self.dir}/*.jpg   in colour")
         self.reader = ImageReader(opt, len(self.AB_paths))
         self.transform = get_transform(opt, convert=False)
 
@@ -46,5 +46,5 @@ class ColorizationDataset(BaseDataset):
         return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.AB_paths)

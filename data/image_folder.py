@@ -1,4 +1,4 @@
-"""Find picture files below a folder, and open them."""
+"""Find image files below a folder, and open them."""
 
 import os
 import stat
@@ -33,15 +33,15 @@ _UPRIGHT = {
 
 
 def is_image_file(filename: str) -> bool:
-    """Tell whether a file name ends like a picture's, in whatever case."""
+    """Tell whether a file name ends like an image's, in whatever case."""
     return filename.lower().endswith((*_LOWER_CASE, ".webp"))
 
 
 def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
-    """List the pictures below a folder, sorted by path, cut to the first `max_dataset_size`.
+    """List the images below a folder, sorted by path, cut to the first `max_dataset_size`.
 
     Files and folders whose name starts with a dot are left out (macOS puts `._x.png` files beside
-    its pictures); the folder itself may have such a name.
+    its images); the folder itself may have such a name.
 
     Raises:
         UserError: no such folder.
@@ -57,7 +57,7 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
 
 
 def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
-    """Add the pictures and the folders inside a folder, but no linked folders.
+    """Add the images and the folders inside a folder, but no linked folders.
 
     The reference does not follow these either: a loop of links ends there.
     """
@@ -72,16 +72,16 @@ def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
                 leads_to_a_folder = False
             if not leads_to_a_folder:
                 is_known = name.endswith(_OF_REFERENCE)
-                if is_known or (is_image_file(name) and _begins_like_a_picture(entry)):
+                if is_known or (is_image_file(name) and _begins_like_an_image(entry)):
                     images.append(entry.path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(entry.path)
 
 
-def _begins_like_a_picture(entry: os.DirEntry[str]) -> bool:
+def _begins_like_an_image(entry: os.DirEntry[str]) -> bool:
     """Look into files that the reference passes over (`.Png`, `.webp`).
 
-    Whoever has such a file that is no picture must be able to train here as there.
+    Whoever has such a file that is no image must be able to train here as there.
     """
     try:
         if not entry.is_file():  # whoever opens a pipe waits for its other end
@@ -93,13 +93,13 @@ def _begins_like_a_picture(entry: os.DirEntry[str]) -> bool:
 
 
 def default_loader(path: str | Path) -> Image.Image:
-    """Open a picture as 8-bit RGB, the right way up.
+    """Open an image as 8-bit RGB, the right way up.
 
-    Cameras store turned pictures with a note (EXIF orientation), which is followed here. Of an
-    animation the first picture counts; values of more than 8 bits are cut off at 255.
+    Cameras store turned images with a note (EXIF orientation), which is followed here. Of an
+    animation the first image counts; values of more than 8 bits are cut off at 255.
 
     Raises:
-        UserError: the file is missing, broken or no picture.
+        UserError: the file is missing, broken or no image.
     """
     _silence_pillow()
     try:
@@ -114,7 +114,7 @@ def default_loader(path: str | Path) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UserError(
-            f"{path} is not a picture, or its format is unknown. Remove it or convert it to PNG."
+            f"{path} is not an image, or its format is unknown. Remove it or convert it to PNG."
         ) from None
     except Exception as error:  # a damaged file makes Pillow raise all kinds
         reason = str(error) or type(error).__name__
@@ -124,10 +124,10 @@ def default_loader(path: str | Path) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as its EXIF orientation says.
+    """Turn an image as its EXIF orientation says.
 
     `ImageOps.exif_transpose` does this too, but then writes the EXIF data anew, which fails for
-    some pictures that are fine otherwise.
+    some images that are fine otherwise.
     """
     image.load()  # in PNG the EXIF data may stand behind the pixels
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
@@ -135,10 +135,10 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _silence_pillow() -> None:
-    """Let nobody be told about odd EXIF data, transparent palettes and large pictures.
+    """Let nobody be told about odd EXIF data, transparent palettes and large images.
 
     They can all be read, or else are an error. One filter for good, not `catch_warnings` around
-    each picture: that makes Python forget which warnings of others it has shown already.
+    each image: that makes Python forget which warnings of others it has shown already.
     """
     if not any(_is_about_pillow(entry) for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
@@ -149,7 +149,7 @@ def _is_about_pillow(entry: Any) -> bool:
 
 
 class ImageFolder(Dataset[Any]):
-    """All pictures below a folder.
+    """All images below a folder.
 
     Raises:
         UserError: there are none.
@@ -173,7 +173,7 @@ class ImageFolder(Dataset[Any]):
         self.loader = loader
 
     def __getitem__(self, index: int) -> Any:
-        """Return the picture, transformed; with `return_paths` a pair of it and its path."""
+        """Return the image, transformed; with `return_paths` a pair of it and its path."""
         path = self.imgs[index]
         image: Any = self.loader(path)
         if self.transform is not None:
@@ -181,5 +181,5 @@ class ImageFolder(Dataset[Any]):
         return (image, path) if self.return_paths else image
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.imgs)

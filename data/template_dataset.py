@@ -1,12 +1,12 @@
-"""A data set to copy: how to bring your own pictures into the framework.
+"""A data set to copy: how to bring your own images into the framework.
 
 1. Copy this file to `data/NAME_dataset.py` and rename the class to `NameDataset`
    (for `my_photos_dataset.py`: `MyPhotosDataset`). There is nothing to register.
 2. Change the four functions below.
 3. Use it: `python train.py --dataset_mode NAME --dataroot ... --model ...`
 
-As it stands it makes pairs for learning to sharpen: B is a picture, A the same picture blurred.
-Try it: `python train.py --dataset_mode template --model template --dataroot DIR` with pictures in
+As it stands it makes pairs for learning to sharpen: B is an image, A the same image blurred.
+Try it: `python train.py --dataset_mode template --model template --dataroot DIR` with images in
 `DIR/train`.
 """
 
@@ -16,12 +16,12 @@ from typing import Any
 
 from PIL import ImageFilter
 
-from data.base_dataset import BaseDataset, find_pictures, get_params, get_transform
+from data.base_dataset import BaseDataset, find_images, get_params, get_transform
 from data.image_folder import default_loader
 
 
 class TemplateDataset(BaseDataset):
-    """Pairs of a blurred picture (A) and the picture itself (B)."""
+    """Pairs of a blurred image (A) and the image itself (B)."""
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -39,15 +39,15 @@ class TemplateDataset(BaseDataset):
         return parser
 
     def __init__(self, opt: Namespace) -> None:
-        """Find the pictures; do not load them yet.
+        """Find the images; do not load them yet.
 
         `opt` holds all options. `opt.phase` is "train" or "test".
         """
         super().__init__(opt)  # sets self.opt and self.root (= opt.dataroot)
         folder = os.path.join(self.root, opt.phase)
-        # All pictures below the folder, sorted, at most opt.max_dataset_size of them. The last
+        # All images below the folder, sorted, at most opt.max_dataset_size of them. The last
         # argument is shown to users who give another folder by mistake.
-        self.image_paths = find_pictures(opt, folder, f"{folder}/*.jpg")
+        self.image_paths = find_images(opt, folder, f"{folder}/*.jpg")
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Load one item: a number from 0 to len(self) - 1 in, a dictionary out.
@@ -62,10 +62,10 @@ class TemplateDataset(BaseDataset):
         for you, in worker processes too.
         """
         path = self.image_paths[index]
-        sharp = default_loader(path)  # a Pillow picture, RGB
+        sharp = default_loader(path)  # a Pillow image, RGB
         blurred = sharp.filter(ImageFilter.GaussianBlur(self.opt.new_dataset_option))
 
-        # --preprocess, --load_size, --crop_size and --no_flip in one object. Both pictures must
+        # --preprocess, --load_size, --crop_size and --no_flip in one object. Both images must
         # be cropped and flipped alike, so the random choice is made once and shared.
         params = get_params(self.opt, sharp.size)
         transform = get_transform(self.opt, params)

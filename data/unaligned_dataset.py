@@ -1,10 +1,10 @@
-"""Two folders of pictures that do not belong together one by one."""
+"""Two folders of images that do not belong together one by one."""
 
 import os
 import random
 from argparse import Namespace
 
-from data.base_dataset import BuiltInDataset, check_crop_fits, find_pictures, get_transform
+from data.base_dataset import BuiltInDataset, check_crop_fits, find_images, get_transform
 from data.pipeline.image_reader import ImageReader, Levels
 
 
@@ -20,9 +20,9 @@ class UnalignedDataset(BuiltInDataset):
         check_crop_fits(opt)
         self.dir_A = os.path.join(opt.dataroot, f"{opt.phase}A")
         self.dir_B = os.path.join(opt.dataroot, f"{opt.phase}B")
-        layout = f"{self.dir_A}/*.jpg   pictures of one domain\n{self.dir_B}/*.jpg   of the other"
-        self.A_paths = find_pictures(opt, self.dir_A, layout)
-        self.B_paths = find_pictures(opt, self.dir_B, layout)
+        layout = f"{self.dir_A}/*.jpg   images of one domain\n{self.dir_B}/*.jpg   of the other"
+        self.A_paths = find_images(opt, self.dir_A, layout)
+        self.B_paths = find_images(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
         self.reader = ImageReader(opt, self.A_size + self.B_size)

@@ -36,7 +36,7 @@ UNPAIRED_STYLES = {"A": "day", "B": "night"}
 
 
 class Label(NamedTuple):
-    """Flat colour in the label map, and how far the part stands out, in 1/256 of the picture."""
+    """Flat colour in the label map, and how far the part stands out, in 1/256 of the image."""
 
     color: Color
     relief: int
@@ -164,7 +164,7 @@ STYLES = {
 }
 
 
-# --- scenes: what is drawn, in fractions of the picture's side, y pointing down
+# --- scenes: what is drawn, in fractions of the image's side, y pointing down
 
 
 @dataclass(frozen=True)
@@ -540,7 +540,7 @@ def oversampling(size: int) -> int:
 
 
 def to_image(values: NDArray[Any]) -> Image.Image:
-    """Return values (h, w) or (h, w, 3) in about [0, 255] as a picture."""
+    """Return values (h, w) or (h, w, 3) in about [0, 255] as an image."""
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
@@ -565,7 +565,7 @@ class Canvas:
         self.glow_draw.polygon([(x * self.side, y * self.side) for x, y in points], fill=color)
 
     def blend(self, points: Points, patch: Pixels) -> None:
-        """Fill a polygon with a small picture (h, w, 3) stretched over its bounds."""
+        """Fill a polygon with a small image (h, w, 3) stretched over its bounds."""
         self.shine(points, (0, 0, 0))
         box = bounds(points)
         x, y = math.floor(box.left * self.side), math.floor(box.top * self.side)
@@ -764,7 +764,7 @@ def paint(canvas: Canvas, shape: Shape) -> None:
 
 
 class Pattern(NamedTuple):
-    """Rows of bricks, tiles or slabs; lengths in 1/256 of the picture."""
+    """Rows of bricks, tiles or slabs; lengths in 1/256 of the image."""
 
     height: float
     width: float
@@ -907,7 +907,7 @@ def add_glow(photo: Pixels, glow: Image.Image) -> None:
     photo += 0.26 * np.asarray(halo.resize(glow.size, Image.Resampling.BILINEAR), np.float32)
 
 
-# --- pictures
+# --- images
 
 
 def label_codes(scene: Scene, side: int) -> Labels:
@@ -940,20 +940,20 @@ def render(scene: Scene, style: str, size: int) -> Image.Image:
 
 def render_pair(scene: Scene, size: int) -> Image.Image:
     """Draw the label map and the day photo side by side."""
-    picture = Image.new("RGB", (2 * size, size))
-    picture.paste(render_labels(scene, size), (0, 0))
-    picture.paste(render(scene, "day", size), (size, 0))
-    return picture
+    image = Image.new("RGB", (2 * size, size))
+    image.paste(render_labels(scene, size), (0, 0))
+    image.paste(render(scene, "day", size), (size, 0))
+    return image
 
 
 # --- folders and the command line
 
 
 class Folder(NamedTuple):
-    """A folder of pictures: its path below `--output`, how many, and what draws one."""
+    """A folder of images: its path below `--output`, how many, and what draws one."""
 
     name: str
-    pictures: int
+    images: int
     draw: Callable[[Scene, int], Image.Image]
 
 
@@ -975,7 +975,7 @@ def plan(kind: str, counts: dict[str, int], domains: list[str]) -> list[Folder]:
 
 
 def save(image: Image.Image, path: Path) -> None:
-    """Write a picture under a temporary name, which no dataset reads, then rename it."""
+    """Write an image under a temporary name, which no dataset reads, then rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         image.save(temporary, format="PNG")
@@ -985,16 +985,16 @@ def save(image: Image.Image, path: Path) -> None:
 
 
 def write_folder(output: Path, folder: Folder, size: int, seed: int) -> None:
-    """Draw the pictures of a folder and say so."""
-    if not folder.pictures:
+    """Draw the images of a folder and say so."""
+    if not folder.images:
         return
     path = output / folder.name
     path.mkdir(parents=True, exist_ok=True)
-    for number in range(1, folder.pictures + 1):
+    for number in range(1, folder.images + 1):
         scene = draw_scene(seed, folder.name, number)
         save(folder.draw(scene, size), path / f"{number:04}.png")
-    print(f"{path}: {folder.pictures} pictures")
-    others = len(list(path.glob("*.png"))) - folder.pictures
+    print(f"{path}: {folder.images} images")
+    others = len(list(path.glob("*.png"))) - folder.images
     if others:
         print(f"  and {others} more that were already there; remove them if they are not wanted")
 
@@ -1019,9 +1019,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", type=Path, default=Path("datasets/demo"), help="where to write")
     kinds = ("paired", "unpaired", "domains", "all")
     parser.add_argument("--kind", choices=kinds, default="paired", help="what to draw")
-    parser.add_argument("--size", type=int, default=256, help="side of a picture, even, from 32")
+    parser.add_argument("--size", type=int, default=256, help="side of an image, even, from 32")
     for phase, count in zip(PHASES, (40, 8, 8), strict=True):
-        text = f"pictures to {phase} with, per domain" if phase == "train" else f"{phase} pictures"
+        text = f"images to {phase} with, per domain" if phase == "train" else f"{phase} images"
         parser.add_argument(f"--{phase}", type=int, default=count, help=text)
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other scenes")
     parser.add_argument(

@@ -42,7 +42,7 @@ class BaseModel(ABC):
     Attributes:
         model_names: networks; `G` is the attribute `netG`, saved as `<epoch>_net_G.pth`.
         loss_names: losses to print; `G` is the attribute `loss_G`.
-        visual_names: pictures to show; `fake_B` is the attribute `fake_B`.
+        visual_names: images to show; `fake_B` is the attribute `fake_B`.
         optimizers: their learning rates follow `--lr_policy`.
         image_paths: where the current batch came from; names the results.
         metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
@@ -51,10 +51,10 @@ class BaseModel(ABC):
         speed: how networks and optimisers compute; see `models/optimization/speed.py`.
         save_files: writes the files that `save_networks` hands over; train.py puts its own there,
             which adds the training state and writes in the background.
-        batch_independent: whether test.py may hand over several pictures at once, without
+        batch_independent: whether test.py may hand over several images at once, without
             gradients of any kind: what is made of one does not depend on the others, except by
             batch norm and dropout. Each class says so for itself.
-        takes_batches_on_device: whether `set_input` may get pictures that lie on `device` already,
+        takes_batches_on_device: whether `set_input` may get images that lie on `device` already,
             which spares a GPU most of what has to be sent. Each class says so for itself.
     """
 
@@ -101,21 +101,21 @@ class BaseModel(ABC):
         """Run the networks, compute losses and gradients, take the optimisers' steps."""
 
     def compute_visuals(self) -> None:  # noqa: B027 - optional
-        """Compute pictures that only people need; called before they are shown."""
+        """Compute images that only people need; called before they are shown."""
 
     def validation_pairs(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return pictures made from a validation batch with those they should equal, by name.
+        """Return images made from a validation batch with those they should equal, by name.
 
-        Called after `forward` and `validation_losses`. Pictures are (N, C, H, W) in [-1, 1].
+        Called after `forward` and `validation_losses`. Images are (N, C, H, W) in [-1, 1].
 
-        By default `fake_B` with `real_B`, if there are such pictures of one size, except with
-        `--dataset_mode unaligned`, where `real_B` is just any picture of domain B. Data sets of
+        By default `fake_B` with `real_B`, if there are such images of one size, except with
+        `--dataset_mode unaligned`, where `real_B` is just any image of domain B. Data sets of
         plugins are taken to give pairs: a model for one that does not returns {} here.
         """
         return {} if self.opt.dataset_mode == "unaligned" else self._made_and_real()
 
     def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return pictures that were made, and real ones of the same domain, by name.
+        """Return images that were made, and real ones of the same domain, by name.
 
         For FID and KID; they need not belong together. (N, C, H, W) in [-1, 1]. By default the
         pair without a name, else `fake_B` and `real_B`.
@@ -202,7 +202,7 @@ class BaseModel(ABC):
             net.eval()
 
     def test(self) -> None:
-        """Run the networks without gradients, then compute the pictures to show."""
+        """Run the networks without gradients, then compute the images to show."""
         with torch.no_grad():
             self.forward()
             self.compute_visuals()
@@ -221,14 +221,14 @@ class BaseModel(ABC):
         `--direction BtoA` swaps what the data set calls A and B.
 
         Raises:
-            UserError: the data set gives single pictures.
+            UserError: the data set gives single images.
         """
         source, target = ("A", "B") if self.opt.direction == "AtoB" else ("B", "A")
         if missing := {source, target, f"{source}_paths"} - input.keys():
             raise UserError(
-                f"--model {self.opt.model} needs pictures of both domains, but --dataset_mode "
+                f"--model {self.opt.model} needs images of both domains, but --dataset_mode "
                 f"{self.opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. Use "
-                "another --dataset_mode, or --model test for single pictures."
+                "another --dataset_mode, or --model test for single images."
             )
         return (
             input[source].to(self.device),
@@ -359,7 +359,7 @@ class BaseModel(ABC):
         return self.image_paths
 
     def get_current_visuals(self) -> "OrderedDict[str, Any]":
-        """Return the pictures by name: tensors (N, C, H, W) in [-1, 1], or arrays (H, W, C)."""
+        """Return the images by name: tensors (N, C, H, W) in [-1, 1], or arrays (H, W, C)."""
         names = [name for name in self.visual_names if isinstance(name, str)]
         return OrderedDict((name, self._named(name, "visual_names")) for name in names)
 

@@ -17,13 +17,13 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 
 
 class ColorizationModel(Pix2PixModel):
-    """pix2pix whose input is L and whose output is ab; shows RGB pictures."""
+    """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
     takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
-        """Use the options of pix2pix, and colour pictures split into L and ab."""
+        """Use the options of pix2pix, and colour images split into L and ab."""
         Pix2PixModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(dataset_mode="colorization")
         return parser
@@ -38,7 +38,7 @@ class ColorizationModel(Pix2PixModel):
         self.visual_names = ["real_A", "real_B_rgb", "fake_B_rgb"]
 
     def lab2rgb(self, L: Tensor, AB: Tensor) -> NDArray[Any]:
-        """Convert the first picture of a batch to RGB.
+        """Convert the first image of a batch to RGB.
 
         Shapes:
             L: (N, 1, H, W) in [-1, 1]; AB: (N, 2, H, W) in about [-1, 1]
@@ -50,7 +50,7 @@ class ColorizationModel(Pix2PixModel):
         return lab2rgb(lab) * 255
 
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return the pictures in RGB."""
+        """Return the images in RGB."""
         made, real = (
             torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None] / 127.5 - 1
             for colour in (self.fake_B, self.real_B)

@@ -50,7 +50,7 @@ class CycleGANModel(BaseModel):
                 "--lambda_identity",
                 type=float,
                 default=0.5,
-                help="weight of the identity terms, relative to lambda_A and lambda_B: a picture "
+                help="weight of the identity terms, relative to lambda_A and lambda_B: an image "
                 "that is in the target domain already should stay as it is. 0 leaves them out",
             )
             add_gradient_penalty_option(parser)
@@ -67,7 +67,7 @@ class CycleGANModel(BaseModel):
         with_identity = self.isTrain and opt.lambda_identity > 0.0
         if with_identity and opt.input_nc != opt.output_nc:
             raise UserError(
-                f"--lambda_identity {opt.lambda_identity} feeds pictures of one domain to the "
+                f"--lambda_identity {opt.lambda_identity} feeds images of one domain to the "
                 f"generator of the other, so --input_nc {opt.input_nc} and --output_nc "
                 f"{opt.output_nc} must be equal. Give --lambda_identity 0."
             )
@@ -143,7 +143,7 @@ class CycleGANModel(BaseModel):
         self.rec_B = self.netG_A(self.fake_A)
 
     def validation_sets(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Return what was made of the other domain, and the real pictures of each domain."""
+        """Return what was made of the other domain, and the real images of each domain."""
         return {"A": (self.fake_A, self.real_A), "B": (self.fake_B, self.real_B)}
 
     def optimize_parameters(self) -> None:
@@ -245,7 +245,7 @@ class CycleGANModel(BaseModel):
         return self.loss_G_B + self.loss_cycle_B
 
     def compute_loss_idt_A(self) -> Tensor | float:
-        """Compute and return the loss of G_A on pictures of B, which should stay as they are."""
+        """Compute and return the loss of G_A on images of B, which should stay as they are."""
         self.loss_idt_A: Tensor | float = 0.0
         opt = self.opt
         if opt.lambda_identity > 0:
@@ -256,7 +256,7 @@ class CycleGANModel(BaseModel):
         return self.loss_idt_A
 
     def compute_loss_idt_B(self) -> Tensor | float:
-        """Compute and return the loss of G_B on pictures of A, which should stay as they are."""
+        """Compute and return the loss of G_B on images of A, which should stay as they are."""
         self.loss_idt_B: Tensor | float = 0.0
         opt = self.opt
         if opt.lambda_identity > 0:
@@ -284,7 +284,7 @@ class CycleGANModel(BaseModel):
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what went there and back with where it came from; unpaired data has no more."""
         pairs = {"cycle_A": (self.rec_A, self.real_A), "cycle_B": (self.rec_B, self.real_B)}
-        if self.opt.lambda_identity > 0:  # the pictures that validation_losses has made
+        if self.opt.lambda_identity > 0:  # the images that validation_losses has made
             pairs |= {"idt_A": (self.idt_A, self.real_B), "idt_B": (self.idt_B, self.real_A)}
         return pairs
 
@@ -293,12 +293,12 @@ class CycleGANModel(BaseModel):
         self.step(self.optimizer_G, self.netG_A, self.netG_B)
 
     def backward_D_A(self) -> None:
-        """Let D_A judge real and translated pictures of domain B."""
+        """Let D_A judge real and translated images of domain B."""
         fake_B = self.fake_B_pool.query(self.fake_B)
         self.loss_D_A = self.backward_D_basic(self.netD_A, self.real_B, fake_B)
 
     def backward_D_B(self) -> None:
-        """Let D_B judge real and translated pictures of domain A."""
+        """Let D_B judge real and translated images of domain A."""
         fake_A = self.fake_A_pool.query(self.fake_A)
         self.loss_D_B = self.backward_D_basic(self.netD_B, self.real_A, fake_A)
 

@@ -55,7 +55,7 @@ class Pix2PixModel(BaseModel):
         )  # fmt: skip
         if not self.isTrain:
             return
-        # The discriminator sees the condition and the picture, one behind the other.
+        # The discriminator sees the condition and the image, one behind the other.
         self.netD = networks.define_D(
             opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
             opt.init_type, opt.init_gain, self.gpu_ids,

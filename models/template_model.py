@@ -87,9 +87,9 @@ class TemplateModel(BaseModel):
         self.backward(self.loss_G, self.optimizer)
 
     def validation_pairs(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Return pictures and what they should be, for the metrics of --val_freq.
+        """Return images and what they should be, for the metrics of --val_freq.
 
-        Optional: without it, self.fake_B is compared with self.real_B if there are such pictures
+        Optional: without it, self.fake_B is compared with self.real_B if there are such images
         and the data set is not `unaligned`.
         """
         return {"": (self.output, self.data_B)}

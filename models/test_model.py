@@ -1,4 +1,4 @@
-"""One generator of a trained model, applied to a folder of pictures."""
+"""One generator of a trained model, applied to a folder of images."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class TestModel(BaseModel):
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
-        """Read single pictures.
+        """Read single images.
 
         Raises:
             UserError: asked for by train.py.

@@ -86,7 +86,7 @@ class BaseOptions:
         """Parse, check, print and save the options.
 
         Exits with status 2 and a message on standard error if an option is wrong. What the options
-        refer to (pictures, checkpoints) is not looked at yet.
+        refer to (images, checkpoints) is not looked at yet.
 
         Args:
             argv: the command line, by default that of the process.
@@ -248,7 +248,7 @@ def _use_gpus(opt: Namespace, gpu_ids: list[int]) -> None:
 
 def _add_basic_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
-    add("--dataroot", required=True, help="folder of the pictures (has trainA, trainB, or train)")
+    add("--dataroot", required=True, help="folder of the images (has trainA, trainB, or train)")
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
@@ -279,18 +279,18 @@ def _add_data_options(parser: ArgumentParser) -> None:
     add("--dataset_mode", type=str, default="unaligned", help="unaligned, aligned, single, "
         "colorization, or NAME for your own data/NAME_dataset.py")  # fmt: skip
     add("--direction", type=str, default="AtoB", help="AtoB or BtoA")
-    add("--serial_batches", action="store_true", help="take pictures in order, not shuffled")
-    add("--num_threads", default=4, type=int, help="processes that load pictures, at most "
+    add("--serial_batches", action="store_true", help="take images in order, not shuffled")
+    add("--num_threads", default=4, type=int, help="processes that load images, at most "
         "one for each core; 0: none beside this one")  # fmt: skip
-    add("--batch_size", type=int, default=1, help="pictures in a batch")
-    add("--load_size", type=int, default=286, help="resize pictures to this size")
+    add("--batch_size", type=int, default=1, help="images in a batch")
+    add("--load_size", type=int, default=286, help="resize images to this size")
     add("--crop_size", type=int, default=256, help="then cut out squares of this size")
-    add("--max_dataset_size", type=int, default=float("inf"), help="use only so many pictures of "
+    add("--max_dataset_size", type=int, default=float("inf"), help="use only so many images of "
         "a folder")  # fmt: skip
     add("--preprocess", type=str, default="resize_and_crop", help="resize_and_crop, crop, "
         "scale_width, scale_width_and_crop or none")  # fmt: skip
-    add("--no_flip", action="store_true", help="do not mirror pictures at random")
-    add("--display_winsize", type=int, default=256, help="width of pictures on pages")
+    add("--no_flip", action="store_true", help="do not mirror images at random")
+    add("--display_winsize", type=int, default=256, help="width of images on pages")
 
 
 def _add_speed_options(parser: ArgumentParser) -> None:

@@ -23,8 +23,8 @@ class TestOptions(BaseOptions):
         add("--phase", type=str, default="test", help="train, val or test: part of folder names")
         add("--eval", action="store_true", help="evaluation mode: no dropout, batch norm with the "
             "statistics of training")  # fmt: skip
-        add("--num_test", type=int, default=50, help="how many pictures to translate")
-        parser.set_defaults(model="test", seed=0)  # two tests give the same pictures
+        add("--num_test", type=int, default=50, help="how many images to translate")
+        parser.set_defaults(model="test", seed=0)  # two tests give the same images
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop
         return parser
 

@@ -48,8 +48,8 @@ class TrainOptions(BaseOptions):
 
 
 def _add_cache_options(parser: ArgumentParser) -> None:
-    add = parser.add_argument_group("memory for pictures").add_argument
-    add("--cache", type=str, default="none", help="keep pictures in memory, shared by all loading "
+    add = parser.add_argument_group("memory for images").add_argument
+    add("--cache", type=str, default="none", help="keep images in memory, shared by all loading "
         "processes: none, decoded (as in the file) or resized (as --preprocess resizes them: "
         "fastest); files that change during the run are not read again")  # fmt: skip
     add("--cache_gb", type=float, default=None, help="gigabytes of memory for --cache; without it "
@@ -58,15 +58,15 @@ def _add_cache_options(parser: ArgumentParser) -> None:
 
 def _add_display_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("display (all frequencies count images)").add_argument
-    add("--display_freq", type=int, default=400, help="show pictures every so many images")
-    add("--display_ncols", type=int, default=4, help="pictures in a row; 0: a window for each")
+    add("--display_freq", type=int, default=400, help="show images every so many images")
+    add("--display_ncols", type=int, default=4, help="images in a row; 0: a window for each")
     add("--display_id", type=int, default=1, help="visdom window; 0 or below: no visdom")
     add("--display_server", type=str, default="http://localhost", help="visdom server")
     add("--display_env", type=str, default="main", help="visdom environment")
     add("--display_port", type=int, default=8097, help="visdom port")
     add("--start_visdom", action="store_true", help="start a visdom server, for this machine only, "
         "on --display_port")  # fmt: skip
-    add("--update_html_freq", type=int, default=1000, help="write pictures to the page")
+    add("--update_html_freq", type=int, default=1000, help="write images to the page")
     add("--print_freq", type=int, default=100, help="print losses")
     add("--tensorboard", action="store_true", help="write events to [checkpoints_dir]/[name]/"
         "tensorboard")  # fmt: skip
@@ -88,7 +88,7 @@ def _add_saving_options(parser: ArgumentParser) -> None:
         "knows it")  # fmt: skip
     add("--on_nan", type=str, default="stop", help="what to do when losses or weights are "
         "no longer finite: stop, or rollback to the last save")  # fmt: skip
-    add("--skip_bad_images", action="store_true", help="take the next picture in the place of one "
+    add("--skip_bad_images", action="store_true", help="take the next image in the place of one "
         "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
@@ -100,7 +100,7 @@ def _add_schedule_options(parser: ArgumentParser) -> None:
     add("--beta1", type=float, default=0.5, help="momentum of Adam")
     add("--lr", type=float, default=0.0002, help="initial learning rate")
     add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
-    add("--pool_size", type=int, default=50, help="generated pictures kept for discriminators")
+    add("--pool_size", type=int, default=50, help="generated images kept for discriminators")
     add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
     add("--lr_gamma", type=float, default=0.1, help="what --lr_policy step multiplies with")
     add("--lr_G", type=float, default=None, help="learning rate of generators, if not --lr")
@@ -116,7 +116,7 @@ def _add_validation_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("validation (needs [dataroot]/val, or valA and valB)")
     add = group.add_argument
     add("--val_freq", type=int, default=1, help="measure every so many epochs; 0: never")
-    add("--num_val", type=int, default=200, help="how many pictures to measure on")
+    add("--num_val", type=int, default=200, help="how many images to measure on")
     add("--val_eval", action="store_true", help="in evaluation mode: no dropout, batch norm with "
         "the statistics of training; otherwise as test.py without --eval")  # fmt: skip
     add(

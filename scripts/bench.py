@@ -144,7 +144,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--only", type=_groups, help=f"groups, separated by commas: "
         f"{', '.join(GROUPS)}")  # fmt: skip
     add("--model", choices=MODELS, help="one model only")
-    add("--size", type=int, choices=(64, 128, 256), help="sides of the pictures in steps (256)")
+    add("--size", type=int, choices=(64, 128, 256), help="sides of the images in steps (256)")
     add("--reps", type=_positive, help="repetitions, after one to warm up (3)")
     add("--threads", type=_positive, default=1, help="threads of torch (1)")
     add("--files", type=_positive, help="how many files are listed (1000000)")

@@ -1,9 +1,9 @@
-"""Check the pictures of a data set before training on them.
+"""Check the images of a data set before training on them.
 
     python scripts/check_dataset.py ./datasets/maps
     python scripts/check_dataset.py --dataroot ./datasets/facades --preprocess crop --crop_size 256
 
-Reads every picture to its end, in several processes, and prints a table, what is wrong with which
+Reads every image to its end, in several processes, and prints a table, what is wrong with which
 file, and a verdict. Exit status: 0 nothing wrong, 1 problems, 2 the command itself was wrong.
 Duplicates and notes alone are no problems.
 """
@@ -41,13 +41,13 @@ from util.storage.files import write_text
 
 MODES = ("aligned", "unaligned", "single", "colorization")
 OPTIONS = ("preprocess", "load_size", "crop_size")
-PER_PARCEL = 8  # pictures that a process takes at once
-FEW = 64  # up to so many pictures, starting processes takes longer than it saves
+PER_PARCEL = 8  # images that a process takes at once
+FEW = 64  # up to so many images, starting processes takes longer than it saves
 MOST_WORKERS = 61  # what Windows can wait for
 LISTED = 20  # of a kind; --json has all
 NAMED = 4  # of the files that are passed over
 SIZES = ("smallest", "median", "largest")
-COLUMNS = ("folder", "pictures", *SIZES, "unreadable", "too small", "duplicates", "modes")
+COLUMNS = ("folder", "images", *SIZES, "unreadable", "too small", "duplicates", "modes")
 GAP = "  "  # between columns
 WIDTH = 100  # of the table
 NARROWEST = 12  # what the last column gets at least
@@ -72,12 +72,12 @@ class Contents:
 
     @property
     def paths(self) -> list[str]:
-        """Return the pictures."""
+        """Return the images."""
         return [inspection.path for inspection in self.inspections]
 
     @property
     def sizes(self) -> list[Size]:
-        """Return the sizes of the pictures that can be used."""
+        """Return the sizes of the images that can be used."""
         return [one.size for one in self.inspections if one.size and not one.problem]
 
 
@@ -87,13 +87,13 @@ class Report:
 
     Attributes:
         reading: how the folders were understood.
-        options: those that decide which pictures are too small.
+        options: those that decide which images are too small.
         table: one row for each folder.
         problems: findings by kind; any of them makes the exit status 1.
         notes: findings by kind that do not.
     """
 
-    pictures: int
+    images: int
     reading: str
     options: str
     table: list[dict[str, Any]] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Report:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
-        usage="%(prog)s DIR [options]", description="Check the pictures of a data set."
+        usage="%(prog)s DIR [options]", description="Check the images of a data set."
     )
     add = parser.add_argument
     add("folder", nargs="?", help="the data set's folder; the same as --dataroot")
@@ -180,23 +180,23 @@ def check(root: str, args: argparse.Namespace) -> Report:
     folders = layouts.find_folders(root, args.dataset_mode)
     places = {folder: folder.within(root) for folder in folders}
     listed = {folder: make_dataset(place) for folder, place in places.items()}
-    paths = [path for pictures in listed.values() for path in pictures]
-    show(f"Reading {len(paths)} pictures below {root}")
+    paths = [path for images in listed.values() for path in images]
+    show(f"Reading {len(paths)} images below {root}")
     inspected = {one.path: one for one in inspect_all(paths, args.workers)}
     contents = [
         Contents(
             folder,
             places[folder],
-            [inspected[path] for path in pictures],
-            layouts.passed_over(places[folder], pictures),
+            [inspected[path] for path in images],
+            layouts.passed_over(places[folder], images),
         )
-        for folder, pictures in listed.items()
+        for folder, images in listed.items()
     ]
     return make_report(root, contents, args)
 
 
 def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
-    """Inspect the pictures in parallel, with a progress bar.
+    """Inspect the images in parallel, with a progress bar.
 
     Raises:
         UserError: a process was killed.
@@ -214,7 +214,7 @@ def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
                 bar.update(len(inspections))
     except BrokenProcessPool:
         raise UserError(
-            "A process that read pictures was killed, perhaps because there was not enough memory "
+            "A process that read images was killed, perhaps because there was not enough memory "
             "for huge ones. Try --workers 1."
         ) from None
     return done
@@ -224,13 +224,13 @@ def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
 def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[list[Inspection]]]:
     """Give the results as they come, in order; on the way out, drop what has not begun."""
     if workers == 1:
-        yield map(files.inspect_pictures, parcels)
+        yield map(files.inspect_images, parcels)
         return
     # The processes start here, before the progress bar's thread does.
     pool = ProcessPoolExecutor(workers, initializer=prepare_process)
     try:
         with interrupts_held():
-            results = pool.map(files.inspect_pictures, parcels)
+            results = pool.map(files.inspect_images, parcels)
         yield results
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():  # they would finish what they have begun
@@ -288,7 +288,7 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
 
 
 def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
-    """Tell whether the pictures of train, val and test hold A and B side by side."""
+    """Tell whether the images of train, val and test hold A and B side by side."""
     if dataset_mode is not None:
         return dataset_mode == "aligned"
     phases = [content for content in contents if content.folder.kind == "phase"]
@@ -298,12 +298,12 @@ def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
 def reading_of(contents: list[Contents], side_by_side: bool) -> str:
     """Say how the folders were understood."""
     words = {
-        "phase": "A and B side by side in every picture (--dataset_mode aligned)"
+        "phase": "A and B side by side in every image (--dataset_mode aligned)"
         if side_by_side
-        else "single pictures in phases (as for --dataset_mode colorization)",
+        else "single images in phases (as for --dataset_mode colorization)",
         "domain": "two domains without pairs (--dataset_mode unaligned)",
         "half": "pairs in two folders, A and B",
-        "single": "single pictures (--dataset_mode single)",
+        "single": "single images (--dataset_mode single)",
     }
     kinds = dict.fromkeys(content.folder.kind for content in contents)
     return "; ".join(words[kind] for kind in kinds)
@@ -331,7 +331,7 @@ def problems_of(
 
 
 def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with one picture."""
+    """Yield what is wrong with one image."""
     if one.problem or one.size is None:
         yield "unreadable", one.problem or "of no known size"
         return
@@ -346,10 +346,10 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
 def gaps_of(
     root: str, content: Contents, by_name: dict[str, Contents]
 ) -> Iterator[tuple[str, Finding]]:
-    """Yield what a folder lacks: pictures, the other domain's folder, partners."""
+    """Yield what a folder lacks: images, the other domain's folder, partners."""
     folder = content.folder
     if not content.inspections:
-        yield "missing", Finding(folder.name, "has no pictures")
+        yield "missing", Finding(folder.name, "has no images")
     other = by_name.get(folder.counterpart or folder.name)
     if other is None and (folder.kind == "half" or folder.phase == "train"):
         what = f"does not exist, but {folder.name} needs it"
@@ -378,7 +378,7 @@ def notes_of(
     for content in contents:
         if content.passed_over:
             count, shown = len(content.passed_over), shortened(content.passed_over)
-            what = f"{count} not named like pictures: {shown}"
+            what = f"{count} not named like images: {shown}"
             yield "passed over", Finding(content.folder.name, what)
 
 
@@ -395,7 +395,7 @@ def row_of(root: str, content: Contents, small: Counter[str], copies: set[str]) 
     modes = Counter(one.mode for one in content.inspections if one.mode and not one.problem)
     return {
         "folder": content.folder.name,
-        "pictures": len(content.inspections),
+        "images": len(content.inspections),
         "smallest": shown[0],
         "median": shown[len(shown) // 2],
         "largest": shown[-1],
@@ -438,7 +438,7 @@ def table_lines(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def modes_of(row: dict[str, Any], width: int) -> list[str]:
-    """Return lines that say how many pictures have which mode."""
+    """Return lines that say how many images have which mode."""
     # A count and its mode stay together: textwrap breaks lines at plain blanks only.
     counted = ", ".join(f"{count}\N{NO-BREAK SPACE}{mode}" for mode, count in row["modes"].items())
     lines = textwrap.wrap(counted or "-", width, break_long_words=False)
@@ -457,9 +457,9 @@ def print_findings(title: str, findings: list[Finding]) -> None:
 def verdict(report: Report) -> str:
     """Sum up in one line."""
     if not report.problems:
-        return f"Nothing wrong (pictures: {report.pictures})."
+        return f"Nothing wrong (images: {report.images})."
     kinds = ", ".join(f"{len(found)} {kind}" for kind, found in report.problems.items())
-    return f"Problems: {kinds} (pictures: {report.pictures})."
+    return f"Problems: {kinds} (images: {report.images})."
 
 
 def show(text: str) -> None:

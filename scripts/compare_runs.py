@@ -149,7 +149,7 @@ def find_run(given: str, checkpoints_dir: str) -> Path:
             return folder / FILE
     known = sorted(path.parent.name for path in Path(checkpoints_dir).glob(f"*/{FILE}"))
     raise UserError(
-        f"{given} has no {FILE}: train.py writes it if there are validation pictures. "
+        f"{given} has no {FILE}: train.py writes it if there are validation images. "
         f"{suggest(given, known)}"
     )
 
@@ -164,7 +164,7 @@ def read_run(path: Path, last: int) -> dict[str, float]:
     if len(validations) < last:
         raise UserError(
             f"{path} has {len(validations)} validations, and --last asks for {last}. Train longer, "
-            "with --val_freq above 0 and validation pictures."
+            "with --val_freq above 0 and validation images."
         )
     chosen = validations[-last:]
     return {

@@ -1,4 +1,4 @@
-"""From a fresh clone to translated pictures: draw data, train, translate, show where to look.
+"""From a fresh clone to translated images: draw data, train, translate, show where to look.
 
     python scripts/demo.py
 
@@ -89,10 +89,10 @@ def main() -> int:
 
     results = ROOT / "results" / "demo"
     before, _ = mean_l1(results / "test_0" / "images")
-    after, pictures = mean_l1(results / "test_latest" / "images")
+    after, images = mean_l1(results / "test_latest" / "images")
     gain = 1 - after / before
     print(f"\nDone in {time.time() - began:.0f} seconds.")
-    print(f"Mean L1 distance on {pictures} test pictures, in grey levels of 255:")
+    print(f"Mean L1 distance on {images} test images, in grey levels of 255:")
     print(f"  before training {before:6.1f}")
     print(f"  after training  {after:6.1f}   ({gain:.0%} lower)")
     print("Open these pages in a browser:")

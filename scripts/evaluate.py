@@ -1,11 +1,11 @@
-"""Score generated pictures against real ones.
+"""Score generated images against real ones.
 
-    python scripts/evaluate.py REAL FAKE                 two folders of pictures
+    python scripts/evaluate.py REAL FAKE                 two folders of images
     python scripts/evaluate.py REAL FAKE --paired        the same; equal names are pairs
     python scripts/evaluate.py results/RUN/test_latest   what test.py wrote
     python scripts/evaluate.py --name RUN                run test.py first; its options may follow
 
-Pairs give L1, PSNR, SSIM, LPIPS, FID and KID; sets of pictures give FID and KID. LPIPS, FID and
+Pairs give L1, PSNR, SSIM, LPIPS, FID and KID; sets of images give FID and KID. LPIPS, FID and
 KID need the extra `metrics` and files of trained weights; without them, one line says what to get.
 Exit status: 0 fine, 1 a score that was asked for is missing, 2 the command itself was wrong.
 """
@@ -55,7 +55,7 @@ PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B belongs 
 MAYBE_PAIRS = (
     "names are equal in both folders: if they tell pairs, --paired adds L1, PSNR, SSIM and LPIPS."
 )
-ALL = 10**6  # pictures for test.py to translate
+ALL = 10**6  # images for test.py to translate
 
 
 # ---- the command line ---------------------------------------------------------------------
@@ -69,22 +69,22 @@ def build_parser(*, named: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # what is not known here goes to test.py
     )
-    _add_pictures(parser, named=named)
+    _add_images(parser, named=named)
     _add_measures(parser)
     return parser
 
 
-def _add_pictures(parser: argparse.ArgumentParser, *, named: bool) -> None:
-    add = parser.add_argument_group("which pictures").add_argument
+def _add_images(parser: argparse.ArgumentParser, *, named: bool) -> None:
+    add = parser.add_argument_group("which images").add_argument
     if not named:
         add("folders", nargs="*", metavar="FOLDER", help="REAL and FAKE, or results of test.py")
-    add("--name", metavar="RUN", help="a trained run: its test pictures are translated, then "
+    add("--name", metavar="RUN", help="a trained run: its test images are translated, then "
         "scored; options that are not listed here go to test.py")  # fmt: skip
     add("--checkpoints_dir", default="./checkpoints", help="where runs are saved, for --name")
     add("--paired", action="store_true", help="x_fake_B.png belongs to x_real_B.png, x.png to "
         "x.jpg in the other folder; with --name, known from the data set")  # fmt: skip
     add("--side", choices=("A", "B"), help="of results in both directions, only this domain")
-    add("--resize", action="store_true", help="bring generated pictures to the size of the real "
+    add("--resize", action="store_true", help="bring generated images to the size of the real "
         "ones (bicubic): changes the scores of pairs")  # fmt: skip
 
 
@@ -95,11 +95,11 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--inception_weights", metavar="FILE", help="weights for FID and KID")
     add("--lpips_weights", metavar="FILE", help="torchvision's weights of --lpips_net")
     add("--lpips_net", default="alex", choices=BACKBONES, help="backbone of LPIPS (alex)")
-    add("--kid_subset_size", type=int, metavar="N", help="pictures in a subset of KID (1000, or "
+    add("--kid_subset_size", type=int, metavar="N", help="images in a subset of KID (1000, or "
         "half of those there are)")  # fmt: skip
     add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
-        "pictures and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
+        "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
     add("--no_cache", action="store_true", help="keep no features")
     add("--gpu_ids", default="0", help="GPU to use, -1 for the CPU (0, if there is one)")
 
@@ -188,10 +188,10 @@ def suitable(comparisons: list[Comparison], asked: list[str] | None) -> list[Com
     for name in asked:
         if not any(name in comparison.metrics for comparison in comparisons):
             raise UserError(
-                f"--metrics {name} compares pictures one by one, but these are sets. If names "
+                f"--metrics {name} compares images one by one, but these are sets. If names "
                 "tell pairs, add --paired."
                 if name in OF_PAIRS
-                else f"--metrics {name} compares sets of pictures, which there are none of here."
+                else f"--metrics {name} compares sets of images, which there are none of here."
             )
     return [one for one in comparisons if not set(asked).isdisjoint(one.metrics)]
 
@@ -214,7 +214,7 @@ def device_of(gpu_ids: str) -> torch.device:
     return torch.device("cuda", first)
 
 
-# ---- which pictures -----------------------------------------------------------------------
+# ---- which images -----------------------------------------------------------------------
 
 
 def from_folders(args: argparse.Namespace) -> list[Comparison]:
@@ -224,26 +224,24 @@ def from_folders(args: argparse.Namespace) -> list[Comparison]:
         UserError: a folder is missing, or holds nothing to compare.
     """
     real_folder, fake_folder = (images_of(folder) for folder in (*args.folders, *args.folders)[:2])
-    generated = pictures_in(fake_folder)
+    generated = images_in(fake_folder)
     same = os.path.realpath(real_folder) == os.path.realpath(fake_folder)
     if len(args.folders) == 1 or (same and set(by_label(fake_folder, generated)) != {""}):
         return from_results(fake_folder, generated, paired=args.paired, side=args.side)
     sides = args.side or "BA"
     label, fake = pick(fake_folder, generated, [*(f"fake_{side}" for side in sides), "fake"])
     if args.side and not label:
-        raise UserError(
-            f"{fake_folder} has no pictures called x_fake_{args.side}. Leave --side out."
-        )
+        raise UserError(f"{fake_folder} has no images called x_fake_{args.side}. Leave --side out.")
     side = label[-1] if label.startswith("fake_") else sides[0]
-    _, real = pick(real_folder, pictures_in(real_folder), [f"real_{side}", "real"])
+    _, real = pick(real_folder, images_in(real_folder), [f"real_{side}", "real"])
     title = f"{fake_folder} against {real_folder}"
     if args.paired:
         return [pairs(title, real, fake)]
     return [sets(title, real, fake, (MAYBE_PAIRS,) if same_names(real, fake) else ())]
 
 
-def pictures_in(folder: str) -> list[str]:
-    """Return the pictures below a folder.
+def images_in(folder: str) -> list[str]:
+    """Return the images below a folder.
 
     Raises:
         UserError: there are none.
@@ -252,7 +250,7 @@ def pictures_in(folder: str) -> list[str]:
         raise UserError(f"There is no folder {folder}. Check the path.")
     if paths := make_dataset(folder):
         return paths
-    raise UserError(f"{folder} has no pictures. Check the path.")
+    raise UserError(f"{folder} has no images. Check the path.")
 
 
 def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison]:
@@ -288,7 +286,7 @@ def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]
 
 
 def stamps(folder: str) -> dict[str, tuple[int, int]]:
-    """Return what changes when a file is written anew, for the pictures of a folder."""
+    """Return what changes when a file is written anew, for the images of a folder."""
     if not os.path.isdir(folder):
         return {}
     found = {path: os.stat(path) for path in make_dataset(folder)}

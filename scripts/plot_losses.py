@@ -6,7 +6,7 @@
 
 A RUN is a name below --checkpoints_dir, a folder, or a file: losses.jsonl, metrics.jsonl or
 loss_log.txt, also one of the original framework. Each loss gets a panel, each run a colour; metrics
-of validation follow in panels of their own. Pictures need matplotlib, tables do not. Exit status: 0
+of validation follow in panels of their own. Images need matplotlib, tables do not. Exit status: 0
 written, 1 not (nothing to plot, a broken log, no matplotlib), 2 the command itself was wrong.
 """
 
@@ -39,7 +39,7 @@ from util.storage.files import replacing
 LOSSES, LOG, METRICS = "losses.jsonl", "loss_log.txt", "metrics.jsonl"
 LOG_FILES = (LOSSES, LOG, METRICS)
 VALIDATION = "val/"  # how names of validation metrics begin
-PICTURES = (".png", ".svg", ".pdf")
+IMAGES = (".png", ".svg", ".pdf")
 TABLE = ".csv"
 COLUMNS = ("run", "epoch", "iters", "total_iters", "name", "value")
 
@@ -70,7 +70,7 @@ STYLE = {
     "figure.dpi": 150,
     "savefig.dpi": 150,
     "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "plot_losses",  # the same picture each time
+    "svg.hashsalt": "plot_losses",  # the same image each time
 }
 
 Numbers = NDArray[np.float64]
@@ -98,7 +98,7 @@ class Run:
     """A run, or what one file tells of it.
 
     Attributes:
-        label: its name in the picture.
+        label: its name in the image.
         losses: in the order of training.
         epochs: numbers of whole epochs.
     """
@@ -126,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--output",
         default="losses.png",
         metavar="FILE",
-        help="a picture (.png, .svg, .pdf) or a table (.csv; - prints it); default: %(default)s",
+        help="an image (.png, .svg, .pdf) or a table (.csv; - prints it); default: %(default)s",
     )
     add("--losses", metavar="NAMES", help="only these, with commas between them: G_GAN,D_real,PSNR")
     add(
@@ -149,8 +149,8 @@ def argument_problems(args: argparse.Namespace) -> Iterator[str]:
     if args.output == "-":
         return
     output = Path(args.output)
-    if output.suffix.lower() not in (*PICTURES, TABLE):
-        known = ", ".join((*PICTURES, TABLE))
+    if output.suffix.lower() not in (*IMAGES, TABLE):
+        known = ", ".join((*IMAGES, TABLE))
         yield f"--output {args.output} has no known ending. Choose {known}, or - for a table."
     elif output.is_dir():
         yield f"--output {args.output} is a folder. Name a file in it."
@@ -209,7 +209,7 @@ def check_no_source(output: str, sources: Iterable[Sequence[Path]]) -> None:
 
 
 def import_matplotlib() -> Any:
-    """Import what only pictures need.
+    """Import what only images need.
 
     Raises:
         UserError: it is not installed.
@@ -220,7 +220,7 @@ def import_matplotlib() -> Any:
         if error.name != "matplotlib":
             raise
         raise UserError(
-            "Pictures need the package matplotlib, which is not installed. Install it (pip install "
+            "Images need the package matplotlib, which is not installed. Install it (pip install "
             "matplotlib, or uv sync --extra plot), or write a table: --output losses.csv"
         ) from error
     return matplotlib
@@ -536,11 +536,11 @@ def thin(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers]:
     return x[at], y[at]
 
 
-# ---- pictures -----------------------------------------------------------------------------
+# ---- images -----------------------------------------------------------------------------
 
 
 def draw(args: argparse.Namespace, runs: Sequence[Run], names: Sequence[str]) -> None:
-    """Draw a panel for each name and write the picture.
+    """Draw a panel for each name and write the image.
 
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
@@ -566,7 +566,7 @@ def draw(args: argparse.Namespace, runs: Sequence[Run], names: Sequence[str]) ->
 def make_figure(
     names: Sequence[str], lines: Sequence[Mapping[str, Line]], args: argparse.Namespace
 ) -> Any:
-    """Return a picture with a panel for each name: losses first, validation in rows of its own."""
+    """Return an image with a panel for each name: losses first, validation in rows of its own."""
     from matplotlib.figure import Figure
 
     rows = rows_of(names)

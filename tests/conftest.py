@@ -55,7 +55,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def fast_convolutions_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take our ways of convolving for small networks and pictures too, Winograd's in strips."""
+    """Take our ways of convolving for small networks and images too, Winograd's in strips."""
     from models.architectures.fast import cpu_convolutions, winograd
 
     monkeypatch.setattr(winograd, "FEWEST_CHANNELS", 1)

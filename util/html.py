@@ -1,7 +1,7 @@
-"""Web pages of pictures: a heading, then a table with one row of labelled pictures, and so on.
+"""Web pages of images: a heading, then a table with one row of labelled images, and so on.
 
 Style and scripts stand in `util/display/pages`. Without scripts a page is the plain list of its
-pictures.
+images.
 """
 
 import json
@@ -18,7 +18,7 @@ from util.display.pages.assets import asset
 from util.inference.result_names import ResultNames
 from util.storage.files import write_text
 
-Size = tuple[int, int]  # width and height of a picture file
+Size = tuple[int, int]  # width and height of an image file
 
 
 def heading(text: str) -> str:
@@ -28,7 +28,7 @@ def heading(text: str) -> str:
     return str(h3(printable(text)).render())
 
 
-def picture_row(
+def image_row(
     images: Sequence[str],
     texts: Sequence[str],
     links: Sequence[str],
@@ -36,10 +36,10 @@ def picture_row(
     *,
     sizes: Sequence[Size | None] = (),
 ) -> str:
-    """Render a table of one row: each picture links to its file, its label stands below.
+    """Render a table of one row: each image links to its file, its label stands below.
 
     `images` and `links` are file names below the page's `images` folder. A browser that is told
-    the `sizes` knows where everything will stand before it has loaded the pictures.
+    the `sizes` knows where everything will stand before it has loaded the images.
     """
     from dominate.tags import a, br, img, p, table, td, tr
 
@@ -130,7 +130,7 @@ def page(
     return str(document.render())
 
 
-def picture_size(path: str | Path) -> Size | None:
+def image_size(path: str | Path) -> Size | None:
     """Read the width and height of a PNG file; None if it is none, or not there."""
     try:
         with open(path, "rb") as file:
@@ -165,7 +165,7 @@ class _Section:
 
 
 class HTML:
-    """A page of pictures under `web_dir`, built row by row and written by `save`."""
+    """A page of images under `web_dir`, built row by row and written by `save`."""
 
     def __init__(self, web_dir: str | Path, title: str, refresh: int = 0) -> None:
         from dominate.tags import h1
@@ -182,7 +182,7 @@ class HTML:
         os.makedirs(self.img_dir, exist_ok=True)
 
     def get_image_dir(self) -> str:
-        """Return the folder for the page's pictures."""
+        """Return the folder for the page's images."""
         return self.img_dir
 
     def add_header(self, text: str) -> None:
@@ -198,12 +198,12 @@ class HTML:
         *,
         sizes: Sequence[Size | None] = (),
     ) -> None:
-        """Add a row of pictures (file names below the image folder) with their labels and links.
+        """Add a row of images (file names below the image folder) with their labels and links.
 
-        `sizes` of the pictures are read from the files if they are not given.
+        `sizes` of the images are read from the files if they are not given.
         """
-        found = sizes or [picture_size(os.path.join(self.img_dir, name)) for name in ims]
-        row = picture_row(ims, txts, links, width, sizes=found)
+        found = sizes or [image_size(os.path.join(self.img_dir, name)) for name in ims]
+        row = image_row(ims, txts, links, width, sizes=found)
         if not self._sections:
             self._sections.append(_Section())
         last = self._sections[-1]
@@ -247,6 +247,6 @@ class HTML:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return the mean; as in `util.scores.images`, infinite PSNR of equal pictures is left out."""
+    """Return the mean; as in `util.scores.images`, infinite PSNR of equal images is left out."""
     finite = [value for value in values if not math.isinf(value)]
     return sum(finite) / len(finite) if finite else values[0]

@@ -1,4 +1,4 @@
-"""A store of generated pictures, from which a discriminator sees older ones too."""
+"""A store of generated images, from which a discriminator sees older ones too."""
 
 import random
 from typing import Any
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 class ImagePool:
-    """Keep up to `pool_size` generated pictures and mix them into what the discriminator sees.
+    """Keep up to `pool_size` generated images and mix them into what the discriminator sees.
 
     Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through Adversarial
-    Training", section 2.3; CycleGAN uses 50 pictures. Draws come from python's `random`.
+    Training", section 2.3; CycleGAN uses 50 images. Draws come from python's `random`.
     """
 
     def __init__(self, pool_size: int) -> None:
@@ -22,7 +22,7 @@ class ImagePool:
     def query(self, images: Tensor) -> Tensor:
         """Return a batch of the same shape, part of it from earlier calls.
 
-        While the pool fills, pictures are stored and returned. Once it is full, each picture is
+        While the pool fills, images are stored and returned. Once it is full, each image is
         with probability one half exchanged for a random stored one, else passed through.
 
         Shapes:
@@ -44,13 +44,13 @@ class ImagePool:
         return stored
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the stored pictures."""
+        """Return the stored images."""
         return {"pool_size": self.pool_size, "images": list(self.images)}
 
     def load_state_dict(
         self, state: dict[str, Any], device: torch.device | str | None = None
     ) -> None:
-        """Take over stored pictures, to `device`; a smaller pool keeps the first ones."""
+        """Take over stored images, to `device`; a smaller pool keeps the first ones."""
         images = list(state["images"])[: self.pool_size]
         self.images = [image if device is None else image.to(device) for image in images]
         self.num_imgs = len(self.images)

@@ -16,7 +16,7 @@ from util.storage.files import write_image
 
 
 def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
-    """Turn the first picture of a batch into an array that can be saved.
+    """Turn the first image of a batch into an array that can be saved.
 
     Values are truncated, not rounded, as in the reference: PNG files stay byte-equal.
 
@@ -34,20 +34,20 @@ def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
     planes: NDArray[Any] = levels.astype(imtype)
     if planes.shape[0] == 1:
         return np.repeat(planes[0, :, :, None], 3, axis=2)
-    picture = np.empty((*planes.shape[1:], planes.shape[0]), planes.dtype)
+    image = np.empty((*planes.shape[1:], planes.shape[0]), planes.dtype)
     for channel, plane in enumerate(planes):  # much faster than transposing
-        picture[:, :, channel] = plane
-    return picture
+        image[:, :, channel] = plane
+    return image
 
 
 def save_image(
     image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
 ) -> None:
-    """Write a picture, stretched so that its sides are in the wanted ratio.
+    """Write an image, stretched so that its sides are in the wanted ratio.
 
     Shapes:
         image_numpy: (H, W, C) uint8
-    An `aspect_ratio` above 1 widens the picture, one below 1 makes it taller.
+    An `aspect_ratio` above 1 widens the image, one below 1 makes it taller.
     """
     image = Image.fromarray(image_numpy)
     size = stretched(image.size, aspect_ratio)
@@ -57,7 +57,7 @@ def save_image(
 
 
 def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
-    """Return the width and height that `save_image` gives to a picture."""
+    """Return the width and height that `save_image` gives to an image."""
     width, height = size
     if aspect_ratio > 1.0:
         return int(width * aspect_ratio), height

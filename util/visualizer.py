@@ -1,4 +1,4 @@
-"""What training and test scripts call to show losses and pictures."""
+"""What training and test scripts call to show losses and images."""
 
 import atexit
 import os
@@ -14,7 +14,7 @@ from util.base.log import say, warn
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep, Sink, deliver
 from util.display.sinks.background import BackgroundSink
-from util.display.sinks.base import Picture
+from util.display.sinks.base import ImageArray
 from util.display.sinks.epochs import EpochRecord, EpochSink, MetricsSink, read_metrics
 from util.display.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.display.sinks.tensorboard import TensorboardSink
@@ -30,7 +30,7 @@ WHOLE_EPOCH = 2**31  # more images than any epoch has
 
 
 class Visualizer:
-    """Hand losses and pictures to the sinks that the options ask for.
+    """Hand losses and images to the sinks that the options ask for.
 
     The calls are the reference's, so a fork's training script works with it; what happens with
     the data is the sinks' business (see `util/display/sinks`). Those that take time work in
@@ -112,7 +112,7 @@ class Visualizer:
             return
         if getattr(opt, "start_visdom", False):
             server = start_server(opt.display_port, os.path.join(folder, "visdom"))
-            say(f"visdom shows plots and pictures at {server.url}")
+            say(f"visdom shows plots and images at {server.url}")
         sink = VisdomSink(
             opt.display_server,
             opt.display_port,
@@ -152,7 +152,7 @@ class Visualizer:
             self.visdom.load_state_dict(state["curves"])
 
     def reset(self) -> None:
-        """Begin an epoch: its pictures have not been on the page yet."""
+        """Begin an epoch: its images have not been on the page yet."""
         self.saved = False
 
     def display_current_results(
@@ -163,7 +163,7 @@ class Visualizer:
         *,
         total_iters: int | None = None,
     ) -> None:
-        """Show pictures; the page takes the first ones of an epoch and those with `save_result`.
+        """Show images; the page takes the first ones of an epoch and those with `save_result`.
 
         `total_iters` counts images since training began.
         """
@@ -211,8 +211,8 @@ class Visualizer:
         )
         deliver(self.printers, lambda sink: sink.scalars(when, losses))
 
-    def report_epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
-        """Record what an epoch brought, and show what was made of some validation pictures."""
+    def report_epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Record what an epoch brought, and show what was made of some validation images."""
         self._last_moment = (record["epoch"], WHOLE_EPOCH)
         self._total_images = record["total_iters"]
         deliver(self.recorders, lambda sink: sink.epoch(record, samples))
@@ -294,14 +294,14 @@ def save_images(
     *,
     writer: ImageWriter | None = None,
 ) -> None:
-    """Write the pictures made from one input beside the page, and add them to it as a row.
+    """Write the images made from one input beside the page, and add them to it as a row.
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
     two inputs have the same name. `use_wandb` also logs them to the active run of wandb. With a
     `writer` they are written later, without one they are on the disk when this returns.
 
     Raises:
-        OSError: a picture could not be written.
+        OSError: an image could not be written.
     """
     if writer is None:
         with ImageWriter() as own:
@@ -319,7 +319,7 @@ def save_images(
         _log_to_active_run(images)
 
 
-def _log_to_active_run(images: Mapping[str, Picture]) -> None:
+def _log_to_active_run(images: Mapping[str, ImageArray]) -> None:
     import wandb
 
     if wandb.run is not None:  # else nobody has asked for a run: a sink would start one

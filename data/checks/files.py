@@ -1,6 +1,6 @@
 """Look for image files that training would stumble over.
 
-`inspect_picture` reads one file to its end, as training would; `spot_check` spends a second on a
+`inspect_image` reads one file to its end, as training would; `spot_check` spends a second on a
 whole data set. scripts/check_dataset.py makes a report of them.
 """
 
@@ -46,11 +46,11 @@ _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is in a picture file.
+    """What is in an image file.
 
     Attributes:
         path: the file.
-        size: (width, height) of the picture, the right way up; None if not even that is known.
+        size: (width, height) of the image, the right way up; None if not even that is known.
         mode: Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
         problem: why training cannot use the file, to be read after "is"; None if it can.
         notes: oddities that do not stop training, to be read after the file's name.
@@ -72,8 +72,8 @@ class _Header:
     format: str | None
 
 
-def inspect_picture(path: str) -> Inspection:
-    """Read a picture file to its end; whatever is in it, nothing is raised and nothing printed.
+def inspect_image(path: str) -> Inspection:
+    """Read an image file to its end; whatever is in it, nothing is raised and nothing printed.
 
     For one thread at a time: nothing of the process reaches standard error meanwhile.
     """
@@ -91,9 +91,9 @@ def inspect_picture(path: str) -> Inspection:
     return Inspection(path, size, mode, problem, notes, _attempt(_digest, path)[0])
 
 
-def inspect_pictures(paths: Sequence[str]) -> list[Inspection]:
+def inspect_images(paths: Sequence[str]) -> list[Inspection]:
     """Inspect several files: one parcel of work for a process."""
-    return [inspect_picture(path) for path in paths]
+    return [inspect_image(path) for path in paths]
 
 
 def _trouble_on_disk(path: str) -> str | None:
@@ -121,7 +121,7 @@ def _attempt(function: Callable[[str], T], path: str) -> tuple[T | None, str | N
 def _explain(error: BaseException) -> str:
     """Say why a file cannot be used, in words that follow "is"."""
     if isinstance(error, UnidentifiedImageError):
-        return "no picture, or of a format that is not known"
+        return "no image, or of a format that is not known"
     if isinstance(error, FileNotFoundError):
         return "missing, or a link to nowhere"
     reason = " ".join(str(error).split())[:LONGEST_REASON] or type(error).__name__
@@ -138,7 +138,7 @@ def _read_header(path: str) -> _Header:
 
 
 def _upright_size(image: Image.Image) -> Size:
-    """Return the size as `default_loader` will have it, without decoding the picture."""
+    """Return the size as `default_loader` will have it, without decoding the image."""
     width, height = image.size
     # Pillow decodes a whole PNG to look for EXIF behind the pixels.
     cheap = image.format != "PNG" or "exif" in image.info
@@ -166,7 +166,7 @@ def _notes(path: str, header: _Header, frames: int) -> Iterator[str]:
     if not path.lower().endswith(_ENDINGS.get(kind, ())):
         yield f"holds {kind}, whatever its ending says"
     if frames > 1:
-        yield f"holds {frames} pictures, of which the first is used"
+        yield f"holds {frames} images, of which the first is used"
     if header.mode.startswith(("I", "F")):  # Pillow cuts off what 8 bits cannot hold
         yield f"has more than 8 bits (mode {header.mode}): all above 255 becomes white"
 
@@ -208,14 +208,14 @@ def _silent_libraries() -> Iterator[None]:
 def too_small(
     size: Size, *, preprocess: str, crop_size: int, side_by_side: bool = False
 ) -> str | None:
-    """Say why a picture is too small for the options, in words that follow "is"; None if it fits.
+    """Say why an image is too small for the options, in words that follow "is"; None if it fits.
 
-    Only a picture that is cropped as it is (`--preprocess crop`) can be: what resizes first makes
-    every picture large enough. Most data sets refuse one that is too small; of pairs side by side
+    Only an image that is cropped as it is (`--preprocess crop`) can be: what resizes first makes
+    every image large enough. Most data sets refuse one that is too small; of pairs side by side
     (`side_by_side`), smaller halves stay as they are, and parts outside are black.
 
     Args:
-        size: (width, height) of the picture, the right way up.
+        size: (width, height) of the image, the right way up.
         preprocess: `--preprocess`.
         crop_size: `--crop_size`.
         side_by_side: the file holds A and B, and each of them is cropped.
@@ -230,7 +230,7 @@ def too_small(
 
 
 def odd_width(size: Size) -> str | None:
-    """Say that a picture cannot hold two equal halves, in words that follow "is"."""
+    """Say that an image cannot hold two equal halves, in words that follow "is"."""
     return f"{size[0]} pixels wide, an odd number, so A and B differ" if size[0] % 2 else None
 
 
@@ -247,19 +247,19 @@ def spot_check(
     headers: int = 48,
     seconds: float = 1.0,
 ) -> list[str]:
-    """Find what can be found at once, however many pictures there are.
+    """Find what can be found at once, however many images there are.
 
-    Reads the headers of some pictures, spread evenly over the list, then looks for empty files
-    among as many as the time allows, spread over the list too. Decodes nothing, so a picture that
+    Reads the headers of some images, spread evenly over the list, then looks for empty files
+    among as many as the time allows, spread over the list too. Decodes nothing, so an image that
     breaks off half-way is not noticed: scripts/check_dataset.py finds it.
 
     Args:
-        paths: the pictures.
+        paths: the images.
         preprocess: `--preprocess`.
         crop_size: `--crop_size`.
         side_by_side: every file holds A and B (`--dataset_mode aligned`).
         root: the folder to which the names in the lines are relative.
-        headers: of how many pictures to read the header.
+        headers: of how many images to read the header.
         seconds: how long to look; reading headers takes at most half of it.
 
     Returns:
@@ -337,7 +337,7 @@ def _stem(path: str, folder: str | Path) -> str:
 
 
 def look_side_by_side(sizes: Sequence[Size]) -> bool:
-    """Tell whether most pictures are about twice as wide as high, as A and B in one file are."""
+    """Tell whether most images are about twice as wide as high, as A and B in one file are."""
     wide = sum(1.8 <= width / height <= 2.2 for width, height in sizes)
     return 2 * wide > len(sizes)
 

@@ -15,11 +15,11 @@ PHASES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder in which a data set keeps pictures.
+    """A folder in which a data set keeps images.
 
     Attributes:
         name: relative to the data set's folder, with slashes; "." for that folder itself.
-        kind: `phase` (train: pairs side by side, or single pictures), `domain` (trainA), `half`
+        kind: `phase` (train: pairs side by side, or single images), `domain` (trainA), `half`
             (A/train: one half of pairs in two folders), or `single`.
         phase: train, val, test, ...; empty if there is none.
     """
@@ -43,7 +43,7 @@ class Folder:
 
 
 def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
-    """Return the folders in which a data set keeps its pictures.
+    """Return the folders in which a data set keeps its images.
 
     Args:
         root: `--dataroot`.
@@ -90,13 +90,13 @@ def _halves(root: str) -> Iterator[Folder]:
         yield from (Folder(side, "half", "") for side in "AB")
 
 
-def passed_over(folder: str, pictures: Iterable[str]) -> list[str]:
-    """Return what lies in a folder and is no picture to `make_dataset`, sorted, relative to it.
+def passed_over(folder: str, images: Iterable[str]) -> list[str]:
+    """Return what lies in a folder and is no image to `make_dataset`, sorted, relative to it.
 
-    That are files without a picture's ending, and linked folders. Names that start with a dot
+    That are files without an image's ending, and linked folders. Names that start with a dot
     are left out: nobody expects those to be seen.
     """
-    taken, found = set(pictures), []
+    taken, found = set(images), []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         links = [name for name in folders if os.path.islink(os.path.join(parent, name))]

@@ -1,4 +1,4 @@
-"""Pictures kept in memory: decoded once, however many epochs and processes want them."""
+"""Images kept in memory: decoded once, however many epochs and processes want them."""
 
 import hashlib
 import mmap
@@ -29,11 +29,11 @@ _USED, _COUNT, _FULL = 0, 1, 2
 
 
 class CachedImage(NamedTuple):
-    """A picture in memory.
+    """An image in memory.
 
     Attributes:
         levels: uint8, of three dimensions; not to be written to.
-        size: (width, height) of the picture that it was made from.
+        size: (width, height) of the image that it was made from.
     """
 
     levels: Tensor
@@ -49,7 +49,7 @@ class ImageCache:
 
     Args:
         budget: bytes of memory at most.
-        entries: how many pictures there may be.
+        entries: how many images there may be.
         shared: share with other processes.
     """
 
@@ -80,7 +80,7 @@ class ImageCache:
 
     @property
     def count(self) -> int:
-        """Return how many pictures are kept."""
+        """Return how many images are kept."""
         return int(self._head[_COUNT])
 
     @property
@@ -90,7 +90,7 @@ class ImageCache:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether a picture found no room."""
+        """Tell whether an image found no room."""
         return bool(self._head[_FULL])
 
     def get(self, key: Key) -> CachedImage | None:
@@ -104,13 +104,13 @@ class ImageCache:
         return found
 
     def put(self, key: Key, levels: Tensor, size: tuple[int, int]) -> None:
-        """Keep a copy of a picture, unless there is no room or it is kept already."""
+        """Keep a copy of an image, unless there is no room or it is kept already."""
         claimed = self._claim(key, levels, size)
         if claimed is None:
             return
         row, begin = claimed
         self._levels[begin : begin + levels.numel()].reshape(levels.shape)[...] = levels.numpy()
-        # The lock also makes sure that who sees the row sees the picture.
+        # The lock also makes sure that who sees the row sees the image.
         if self._take_lock():
             row[_BEGIN] = begin + 1
             self._head[_COUNT] += 1
@@ -200,7 +200,7 @@ class _SharedMemory(_OwnMemory):
         self._size = size
         self._storage: torch.UntypedStorage | None = None
         if HAS_NAMELESS_FILES:
-            self._file = os.memfd_create("pictures")
+            self._file = os.memfd_create("images")
             os.ftruncate(self._file, size)
             self._map = mmap.mmap(self._file, size)
         else:

@@ -1,4 +1,4 @@
-"""Read the pictures of the built-in data sets, from memory where `--cache` keeps them."""
+"""Read the images of the built-in data sets, from memory where `--cache` keeps them."""
 
 from argparse import Namespace
 from collections.abc import Callable, Sequence
@@ -24,42 +24,42 @@ Steps = Sequence[Callable[[Any], Any]]
 
 @dataclass(frozen=True)
 class Levels:
-    """An item or a batch of a data set before its pictures are normalised.
+    """An item or a batch of a data set before its images are normalised.
 
     Attributes:
-        pictures: uint8, (C, H, W) or (N, C, H, W), by name.
+        images: uint8, (C, H, W) or (N, C, H, W), by name.
         others: what belongs to them, by name: floats already, or paths.
     """
 
-    pictures: dict[str, Tensor]
+    images: dict[str, Tensor]
     others: dict[str, Any]
 
     @classmethod
     def of(cls, **values: Any) -> "Levels":
-        """Sort values: those that are `Unnormalized` are pictures."""
-        pictures, others = {}, {}
+        """Sort values: those that are `Unnormalized` are images."""
+        images, others = {}, {}
         for name, value in values.items():
             if isinstance(value, Unnormalized):
-                pictures[name] = value.levels
+                images[name] = value.levels
             else:
                 others[name] = value
-        return cls(pictures, others)
+        return cls(images, others)
 
     @classmethod
     def collate(cls, items: Sequence["Levels"]) -> "Levels":
         """Make items a batch, as torch would."""
         others = default_collate([item.others for item in items])
         if len(items) == 1 and get_worker_info() is None:  # they need not be copied anywhere
-            return cls({name: levels[None] for name, levels in items[0].pictures.items()}, others)
-        return cls(default_collate([item.pictures for item in items]), others)
+            return cls({name: levels[None] for name, levels in items[0].images.items()}, others)
+        return cls(default_collate([item.images for item in items]), others)
 
     def normalized(self, device: torch.device | None = None) -> dict[str, Any]:
-        """Return everything by name; pictures float32 in [-1, 1], on the device if one is given.
+        """Return everything by name; images float32 in [-1, 1], on the device if one is given.
 
         The levels are what travels to a GPU, and nobody waits for it.
         """
         values = {}
-        for name, levels in self.pictures.items():
+        for name, levels in self.images.items():
             if device is not None and device.type != "cpu":
                 pinned = levels.pin_memory() if device.type == "cuda" else levels
                 levels = pinned.to(device, non_blocking=True)
@@ -69,107 +69,107 @@ class Levels:
 
 @dataclass(frozen=True)
 class Unnormalized:
-    """A picture that wants normalisation, told from tensors of a plugin's own transforms."""
+    """An image that wants normalisation, told from tensors of a plugin's own transforms."""
 
     levels: Tensor
 
 
 class ImageReader:
-    """Read pictures and transform them.
+    """Read images and transform them.
 
     Args:
         opt: `cache`, `cache_gb`, `speed`, `isTrain` and `num_threads` are read, where they exist.
-        count: how many pictures there are.
+        count: how many images there are.
     """
 
     def __init__(self, opt: Namespace, count: int) -> None:
-        is_training = getattr(opt, "isTrain", False)  # else each picture is read once
+        is_training = getattr(opt, "isTrain", False)  # else each image is read once
         self.mode: str = getattr(opt, "cache", "none") if is_training else "none"
         self.with_torch = getattr(opt, "speed", "faithful") == "max"
         self.cache: ImageCache | None = None
         if self.mode != "none":
-            entries = 2 * count  # pairs are two pictures once they are resized
+            entries = 2 * count  # pairs are two images once they are resized
             wanted = getattr(opt, "cache_gb", None)
             self.cache = make_cache(wanted, entries, shared=opt.num_threads > 0)
 
     def open(self, path: str) -> "LazyImage":
-        """Return a picture that is read when that turns out to be necessary."""
+        """Return an image that is read when that turns out to be necessary."""
         return LazyImage(self, path)
 
     def read(self, path: str, transform: Callable[[Image.Image], Any]) -> Any:
-        """Return what a transform makes of a picture; without the last step, if it normalises.
+        """Return what a transform makes of an image; without the last step, if it normalises.
 
         Raises:
-            UserError: the picture is broken or does not suit the options; names the file.
+            UserError: the image is broken or does not suit the options; names the file.
         """
         parts = T.parts_of(transform)
         if parts is None or not parts.normalizes:
-            return load_picture(path, transform)
+            return load_image(path, transform)
         return Unnormalized(self._levels(path, parts))
 
     def pixels(self, path: str, transform: Callable[[Image.Image], Any]) -> Any:
-        """Return what a transform that does not normalise makes of a picture: an array (H, W, C).
+        """Return what a transform that does not normalise makes of an image: an array (H, W, C).
 
         Raises:
-            UserError: the picture is broken or does not suit the options; names the file.
+            UserError: the image is broken or does not suit the options; names the file.
         """
         parts = T.parts_of(transform)
         if parts is None or parts.normalizes:
-            return np.array(load_picture(path, transform))
+            return np.array(load_image(path, transform))
         return self._levels(path, parts).permute(1, 2, 0).numpy()
 
     def _levels(self, path: str, parts: T.Parts) -> Tensor:
-        picture = self.open(path)
-        return picture.varied(picture.fixed(parts.fixed)[0], parts.varying)
+        image = self.open(path)
+        return image.varied(image.fixed(parts.fixed)[0], parts.varying)
 
 
 class LazyImage:
-    """One picture file, or the half of one."""
+    """One image file, or the half of one."""
 
     def __init__(self, reader: ImageReader, path: str) -> None:
         self.reader = reader
         self.path = path
 
-    def fixed(self, steps: Steps, half: int | None = None) -> tuple[T.Picture, T.Size]:
+    def fixed(self, steps: Steps, half: int | None = None) -> tuple[T.AnyImage, T.Size]:
         """Return what the steps that never vary make of it, and the size it had before.
 
         Args:
             steps: those steps.
-            half: 0 and 1 take the left and the right half of the picture, None takes all of it.
+            half: 0 and 1 take the left and the right half of the image, None takes all of it.
 
         Raises:
-            UserError: the picture cannot be read or has no halves; names the file.
+            UserError: the image cannot be read or has no halves; names the file.
         """
         cache = self.reader.cache if self.reader.mode == "resized" else None
         key = (self.path, half, *steps)
         if cache is not None and (kept := cache.get(key)) is not None:
             return kept
-        picture = self._decoded if half is None else self._halves[half]
-        size = picture.size
-        fixed = self._apply(steps, picture)
+        image = self._decoded if half is None else self._halves[half]
+        size = image.size
+        fixed = self._apply(steps, image)
         if cache is not None:
             fixed = T.to_levels(fixed)
             cache.put(key, fixed, size)
         return fixed, size
 
-    def varied(self, fixed: T.Picture, steps: Steps) -> Tensor:
+    def varied(self, fixed: T.AnyImage, steps: Steps) -> Tensor:
         """Return the levels after the steps that vary, uint8 (C, H, W).
 
         Raises:
-            UserError: the picture is too small; names the file.
+            UserError: the image is too small; names the file.
         """
         try:
             return T.to_levels(T.apply(steps, fixed))
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
 
-    def _apply(self, steps: Steps, picture: Image.Image) -> T.Picture:
+    def _apply(self, steps: Steps, image: Image.Image) -> T.AnyImage:
         gray = list(takewhile(lambda step: isinstance(step, T.Grayscale), steps))
         others = steps[len(gray) :]
         for_pillow = not others or any(isinstance(step, T.Grayscale) for step in others)
         if for_pillow or not self.reader.with_torch:
-            return T.apply(steps, picture)
-        pixels = np.atleast_3d(np.array(T.apply(gray, picture)))
+            return T.apply(steps, image)
+        pixels = np.atleast_3d(np.array(T.apply(gray, image)))
         return T.apply(others, torch.from_numpy(pixels).permute(2, 0, 1))
 
     @cached_property
@@ -180,9 +180,9 @@ class LazyImage:
         kept = cache.get((self.path,))
         if kept is not None:
             return Image.fromarray(kept.levels.numpy())
-        picture = default_loader(self.path)
-        cache.put((self.path,), torch.from_numpy(np.array(picture)), picture.size)
-        return picture
+        image = default_loader(self.path)
+        cache.put((self.path,), torch.from_numpy(np.array(image)), image.size)
+        return image
 
     @cached_property
     def _halves(self) -> tuple[Image.Image, Image.Image]:
@@ -196,15 +196,15 @@ class LazyImage:
         )
 
 
-def load_picture(path: str, transform: Callable[[Image.Image], Any]) -> Any:
-    """Open a picture and transform it.
+def load_image(path: str, transform: Callable[[Image.Image], Any]) -> Any:
+    """Open an image and transform it.
 
     Raises:
-        UserError: the picture is broken or does not suit the options; names the file.
+        UserError: the image is broken or does not suit the options; names the file.
     """
-    picture = default_loader(path)
+    image = default_loader(path)
     try:
-        return transform(picture)
+        return transform(image)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -220,12 +220,12 @@ def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> ImageC
     if budget < wanted:
         warn(
             f"--cache_gb {wanted / GIGABYTE:g} is more than the {budget / GIGABYTE:.1f} GB of "
-            "memory that can be had now: pictures get those."
+            "memory that can be had now: images get those."
         )
     try:
         cache = ImageCache(budget, entries, shared=shared)
     except (OSError, RuntimeError) as error:
-        warn(f"--cache gets no memory ({error}): pictures are read from disk every time.")
+        warn(f"--cache gets no memory ({error}): images are read from disk every time.")
         return None
-    say(f"Pictures are kept in memory, up to {budget / GIGABYTE:.1f} GB (--cache_gb).")
+    say(f"Images are kept in memory, up to {budget / GIGABYTE:.1f} GB (--cache_gb).")
     return cache

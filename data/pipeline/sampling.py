@@ -17,11 +17,11 @@ from util.base.errors import UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
-MOST_IN_A_ROW = 100  # bad pictures, before --skip_bad_images gives up
+MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
 
 
 class LoadError(UserError):
-    """Pictures cannot be loaded any more.
+    """Images cannot be loaded any more.
 
     Attributes:
         hint: what to do about it.
@@ -30,14 +30,14 @@ class LoadError(UserError):
     hint = ""
 
 
-class PictureError(LoadError):
-    """A picture that cannot be used."""
+class ImageError(LoadError):
+    """An image that cannot be used."""
 
     hint = "Mend or remove it, or give --skip_bad_images."
 
 
 class WorkerError(LoadError):
-    """A process that loads pictures has died."""
+    """A process that loads images has died."""
 
     hint = (
         "If the machine ran out of memory, give a smaller --num_threads; with 0 there are no such "
@@ -119,7 +119,7 @@ class SeededDataset(Dataset[Any]):
 
 
 class LevelsDataset(Dataset[Any]):
-    """Give the items of a built-in data set before their pictures are normalised."""
+    """Give the items of a built-in data set before their images are normalised."""
 
     def __init__(self, dataset: BuiltInDataset) -> None:
         self.dataset = dataset
@@ -155,7 +155,7 @@ class SkippingDataset(Dataset[Any]):
                 continue
             return Substituted(item, problems) if problems else item
         raise UserError(
-            f"--skip_bad_images found {len(problems)} pictures in a row that cannot be used, the "
+            f"--skip_bad_images found {len(problems)} images in a row that cannot be used, the "
             f"last one because: {problems[-1]}\n"
             "  Run scripts/check_dataset.py on the data set."
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 LAYER_OF_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d)\.weight")
-UNETS = {7: "unet_128", 8: "unet_256"}  # by how often they halve the picture
+UNETS = {7: "unet_128", 8: "unet_256"}  # by how often they halve the image
 
 
 @dataclass(frozen=True)

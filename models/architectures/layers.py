@@ -172,7 +172,7 @@ class BuiltInNetwork(nn.Module):
         guard_instance_norm(self)
 
     def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run pictures, (N, C, H, W), through the layers; what comes out is contiguous."""
+        """Run images, (N, C, H, W), through the layers; what comes out is contiguous."""
         if x.device.type in self.channels_last_on and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         made = layers(x).contiguous()

@@ -66,8 +66,8 @@ def cal_gradient_penalty(
 
     Args:
         netD: the critic.
-        real_data: real pictures, (N, C, H, W).
-        fake_data: generated pictures of the same shape.
+        real_data: real images, (N, C, H, W).
+        fake_data: generated images of the same shape.
         device: where the mixing weights are drawn.
         type: where the gradient is taken: at `real`, `fake`, or points `mixed` between the two.
         constant: the norm that is wanted.

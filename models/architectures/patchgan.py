@@ -46,7 +46,7 @@ class NLayerDiscriminator(BuiltInNetwork):
         """Score every patch.
 
         Raises:
-            UserError: the picture is smaller than the network needs.
+            UserError: the image is smaller than the network needs.
         """
         self._require_size(*input.shape[-2:])
         return self.run(self.model, input)
@@ -61,8 +61,8 @@ class NLayerDiscriminator(BuiltInNetwork):
             too_small = isinstance(layer, nn.InstanceNorm2d) and height * width < 2
             if too_small or min(height, width) < 1:
                 raise UserError(
-                    f"A picture of {given} is too small for this discriminator. Use larger "
-                    "pictures (--crop_size), or a smaller --n_layers_D with --netD n_layers."
+                    f"An image of {given} is too small for this discriminator. Use larger "
+                    "images (--crop_size), or a smaller --n_layers_D with --netD n_layers."
                 )
 
 

@@ -36,8 +36,8 @@ def define_G(
     """Build a generator on its device and draw its weights.
 
     Args:
-        input_nc: channels of the pictures that come in.
-        output_nc: channels of the pictures that go out.
+        input_nc: channels of the images that come in.
+        output_nc: channels of the images that go out.
         ngf: channels after the first convolution.
         netG: resnet_9blocks, resnet_6blocks, unet_256 or unet_128.
         norm: batch, syncbatch, instance or none.
@@ -73,7 +73,7 @@ def define_D(
     """Build a discriminator on its device and draw its weights.
 
     Args:
-        input_nc: channels of the pictures it judges.
+        input_nc: channels of the images it judges.
         ndf: channels after the first convolution.
         netD: basic (PatchGAN of 70x70 pixels), n_layers (PatchGAN of other depth) or pixel.
         n_layers_D: the depth for n_layers.

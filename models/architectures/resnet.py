@@ -16,7 +16,7 @@ from util.base.errors import UserError
 
 
 class ResnetGenerator(BuiltInNetwork):
-    """Halve the picture twice, transform it with residual blocks, enlarge it twice.
+    """Halve the image twice, transform it with residual blocks, enlarge it twice.
 
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]
@@ -71,7 +71,7 @@ class ResnetGenerator(BuiltInNetwork):
         self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of pictures.
+        """Translate a batch of images.
 
         Raises:
             UserError: a side is too short to be padded by reflection.
@@ -79,7 +79,7 @@ class ResnetGenerator(BuiltInNetwork):
         height, width = input.shape[-2:]
         if min(height, width) < self.shortest_side:
             raise UserError(
-                f"A picture of {width}x{height} is too small for a ResNet generator: both sides "
+                f"An image of {width}x{height} is too small for a ResNet generator: both sides "
                 f"need {self.shortest_side} pixels or more."
             )
         return self.run(self._run, input)

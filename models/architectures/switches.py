@@ -17,7 +17,7 @@ from models.architectures.resnet import ResnetBlock, ResnetGenerator
 from models.architectures.unet import UnetGenerator, UnetSkipConnectionBlock
 
 BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscriminator)
-# Layers that treat every picture alone, or keep batches apart (batch norm).
+# Layers that treat every image alone, or keep batches apart (batch norm).
 KNOWN_LAYERS = (
     *(nn.Sequential, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.ReplicationPad2d, Identity),
     *(Conv2d, ConvTranspose2d, InstanceNorm2d, Activation, BatchNorm2d, ReflectionPad2d),
@@ -65,7 +65,7 @@ def recompute_blocks(net: nn.Module) -> bool:
     """Forget what is inside a ResNet's blocks, and compute it again for the backward pass.
 
     Returns:
-        Whether the network can do that: batch norm would count every picture twice.
+        Whether the network can do that: batch norm would count every image twice.
     """
     if not isinstance(net, ResnetGenerator) or _has(net, _BatchNorm):
         return False
@@ -74,7 +74,7 @@ def recompute_blocks(net: nn.Module) -> bool:
 
 
 def is_batch_independent(net: nn.Module) -> bool:
-    """Tell whether a network makes the same of a picture whatever else is in the batch.
+    """Tell whether a network makes the same of an image whatever else is in the batch.
 
     Without random numbers either, so that batches may be put together at will.
     """

@@ -9,7 +9,7 @@ from util.base.errors import UserError
 
 
 class UnetGenerator(BuiltInNetwork):
-    """Halve the picture `num_downs` times and enlarge it again, with skip connections.
+    """Halve the image `num_downs` times and enlarge it again, with skip connections.
 
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
@@ -49,7 +49,7 @@ class UnetGenerator(BuiltInNetwork):
         self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of pictures.
+        """Translate a batch of images.
 
         Raises:
             UserError: a side is no multiple of 2**num_downs.
@@ -57,8 +57,8 @@ class UnetGenerator(BuiltInNetwork):
         height, width = input.shape[-2:]
         if height % self.divisor or width % self.divisor:
             raise UserError(
-                f"This U-Net halves pictures until they are {self.divisor} times smaller, so both "
-                f"sides must be multiples of {self.divisor}, but a picture is {width}x{height}. "
+                f"This U-Net halves images until they are {self.divisor} times smaller, so both "
+                f"sides must be multiples of {self.divisor}, but an image is {width}x{height}. "
                 "Choose another --crop_size (and --load_size), or a generator that halves less "
                 "often: unet_128 needs multiples of 128, resnet_9blocks of 4."
             )

@@ -52,7 +52,7 @@ def _recompute_problems(opt: Namespace) -> Iterator[str]:
 
 
 def require_equal_size(made: Tensor, target: Tensor) -> None:
-    """Refuse pictures that cannot be compared with what the generator makes of them.
+    """Refuse images that cannot be compared with what the generator makes of them.
 
     Raises:
         UserError: the sides or channels differ.
@@ -63,13 +63,13 @@ def require_equal_size(made: Tensor, target: Tensor) -> None:
     raise UserError(
         f"The generator makes {_size(made)}, to be compared with {_size(target)}: sizes{channels} "
         "must agree. ResNets round sides up to a multiple of 4: use a --crop_size that is one, or "
-        "--preprocess none, which rounds pictures too. In pairs, both halves must be equally wide."
+        "--preprocess none, which rounds images too. In pairs, both halves must be equally wide."
     )
 
 
 def _size(images: Tensor) -> str:
     _, channels, height, width = images.shape
-    return f"{width}x{height} pictures of {channels} channels"
+    return f"{width}x{height} images of {channels} channels"
 
 
 def learning_rate(opt: Namespace, side: str) -> float:

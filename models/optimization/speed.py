@@ -48,12 +48,12 @@ class Speed:
         self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
         self.is_chosen = self.max or self.compile or self.precision.dtype is not None
 
-    def merges_forward_passes(self, pictures: Tensor) -> bool:
+    def merges_forward_passes(self, images: Tensor) -> bool:
         """Tell whether passes through one network are put together where that changes nothing.
 
         It saves launches, of which a CPU has none, and costs memory.
         """
-        return pictures.device.type != "cpu" and not self.saves_memory
+        return images.device.type != "cpu" and not self.saves_memory
 
     def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
         """Switch on what the options ask for, and return a line that tells what is active."""

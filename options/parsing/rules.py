@@ -45,7 +45,7 @@ BASE_RANGES = {
     **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
     **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
     "seed": Range(0, "it must be from 0 to below 2**32", below=2**32),
-    "max_dataset_size": Range(1, "it counts pictures, so it must be 1 or more"),
+    "max_dataset_size": Range(1, "it counts images, so it must be 1 or more"),
 }
 ON_NAN = ("stop", "rollback")
 CACHES = ("none", "decoded", "resized")

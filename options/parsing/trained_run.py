@@ -1,7 +1,7 @@
 """Test without guessing: what a training run decided, read from beside its checkpoints.
 
 Taken over are the options that decide the network and the meaning of its channels, and those that
-plugins added; not the sizes of pictures. What the command line gives always wins.
+plugins added; not the sizes of images. What the command line gives always wins.
 """
 
 import json
@@ -94,7 +94,7 @@ def _choose_generator(
     if not _network_file(opt, folder, f"G{suffix}").is_file():
         return
     opt.model_suffix = suffix
-    opt.direction = "AtoB"  # the pictures are this generator's input, whatever it was called
+    opt.direction = "AtoB"  # the images are this generator's input, whatever it was called
     say(f"{folder} has no network G: using G{suffix} (--model_suffix {suffix}).")
 
 

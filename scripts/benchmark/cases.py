@@ -10,7 +10,7 @@ GROUPS = (
     "numerics", "step", "memory", "counts", "data", "test", "save", "page", "plot", "list",
     "startup", "stall", "gpu",
 )  # fmt: skip
-GOAL_SIZE = 256  # goals of steps and memory were set for pictures of this size
+GOAL_SIZE = 256  # goals of steps and memory were set for images of this size
 
 # What a mode adds to the command line of ours; the reference always runs without.
 MODES: dict[str, list[str]] = {
@@ -58,6 +58,6 @@ def pix2pix_size(size: int) -> int:
 
 
 def model_options(model: str, size: int) -> list[str]:
-    """Return the options of a model on pictures of this size."""
+    """Return the options of a model on images of this size."""
     network = ["--netG", "unet_256" if size % 256 == 0 else "unet_128"]
     return ["--model", model, *(network if model == "pix2pix" else [])]

@@ -13,7 +13,7 @@ from benchmark.cases import EXACT, FIRST_LOSSES, model_options
 from benchmark.setting import Setting
 from benchmark.side import Side
 
-SIZE = 128  # of the pictures; layers are large enough for the convolutions of this project
+SIZE = 128  # of the images; layers are large enough for the convolutions of this project
 NARROW = ("--ngf", "16", "--ndf", "16")  # for a quick look: without those convolutions
 SEED = 1
 NO_GRADIENT = 1e-9  # of the largest gradient of a network: rounding around a true zero

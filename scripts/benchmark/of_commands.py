@@ -11,7 +11,7 @@ from benchmark.setting import Setting, row
 from benchmark.side import launch
 from benchmark.table import Row
 
-PICTURES, SIDE = 40, 64
+IMAGES, SIDE = 40, 64
 EVERY = 4  # images between two times that something is shown or saved
 NEVER = "1000000"
 DUE = {
@@ -79,7 +79,7 @@ def _names(setting: Setting) -> list[str]:
 
 
 def _options(setting: Setting, run: str, *more: str) -> list[str]:
-    data = setting.dataset(PICTURES, SIDE)
+    data = setting.dataset(IMAGES, SIDE)
     return setting.options(run, "--model", "cycle_gan", "--num_threads", "1", *more, data=data)
 
 

@@ -1,4 +1,4 @@
-"""Groups data and list: pictures on their way to the model."""
+"""Groups data and list: images on their way to the model."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ from benchmark.setting import Setting, missing, mode_options, row
 from benchmark.side import Side, UnknownOptionError
 from benchmark.table import Goal, Row
 
-SIDE = 256  # of the pictures; --load_size 286 --crop_size 256 are the defaults
-PICTURES, FEW = 64, 8
+SIDE = 256  # of the images; --load_size 286 --crop_size 256 are the defaults
+IMAGES, FEW = 64, 8
 WORKERS = {"fork": 4, "spawn": 1}
 SECONDS = 1.0  # a repetition at least: an epoch alone takes a few milliseconds
-EPOCHS_TO_FILL = 8  # a cache: unpaired pictures are drawn at random
+EPOCHS_TO_FILL = 8  # a cache: unpaired images are drawn at random
 FOLDERS = 10
 FILES_TO_PROFILE = 1000
 
@@ -40,21 +40,21 @@ def data_rows(setting: Setting) -> Iterator[Row]:
         yield _first_batch_row(setting, method, goal)
 
 
-def _options(setting: Setting, pictures: int, workers: int, *more: str) -> list[str]:
+def _options(setting: Setting, images: int, workers: int, *more: str) -> list[str]:
     sizes = ["--load_size", "286", "--crop_size", str(SIDE)]
-    data = setting.dataset(pictures, SIDE)
+    data = setting.dataset(images, SIDE)
     return setting.options("data", *sizes, "--num_threads", str(workers), *more, data=data)
 
 
 def _loader_row(setting: Setting, mode: str, case: str, goal: Goal | None) -> Row:
     with setting.sides(threads=1) as sides:
         for name, side in sides.items():
-            argv = _options(setting, PICTURES, 0, *mode_options(name, mode))
-            side.ask("loading.open_data", name="pictures", argv=argv, levels="levels" in mode)
+            argv = _options(setting, IMAGES, 0, *mode_options(name, mode))
+            side.ask("loading.open_data", name="images", argv=argv, levels="levels" in mode)
             for _ in range(EPOCHS_TO_FILL if "cached" in mode else 0):
-                side.ask("loading.read_epochs", name="pictures")
+                side.ask("loading.read_epochs", name="images")
         tasks = {
-            name: side.task("loading.read_epochs", name="pictures", seconds=SECONDS)
+            name: side.task("loading.read_epochs", name="images", seconds=SECONDS)
             for name, side in sides.items()
         }
         return row("data", case, goal, setting.measure(tasks))
@@ -66,9 +66,9 @@ def _first_batch_row(setting: Setting, method: str, goal: Goal) -> Row:
     with setting.sides(threads=1) as sides:
         for side in sides.values():
             argv = _options(setting, FEW, workers)
-            side.ask("loading.open_data", name="pictures", argv=argv, start_method=method)
+            side.ask("loading.open_data", name="images", argv=argv, start_method=method)
         tasks = {
-            name: side.task("loading.first_batch", name="pictures", seconds=SECONDS)
+            name: side.task("loading.first_batch", name="images", seconds=SECONDS)
             for name, side in sides.items()
         }
         result = row("data", case, goal, setting.measure(tasks, "wall"))
@@ -79,7 +79,7 @@ def _first_batch_row(setting: Setting, method: str, goal: Goal) -> Row:
 
 def _keeps_workers(side: Side) -> bool:
     """Tell whether two epochs are read by the same processes."""
-    before, after = (side.ask("loading.first_batch", name="pictures") for _ in range(2))
+    before, after = (side.ask("loading.first_batch", name="images") for _ in range(2))
     return bool(before["workers"]) and before["workers"] == after["workers"]
 
 
@@ -124,5 +124,5 @@ def _touch(folder: Path, count: int) -> None:
         (folder / f"folder_{number}").mkdir(parents=True)
     for number in range(count):
         ending = ("jpg", "png")[number % 2]
-        name = f"{folder}/folder_{number % FOLDERS}/picture_{number:07}.{ending}"
+        name = f"{folder}/folder_{number % FOLDERS}/image_{number:07}.{ending}"
         os.close(os.open(name, os.O_CREAT | os.O_WRONLY))

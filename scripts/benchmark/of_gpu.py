@@ -20,7 +20,7 @@ def gpu_rows(setting: Setting) -> Iterator[Row]:
     for model, batch_size, value in cases.GPU_GOALS:
         if model not in setting.models:
             continue
-        per = "step" if batch_size == 1 else "picture"
+        per = "step" if batch_size == 1 else "image"
         case = f"{model} on a GPU, batch {batch_size}, per {per}"
         goal = Goal("faster", value)
         if not has_gpu:

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import median
 
 from benchmark import cases
+from benchmark.images import write_photos
 from benchmark.machine import has_flag
-from benchmark.pictures import write_photos
 from benchmark.series import Measured, Series
 from benchmark.setting import Setting, missing, mode_options, row
 from benchmark.side import Side, UnknownOptionError
@@ -16,8 +16,8 @@ from benchmark.table import Goal, Row
 from benchmark.visdom_stub import Swallower, swallowing
 
 SIDE = 256
-TRANSLATED = {"few": 2, "many": 10}  # pictures of two runs; the difference is without start-up
-SAVED, LABELS = 12, 6  # inputs, and pictures of each, as cycle_gan's test makes them
+TRANSLATED = {"few": 2, "many": 10}  # images of two runs; the difference is without start-up
+SAVED, LABELS = 12, 6  # inputs, and images of each, as cycle_gan's test makes them
 EPOCHS, POINTS = 200, 10_000
 GROWS = 3.0  # how much dearer the last update must be than an early one, to call it growing
 
@@ -26,12 +26,12 @@ GROWS = 3.0  # how much dearer the last update must be than an early one, to cal
 
 
 def test_rows(setting: Setting) -> Iterator[Row]:
-    """Time test.py, from reading pictures to the written page."""
+    """Time test.py, from reading images to the written page."""
     folders = {name: setting.folder / "photos" / name for name in TRANSLATED}
     for name, count in TRANSLATED.items():
         write_photos(folders[name], count, SIDE)
     for mode, value in cases.TEST_GOALS.items():
-        case, goal = f"test.py on {SIDE} px CPU, {mode}, per picture", Goal("faster", value)
+        case, goal = f"test.py on {SIDE} px CPU, {mode}, per image", Goal("faster", value)
         setting.tell(case)
         try:
             yield _test_row(setting, mode, case, goal, folders)
@@ -47,7 +47,7 @@ def _test_row(setting: Setting, mode: str, case: str, goal: Goal, folders: dict[
         side.ask("training.save", name="model", label="latest")
         side.ask("training.forget", name="model")
 
-        def per_picture(name: str) -> Measured:
+        def per_image(name: str) -> Measured:
             times = {}
             for amount, folder in folders.items():
                 argv = [*_test_options(setting, name, folder), *mode_options(name, mode)]
@@ -55,7 +55,7 @@ def _test_row(setting: Setting, mode: str, case: str, goal: Goal, folders: dict[
             more = TRANSLATED["many"] - TRANSLATED["few"]
             return {c: (times["many"][c] - times["few"][c]) / more for c in ("cpu", "wall")}
 
-        tasks = {name: partial(per_picture, name) for name in sides}
+        tasks = {name: partial(per_image, name) for name in sides}
         result = row("test", case, goal, setting.measure(tasks))
     if mode == "bf16" and not has_flag("amx_bf16") and result.ok == "no":
         result.not_judged = "the goal was set on a processor with AMX, which this one has not"
@@ -75,14 +75,14 @@ def _test_options(setting: Setting, name: str, folder: Path) -> list[str]:
 
 def save_rows(setting: Setting) -> Iterator[Row]:
     """Time the saving of results on two cores, until the last file is written."""
-    case = f"saving a {SIDE} px picture, 2 cores"
+    case = f"saving a {SIDE} px image, 2 cores"
     setting.tell(case)
     photos = setting.folder / "photos" / "saved"
     write_photos(photos, SAVED, SIDE)
     paths = sorted(map(str, photos.iterdir()))
     with setting.sides(threads=2) as sides:
         tasks = {
-            name: side.task("showing.save_results", pictures=paths, labels=LABELS,
+            name: side.task("showing.save_results", images=paths, labels=LABELS,
                             folder=str(setting.folder / f"saved_{name}"))
             for name, side in sides.items()
         }  # fmt: skip
@@ -100,7 +100,7 @@ def save_rows(setting: Setting) -> Iterator[Row]:
 def page_rows(setting: Setting) -> Iterator[Row]:
     """Time an update of the training page late in training."""
     epochs = 20 if setting.quick else EPOCHS
-    case = f"page update at epoch {epochs}, without the pictures"
+    case = f"page update at epoch {epochs}, without the images"
     setting.tell(case)
     with setting.sides(threads=1) as sides:
         for name, side in sides.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cases import MODES
-from benchmark.pictures import write_dataset
+from benchmark.images import write_dataset
 from benchmark.series import Measured, Series, interleave, of_times
 from benchmark.side import Side, UnknownOptionError
 from benchmark.table import Goal, Row
@@ -25,7 +25,7 @@ class Setting:
         reference: what it is compared with, if anything.
         folder: for data, checkpoints and logs; removed at the end.
         models: cycle_gan, pix2pix, or both.
-        size: sides of the pictures.
+        size: sides of the images.
         reps: repetitions, after one to warm up.
         threads: of torch.
         files: how many files are listed.
@@ -71,7 +71,7 @@ class Setting:
             run: name of the run.
             more: other options.
             data: the data set, by default none.
-            size: sides of the pictures.
+            size: sides of the images.
         """
         side = str(size or self.size)
         return [
@@ -81,7 +81,7 @@ class Setting:
         ]  # fmt: skip
 
     def dataset(self, count: int, side: int) -> Path:
-        """Return a data set of that many pictures, drawn when it is first asked for."""
+        """Return a data set of that many images, drawn when it is first asked for."""
         if (count, side) not in self._made:
             root = self.folder / f"data_{count}_{side}"
             self._made[count, side] = write_dataset(root, count, side)

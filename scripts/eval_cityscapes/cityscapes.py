@@ -62,11 +62,11 @@ def from_ids(ids: Tensor) -> Tensor:
     return table[ids.long()]
 
 
-def from_colours(picture: Tensor, *, void: bool) -> Tensor:
+def from_colours(image: Tensor, *, void: bool) -> Tensor:
     """Give each pixel the train id whose colour is nearest (in RGB, squared distance).
 
     Args:
-        picture: (3, H, W) uint8, RGB.
+        image: (3, H, W) uint8, RGB.
         void: whether colours of what is not scored count too, and become 255: for true maps.
             Generated ones must decide for one of the 19.
 
@@ -74,9 +74,9 @@ def from_colours(picture: Tensor, *, void: bool) -> Tensor:
         (H, W) uint8
     """
     colours = [*CLASSES.values(), *(VOID.values() if void else ())]
-    pixels = picture.int()
-    best = torch.full(picture.shape[1:], 3 * 256**2, dtype=torch.int32)
-    found = torch.full(picture.shape[1:], IGNORED, dtype=torch.uint8)
+    pixels = image.int()
+    best = torch.full(image.shape[1:], 3 * 256**2, dtype=torch.int32)
+    found = torch.full(image.shape[1:], IGNORED, dtype=torch.uint8)
     for number, colour in enumerate(colours):
         distance = (pixels - torch.tensor(colour).view(3, 1, 1)).square().sum(dim=0)
         nearer = distance < best
@@ -133,7 +133,7 @@ class Scores:
 
 
 def scores(counts: Tensor) -> Scores:
-    """Compute the scores from the sum of all pictures' confusion matrices.
+    """Compute the scores from the sum of all images' confusion matrices.
 
     Shapes:
         counts: (19, 20)

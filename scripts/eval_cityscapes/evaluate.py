@@ -4,20 +4,20 @@
     python scripts/eval_cityscapes/evaluate.py label2photo RESULTS --model my_fcn:load --labels DIR
     python scripts/eval_cityscapes/evaluate.py photo2label RESULTS
 
-RESULTS is a folder that test.py wrote, or one of generated pictures.
+RESULTS is a folder that test.py wrote, or one of generated images.
 
 label2photo: generated photos are brought to the size of the true label maps (bilinear), segmented
 with your network, and its classes compared with the true ones. True maps: those in --labels, or
-the label pictures that the photos were made from, beside them in RESULTS.
+the label images that the photos were made from, beside them in RESULTS.
 
-photo2label: each pixel of a generated label picture becomes the class with the nearest colour; the
+photo2label: each pixel of a generated label image becomes the class with the nearest colour; the
 map is brought to the size of the true one (nearest neighbour) and compared with it. True maps:
-those in --labels, or, for paired data, the true label pictures beside them in RESULTS.
+those in --labels, or, for paired data, the true label images beside them in RESULTS.
 
-True maps are coloured pictures, *_labelIds.png or *_labelTrainIds.png as Cityscapes has them.
+True maps are coloured images, *_labelIds.png or *_labelTrainIds.png as Cityscapes has them.
 
 The network is a TorchScript file, a file of torch.export (.pt2), or MODULE:FUNCTION, a function of
-yours that returns it. It gets RGB pictures (1, 3, H, W) in [0, 1], and returns (1, 19, h, w) scores
+yours that returns it. It gets RGB images (1, 3, H, W) in [0, 1], and returns (1, 19, h, w) scores
 of the classes, as tensor or in a dict under "out", or (1, h, w) train ids. Whichever it is, the
 network is a program, which is run: use only files that you trust.
 
@@ -50,7 +50,7 @@ from data.image_folder import default_loader, make_dataset
 from util.base.errors import UserError, run_command
 from util.base.log import say, warn
 from util.display.progress_bar import progress_bar
-from util.scores.comparisons import Picture, by_label, images_of, pick, printable, shown
+from util.scores.comparisons import NamedImage, by_label, images_of, pick, printable, shown
 from util.scores.report import table
 from util.scores.scorer import as_tensor, read_ahead
 from util.storage.files import write_text
@@ -64,7 +64,7 @@ Network = Callable[[Tensor], Any]
 
 
 class Scene(NamedTuple):
-    """A generated picture and the true label map."""
+    """A generated image and the true label map."""
 
     generated: str
     truth: str
@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("protocol", choices=("label2photo", "photo2label"), help="what was generated from what")
-    add("results", metavar="RESULTS", help="folder of generated pictures")
+    add("results", metavar="RESULTS", help="folder of generated images")
     add("--labels", metavar="DIR", help="folder of true label maps, for example gtFine/val")
     add("--model", metavar="FILE|MODULE:FUNCTION", help="segmentation network, for label2photo")
     add("--normalize", action="store_true", help="give the network colours as torchvision's "
@@ -122,17 +122,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(args.json, json.dumps(report, indent=1) + "\n")
 
 
-# ---- which pictures -----------------------------------------------------------------------
+# ---- which images -----------------------------------------------------------------------
 
 
 def find_scenes(args: argparse.Namespace) -> list[Scene]:
-    """Match generated pictures with label maps.
+    """Match generated images with label maps.
 
     Raises:
         UserError: there are none.
     """
     folder = images_of(args.results)
-    paths = pictures_in(folder)
+    paths = images_in(folder)
     generated = pick(folder, paths, [f"fake_{args.side}"])[1]
     if args.labels:
         maps = label_files(args.labels)
@@ -141,50 +141,50 @@ def find_scenes(args: argparse.Namespace) -> list[Scene]:
         maps = by_label(folder, paths).get(f"real_{side}", [])
         if not maps:
             raise UserError(
-                f"{folder} has no true label pictures (x_real_{side}.png). Give their folder with "
+                f"{folder} has no true label images (x_real_{side}.png). Give their folder with "
                 "--labels."
             )
-    truths = {scene_name(picture): picture.path for picture in maps}
+    truths = {scene_name(image): image.path for image in maps}
     scenes = [
-        Scene(picture.path, truths[scene_name(picture)])
-        for picture in generated
-        if scene_name(picture) in truths
+        Scene(image.path, truths[scene_name(image)])
+        for image in generated
+        if scene_name(image) in truths
     ]
     if not scenes:
         raise UserError(
-            f"No generated picture has a label map: they are called "
+            f"No generated image has a label map: they are called "
             f"{shown(map(scene_name, generated))}, the label maps {shown(truths)}."
         )
-    if alone := [picture.path for picture in generated if scene_name(picture) not in truths]:
-        warn(f"{len(alone)} generated pictures have no label map: {shown(alone)}")
+    if alone := [image.path for image in generated if scene_name(image) not in truths]:
+        warn(f"{len(alone)} generated images have no label map: {shown(alone)}")
     return scenes
 
 
-def label_files(folder: str) -> list[Picture]:
+def label_files(folder: str) -> list[NamedImage]:
     """Return the label maps below a folder; where Cityscapes has several for a scene, one kind."""
-    pictures = pick(folder, pictures_in(folder), [])[1]
+    images = pick(folder, images_in(folder), [])[1]
     for kind in KINDS:
-        chosen = [picture for picture in pictures if picture.name.endswith(f"_{kind}")]
+        chosen = [image for image in images if image.name.endswith(f"_{kind}")]
         if chosen:
             return chosen
-    return pictures
+    return images
 
 
-def pictures_in(folder: str) -> list[str]:
-    """Return the pictures below a folder.
+def images_in(folder: str) -> list[str]:
+    """Return the images below a folder.
 
     Raises:
         UserError: there are none.
     """
     paths = make_dataset(folder) if os.path.isdir(folder) else []
     if not paths:
-        raise UserError(f"{folder} is no folder with pictures. Check the path.")
+        raise UserError(f"{folder} is no folder with images. Check the path.")
     return paths
 
 
-def scene_name(picture: Picture) -> str:
+def scene_name(image: NamedImage) -> str:
     """Return what a scene's photo and label map have in common: their name without folder."""
-    return SUFFIX.sub("", os.path.basename(picture.name))
+    return SUFFIX.sub("", os.path.basename(image.name))
 
 
 # ---- label maps ---------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def read_truth(path: str) -> Tensor:
     Raises:
         UserError: it is grey, and its name does not tell what the numbers mean.
     """
-    picture = default_loader(path)  # complains if it is broken
+    checked = default_loader(path)  # complains if it is broken
     stem = os.path.splitext(path)[0]
     with Image.open(path) as image:
         grey = image.mode in ("1", "L", "I;16", "I")
@@ -210,7 +210,7 @@ def read_truth(path: str) -> Tensor:
             f"{path} is grey. If it holds ids, its name must end with _labelIds or _labelTrainIds; "
             "otherwise colours are expected."
         )
-    return from_colours(as_tensor(picture), void=True)
+    return from_colours(as_tensor(checked), void=True)
 
 
 def count(
@@ -223,16 +223,16 @@ def count(
         return default_loader(scene.generated), read_truth(scene.truth)
 
     with progress_bar("scoring", len(scenes)) as bar:
-        for picture, truth in read_ahead(read, scenes):
-            total += confusion(truth, predict(picture, tuple(truth.shape)))
+        for image, truth in read_ahead(read, scenes):
+            total += confusion(truth, predict(image, tuple(truth.shape)))
             pixels += truth.numel()
             bar.update(1)
     return total, pixels - int(total.sum())
 
 
-def by_nearest_colour(picture: Image.Image, size: tuple[int, ...]) -> Tensor:
-    """Return the train ids that a label picture's colours mean, at a size (H, W)."""
-    return resized(from_colours(as_tensor(picture), void=False), size)
+def by_nearest_colour(image: Image.Image, size: tuple[int, ...]) -> Tensor:
+    """Return the train ids that a label image's colours mean, at a size (H, W)."""
+    return resized(from_colours(as_tensor(image), void=False), size)
 
 
 def resized(ids: Tensor, size: tuple[int, ...]) -> Tensor:
@@ -344,10 +344,10 @@ def train_ids_of(output: Any, size: tuple[int, ...]) -> Tensor:
 # ---- showing ------------------------------------------------------------------------------
 
 
-def show(found: Scores, args: argparse.Namespace, pictures: int, ignored: int) -> None:
+def show(found: Scores, args: argparse.Namespace, images: int, ignored: int) -> None:
     """Print the scores of each class, then the three that count."""
     total = sum(found.pixels)
-    say(f"\n{args.protocol}, {printable(args.results)}: {pictures} pictures")
+    say(f"\n{args.protocol}, {printable(args.results)}: {images} images")
     say(f"{total:,} pixels are scored, {ignored:,} are none of the classes.\n")
     say("\n".join(table([("class", "accuracy", "   IoU", "share of pixels"), *rows(found, total)])))
     say("\n".join(["", *table(list(summary(found))), ""]))
@@ -378,7 +378,7 @@ def as_json(
         "protocol": args.protocol,
         "results": printable(args.results),
         "model": args.model,
-        "pictures": len(scenes),
+        "images": len(scenes),
         "pixels_ignored": ignored,
         **asdict(found),
         "classes": list(CLASSES),

@@ -9,7 +9,7 @@ import torch
 
 import data
 import models
-from tests.e2e.support import draw_pairs, draw_unpaired
+from tests.support.commands import draw_pairs, draw_unpaired
 from util.base import rng
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.e2e.support import ROOT, draw, draw_pairs, draw_unpaired, imported, scene, start
+from tests.support.commands import ROOT, draw, draw_pairs, draw_unpaired, imported, scene, start
 
 SCRIPT = ROOT / "scripts" / "check_dataset.py"
 
@@ -74,15 +74,15 @@ def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) 
     done = start([SCRIPT, *arguments], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "Reading 80 pictures below set",
+        "Reading 80 images below set",
         "Read as two domains without pairs (--dataset_mode unaligned).",
         "Sizes are judged for --preprocess resize_and_crop --load_size 286 --crop_size 256.",
         "",
-        "folder  pictures  smallest  median  largest  unreadable  too small  duplicates  modes",
-        "trainA        60     40x40   40x40    40x40           0          0           0  60 RGB",
-        "trainB        20     40x40   40x40    40x40           0          0           0  20 RGB",
+        "folder  images  smallest  median  largest  unreadable  too small  duplicates  modes",
+        "trainA      60     40x40   40x40    40x40           0          0           0  60 RGB",
+        "trainB      20     40x40   40x40    40x40           0          0           0  20 RGB",
         "",
-        "Nothing wrong (pictures: 80).",
+        "Nothing wrong (images: 80).",
     ]
     assert json.loads(file.read_text(encoding="utf-8"))["ok"] is True
 
@@ -97,7 +97,7 @@ def test_problems_end_with_status_1_in_any_terminal(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert "\n  train/gr\\xfcn.png: empty (0 bytes)\n" in done.stdout
-    assert done.stdout.endswith("\nProblems: 1 unreadable (pictures: 3).\n")
+    assert done.stdout.endswith("\nProblems: 1 unreadable (images: 3).\n")
 
 
 def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
         start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
-        assert process.stdout.readline() == "Reading 400 pictures below set\n"
+        assert process.stdout.readline() == "Reading 400 images below set\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all processes
         said = process.communicate(timeout=60)
     assert (process.returncode, *said) == (130, "", "interrupted\n")
@@ -143,15 +143,15 @@ def test_pairs_side_by_side_are_recognized_and_an_odd_width_is_a_problem(
     draw(root / "train/odd.png", scene(9).resize((81, 40)))
     status, said, report = check.report(root)
     assert status == 1
-    assert "Read as A and B side by side in every picture (--dataset_mode aligned)." in said
+    assert "Read as A and B side by side in every image (--dataset_mode aligned)." in said
     what = "81 pixels wide, an odd number, so A and B differ"
     assert report["problems"] == {"odd width": [{"file": "train/odd.png", "what": what}]}
     status, said, report = check.report(root, "--dataset_mode", "colorization")
     assert (status, report["problems"]) == (0, {})
-    assert "Read as single pictures in phases" in said
+    assert "Read as single images in phases" in said
 
 
-def test_square_pictures_are_taken_for_pairs_only_on_demand(check: Check, tmp_path: Path) -> None:
+def test_square_images_are_taken_for_pairs_only_on_demand(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
     draw(root / "train/a.png", scene(0, side=41))
     assert check.report(root)[0] == 0
@@ -181,16 +181,16 @@ def test_pairs_in_two_folders_need_partners(check: Check, tmp_path: Path) -> Non
     }
 
 
-def test_a_single_folder_needs_pictures(check: Check, tmp_path: Path) -> None:
+def test_a_single_folder_needs_images(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
     draw(root / "deep/er/a.png", scene(0))
     status, said, _ = check(root)
     assert status == 0
-    assert "Read as single pictures (--dataset_mode single)." in said
+    assert "Read as single images (--dataset_mode single)." in said
     shutil.rmtree(root / "deep")
     status, said, _ = check(root)
     assert status == 1
-    assert "\n  .: has no pictures\n" in said
+    assert "\n  .: has no images\n" in said
     assert said.splitlines()[5].split() == [".", "0", "-", "-", "-", "0", "0", "0", "-"]
 
 
@@ -219,11 +219,11 @@ def test_broken_files_are_named_with_the_reason(check: Check, tmp_path: Path) ->
         "unreadable": [
             {"file": "trainA/a1.png", "what": "truncated or broken: image file is truncated"},
             {"file": "trainB/b0.png", "what": "empty (0 bytes)"},
-            {"file": "trainB/text.jpg", "what": "no picture, or of a format that is not known"},
+            {"file": "trainB/text.jpg", "what": "no image, or of a format that is not known"},
         ]
     }
     assert [row["unreadable"] for row in report["table"]] == [1, 2]
-    assert said.endswith("\nProblems: 3 unreadable (pictures: 6).\n")
+    assert said.endswith("\nProblems: 3 unreadable (images: 6).\n")
 
 
 @pytest.mark.parametrize(("options", "status"), [((), 0), (("--preprocess", "crop"), 1)])
@@ -258,7 +258,7 @@ def test_duplicates_are_noted_and_those_between_phases_apart(check: Check, tmp_p
     }
     assert [row["duplicates"] for row in report["table"]] == [1, 6, 0, 1]
     assert f"\nnote, duplicates: 1\n  trainB/b0.png: same as {names}\n" in said
-    assert said.endswith("\nNothing wrong (pictures: 10).\n")
+    assert said.endswith("\nNothing wrong (images: 10).\n")
 
 
 def test_odd_files_and_those_passed_over_are_noted(check: Check, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_odd_files_and_those_passed_over_are_noted(check: Check, tmp_path: Path)
     status, said, _ = check(root)
     assert status == 0
     assert "\n  trainA/b.jpg: holds PNG, whatever its ending says\n" in said
-    assert "\n  trainB: 3 not named like pictures: x.gif, x.heic, x.jpg.txt\n" in said
+    assert "\n  trainB: 3 not named like images: x.gif, x.heic, x.jpg.txt\n" in said
 
 
 # ---- how it looks -------------------------------------------------------------------------
@@ -350,5 +350,5 @@ def test_a_killed_process_is_explained(
     monkeypatch.setattr(check.script, "inspecting", killed)
     status, _, said = check(tmp_path)
     assert status == 2
-    assert "A process that read pictures was killed" in said
+    assert "A process that read images was killed" in said
     assert "Try --workers 1." in said

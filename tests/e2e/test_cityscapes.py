@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.e2e.support import ROOT, draw, imported, start
+from tests.support.commands import ROOT, draw, imported, start
 from util.storage.checkpoint import save_state
 
 FOLDER = ROOT / "scripts" / "eval_cityscapes"
@@ -117,18 +117,18 @@ def test_ids_of_files_become_train_ids(cityscapes: ModuleType, label_id: int, na
 
 def test_colours_become_the_nearest_class(cityscapes: ModuleType) -> None:
     pixels = [(120, 70, 120), (0, 0, 142), (5, 9, 150), (68, 128, 186), (3, 3, 3)]
-    picture = torch.tensor(pixels, dtype=torch.uint8).T.view(3, 1, 5)
+    image = torch.tensor(pixels, dtype=torch.uint8).T.view(3, 1, 5)
     names = list(cityscapes.CLASSES)
-    found = cityscapes.from_colours(picture, void=False)[0].tolist()
+    found = cityscapes.from_colours(image, void=False)[0].tolist()
     assert [names[number] for number in found] == ["road", "car", "car", "sky", "truck"]
-    assert cityscapes.from_colours(picture, void=True)[0].tolist() == [*found[:4], IGNORED]
+    assert cityscapes.from_colours(image, void=True)[0].tolist() == [*found[:4], IGNORED]
 
 
 def test_every_colour_is_its_own_class(cityscapes: ModuleType) -> None:
     labels = ids([list(range(19))])
-    picture = torch.from_numpy(np.array(coloured(labels, cityscapes))).permute(2, 0, 1)
+    image = torch.from_numpy(np.array(coloured(labels, cityscapes))).permute(2, 0, 1)
     for void in (False, True):
-        assert torch.equal(cityscapes.from_colours(picture, void=void), labels)
+        assert torch.equal(cityscapes.from_colours(image, void=void), labels)
 
 
 def test_the_confusion_matrix_counted_by_hand(cityscapes: ModuleType) -> None:
@@ -174,7 +174,7 @@ TRUTH = [[0, 1, 2, 2], [13, 13, 10, 10]]
 MADE = [[0, 1, 2, 8], [13, 13, 10, 10]]  # one of eight is wrong
 
 
-def test_label_pictures_are_compared_with_those_beside_them(
+def test_label_images_are_compared_with_those_beside_them(
     run: Run, cityscapes: ModuleType, tmp_path: Path
 ) -> None:
     noise = np.random.default_rng(0).integers(-9, 10, (16, 32, 3))
@@ -186,7 +186,7 @@ def test_label_pictures_are_compared_with_those_beside_them(
     status, said, _ = run("photo2label", tmp_path, "--json", tmp_path / "scores.json")
     report = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert status == 0
-    assert report["pictures"] == 3
+    assert report["images"] == 3
     assert report["pixel_accuracy"] == pytest.approx(7 / 8)
     assert report["class_accuracy"] == pytest.approx((1 + 1 + 0.5 + 1 + 1) / 5)
     assert report["class_iou"] == pytest.approx((1 + 1 + 0.5 + 1 + 1 + 0) / 6)
@@ -227,14 +227,14 @@ def test_train_ids_are_taken_as_they_are(run: Run, cityscapes: ModuleType, tmp_p
     assert "per-pixel accuracy  0.8750" in said
 
 
-def test_pictures_without_label_map_are_left_out_with_a_warning(
+def test_images_without_label_map_are_left_out_with_a_warning(
     run: Run, cityscapes: ModuleType, tmp_path: Path
 ) -> None:
     for name in ("x_fake_B.png", "x_real_B.png", "y_fake_B.png"):
         draw(tmp_path / name, coloured(ids(TRUTH), cityscapes))
     status, said, warned = run("photo2label", tmp_path)
     assert status == 0
-    assert "1 pictures" in said
+    assert "1 images" in said
     assert "y_fake_B.png" in warned
 
 
@@ -416,4 +416,4 @@ def test_the_command_itself(network: Path, scenes: Path, tmp_path: Path) -> None
     assert finished.stderr == ""
     finished = start([*command, "nowhere", "--model", network], tmp_path)
     assert finished.returncode == 1
-    assert finished.stderr == "error: nowhere is no folder with pictures. Check the path.\n"
+    assert finished.stderr == "error: nowhere is no folder with images. Check the path.\n"

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.e2e.support import ROOT, imported
+from tests.support.commands import ROOT, imported
 from util.base.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "compare_runs.py"

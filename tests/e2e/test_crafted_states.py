@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.e2e import support
-from tests.e2e.support import draw_unpaired
+from tests.support import commands
+from tests.support.commands import draw_unpaired
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 
@@ -20,19 +20,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     draw_unpaired(root, "train", 2, 2)
     draw_unpaired(root, "val", 1, 1)
-    return support.train(root, root, "cycle_gan", "--save_best", "cycle_L1")
+    return commands.train(root, root, "cycle_gan", "--save_best", "cycle_L1")
 
 
 @pytest.fixture
 def continue_with(trained: Path, tmp_path: Path) -> Callable[[dict[str, Any]], None]:
     """Return a function that continues the run from a state of one's own."""
-    support.copy_run(trained, tmp_path)
+    commands.copy_run(trained, tmp_path)
     path = tmp_path / "checkpoints" / "run" / "latest_state.pth"
 
     def go_on(state: dict[str, Any]) -> None:
         checkpoint.save_state(state, path)
         argv = ["--name", "run", "--checkpoints_dir", str(path.parent.parent)]
-        support.script("train", [*argv, "--continue_train"])
+        commands.script("train", [*argv, "--continue_train"])
 
     return go_on
 

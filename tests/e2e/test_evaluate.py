@@ -1,4 +1,4 @@
-"""scripts/evaluate.py: which pictures it takes, what it prints, and how it ends."""
+"""scripts/evaluate.py: which images it takes, what it prints, and how it ends."""
 
 import json
 import math
@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tests.e2e.support import ROOT, draw, imported, scene, start, train
-from tests.e2e.support import script as run_script
+from tests.support.commands import ROOT, draw, imported, scene, start, train
+from tests.support.commands import script as run_script
 from util.scores import scorer
 from util.scores.networks import Identity
 
@@ -94,8 +94,8 @@ class Distances:
         self.identity = Identity("distances", "distances.pth", "distances", published=True)
         self.seen = 0
 
-    def check(self, pictures: Tensor) -> None:
-        """Take all pictures."""
+    def check(self, images: Tensor) -> None:
+        """Take all images."""
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
         """Return (N,)."""
@@ -121,17 +121,17 @@ def lpips(monkeypatch: pytest.MonkeyPatch) -> Distances:
 
 @pytest.fixture
 def two_folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Return folders of 6 real pictures, and of 6 like them but darker by 51 of 255."""
+    """Return folders of 6 real images, and of 6 like them but darker by 51 of 255."""
     real, fake = tmp_path / "real", tmp_path / "fake"
     for number in range(6):
-        picture = np.asarray(scene(number)).clip(51)
-        draw(real / f"{number}.png", Image.fromarray(picture))
-        draw(fake / f"{number}.png", Image.fromarray(picture - 51))
+        image = np.asarray(scene(number)).clip(51)
+        draw(real / f"{number}.png", Image.fromarray(image))
+        draw(fake / f"{number}.png", Image.fromarray(image - 51))
     return real, fake
 
 
 def results(folder: Path, labels: dict[str, int], count: int = 5) -> Path:
-    """Write pictures under test.py's names: for each label the seed of its first one."""
+    """Write images under test.py's names: for each label the seed of its first one."""
     for label, seed in labels.items():
         for number in range(count):
             draw(folder / "images" / f"p{number}_{label}.png", scene(seed + number))
@@ -164,8 +164,8 @@ def test_pairs_have_all_scores_with_intervals(
         assert score["low"] <= score["value"] <= score["high"]
     assert one["scores"]["FID"]["low"] is None
     assert one["scores"]["FID"]["interval"].startswith("none")
-    assert [picture["name"] for picture in one["pictures"]] == list("012345")
-    assert one["pictures"][0]["L1"] == pytest.approx(0.2)
+    assert [image["name"] for image in one["images"]] == list("012345")
+    assert one["images"][0]["L1"] == pytest.approx(0.2)
     assert report["weights"]["LPIPS"]["sha256"] == "distances"
     assert report["weights"]["FID, KID"]["file"] == "averages.pth"
 
@@ -187,7 +187,7 @@ def test_the_table_is_aligned_and_tells_directions_and_weights(
     assert re.search(r"PSNR +13\.98 .* dB$", said, re.MULTILINE)
     assert "averages.pth, sha256 averages" in said
     assert said.count("not the published weights") == 1  # of the two networks, one is published
-    assert "FID of only 6 pictures is too high" in said
+    assert "FID of only 6 images is too high" in said
 
 
 @pytest.mark.usefixtures("inception")
@@ -207,7 +207,7 @@ def test_sets_with_equal_names_are_told_of_paired(
     assert "--paired adds L1" in evaluate(*two_folders)[1]
 
 
-def test_equal_pictures_have_an_infinite_psnr_which_the_mean_leaves_out(
+def test_equal_images_have_an_infinite_psnr_which_the_mean_leaves_out(
     evaluate: Evaluate, two_folders: tuple[Path, Path]
 ) -> None:
     real, fake = two_folders
@@ -215,8 +215,8 @@ def test_equal_pictures_have_an_infinite_psnr_which_the_mean_leaves_out(
     _, report = evaluate.report(real, fake, "--paired", "--metrics", "psnr")
     (one,) = report["comparisons"]
     assert one["scores"]["PSNR"]["value"] == pytest.approx(-20 * math.log10(0.2))
-    assert one["pictures"][0]["PSNR"] is None
-    assert "infinite for 1 pictures" in one["notes"][0]
+    assert one["images"][0]["PSNR"] is None
+    assert "infinite for 1 images" in one["notes"][0]
 
 
 def test_a_folder_equals_itself(evaluate: Evaluate, two_folders: tuple[Path, Path]) -> None:
@@ -227,7 +227,7 @@ def test_a_folder_equals_itself(evaluate: Evaluate, two_folders: tuple[Path, Pat
     assert [scores[name]["value"] for name in ("L1", "PSNR", "SSIM")] == [0, None, 1]
 
 
-# ---- which pictures -----------------------------------------------------------------------
+# ---- which images -----------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("inception")
@@ -237,7 +237,7 @@ def test_results_of_pairs_are_matched_by_their_names(evaluate: Evaluate, tmp_pat
     assert status == 0
     assert titles(report) == ["fake_B against real_B"]
     fake, real = (np.asarray(scene(seed)).astype(float) for seed in (10, 20))
-    first = report["comparisons"][0]["pictures"][0]
+    first = report["comparisons"][0]["images"][0]
     assert first == {"name": "p0", "L1": pytest.approx(np.abs(fake - real).mean() / 255)}
 
 
@@ -280,7 +280,7 @@ def test_generated_results_find_partners_in_a_plain_folder(
     status, report = evaluate.report(tmp_path / "true", folder, "--paired", "--metrics", "L1")
     (one,) = report["comparisons"]
     assert status == 0
-    assert [picture["name"] for picture in one["pictures"]] == ["p1", "p2", "p3", "p4"]
+    assert [image["name"] for image in one["images"]] == ["p1", "p2", "p3", "p4"]
     assert [Path(path).name for path in one["without_partner"]] == ["p0_fake.png"]
     assert "left out" in evaluate(tmp_path / "true", folder, "--paired")[1]
 
@@ -292,7 +292,7 @@ def test_folders_in_folders_keep_their_names(evaluate: Evaluate, tmp_path: Path)
         tmp_path / "real", tmp_path / "fake", "--paired", "--metrics", "L1"
     )
     assert status == 0
-    assert [one["name"] for one in report["comparisons"][0]["pictures"]] == ["x/1", "y/1"]
+    assert [one["name"] for one in report["comparisons"][0]["images"]] == ["x/1", "y/1"]
 
 
 def test_sizes_that_differ_need_resize(evaluate: Evaluate, two_folders: tuple[Path, Path]) -> None:
@@ -364,22 +364,22 @@ def test_remarks_are_made_once(evaluate: Evaluate, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("inception")
-def test_too_few_pictures_for_kid_leave_fid(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_too_few_images_for_kid_leave_fid(evaluate: Evaluate, tmp_path: Path) -> None:
     folder = results(tmp_path / "r", {"fake_B": 10, "real_B": 20}, count=2)
     status, said, _ = evaluate(folder)
     assert status == 0
     assert re.search(r"^  FID ", said, re.MULTILINE)
-    assert "not computed: KID. KID compares subsets of 2 pictures, but there are only 2" in said
+    assert "not computed: KID. KID compares subsets of 2 images, but there are only 2" in said
 
 
 def test_metrics_of_pairs_say_that_sets_are_none(
     evaluate: Evaluate, two_folders: tuple[Path, Path]
 ) -> None:
-    with pytest.raises(ValueError, match="L1 compares pictures one by one.*--paired"):
+    with pytest.raises(ValueError, match="L1 compares images one by one.*--paired"):
         evaluate(*two_folders, "--metrics", "L1,FID")
 
 
-def test_a_broken_picture_is_named(evaluate: Evaluate, two_folders: tuple[Path, Path]) -> None:
+def test_a_broken_image_is_named(evaluate: Evaluate, two_folders: tuple[Path, Path]) -> None:
     broken = two_folders[1] / "4.png"
     broken.write_bytes(broken.read_bytes()[:60])
     with pytest.raises(ValueError, match=re.escape(str(broken))):
@@ -401,7 +401,7 @@ def test_a_name_that_is_there_twice_is_an_error(
         evaluate(*two_folders, "--paired")
 
 
-def test_results_without_true_pictures_are_explained(evaluate: Evaluate, tmp_path: Path) -> None:
+def test_results_without_true_images_are_explained(evaluate: Evaluate, tmp_path: Path) -> None:
     folder = results(tmp_path / "r", {"real": 0, "fake": 10})
     with pytest.raises(ValueError, match="only x_fake, x_real. Give two folders"):
         evaluate(folder)
@@ -410,12 +410,12 @@ def test_results_without_true_pictures_are_explained(evaluate: Evaluate, tmp_pat
 def test_a_side_that_is_not_there_is_an_error(evaluate: Evaluate, tmp_path: Path) -> None:
     folder = results(tmp_path / "r", {"fake_B": 0})
     draw(tmp_path / "true" / "p0.png", scene(1))
-    with pytest.raises(ValueError, match="no pictures called x_fake_A"):
+    with pytest.raises(ValueError, match="no images called x_fake_A"):
         evaluate(tmp_path / "true", folder, "--side", "A")
 
 
 @pytest.mark.parametrize("missing", ["gone", "empty"])
-def test_folders_without_pictures_are_named(
+def test_folders_without_images_are_named(
     evaluate: Evaluate, two_folders: tuple[Path, Path], tmp_path: Path, missing: str
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -522,13 +522,13 @@ def test_a_run_is_translated_and_scored_by_its_name(
     (command,) = in_process
     assert int(command[command.index("--num_test") + 1]) > 50  # what test.py does by itself
     assert one["paired"]
-    assert [picture["name"] for picture in one["pictures"]] == ["p0", "p1"]
+    assert [image["name"] for image in one["images"]] == ["p0", "p1"]
     fake, real = (
         np.asarray(Image.open(old / f"p0_{label}.png")).astype(float)
         for label in ("fake_B", "real_B")
     )
     assert real.shape == (32, 32, 3)
-    assert one["pictures"][0]["L1"] == pytest.approx(np.abs(fake - real).mean() / 255, rel=1e-5)
+    assert one["images"][0]["L1"] == pytest.approx(np.abs(fake - real).mean() / 255, rel=1e-5)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -537,7 +537,7 @@ def test_a_run_tested_without_targets_is_explained(
 ) -> None:
     arguments = ["--name", "run", "--checkpoints_dir", trained, "--gpu_ids", "-1", "--model"]
     arguments += ["test", "--dataroot", pairs / "test", "--results_dir", tmp_path / "results"]
-    with pytest.raises(ValueError, match="no generated pictures with true ones beside them"):
+    with pytest.raises(ValueError, match="no generated images with true ones beside them"):
         evaluate(*arguments, "--crop_size", "32")
 
 
@@ -558,7 +558,7 @@ def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
     assert report["comparisons"][0]["scores"]["SSIM"]["value"] < 1
     finished = start([SCRIPT, "results/run/test_latest", "--metrics", "L1"], tmp_path)
     assert finished.returncode == 1
-    assert finished.stderr.startswith("error: --metrics L1 compares pictures one by one")
+    assert finished.stderr.startswith("error: --metrics L1 compares images one by one")
     finished = start([SCRIPT, *arguments, "--epoch", "nine"], tmp_path)
     assert finished.returncode == 1
     assert "nine_net_G" in finished.stderr

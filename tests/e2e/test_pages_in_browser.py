@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from tests.e2e.browser import CHROMIUM, Browser, browsing
+from tests.support.browser import CHROMIUM, Browser, browsing
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
 from util.display.sinks.epochs import EpochRecord
@@ -32,7 +32,7 @@ def colour(epoch: int) -> tuple[int, int, int]:
     return (40 * epoch % 256, 20, 200)
 
 
-def pictures(epoch: int, labels: list[str] = LABELS) -> dict[str, NDArray[np.uint8]]:
+def drawn_images(epoch: int, labels: list[str] = LABELS) -> dict[str, NDArray[np.uint8]]:
     return {label: np.full((64, 64, 3), colour(epoch), np.uint8) for label in labels}
 
 
@@ -62,9 +62,9 @@ class Training:
             self.epoch += 1
             for images in (50, 100):
                 self.sink.scalars(LogStep(self.epoch, images), {"G": 1.0 / self.epoch})
-            self.sink.images(LogStep(self.epoch), pictures(self.epoch, labels))
+            self.sink.images(LogStep(self.epoch), drawn_images(self.epoch, labels))
             even = self.epoch % 2 == 0
-            samples = [pictures(self.epoch, labels)] if even else []
+            samples = [drawn_images(self.epoch, labels)] if even else []
             self.sink.epoch(record(self.epoch, validated=even), samples)
         return self
 
@@ -101,7 +101,7 @@ def finished(tmp_path: Path) -> Training:
 
 
 def all_load(browser: Browser) -> None:
-    """Look at every picture of the page: each must load."""
+    """Look at every image of the page: each must load."""
     browser.run("for (const image of document.images) image.loading = 'eager'")
     browser.until("[...document.images].every((i) => i.complete && i.naturalWidth > 0)")
 
@@ -117,10 +117,10 @@ def share_of(browser: Browser, path: Path, wanted: tuple[int, int, int]) -> floa
 
 
 @pytest.mark.parametrize("width", [1400, 420])
-def test_every_picture_loads_and_nothing_is_wider_than_the_window(
+def test_every_image_loads_and_nothing_is_wider_than_the_window(
     browser: Browser, training: Training, width: int
 ) -> None:
-    labels = [f"picture_{number}" for number in range(8)]
+    labels = [f"image_{number}" for number in range(8)]
     browser.resize(width, 900)
     browser.open(training.train(6, labels).finish().page)
     all_load(browser)
@@ -292,19 +292,19 @@ def test_the_place_and_closed_parts_survive_a_reload(browser: Browser, training:
     assert browser.run("document.getElementById('validation').open") is True
 
 
-def test_new_pictures_of_the_same_epoch_are_shown(
+def test_new_images_of_the_same_epoch_are_shown(
     browser: Browser, training: Training, tmp_path: Path
 ) -> None:
     browser.open(training.train().page)
     browser.run("document.querySelector('#timeline').scrollIntoView()")
-    training.sink.images(LogStep(1), pictures(6))
+    training.sink.images(LogStep(1), drawn_images(6))
     training.finish()
     for _ in range(40):
         if share_of(browser, tmp_path / "shot.png", colour(6)) > 0.02:
             break
         time.sleep(0.2)
     else:
-        raise AssertionError("the old pictures stayed")
+        raise AssertionError("the old images stayed")
 
 
 @pytest.mark.parametrize("holds", [False, True], ids=["moves", "holds"])
@@ -435,7 +435,7 @@ def test_results_are_found_by_name(browser: Browser, scored: Path) -> None:
     assert browser.run(ORDER) == ["b10", "b9"]
 
 
-def test_pictures_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:
+def test_images_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:
     browser.open(scored)
     wide = "document.querySelector('main img').getBoundingClientRect().width"
     assert browser.run(wide) == 256

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.support import ROOT, imported
+from tests.support.commands import ROOT, imported
 from util.base.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "plot_losses.py"
@@ -267,7 +267,7 @@ def test_without_matplotlib_it_says_how_to_get_it(
     status, said, complaint = plot("run")
     assert (status, said) == (1, "")
     assert complaint == (
-        "error: Pictures need the package matplotlib, which is not installed. Install it (pip "
+        "error: Images need the package matplotlib, which is not installed. Install it (pip "
         "install matplotlib, or uv sync --extra plot), or write a table: --output losses.csv\n"
     )
     assert plot("run", "--output", "losses.csv")[0] == 0
@@ -421,7 +421,7 @@ def test_panels_are_arranged_nearly_as_a_square(script: ModuleType) -> None:
         assert [len(row) for row in script.rows_of(["x"] * count)] == shape
 
 
-# ---- pictures -----------------------------------------------------------------------------
+# ---- images -----------------------------------------------------------------------------
 
 
 def texts(path: Path) -> list[str]:
@@ -431,7 +431,7 @@ def texts(path: Path) -> list[str]:
 
 
 def panels(script: ModuleType, plot: Plot, *arguments: str) -> dict[str, Any]:
-    """Return the panels of a picture by their titles, without writing it."""
+    """Return the panels of an image by their titles, without writing it."""
     parser = script.build_parser()
     args = parser.parse_args(arguments)
     runs = script.read_runs(script.find_runs(args.runs, args.checkpoints_dir))
@@ -443,7 +443,7 @@ def panels(script: ModuleType, plot: Plot, *arguments: str) -> dict[str, Any]:
 
 @needs_matplotlib
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
-def test_a_picture_is_written_in_the_format_of_its_ending(
+def test_an_image_is_written_in_the_format_of_its_ending(
     plot: Plot, tmp_path: Path, suffix: str
 ) -> None:
     for name, count in (("first", 60), ("second", 90)):
@@ -472,7 +472,7 @@ def test_losses_png_is_written_unless_another_file_is_asked_for(plot: Plot, tmp_
 
 
 @needs_matplotlib
-def test_names_stand_in_the_picture_as_they_are(plot: Plot, tmp_path: Path) -> None:
+def test_names_stand_in_the_image_as_they_are(plot: Plot, tmp_path: Path) -> None:
     names = ["_run $x$", "a&b<c>", "plain", "r" * 80]
     for name in names:
         curve(tmp_path / "checkpoints" / name, 60, "G", "$D_a^2$")

@@ -49,7 +49,7 @@ def values(opt: object, names: str) -> list[object]:
     return [getattr(opt, name) for name in names.split()]
 
 
-def pictures(folder: Path) -> dict[str, np.ndarray]:
+def images(folder: Path) -> dict[str, np.ndarray]:
     found = {file.name: np.asarray(Image.open(file)) for file in sorted(folder.rglob("*.png"))}
     assert found
     return found
@@ -59,7 +59,7 @@ def results(tmp_path: Path, checkpoints: Path, arguments: str) -> dict[str, np.n
     shutil.rmtree(tmp_path / "results", ignore_errors=True)
     argv = f"--gpu_ids -1 --checkpoints_dir {checkpoints} --results_dir {tmp_path / 'results'} "
     test_script.main([*argv.split(), *arguments.split()])
-    return pictures(tmp_path / "results")
+    return images(tmp_path / "results")
 
 
 NETWORK = "netG norm ngf input_nc output_nc no_dropout"
@@ -105,7 +105,7 @@ def test_what_is_given_wins(trained: Path) -> None:
     assert values(opt, "netG ngf norm") == ["unet_128", 7, "none"]
 
 
-def test_sizes_of_pictures_are_not_taken_over(trained: Path) -> None:
+def test_sizes_of_images_are_not_taken_over(trained: Path) -> None:
     opt = parsed(trained, "--name cycle")
     assert values(opt, "load_size crop_size preprocess batch_size num_threads") == [
         256, 256, "resize_and_crop", 1, 4
@@ -155,12 +155,12 @@ def test_channels_are_those_of_the_generator(
     opt = parsed(tmp_path, f"--name run {arguments}")
     assert values(opt, "input_nc output_nc") == channels
     made = results(tmp_path, tmp_path, f"--dataroot {unpaired}/testA --name run {arguments}")
-    grey = {name: np.ptp(picture, axis=2).max() == 0 for name, picture in made.items()}
+    grey = {name: np.ptp(image, axis=2).max() == 0 for name, image in made.items()}
     assert all(grey[name] == (channels[0] == 1) for name in grey if "_real" in name)
     assert all(grey[name] == (channels[1] == 1) for name in grey if "_fake" in name)
 
 
-def test_pictures_equal_those_with_every_option_repeated(
+def test_images_equal_those_with_every_option_repeated(
     trained: Path, tmp_path: Path, unpaired: Path
 ) -> None:
     data = f"--dataroot {unpaired}/testA --name cycle"
@@ -171,25 +171,25 @@ def test_pictures_equal_those_with_every_option_repeated(
         "--norm batch --input_nc 3 --output_nc 3",
     )  # fmt: skip
     assert short.keys() == long.keys()
-    for name, picture in short.items():
-        assert np.array_equal(picture, long[name]), name
+    for name, image in short.items():
+        assert np.array_equal(image, long[name]), name
 
 
 def test_dropout_is_the_same_in_two_runs(trained: Path, tmp_path: Path, pairs: Path) -> None:
     data = f"--dataroot {pairs} --name pairs --model pix2pix"  # trained with dropout
     first, second = (results(tmp_path, trained, data) for _ in range(2))
-    for name, picture in first.items():
-        assert np.array_equal(picture, second[name]), name
+    for name, image in first.items():
+        assert np.array_equal(image, second[name]), name
 
 
-def test_pictures_left_out_are_mentioned(
+def test_images_left_out_are_mentioned(
     trained: Path, tmp_path: Path, unpaired: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = f"--dataroot {unpaired}/testA --name cycle"
     results(tmp_path, trained, f"{data} --num_test 1")
-    assert "1 of 2 pictures were translated; --num_test 2" in capsys.readouterr().err
+    assert "1 of 2 images were translated; --num_test 2" in capsys.readouterr().err
     results(tmp_path, trained, data)
-    assert "pictures were translated" not in capsys.readouterr().err
+    assert "images were translated" not in capsys.readouterr().err
 
 
 def test_a_unet_without_options_says_what_it_cannot_know(
@@ -223,7 +223,7 @@ def test_options_of_a_plugin_are_taken_over(trained: Path, tmp_path: Path) -> No
 
 
 def start(tmp_path: Path, trained: Path, unpaired: Path, pretrained: str, extra: str = "") -> str:
-    """Train nothing (one picture, rate 0) from other networks; return the new run's folder."""
+    """Train nothing (one image, rate 0) from other networks; return the new run's folder."""
     argv = (
         f"--dataroot {unpaired} {CYCLE_GAN} {RUN} --max_dataset_size 1 --lr 0 --name new "
         f"--pretrained {pretrained} --checkpoints_dir {tmp_path} {extra}"

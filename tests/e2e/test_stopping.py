@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reliability.runs import command, draw_data, resume, run, run_until
-from tests.unit.util.terminal import on_terminal
+from tests.support.runs import command, draw_data, resume, run, run_until
+from tests.support.terminal import on_terminal
 from util.base.errors import UserError
 from util.training.progress import Progress
 

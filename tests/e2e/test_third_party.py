@@ -13,8 +13,8 @@ import torch
 
 from models import create_model, find_model_using_name
 from options.train_options import TrainOptions
-from tests.e2e import support
-from tests.e2e.support import THIRD_PARTY, Page, loss_lines, names
+from tests.support import commands
+from tests.support.commands import THIRD_PARTY, Page, loss_lines, names
 from util.storage import checkpoint
 
 pytestmark = [
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
     pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks"),
 ]
-ROOT = support.ROOT
+ROOT = commands.ROOT
 AddPlugins = Callable[[Path], None]
 
 
@@ -49,7 +49,7 @@ def fork(monkeypatch: pytest.MonkeyPatch, name: str, argv: list[str]) -> None:
 def test_model_and_data_set_that_step_themselves_train_and_test(
     pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = support.train(tmp_path, pairs, "foo", "--print_freq", "1", "--foo_tag", "seen")
+    run = commands.train(tmp_path, pairs, "foo", "--print_freq", "1", "--foo_tag", "seen")
     out = capsys.readouterr().out
     assert "foo tag: seen" in out
     assert "dataset [FooDataset] was created" in out
@@ -62,13 +62,13 @@ def test_model_and_data_set_that_step_themselves_train_and_test(
     ]
     visuals = ["real_A", "fake_B", "real_B", "edges"]
     page = Page(run / "web" / "index.html")
-    assert page.pictures == [f"images/epoch001_{visual}.png" for visual in visuals]
+    assert page.images == [f"images/epoch001_{visual}.png" for visual in visuals]
     assert "lambda_foo" in (run / "train_opt.txt").read_text()
 
-    results = support.test(tmp_path, pairs, "foo")
-    wanted_pictures = {f"p{number}_{visual}.png" for number in (0, 1) for visual in visuals}
-    assert set(names(results / "images")) == wanted_pictures
-    assert len(Page(results / "index.html").pictures) == len(wanted_pictures)
+    results = commands.test(tmp_path, pairs, "foo")
+    wanted_images = {f"p{number}_{visual}.png" for number in (0, 1) for visual in visuals}
+    assert set(names(results / "images")) == wanted_images
+    assert len(Page(results / "index.html").images) == len(wanted_images)
 
 
 @pytest.mark.usefixtures("plugins")
@@ -76,14 +76,14 @@ def test_model_that_ignores_gpu_ids_trains_and_tests(
     unpaired: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--display_freq", "1", "--print_freq", "2", "--batch_size", "2")
-    run = support.train(tmp_path, unpaired, "bar", *more)
+    run = commands.train(tmp_path, unpaired, "bar", *more)
     assert loss_lines(capsys.readouterr().out) == [(1, n, ["G", "D", "tv"]) for n in (2, 4)]
     assert "latest_net_bar.pth" in names(run)
     assert "latest_net_critic.pth" in names(run)
-    # An array among the visuals is shown as it is: here two pictures beside each other.
-    assert support.size(run / "web" / "images" / "epoch001_montage.png") == (64, 32)
+    # An array among the visuals is shown as it is: here two images beside each other.
+    assert commands.size(run / "web" / "images" / "epoch001_montage.png") == (64, 32)
 
-    results = support.test(tmp_path, unpaired, "bar", "--dataset_mode", "unaligned")
+    results = commands.test(tmp_path, unpaired, "bar", "--dataset_mode", "unaligned")
     assert "a1_montage.png" in names(results / "images")
 
 
@@ -93,9 +93,9 @@ def test_model_that_ignores_gpu_ids_trains_and_tests(
 def test_model_derived_from_ours_brings_networks_and_options_of_its_own(
     netG: str, gan_mode: str, pairs: Path, tmp_path: Path
 ) -> None:
-    run = support.train(tmp_path, pairs, "baz", "--netG", netG, "--gan_mode", gan_mode)
+    run = commands.train(tmp_path, pairs, "baz", "--netG", netG, "--gan_mode", gan_mode)
     assert {"latest_net_G.pth", "latest_net_D.pth"} <= set(names(run))
-    results = support.test(tmp_path, pairs, "baz", "--netG", netG)
+    results = commands.test(tmp_path, pairs, "baz", "--netG", netG)
     assert "p0_fake_B.png" in names(results / "images")
 
 
@@ -104,7 +104,7 @@ def test_model_derived_from_ours_brings_networks_and_options_of_its_own(
 def test_third_party_network_decides_about_its_biases(
     norm: str, pairs: Path, tmp_path: Path
 ) -> None:
-    argv = support.small(tmp_path, pairs, "bar", "--norm", norm, "--ndf", "2")
+    argv = commands.small(tmp_path, pairs, "bar", "--norm", norm, "--ndf", "2")
     model: Any = create_model(TrainOptions().parse(argv))
     assert model.netbar.uses_bias == (norm == "instance")
 
@@ -114,7 +114,7 @@ def test_third_party_network_decides_about_its_biases(
 def test_old_plugin_takes_part_in_the_training_state(
     model_name: str, pairs: Path, tmp_path: Path
 ) -> None:
-    argv = support.small(tmp_path, pairs, model_name, "--ndf", "2")
+    argv = commands.small(tmp_path, pairs, model_name, "--ndf", "2")
     opt = TrainOptions().parse(argv)
     model: Any = create_model(opt)
     model.setup(opt)
@@ -138,7 +138,7 @@ def test_old_plugin_takes_part_in_the_training_state(
 @pytest.mark.usefixtures("plugins")
 def test_data_set_plugin_works_in_worker_processes(pairs: Path, tmp_path: Path) -> None:
     argv = ("--dataset_mode", "foo", "--num_threads", "2", "--batch_size", "2")
-    run = support.train(tmp_path, pairs, "template", *argv)
+    run = commands.train(tmp_path, pairs, "template", *argv)
     assert "latest_net_G.pth" in names(run)
 
 
@@ -147,7 +147,7 @@ def test_options_of_plugins_are_in_the_help(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit) as raised:
-        support.script("train", ["--model", "foo", "--help"])
+        commands.script("train", ["--model", "foo", "--help"])
     assert raised.value.code == 0
     out = capsys.readouterr().out
     for option in ("--lambda_foo", "--foo_tag", "--foo_noise"):
@@ -180,7 +180,7 @@ def test_scripts_of_a_fork_drive_our_modules(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     root = unpaired if model == "cycle_gan" else pairs
-    argv = support.small(tmp_path, root, model, "--load_size", "36", "--ndf", "2")
+    argv = commands.small(tmp_path, root, model, "--load_size", "36", "--ndf", "2")
     training = [*argv, "--n_epochs", "1", "--n_epochs_decay", "1", "--print_freq", "2"]
     training += ["--display_freq", "2", "--update_html_freq", "2", "--save_epoch_freq", "1"]
     fork(monkeypatch, "training", training)
@@ -199,9 +199,9 @@ def test_scripts_of_a_fork_drive_our_modules(
     results = tmp_path / "results" / "run" / "test_latest"
     page = Page(results / "index.html")
     assert len(page.headings) == 2
-    assert sorted(Path(picture).name for picture in page.pictures) == names(results / "images")
-    for picture in (results / "images").iterdir():
-        assert support.size(picture) == (64, 32)
+    assert sorted(Path(image).name for image in page.images) == names(results / "images")
+    for image in (results / "images").iterdir():
+        assert commands.size(image) == (64, 32)
 
 
 @stepped_at_the_start
@@ -211,8 +211,8 @@ def test_training_of_a_fork_continues(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = support.train(tmp_path, pairs, "pix2pix")
-    argv = support.small(tmp_path, pairs, "pix2pix", "--load_size", "36", "--ndf", "2")
+    run = commands.train(tmp_path, pairs, "pix2pix")
+    argv = commands.small(tmp_path, pairs, "pix2pix", "--load_size", "36", "--ndf", "2")
     argv += ["--continue_train", "--epoch_count", "2", "--n_epochs", "2", "--n_epochs_decay", "0"]
     argv += ["--save_latest_freq", "2", "--save_by_iter", "--display_freq", "1"]
     fork(monkeypatch, "training", argv)
@@ -244,11 +244,11 @@ def test_copied_templates_train_and_test(
     copy_templates(tmp_path)
     add_plugins(tmp_path)
     chosen = ("--dataset_mode", dataset_mode)
-    run = support.train(tmp_path, pairs, "my_idea", *chosen, "--print_freq", "1")
+    run = commands.train(tmp_path, pairs, "my_idea", *chosen, "--print_freq", "1")
     out = capsys.readouterr().out
     assert "model [MyIdeaModel] was created" in out
     assert loss_lines(out) == [(1, iters, ["G"]) for iters in (1, 2, 3)]
     assert names(run, "*_net_*.pth") == ["1_net_G.pth", "latest_net_G.pth"]
-    results = support.test(tmp_path, pairs, "my_idea", *chosen)
+    results = commands.test(tmp_path, pairs, "my_idea", *chosen)
     wanted = [f"p{n}_{visual}.png" for n in (0, 1) for visual in ("data_A", "data_B", "output")]
     assert names(results / "images") == wanted

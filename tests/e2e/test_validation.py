@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.e2e import support
-from tests.e2e.support import draw_pairs, draw_unpaired, names
+from tests.support import commands
+from tests.support.commands import draw_pairs, draw_unpaired, names
 from util.storage import checkpoint
 
 Capture = pytest.CaptureFixture[str]
@@ -25,7 +25,7 @@ METRICS = {
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return two data sets: the same training pictures without and with a validation split."""
+    """Return two data sets: the same training images without and with a validation split."""
     found = {}
     for name in ("without", "with"):
         root = tmp_path_factory.mktemp(name)
@@ -47,9 +47,9 @@ def test_validation_measures_and_changes_nothing(
     model: str, roots: dict[str, Path], tmp_path: Path, capsys: Capture
 ) -> None:
     more = ("--seed", "3", "--n_epochs_decay", "1", "--norm", "batch", "--print_freq", "1")
-    plain = support.train(tmp_path / "plain", roots["without"], model, *more)
+    plain = commands.train(tmp_path / "plain", roots["without"], model, *more)
     assert "validation (epoch" not in capsys.readouterr().out
-    measured = support.train(tmp_path / "measured", roots["with"], model, *more)
+    measured = commands.train(tmp_path / "measured", roots["with"], model, *more)
     out = capsys.readouterr().out
     assert "validation (epoch: 1, images: 2) " in out
     assert "validation (epoch: 2, images: 2) " in out
@@ -64,14 +64,14 @@ def test_validation_measures_and_changes_nothing(
 
 def test_an_epoch_leaves_a_record(roots: dict[str, Path], tmp_path: Path) -> None:
     more = ("--print_freq", "1", "--n_epochs", "2", "--lr_G", "0.002", "--lr_D", "0.001")
-    run = support.train(tmp_path, roots["with"], "pix2pix", *more)
+    run = commands.train(tmp_path, roots["with"], "pix2pix", *more)
     first, second = epochs(run)
     assert (first["epoch"], second["epoch"]) == (1, 2)
     assert (first["total_iters"], second["total_iters"]) == (3, 6)
     assert first["lr"] == {"G": 0.002, "D": 0.001}
     assert first["images_per_second"] == pytest.approx(3 / first["seconds"])
     assert first["memory_mib"] > 50
-    assert (first["val_pictures"], first["val_statistics"]) == (2, "batch")
+    assert (first["val_images"], first["val_statistics"]) == (2, "batch")
     printed = [json.loads(line) for line in (run / "losses.jsonl").read_text().splitlines()]
     for name, mean in second["train"].items():
         losses = [record["losses"][name] for record in printed if record["epoch"] == 2]
@@ -81,7 +81,7 @@ def test_an_epoch_leaves_a_record(roots: dict[str, Path], tmp_path: Path) -> Non
 def test_evaluation_mode_is_another_measurement(roots: dict[str, Path], tmp_path: Path) -> None:
     more = ("--seed", "1", "--norm", "batch")
     found = [
-        epochs(support.train(tmp_path / name, roots["with"], "pix2pix", *more, *switch))[0]
+        epochs(commands.train(tmp_path / name, roots["with"], "pix2pix", *more, *switch))[0]
         for name, switch in (("batch", ()), ("running", ("--val_eval",)))
     ]
     assert [record["val_statistics"] for record in found] == ["batch", "running"]
@@ -96,7 +96,7 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
     more = ("--save_best", "L1", "--early_stop", "2", "--keep_last", "1", "--save_epoch_freq", "1")
     schedule = ("--n_epochs", "9", "--lr_policy", "step", "--lr_decay_iters", "1")
     more += (*schedule, "--lr_gamma", "1e-9", "--lr", "0.01", "--seed", "2")
-    run = support.train(tmp_path, roots["with"], "template", *more)
+    run = commands.train(tmp_path, roots["with"], "template", *more)
     out = capsys.readouterr().out
     records = epochs(run)
     values = [record["val"]["L1"] for record in records]
@@ -108,11 +108,11 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
     assert names(run, "*.pth") == sorted(
         f"{label}_{file}.pth" for label in (last, "best", "latest") for file in ("net_G", "state")
     )
-    support.test(tmp_path, roots["with"], "template", "--phase", "val", "--epoch", "best")
+    commands.test(tmp_path, roots["with"], "template", "--phase", "val", "--epoch", "best")
     assert (tmp_path / "results/run/val_best/index.html").is_file()
     folder = str(tmp_path / "checkpoints")
     again = ["--name", "run", "--checkpoints_dir", folder, "--continue_train", "--early_stop", "0"]
-    support.script("train", [*again, "--epoch", "best", "--n_epochs", str(best + 1)])
+    commands.script("train", [*again, "--epoch", "best", "--n_epochs", str(best + 1)])
     assert f"Continuing from {run}/best: epoch {best + 1}, image 0" in capsys.readouterr().out
 
 
@@ -129,20 +129,20 @@ def test_wishes_that_cannot_be_met_are_refused_at_once(
     more: tuple[str, ...], wanted: str, roots: dict[str, Path], tmp_path: Path, capsys: Capture
 ) -> None:
     with pytest.raises((SystemExit, ValueError)) as raised:
-        support.train(tmp_path, roots["with"], "pix2pix", *more)
+        commands.train(tmp_path, roots["with"], "pix2pix", *more)
     assert wanted in f"{raised.value} {capsys.readouterr().err}"
     assert not list(tmp_path.rglob("*.pth"))
 
 
-def test_a_best_epoch_needs_pictures_to_measure_on(roots: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--save_best L1 needs pictures to measure on"):
-        support.train(tmp_path, roots["without"], "pix2pix", "--save_best", "L1")
+def test_a_best_epoch_needs_images_to_measure_on(roots: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--save_best L1 needs images to measure on"):
+        commands.train(tmp_path, roots["without"], "pix2pix", "--save_best", "L1")
 
 
 def test_plateau_follows_the_chosen_metric(roots: dict[str, Path], tmp_path: Path) -> None:
     """With a rate of almost zero nothing improves: the rate falls after five more epochs."""
     more = ("--lr_policy", "plateau", "--save_best", "PSNR", "--lr", "1e-12", "--n_epochs", "8")
-    run = support.train(tmp_path, roots["with"], "template", *more, "--seed", "1")
+    run = commands.train(tmp_path, roots["with"], "template", *more, "--seed", "1")
     state = checkpoint.load_state(run / "latest_state.pth")
     scheduler = state["model"]["schedulers"][0]
     assert scheduler["mode"] == "max"

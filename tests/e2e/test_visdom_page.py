@@ -73,13 +73,13 @@ def browse(folder: Path, url: str, *arguments: str) -> str:
     ).stdout
 
 
-def test_the_page_draws_plots_pictures_and_labels(server: VisdomServer, tmp_path: Path) -> None:
+def test_the_page_draws_plots_images_and_labels(server: VisdomServer, tmp_path: Path) -> None:
     sink = VisdomSink("localhost", server.port, env="a page", display_id=1, ncols=2, name="run")
     for number in range(30):
         when = LogStep(1 + number // 10, fraction=number % 10 / 10)
         sink.scalars(when, {"G_A": 1 / (1 + number), "D_A": 0.5, "idt_A": float(number == 7)})
-    pictures = {label: np.full((32, 32, 3), colour, np.uint8) for label, colour in COLOURS.items()}
-    sink.images(LogStep(3), pictures)
+    images = {label: np.full((32, 32, 3), colour, np.uint8) for label, colour in COLOURS.items()}
+    sink.images(LogStep(3), images)
     sink.close()
     assert sink.failures == 0
 

@@ -78,15 +78,15 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", "--dataroot {W}/nowhere", 1, ("trainA is not a valid directory", "does not exist")),
     ("train", "--dataroot {W}/nothing", 1, ("with nothing in it", "trainB/*.jpg")),
     ("train", "--dataroot {W}/file", 1, ("which is a file",)),
-    ("train", "--dataroot {W}/one_side", 1, ("no pictures in {W}/one_side/trainB",)),
+    ("train", "--dataroot {W}/one_side", 1, ("no images in {W}/one_side/trainB",)),
     ("train", "--dataroot {W}/pairs", 1, ("--dataset_mode unaligned expects", "with train/")),
     ("train", UNPAIRED + "--model pix2pix", 1, ("aligned expects", "in its left half")),
     ("test", "--dataroot {W}/nowhere --name run", 1, ("is not a valid directory",)),
     ("test", "--dataroot {W}/unpaired --name run --model pix2pix", 1, ("test is not a valid",)),
-    # pictures
-    ("train", "--dataroot {W}/text --model pix2pix", 1, ("0.jpg is not a picture", "PNG")),
+    # images
+    ("train", "--dataroot {W}/text --model pix2pix", 1, ("0.jpg is not an image", "PNG")),
     ("train", "--dataroot {W}/broken --model pix2pix", 1, ("0.jpg cannot be read", "truncated")),
-    ("train", "--dataroot {W}/zero --model pix2pix", 1, ("0.png is not a picture",)),
+    ("train", "--dataroot {W}/zero --model pix2pix", 1, ("0.png is not an image",)),
     ("train", "--dataroot {W}/small --preprocess crop", 1, ("0.png", "too small for --crop_size")),
     ("test", TESTED + "--preprocess crop --crop_size 64", 1, ("0.png", "40x40", "--crop_size 64")),
     ("train", "--dataroot {W}/odd --model pix2pix --preprocess scale_width", 1, ("equally wide",)),
@@ -134,7 +134,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--continue_train --pretrained x", 2, ("contradict each other",)),
     ("train", UNPAIRED + "--start_visdom", 2, ("--start_visdom and --display_id -1",)),
     ("train", UNPAIRED + "--model template --dataset_mode single", 1, ("no B",)),
-    ("train", UNPAIRED + "--dataset_mode single", 1, ("needs pictures of both domains", "no B")),
+    ("train", UNPAIRED + "--dataset_mode single", 1, ("needs images of both domains", "no B")),
     ("train", UNPAIRED + "--model colorization --direction BtoA", 1, ("L into ab",)),
     # the command line itself
     ("train", UNPAIRED + "--bogus 3", 2, ("unrecognized arguments: --bogus 3",)),

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 DATA = Path(__file__).resolve().parent / "data"
 
 
@@ -133,8 +134,8 @@ def relative_difference(values: Any, recorded: Any, floor: float = 1e-12) -> flo
     return float("inf") if np.isnan(worst) else worst
 
 
-def picture_difference(path: Path, recorded: Path) -> int:
-    """Return the largest difference of two picture files in grey levels; sizes must agree."""
+def image_difference(path: Path, recorded: Path) -> int:
+    """Return the largest difference of two image files in grey levels; sizes must agree."""
     with Image.open(path) as a, Image.open(recorded) as b:
         assert (a.size, a.mode) == (b.size, b.mode), f"{path.name}: {a.size} {a.mode}"
         levels = np.asarray(a, dtype=np.int16) - np.asarray(b, dtype=np.int16)

@@ -1,4 +1,4 @@
-"""What is on a page of pictures."""
+"""What is on a page of images."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -13,7 +13,7 @@ class Facts:
     headings: list[str] = field(default_factory=list)
     tables: list[dict[str, str]] = field(default_factory=list)
     cells: list[dict[str, str]] = field(default_factory=list)
-    pictures: list[dict[str, str]] = field(default_factory=list)
+    images: list[dict[str, str]] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     labels: set[str] = field(default_factory=set)
     refresh: list[str] = field(default_factory=list)
@@ -39,7 +39,7 @@ class _Reader(HTMLParser):
         elif tag == "td":
             facts.cells.append(values)
         elif tag == "img":
-            facts.pictures.append(values)
+            facts.images.append(values)
         elif tag == "a":
             facts.links.append(values["href"])
         elif tag == "meta" and values.get("http-equiv") == "refresh":

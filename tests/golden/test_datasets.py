@@ -28,7 +28,7 @@ RECORDS = load("datasets")
 VALID = [record for record in RECORDS if "error" not in record]
 INVALID = [record for record in RECORDS if "error" in record]
 
-# One grey level where pictures are resized; the records hold six digits.
+# One grey level where images are resized; the records hold six digits.
 LEVEL_BOUND = 0.008
 DRAW_BOUND = 1e-6
 
@@ -101,7 +101,7 @@ HELP = {
 def test_what_cannot_work_is_refused_with_advice(record: dict[str, Any], tmp_path: Path) -> None:
     root = None
     if record["argv"] == "--dataset_mode template":
-        # The reference's template lists no picture anywhere; ours does, so only empty folders fail.
+        # The reference's template lists no image anywhere; ours does, so only empty folders fail.
         root = tmp_path / "empty"
         (root / record["phase"]).mkdir(parents=True)
     opt = options(record, tmp_path, root)

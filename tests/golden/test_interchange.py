@@ -1,4 +1,4 @@
-"""Checkpoints of the reference give its pictures, and ours have its keys."""
+"""Checkpoints of the reference give its images, and ours have its keys."""
 
 import re
 import shutil
@@ -15,9 +15,9 @@ from tests.golden.conftest import Largest
 from tests.golden.formulas import (
     DATA,
     ids,
+    image_difference,
     listing,
     load,
-    picture_difference,
     script_main,
     value_of,
 )
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.golden
 RUNS = load("runs")
 TESTS = [run for run in RUNS["runs"] if run["script"] == "test.py"]
 RECORDED = DATA / "interchange" / "recorded"
-# Decided: a ResNet checkpoint is understood without --no_dropout too; same pictures as this run.
-SAME_PICTURES = {"test_single_no_no_dropout": "cg/single_latest"}
+# Decided: a ResNet checkpoint is understood without --no_dropout too; same images as this run.
+SAME_IMAGES = {"test_single_no_no_dropout": "cg/single_latest"}
 GREY_LEVELS = 1
 
 
@@ -54,7 +54,7 @@ def run_test_script(argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("run", TESTS, ids=ids(TESTS, "tag"))
-def test_pictures_are_the_recorded_ones(
+def test_images_are_the_recorded_ones(
     run: dict[str, Any], interchange: Path, largest: Largest
 ) -> None:
     argv = given(run["argv"], interchange)
@@ -62,12 +62,12 @@ def test_pictures_are_the_recorded_ones(
 
     folder = f"{value_of(argv, '--name')}/{value_of(argv, '--phase', 'test')}_latest"
     found = interchange / "results" / folder
-    recorded = RECORDED / SAME_PICTURES.get(run["tag"], folder)
+    recorded = RECORDED / SAME_IMAGES.get(run["tag"], folder)
     names = sorted(path.name for path in (recorded / "images").iterdir())
     assert sorted(path.name for path in (found / "images").iterdir()) == names
     for name in names:
-        gap = picture_difference(found / "images" / name, recorded / "images" / name)
-        largest(f"pictures of {run['tag']}, grey levels", gap, GREY_LEVELS)
+        gap = image_difference(found / "images" / name, recorded / "images" / name)
+        largest(f"images of {run['tag']}, grey levels", gap, GREY_LEVELS)
     page = (found / "index.html").read_text()
     assert page.count("<h3>") == len({name.split("_")[0] for name in names})
     assert set(re.findall(r'src="images/([^"]+)"', page)) == set(names)

@@ -1,4 +1,4 @@
-"""Trained checkpoints of the reference on real photographs give its pictures.
+"""Trained checkpoints of the reference on real photographs give its images.
 
 The data is not part of the project. Three environment variables name its folders:
 
@@ -20,13 +20,13 @@ import torch
 
 from models.networks import define_D, define_G
 from tests.golden.conftest import Largest
-from tests.golden.formulas import picture_difference, script_main
+from tests.golden.formulas import image_difference, script_main
 
 pytestmark = [pytest.mark.golden, pytest.mark.slow]
 
 HORSES = ["n02381460_1000", "n02381460_1010", "n02381460_1030", "n02381460_1090"]
 ZEBRAS = ["n02391049_100", "n02391049_1000", "n02391049_10100", "n02391049_10160"]
-PICTURES = {
+IMAGES = {
     "fac/test": ("FACADES", "test", ["1", "2", "3", "4"]),
     "h2z/testA": ("HORSE2ZEBRA", "testA", HORSES),
     "h2z/testB": ("HORSE2ZEBRA", "testB", ZEBRAS),
@@ -91,17 +91,17 @@ CASES = [
 
 @pytest.fixture
 def data_folder(tmp_path: Path) -> Path:
-    """Return a folder with the test pictures of the recorded commands."""
-    for target, (variable, source, names) in PICTURES.items():
+    """Return a folder with the test images of the recorded commands."""
+    for target, (variable, source, names) in IMAGES.items():
         (tmp_path / target).mkdir(parents=True)
         for name in names:
-            (picture,) = (folder_of(variable) / source).glob(f"{name}.*")
-            shutil.copy(picture, tmp_path / target)
+            (image,) = (folder_of(variable) / source).glob(f"{name}.*")
+            shutil.copy(image, tmp_path / target)
     return tmp_path
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_pictures_are_the_recorded_ones(case: Case, data_folder: Path, largest: Largest) -> None:
+def test_images_are_the_recorded_ones(case: Case, data_folder: Path, largest: Largest) -> None:
     runs = folder_of("REFERENCE_RUNS")
     checkpoints = data_folder / "checkpoints" / case.checkpoint
     shutil.copytree(runs / "checkpoints" / case.checkpoint, checkpoints)
@@ -122,7 +122,7 @@ def test_pictures_are_the_recorded_ones(case: Case, data_folder: Path, largest: 
     assert names
     assert sorted(path.name for path in found.iterdir()) == names
     for name in names:
-        gap = picture_difference(found / name, recorded / name)
+        gap = image_difference(found / name, recorded / name)
         largest(f"reference run {case.name}, grey levels", gap, 1)
 
 

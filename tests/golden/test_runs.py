@@ -222,8 +222,8 @@ def test_page_shows_what_is_recorded(run: dict[str, Any], outcomes: dict[str, Ou
     assert page.refresh == []
     assert len(page.tables) == len(newest) + record["n_tables"]
     assert len(page.cells) == skip + record["n_td"]
-    assert len(page.pictures) == skip + record["n_img"]
-    sources = [picture["src"] for picture in page.pictures][skip:]
+    assert len(page.images) == skip + record["n_img"]
+    sources = [image["src"] for image in page.images][skip:]
     assert sources[: len(record["img_src"])] == record["img_src"]
     assert page.links[skip:][: len(record["a_href"])] == record["a_href"]
     assert sorted(page.labels) == record["labels"]
@@ -238,17 +238,17 @@ def attributes(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("run", WITH_PAGE, ids=ids(WITH_PAGE, "tag"))
 def test_page_looks_as_recorded(run: dict[str, Any], outcomes: dict[str, Outcome]) -> None:
     page, record = outcomes[run["tag"]].page, run["train_html"]
-    assert {picture["style"] for picture in page.pictures} == set(record["img_style"])
+    assert {image["style"] for image in page.images} == set(record["img_style"])
     for found, recorded in ((page.tables, "table_attrs"), (page.cells, "td_attrs")):
         (text,) = record[recorded]
         assert all(tag == attributes(text) for tag in found)
 
 
 @pytest.mark.parametrize("run", WITH_PAGE, ids=ids(WITH_PAGE, "tag"))
-def test_pictures_of_the_page_have_the_recorded_sizes(
+def test_images_of_the_page_have_the_recorded_sizes(
     run: dict[str, Any], outcomes: dict[str, Outcome]
 ) -> None:
     outcome = outcomes[run["tag"]]
     assert run["png_sizes"].items() <= outcome.sizes.items()
-    shown = {f"web/{picture['src']}" for picture in outcome.page.pictures}
-    assert shown == set(outcome.sizes), "every picture is shown, and only pictures that exist"
+    shown = {f"web/{image['src']}" for image in outcome.page.images}
+    assert shown == set(outcome.sizes), "every image is shown, and only images that exist"

@@ -1,4 +1,4 @@
-"""Conversion of tensors to pictures, and how pictures are saved."""
+"""Conversion of tensors to images, and how images are saved."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def drawn(record: dict[str, Any]) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("record", SAVED, ids=ids(SAVED, "array_h_w", "aspect_ratio"))
-def test_saved_picture_has_the_decided_size_and_content(
+def test_saved_image_has_the_decided_size_and_content(
     record: dict[str, Any], tmp_path: Path
 ) -> None:
     array = drawn(record)

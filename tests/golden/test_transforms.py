@@ -47,14 +47,14 @@ def resizes(record: dict[str, Any]) -> bool:
 
 
 def compare(found: Any, record: dict[str, Any], group: str, largest: Largest) -> None:
-    """Compare a transformed picture with its record."""
+    """Compare a transformed image with its record."""
     assert found.dtype == torch.float32
     kind, bound = ("resized", LEVEL_BOUND) if resizes(record) else ("exact", EXACT_BOUND)
     largest(f"{group}, {kind}", summary_difference(found, record["out"]), bound)
 
 
 @pytest.mark.parametrize("name", EXTENSIONS)
-def test_picture_files_are_told_by_their_ending(name: str) -> None:
+def test_image_files_are_told_by_their_ending(name: str) -> None:
     assert is_image_file(name) == (EXTENSIONS[name] or name in NOW_ACCEPTED)
 
 
@@ -65,7 +65,7 @@ def test_file_is_decoded_as_recorded(record: dict[str, Any], largest: Largest) -
         assert (stored.mode, list(stored.size)) == (record["mode"], record["size_w_h"])
     image = default_loader(path)
     if "exif" in record["file"]:
-        # Decided: the picture is turned upright; the record is of the picture as it is stored.
+        # Decided: the image is turned upright; the record is of the image as it is stored.
         image = image.transpose(Image.Transpose.ROTATE_90)
     assert (image.mode, list(image.size)) == ("RGB", record["size_w_h"])
     pixels = np.asarray(image)
@@ -127,7 +127,7 @@ def test_random_transform_draws_as_recorded(record: dict[str, Any], largest: Lar
     assert float(torch.rand(1)) == pytest.approx(record["torch_rand_after"], abs=1e-6)
 
 
-def test_without_conversion_a_picture_comes_back() -> None:
+def test_without_conversion_an_image_comes_back() -> None:
     record = RECORDS["convert_false"]
     opt = transform_options(preprocess="resize_and_crop", load_size=64, crop_size=48)
     image = get_transform(opt, convert=False)(default_loader(DATA / "images" / "rgb_64x64.png"))

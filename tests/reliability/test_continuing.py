@@ -15,9 +15,9 @@ import models.pix2pix_model
 from data.image_folder import default_loader
 from models.optimization.schedulers import LR_POLICIES
 from models.pix2pix_model import Pix2PixModel
-from tests.e2e.support import Page, loss_lines
 from tests.reliability.conftest import Count
-from tests.reliability.runs import (
+from tests.support.commands import Page, loss_lines
+from tests.support.runs import (
     command,
     differences,
     draw_data,
@@ -74,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def half_done(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the checkpoints of a run that was stopped in epoch 2, after 3 of its 5 pictures."""
+    """Return the checkpoints of a run that was stopped in epoch 2, after 3 of its 5 images."""
     checkpoints = tmp_path_factory.mktemp("half")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as in the tests: sums depend on it
@@ -95,7 +95,7 @@ def stopped(half_done: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Return a function that returns the pictures decoded since it was called last."""
+    """Return a function that returns the images decoded since it was called last."""
     log = tmp_path / "decoded"
 
     def load(path: str) -> Any:
@@ -115,7 +115,7 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
 
 @pytest.mark.parametrize("workers", WORKERS)
 @pytest.mark.parametrize(("model", "each"), [("pix2pix", 1), ("cycle_gan", 2)])
-def test_pictures_that_were_seen_are_not_decoded_again(
+def test_images_that_were_seen_are_not_decoded_again(
     root: Path,
     tmp_path: Path,
     decoded: Callable[[], list[str]],
@@ -238,8 +238,8 @@ def test_log_page_and_records_are_those_of_one_run(root: Path, tmp_path: Path) -
         assert [line[:2] for line in loss_lines(log)] == [
             (epoch, image) for epoch in (1, 2, 3) for image in range(1, STEPS + 1)
         ]
-    pictures = [contents(checkpoints / "run" / "web" / "images") for checkpoints in (whole, parts)]
-    assert pictures[0] == pictures[1]
+    images = [contents(checkpoints / "run" / "web" / "images") for checkpoints in (whole, parts)]
+    assert images[0] == images[1]
 
 
 def test_going_back_to_an_earlier_save_lets_the_history_begin_there(stopped: Path) -> None:
@@ -349,7 +349,7 @@ def test_other_options_may_be_given_and_the_rest_is_taken_over(
     assert "Taken from" in capsys.readouterr().out
 
 
-# ---- folders without a state, other networks, other pictures ------------------------------------
+# ---- folders without a state, other networks, other images ------------------------------------
 
 
 def test_networks_alone_continue_as_in_the_reference(
@@ -424,15 +424,15 @@ def own_root(root: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(root, tmp_path / "own"))
 
 
-def change_pictures(root: Path, change: str) -> int:
-    """Change the pictures, and return how many there are now."""
-    picture = root / "train" / "p2.png"
+def change_images(root: Path, change: str) -> int:
+    """Change the images, and return how many there are now."""
+    image = root / "train" / "p2.png"
     if change == "added":
-        shutil.copyfile(picture, root / "train" / "new.png")
+        shutil.copyfile(image, root / "train" / "new.png")
     elif change == "removed":
-        picture.unlink()
+        image.unlink()
     else:
-        picture.rename(picture.with_name("q2.png"))
+        image.rename(image.with_name("q2.png"))
     return {"added": 6, "removed": 4, "renamed": 5}[change]
 
 
@@ -440,29 +440,29 @@ def change_pictures(root: Path, change: str) -> int:
     ("change", "workers", "step"),
     [("added", "0", STEPS + 3), ("removed", "2", STEPS + 3), ("renamed", "0", 2 * STEPS)],
 )
-def test_other_pictures_are_noted_and_the_next_epoch_starts(
+def test_other_images_are_noted_and_the_next_epoch_starts(
     own_root: Path, tmp_path: Path, change: str, step: int, workers: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     checkpoints = tmp_path / "checkpoints"
     assert run_until(small(own_root, checkpoints, "--num_threads", workers), step)
-    count = change_pictures(own_root, change)
+    count = change_images(own_root, change)
     capsys.readouterr()
     run(resume(checkpoints))
     said = capsys.readouterr().out
-    assert "The pictures of the data set, or their order, are not those of the saved run." in said
+    assert "The images of the data set, or their order, are not those of the saved run." in said
     assert "Epoch 2 had been begun with them; the next one starts." in said
     assert [line[:2] for line in loss_lines(said)] == [(3, image) for image in range(1, count + 1)]
     assert f"learning rate {rate(3):.7f} -> {0:.7f}" in said
     assert progress_of(checkpoints) == [4, 0, step + count]
 
 
-def test_other_pictures_before_an_epoch_cost_nothing(
+def test_other_images_before_an_epoch_cost_nothing(
     own_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoints = tmp_path / "checkpoints"
     assert run_until(small(own_root, checkpoints, "--save_epoch_freq", "1"), STEPS + 3)
-    count = change_pictures(own_root, "added")
+    count = change_images(own_root, "added")
     capsys.readouterr()
     run(resume(checkpoints, "--epoch", "1"))
     said = capsys.readouterr().out
@@ -503,7 +503,7 @@ def test_beginning_anew_over_a_run_is_warned_of(
     assert progress_of(stopped) == [4, 0, 3 * STEPS]
 
 
-# ---- pictures that go bad -----------------------------------------------------------------------
+# ---- images that go bad -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -524,31 +524,31 @@ def deletes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, int], N
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_picture_that_vanishes_stops_the_run_which_continues_once_it_is_back(
+def test_an_image_that_vanishes_stops_the_run_which_continues_once_it_is_back(
     own_root: Path, tmp_path: Path, workers: str, deletes: Callable[[Path, int], None], count: Count
 ) -> None:
     argv = ("--num_threads", workers)
     run(small(own_root, tmp_path / "whole", *argv))
-    picture = own_root / "train" / "p2.png"
-    deletes(picture, 2)
+    image = own_root / "train" / "p2.png"
+    deletes(image, 2)
     with pytest.raises(UserError) as caught:
         run(small(own_root, tmp_path / "parts", *argv))
-    assert str(picture) in str(caught.value)
+    assert str(image) in str(caught.value)
     assert "Continue with:\n  python train.py --name run --continue_train " in str(caught.value)
     steps = state_of(tmp_path / "parts")["progress"]["step"]
     assert steps == len(read_losses(tmp_path / "parts" / "run" / "losses.jsonl")) >= 2
-    picture.with_suffix(".away").rename(picture)
+    image.with_suffix(".away").rename(image)
     run(resume(tmp_path / "parts"))
     found = outcome(tmp_path / "parts" / "run")
     assert differences(outcome(tmp_path / "whole" / "run"), found) == []
-    count("pictures deleted while training")
+    count("images deleted while training")
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_bad_pictures_are_passed_over_on_request_and_stops_change_nothing(
+def test_bad_images_are_passed_over_on_request_and_stops_change_nothing(
     own_root: Path, tmp_path: Path, workers: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (own_root / "train" / "p1.png").write_bytes(b"no picture")
+    (own_root / "train" / "p1.png").write_bytes(b"no image")
     argv = ("--num_threads", workers, "--skip_bad_images")
     run(small(own_root, tmp_path / "whole", *argv))
     said = capsys.readouterr()
@@ -563,10 +563,10 @@ def test_bad_pictures_are_passed_over_on_request_and_stops_change_nothing(
     assert found["state"]["progress"]["step"] == 3 * STEPS
 
 
-def test_when_no_picture_can_be_used_that_is_said(own_root: Path, tmp_path: Path) -> None:
+def test_when_no_image_can_be_used_that_is_said(own_root: Path, tmp_path: Path) -> None:
     for path in (own_root / "train").iterdir():
-        path.write_bytes(b"no picture")
-    with pytest.raises(UserError, match="5 pictures in a row"):
+        path.write_bytes(b"no image")
+    with pytest.raises(UserError, match="5 images in a row"):
         run(small(own_root, tmp_path, "--skip_bad_images"))
 
 

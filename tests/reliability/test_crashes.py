@@ -24,9 +24,9 @@ import pytest
 import torch
 
 from models.base_model import BaseModel
-from tests.e2e.support import ROOT, loss_lines, script
 from tests.reliability.conftest import Count
-from tests.reliability.runs import (
+from tests.support.commands import ROOT, loss_lines, script
+from tests.support.runs import (
     LONG,
     command,
     differences,
@@ -36,8 +36,8 @@ from tests.reliability.runs import (
     run,
     run_until,
 )
-from tests.unit.models.small_models import build, train_options
-from tests.unit.util.test_commit import KILLED, each_line, in_child, restart
+from tests.support.small_models import build, train_options
+from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
 from util.base.errors import UserError, run_command
 from util.display.sinks.jsonl import read_losses
 from util.storage import checkpoint, files, journal
@@ -338,7 +338,7 @@ def test_ctrl_c_saves_though_it_ends_the_reader_of_the_output_too(
 # ---- a save that is killed anywhere -------------------------------------------------------------
 
 
-class NoPictures:
+class NoImages:
     """A data set that has no state."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -347,7 +347,7 @@ class NoPictures:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         raise AssertionError("never asked")
 
-    def has_pictures_of(self, state: dict[str, Any]) -> bool:
+    def has_images_of(self, state: dict[str, Any]) -> bool:
         raise AssertionError("never asked")
 
 
@@ -383,7 +383,7 @@ def save(model: BaseModel, number: float) -> None:
     """Save as a run does, networks and state, in a thread of its own."""
     fill(model, number)
     visualizer = Visualizer(model.opt)
-    with Saver(model.opt, model, NoPictures(), Progress(), RunningMean(), visualizer) as saver:
+    with Saver(model.opt, model, NoImages(), Progress(), RunningMean(), visualizer) as saver:
         saver.save("latest")
     visualizer.close()
 
@@ -643,7 +643,7 @@ def lock_folder(folder: Path, flag: str) -> bool:
         return False
 
 
-def test_pictures_and_logs_that_cannot_be_written_warn_once_and_training_goes_on(
+def test_images_and_logs_that_cannot_be_written_warn_once_and_training_goes_on(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "parts" / "run"
@@ -754,20 +754,20 @@ def test_test_py_needs_no_lock(root: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").rglob("*_fake_B.png"))) == STEPS
 
 
-# ---- pictures of plugins ------------------------------------------------------------------------
+# ---- images of plugins ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])
-def test_a_picture_that_a_plugin_cannot_open_stops_the_run_with_a_save(
+def test_an_image_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     workers: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Data sets of forks call Pillow themselves."""
     import data.pipeline.image_reader
 
-    picture = root / "train" / "p2.png"
+    image = root / "train" / "p2.png"
 
     def load(path: str) -> Any:
-        if path == str(picture) and gone.exists():
+        if path == str(image) and gone.exists():
             raise FileNotFoundError(2, "No such file or directory", path)
         return default_loader(path)
 

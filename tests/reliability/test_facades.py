@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.support import ROOT
 from tests.reliability.conftest import Count
-from tests.reliability.runs import differences, outcome
+from tests.support.commands import ROOT
+from tests.support.runs import differences, outcome
 
 FACADES = os.environ.get("FACADES")
 KILLS = 5

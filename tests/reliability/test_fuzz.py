@@ -28,7 +28,7 @@ from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.reliability.conftest import Count
-from tests.reliability.corpus import (
+from tests.support.corpus import (
     damaged,
     encoded,
     exif,
@@ -526,10 +526,10 @@ def test_good_checkpoints_are_accepted_in_all_ways(tmp_path: Path) -> None:
     assert use_as_checkpoint(tmp_path / "run", files[2])["training state"] == "accepted"
 
 
-# ---- pictures -----------------------------------------------------------------------------------
+# ---- images -----------------------------------------------------------------------------------
 
 
-def good_pictures() -> list[bytes]:
+def good_images() -> list[bytes]:
     image = Image.fromarray(noise(20, 24))
     deep = Image.fromarray(np.arange(480, dtype=np.uint16).reshape(24, 20))
     notes = exif((274, 3, 6), (271, 2, 65), (296, 3, 2))
@@ -553,8 +553,8 @@ def good_pictures() -> list[bytes]:
 
 
 @tries(600)
-@given(content=damaged(good_pictures()))
-def test_damaged_pictures_are_refused_by_name_or_read(
+@given(content=damaged(good_images()))
+def test_damaged_images_are_refused_by_name_or_read(
     tmp_path: Path, count: Count, content: bytes
 ) -> None:
     """Warnings are errors here, so none of Pillow's reaches the user."""
@@ -563,18 +563,18 @@ def test_damaged_pictures_are_refused_by_name_or_read(
     message = ""
     try:
         with time_limit():
-            picture = default_loader(path)
+            image = default_loader(path)
     except UserError as error:
         message = str(error)
         assert str(path) in message
     else:
-        assert picture.mode == "RGB"
-        assert min(picture.size) > 0
-    count(f"fuzz, pictures: {'refused' if message else 'accepted'}")
+        assert image.mode == "RGB"
+        assert min(image.size) > 0
+    count(f"fuzz, images: {'refused' if message else 'accepted'}")
 
 
-def test_whole_pictures_are_accepted(tmp_path: Path) -> None:
-    for content in good_pictures():
+def test_whole_images_are_accepted(tmp_path: Path) -> None:
+    for content in good_images():
         (tmp_path / "a.png").write_bytes(content)
         assert default_loader(tmp_path / "a.png").mode == "RGB"
 
@@ -585,9 +585,7 @@ FILE_NAMES = st.one_of(
     TEXT.filter(lambda name: name and "/" not in name),
     st.sampled_from(["a.png", "b.JPG", "c.Png", "d.webp", ".hidden.png", "a", "link.png", "x.tif"]),
 ).filter(lambda name: name not in (".", ".."))
-THINGS = st.sampled_from(
-    ["file", "picture", "pipe", "to itself", "to nowhere", "to the top", "to a"]
-)
+THINGS = st.sampled_from(["file", "image", "pipe", "to itself", "to nowhere", "to the top", "to a"])
 TREES = st.recursive(
     st.dictionaries(FILE_NAMES, THINGS, max_size=5),
     lambda inner: st.dictionaries(FILE_NAMES, st.one_of(THINGS, inner), max_size=4),
@@ -608,7 +606,7 @@ def plant(folder: Path, tree: dict[str, Any], top: Path) -> None:
         elif what in targets:
             path.symlink_to(targets[what] or path.name)
         else:
-            path.write_bytes(b"\x89PNG" if what == "picture" else b"")
+            path.write_bytes(b"\x89PNG" if what == "image" else b"")
 
 
 @tries(150)
@@ -638,7 +636,7 @@ def test_any_tree_is_listed(
     ]
     assert set(wanted) <= set(listed)
     count("fuzz, listings: accepted")
-    count("fuzz, listings: pictures in them", len(listed))
+    count("fuzz, listings: images in them", len(listed))
 
 
 # ---- logs of losses -----------------------------------------------------------------------------

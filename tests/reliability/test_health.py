@@ -20,10 +20,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import models.pix2pix_model
 from models.base_model import BaseModel
 from models.pix2pix_model import Pix2PixModel
-from tests.e2e.support import loss_lines
 from tests.reliability.conftest import Count
-from tests.reliability.runs import command, draw_data, resume, run, signal_at
-from tests.unit.models.small_models import batch, build, train_options
+from tests.support.commands import loss_lines
+from tests.support.runs import command, draw_data, resume, run, signal_at
+from tests.support.small_models import batch, build, train_options
 from util.display.sinks.jsonl import continued, read_losses
 from util.storage import checkpoint
 from util.training.health import (
@@ -117,9 +117,9 @@ def test_losses_that_are_not_finite_stop_the_run_before_they_are_saved(
     assert "The bad state was not saved" in message
     assert "--lr" in message
     assert "--on_nan rollback" in message
-    pictures = [Path(line.strip()) for line in message.splitlines() if line.endswith(".png")]
-    assert len(pictures) == 2  # of the steps 6 and 7; the end of an epoch looks as well
-    assert all(path.is_file() for path in pictures)
+    images = [Path(line.strip()) for line in message.splitlines() if line.endswith(".png")]
+    assert len(images) == 2  # of the steps 6 and 7; the end of an epoch looks as well
+    assert all(path.is_file() for path in images)
     assert assert_good_save(tmp_path)["step"] == 4
     count("non-finite runs tried")
 
@@ -445,10 +445,10 @@ FLAT = torch.full((1, 3, 4, 4), 0.25)
 def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixture[str]) -> None:
     advice = StuckTrainingHints()
     for _ in range(3):
-        advice.pictures({"fake_B": FLAT + torch.arange(3.0).view(1, 3, 1, 1) / 4})
+        advice.images({"fake_B": FLAT + torch.arange(3.0).view(1, 3, 1, 1) / 4})
     (line,) = advised(capsys)
     assert "fake_B is of one colour" in line
-    advice.pictures({"fake_A": FLAT.requires_grad_()})
+    advice.images({"fake_A": FLAT.requires_grad_()})
     assert len(advised(capsys)) == 1
 
 
@@ -462,10 +462,10 @@ def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixtu
         {"fake_B_rgb": "no tensor"},
     ],
 )
-def test_other_pictures_are_left_in_peace(
+def test_other_images_are_left_in_peace(
     visuals: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    StuckTrainingHints().pictures(visuals)
+    StuckTrainingHints().images(visuals)
     assert advised(capsys) == []
 
 

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.e2e.conftest import add_plugins  # noqa: F401 - a fixture
-from tests.e2e.support import THIRD_PARTY
 from tests.reliability.conftest import Count
-from tests.reliability.runs import (
+from tests.support.commands import THIRD_PARTY
+from tests.support.runs import (
     LONG,
     MODELS,
     command,

@@ -1,4 +1,4 @@
-"""Pictures that wait to be written when something ends a command, and disks that take no more."""
+"""Images that wait to be written when something ends a command, and disks that take no more."""
 
 import os
 import signal
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.e2e.support import ROOT, Page, draw_pairs, script
-from tests.e2e.support import names as names_in
-from tests.reliability.runs import draw_data, run
 from tests.reliability.test_crashes import at_step, small, small_disk
+from tests.support.commands import ROOT, Page, draw_pairs, script
+from tests.support.commands import names as names_in
+from tests.support.runs import draw_data, run
 from util.base.errors import run_command
 from util.display.pages.page_sink import PageSink
 
@@ -57,7 +57,7 @@ def test_a_full_disk_ends_the_test_with_a_message(
         assert not list(disk.rglob("index.html"))
 
 
-def test_a_file_in_the_way_of_the_pictures_ends_the_test_with_a_message(
+def test_a_file_in_the_way_of_the_images_ends_the_test_with_a_message(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run" / "test_latest" / "images"
@@ -90,7 +90,7 @@ sys.exit(run_command(runpy.run_path("test.py")["main"]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_test_at_once_and_leaves_whole_pictures(
+def test_a_signal_ends_the_test_at_once_and_leaves_whole_images(
     number: signal.Signals, trained: Path, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -120,7 +120,7 @@ def test_a_signal_ends_the_test_at_once_and_leaves_whole_pictures(
 
 @pytest.fixture
 def slow_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the page be so slow that pictures always wait."""
+    """Let the page be so slow that images always wait."""
     images = PageSink.images
 
     def slowly(sink: PageSink, *arguments: object) -> None:
@@ -132,7 +132,7 @@ def slow_page(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("slow_page")
 @pytest.mark.parametrize("end", ["error", "signal", "end"])
-def test_however_training_ends_the_last_pictures_are_on_the_page(
+def test_however_training_ends_the_last_images_are_on_the_page(
     end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = draw_data(tmp_path / "data")
@@ -153,7 +153,7 @@ def test_however_training_ends_the_last_pictures_are_on_the_page(
             run(argv)
     else:
         run(argv)
-    page = Page(tmp_path / "run" / "web" / "index.html")  # whose pictures are there
+    page = Page(tmp_path / "run" / "web" / "index.html")  # whose images are there
     epochs = {"error": [2, 1], "signal": [2, 1], "end": [3, 2, 1]}[end]
     assert page.headings == [f"epoch [{epoch}]" for epoch in epochs]
     assert not temporary_files(tmp_path / "run")

@@ -20,10 +20,10 @@ import torch
 
 import test as test_script
 import train as train_script
-from tests.e2e.support import ROOT, draw_pairs, draw_unpaired, start, train
-from tests.e2e.support import test as run_test
 from tests.reliability.conftest import Count
-from tests.reliability.corpus import NAMES, outside, tree, writes
+from tests.support.commands import ROOT, draw_pairs, draw_unpaired, start, train
+from tests.support.commands import test as run_test
+from tests.support.corpus import NAMES, outside, tree, writes
 from util.base.errors import UserError, run_command
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
@@ -129,7 +129,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with pictures in `unpaired` and `pairs`."""
+    """Return a folder with images in `unpaired` and `pairs`."""
     root = tmp_path_factory.mktemp("world")
     draw_unpaired(root / "unpaired", "train", 1, 1)
     draw_unpaired(root / "unpaired", "test", 1, 1)
@@ -244,7 +244,7 @@ def assert_same_structure(hostile: str, harmless: str) -> None:
 
 
 def assert_same_code(one: Structure, other: Structure) -> None:
-    """Check that nothing else runs, and that links lead to the same places or the page's pictures.
+    """Check that nothing else runs, and that links lead to the same places or the page's images.
 
     The numbers of tags may differ: curves have them.
     """
@@ -252,12 +252,12 @@ def assert_same_code(one: Structure, other: Structure) -> None:
     assert set(one.tags) == set(other.tags)
     assert one.code == other.code
     places, others = set(one.addresses), set(other.addresses)
-    pictures = {address for address in places if address.startswith("images/")}
-    assert places - pictures <= others
-    assert not set("".join(pictures)) & set("<>\"' \\:")
+    images = {address for address in places if address.startswith("images/")}
+    assert places - images <= others
+    assert not set("".join(images)) & set("<>\"' \\:")
 
 
-PICTURE = torch.zeros(1, 3, 8, 8)
+IMAGE = torch.zeros(1, 3, 8, 8)
 
 
 def harmless_like(names: Sequence[str]) -> list[str]:
@@ -269,7 +269,7 @@ def results_page(folder: Path, names: Sequence[str], labels: Sequence[str]) -> s
     """Write a page of results as test.py does."""
     page = HTML(folder, f"Experiment = {names[0]}, Phase = test, Epoch = latest")
     for name in names:
-        save_images(page, dict.fromkeys(labels, PICTURE), [f"in/{name}.png"])
+        save_images(page, dict.fromkeys(labels, IMAGE), [f"in/{name}.png"])
     page.save()
     return (folder / "index.html").read_text(encoding="utf-8")
 
@@ -279,7 +279,7 @@ def as_files(names: Sequence[str]) -> list[str]:
     return [name.replace("/", "") for name in names]
 
 
-def test_no_name_of_a_picture_and_no_label_becomes_markup_on_the_results_page(
+def test_no_name_of_an_image_and_no_label_becomes_markup_on_the_results_page(
     tmp_path: Path, count: Count
 ) -> None:
     names, labels = [*NAMES, *as_files(HOSTILE)], as_files(HOSTILE)
@@ -291,12 +291,12 @@ def test_no_name_of_a_picture_and_no_label_becomes_markup_on_the_results_page(
 
 
 def training_page(folder: Path, title: str, losses: Sequence[str], labels: Sequence[str]) -> str:
-    """Write a page of training with pictures and curves."""
+    """Write a page of training with images and curves."""
     sink = PageSink(folder, f"Experiment name = {title}", 64)
-    picture = np.zeros((8, 8, 3), np.uint8)
+    image = np.zeros((8, 8, 3), np.uint8)
     for images in (1, 2):
         sink.scalars(LogStep(1, images), dict.fromkeys(losses, 0.5))
-    sink.images(LogStep(1), dict.fromkeys(labels, picture))
+    sink.images(LogStep(1), dict.fromkeys(labels, image))
     sink.close()
     return (folder / "index.html").read_text(encoding="utf-8")
 

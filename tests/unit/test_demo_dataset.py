@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.e2e.support import imported
+from tests.support.commands import imported
 
 SCRIPT = Path(__file__).parents[2] / "datasets" / "make_demo_dataset.py"
 SMALL = ("--size", "32", "--train", "3", "--val", "1", "--test", "2")
@@ -31,12 +31,12 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 def numbered(folder: str, count: int) -> list[str]:
-    """Return the names of the pictures of a folder."""
+    """Return the names of the images of a folder."""
     return [f"{folder}/{number:04}.png" for number in range(1, count + 1)]
 
 
 def draw(demo: ModuleType, output: Path, *arguments: str) -> dict[str, bytes]:
-    """Run the script with few and small pictures and return what it wrote."""
+    """Run the script with few and small images and return what it wrote."""
     demo.main(["--output", str(output), *SMALL, *arguments])
     return files(output)
 
@@ -84,9 +84,9 @@ def test_all_draws_every_kind_and_says_how_to_train(
     arguments = ["--kind", "all", "--size", "32", "--train", "1", "--val", "0", "--test", "0"]
     demo.main(["--output", str(tmp_path), *arguments])
     assert {path.name for path in tmp_path.iterdir()} == {"paired", "unpaired", "domains"}
-    assert not list(tmp_path.rglob("val*")), "a phase without pictures needs no folder"
+    assert not list(tmp_path.rglob("val*")), "a phase without images needs no folder"
     text = capsys.readouterr().out
-    assert f"{tmp_path / 'paired' / 'train'}: 1 pictures" in text
+    assert f"{tmp_path / 'paired' / 'train'}: 1 images" in text
     paired, unpaired = tmp_path / "paired", tmp_path / "unpaired"
     assert f"python train.py --dataroot {paired} --name demo_paired --model pix2pix" in text
     assert "--direction AtoB" in text
@@ -103,7 +103,7 @@ def test_a_seed_gives_the_same_bytes_whatever_the_counts(demo: ModuleType, tmp_p
     assert all(first[name] == fewer[name] for name in both)
 
 
-def test_another_seed_draws_other_pictures(demo: ModuleType, tmp_path: Path) -> None:
+def test_another_seed_draws_other_images(demo: ModuleType, tmp_path: Path) -> None:
     first = draw(demo, tmp_path / "first")
     other = draw(demo, tmp_path / "other", "--seed", "1")
     assert not set(first.values()) & set(other.values())
@@ -175,7 +175,7 @@ def test_night_is_darker_than_day(demo: ModuleType) -> None:
     assert night < 0.6 * day
 
 
-def test_scenes_stay_inside_the_picture(demo: ModuleType) -> None:
+def test_scenes_stay_inside_the_image(demo: ModuleType) -> None:
     for number in range(1, 300):
         scene = demo.draw_scene(0, "inside", number)
         assert 0 < scene.left < scene.right < 1

@@ -74,7 +74,7 @@ class TimeLeft:
     """Tell how long a run will go on.
 
     Goes by the mean over all that this process has trained so far, with the time that validation,
-    pictures and saving took. Nothing is counted at a step: `progress` knows.
+    images and saving took. Nothing is counted at a step: `progress` knows.
 
     Args:
         progress: where training stands.

@@ -17,7 +17,7 @@ UP = 2  # the filter that keeps the difference from the row above
 
 
 def encode(image: Image.Image) -> bytes | None:
-    """Return a picture as a PNG file; None if it is of a kind that Pillow had better write."""
+    """Return an image as a PNG file; None if it is of a kind that Pillow had better write."""
     if image.mode not in COLOUR_TYPES or not all(image.size) or image.info:
         return None
     pixels = np.asarray(image)

@@ -1,10 +1,10 @@
-"""Picture transforms: small objects that can be pickled, so that every platform's workers run.
+"""AnyImage transforms: small objects that can be pickled, so that every platform's workers run.
 
 Random ones draw from torch's generator exactly as torchvision's of the same name do; the
 arithmetic is torchvision's too. Written with Pillow alone because importing torchvision costs as
 much time as importing torch.
 
-Pictures are Pillow's, or tensors of levels: uint8 (C, H, W), where they have been kept in memory.
+Images are Pillow's, or tensors of levels: uint8 (C, H, W), where they have been kept in memory.
 """
 
 import functools
@@ -22,7 +22,7 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.log import say
 
-Picture = Image.Image | Tensor
+AnyImage = Image.Image | Tensor
 Size = tuple[int, int]  # width, height
 
 
@@ -33,42 +33,42 @@ class Compose:
     transforms: Sequence[Callable[[Any], Any]]
 
     def __call__(self, image: Any) -> Any:
-        """Return the transformed picture."""
+        """Return the transformed image."""
         return apply(self.transforms, image)
 
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Reduce a picture to one channel of brightness."""
+    """Reduce an image to one channel of brightness."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return a picture of mode L."""
+        """Return an image of mode L."""
         return image.convert("L")
 
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring a picture to exactly this size."""
+    """Bring an image to exactly this size."""
 
     width: int
     height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return a picture of `width` x `height`."""
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Return an image of `width` x `height`."""
         return _resized(image, (self.width, self.height), self.method)
 
 
 @dataclass(frozen=True)
 class ScaleWidth:
-    """Bring a picture to a width; the height follows, but is at least `least_height`."""
+    """Bring an image to a width; the height follows, but is at least `least_height`."""
 
     width: int
     least_height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return a picture of the wanted width."""
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Return an image of the wanted width."""
         width, height = size_of(image)
         if width == self.width and height >= self.least_height:
             return image
@@ -83,8 +83,8 @@ class RoundSides:
     base: int = 4
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return the picture, resized only if a side is no multiple."""
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Return the image, resized only if a side is no multiple."""
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
         given = size_of(image)
         width, height = (max(round(side / self.base), 1) * self.base for side in given)
@@ -95,16 +95,16 @@ class RoundSides:
 
 @dataclass(frozen=True)
 class CropAt:
-    """Cut out a square whose upper left corner is given; parts outside the picture are black.
+    """Cut out a square whose upper left corner is given; parts outside the image are black.
 
-    A picture that is smaller in both directions is left alone, as in the reference.
+    An image that is smaller in both directions is left alone, as in the reference.
     """
 
     x: int
     y: int
     size: int
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: AnyImage) -> AnyImage:
         """Return the square."""
         width, height = size_of(image)
         if width <= self.size and height <= self.size:
@@ -114,20 +114,20 @@ class CropAt:
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Cut out a square at a random place; draws row, then column, unless the picture just fits."""
+    """Cut out a square at a random place; draws row, then column, unless the image just fits."""
 
     size: int
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: AnyImage) -> AnyImage:
         """Return the square.
 
         Raises:
-            UserError: the picture is smaller than the square.
+            UserError: the image is smaller than the square.
         """
         width, height = size_of(image)
         if width < self.size or height < self.size:
             raise UserError(
-                f"A picture of {width}x{height} is too small for --crop_size {self.size}. Use a "
+                f"An image of {width}x{height} is too small for --crop_size {self.size}. Use a "
                 "smaller --crop_size, or a --preprocess that enlarges first (resize_and_crop)."
             )
         if (width, height) == (self.size, self.size):
@@ -139,27 +139,27 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class Flip:
-    """Mirror a picture left to right."""
+    """Mirror an image left to right."""
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return the mirrored picture."""
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Return the mirrored image."""
         return _mirrored(image)
 
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirror every second picture left to right, at random."""
+    """Mirror every second image left to right, at random."""
 
-    def __call__(self, image: Picture) -> Picture:
-        """Return the picture, perhaps mirrored."""
+    def __call__(self, image: AnyImage) -> AnyImage:
+        """Return the image, perhaps mirrored."""
         return _mirrored(image) if torch.rand(1).item() < 0.5 else image
 
 
 @dataclass(frozen=True)
 class ToNormalizedTensor:
-    """Turn an 8-bit picture into a float32 tensor (C, H, W) with values in [-1, 1]."""
+    """Turn an 8-bit image into a float32 tensor (C, H, W) with values in [-1, 1]."""
 
-    def __call__(self, image: Picture) -> Tensor:
+    def __call__(self, image: AnyImage) -> Tensor:
         """Return the tensor."""
         return normalized(to_levels(image))
 
@@ -167,8 +167,8 @@ class ToNormalizedTensor:
 # ---- levels -------------------------------------------------------------------------------
 
 
-def to_levels(image: Picture) -> Tensor:
-    """Return the levels of an 8-bit picture, uint8 (C, H, W); a tensor stays as it is."""
+def to_levels(image: AnyImage) -> Tensor:
+    """Return the levels of an 8-bit image, uint8 (C, H, W); a tensor stays as it is."""
     if isinstance(image, Tensor):
         return image
     if image.mode == "RGB":  # Pillow separates the channels, a row at a time
@@ -194,17 +194,17 @@ def _values_of_levels(device: torch.device) -> Tensor:
     return normalized(torch.arange(256, dtype=torch.uint8)).to(device)
 
 
-# ---- pictures of both kinds ---------------------------------------------------------------
+# ---- images of both kinds ---------------------------------------------------------------
 
 
-def size_of(image: Picture) -> Size:
+def size_of(image: AnyImage) -> Size:
     """Return (width, height)."""
     if isinstance(image, Tensor):
         return image.shape[2], image.shape[1]
     return image.size
 
 
-def _resized(image: Picture, size: Size, method: int) -> Picture:
+def _resized(image: AnyImage, size: Size, method: int) -> AnyImage:
     """Resize with Pillow; a tensor with torch, which is faster, where that is nearly the same.
 
     Torch begins with the width. Pillow may begin with the height where that shrinks more: other
@@ -225,8 +225,8 @@ def _to_pillow(levels: Tensor) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def _cut(image: Picture, x: int, y: int, size: int) -> Picture:
-    """Cut out a square; parts outside the picture are black."""
+def _cut(image: AnyImage, x: int, y: int, size: int) -> AnyImage:
+    """Cut out a square; parts outside the image are black."""
     if not isinstance(image, Tensor):
         return image.crop((x, y, x + size, y + size))
     width, height = size_of(image)
@@ -235,7 +235,7 @@ def _cut(image: Picture, x: int, y: int, size: int) -> Picture:
     return image[:, y : y + size, x : x + size]
 
 
-def _mirrored(image: Picture) -> Picture:
+def _mirrored(image: AnyImage) -> AnyImage:
     if isinstance(image, Tensor):
         return image.flip(-1)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -248,9 +248,9 @@ class Parts(NamedTuple):
     """A transform that has been taken apart.
 
     Attributes:
-        fixed: does the same to a picture every time: gray, size.
+        fixed: does the same to an image every time: gray, size.
         varying: differs from epoch to epoch: crop, flip.
-        normalizes: whether floats come out, not pictures.
+        normalizes: whether floats come out, not images.
     """
 
     fixed: tuple[Callable[[Any], Any], ...]
@@ -291,12 +291,12 @@ _rounding_noted = False
 
 
 def _note_rounding(given: tuple[int, int], rounded: tuple[int, int], base: int) -> None:
-    """Say once that pictures are resized although nobody asked for it."""
+    """Say once that images are resized although nobody asked for it."""
     global _rounding_noted
     if _rounding_noted:
         return
     _rounding_noted = True
     say(
-        f"The image size needs to be a multiple of {base}. A picture of {given[0]}x{given[1]} was "
+        f"The image size needs to be a multiple of {base}. An image of {given[0]}x{given[1]} was "
         f"resized to {rounded[0]}x{rounded[1]}; so will be all others that need it."
     )

@@ -1,4 +1,4 @@
-"""Pictures that are written beside the work that makes the next ones."""
+"""Images that are written beside the work that makes the next ones."""
 
 import errno
 import threading
@@ -12,13 +12,13 @@ from util.base.system import usable_cores
 from util.util import save_image
 
 MOST_THREADS = 16
-WAITING_PER_THREAD = 4  # pictures
+WAITING_PER_THREAD = 4  # images
 
 
 class ImageWriter:
-    """Write pictures in a few threads; compressing them does not hold up Python.
+    """Write images in a few threads; compressing them does not hold up Python.
 
-    A bounded number of pictures waits. At the end of a `with` block all are on the disk. A block
+    A bounded number of images waits. At the end of a `with` block all are on the disk. A block
     that ends with an error or Ctrl-C leaves out those that wait still; what is being written is
     finished, so that every file is whole.
 
@@ -28,7 +28,7 @@ class ImageWriter:
 
     def __init__(self, threads: int | None = None) -> None:
         threads = threads or min(MOST_THREADS, usable_cores())
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="pictures")
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
         self._room = threading.Semaphore(threads * (1 + WAITING_PER_THREAD))
         self._failure: Exception | None = None
 
@@ -43,12 +43,12 @@ class ImageWriter:
     def write(
         self, image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
     ) -> None:
-        """Write a picture as `util.save_image` does, and make its folder; waits if many wait.
+        """Write an image as `util.save_image` does, and make its folder; waits if many wait.
 
         The array must not change any more.
 
         Raises:
-            OSError: an earlier picture could not be written.
+            OSError: an earlier image could not be written.
         """
         self._raise_failure()
         self._room.acquire()

@@ -1,4 +1,4 @@
-"""Several pictures at once in test.py, where it changes no result."""
+"""Several images at once in test.py, where it changes no result."""
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 from util.base.log import say
 from util.base.plugins import declares
 
-ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one picture at a time is the fastest
+ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one image at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
 
 
-def pictures_at_once(opt: Namespace, model: type, *, given: bool) -> int:
+def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
     """Return the batch size for test.py; says so if it is not the one that was `given`.
 
     Args:
@@ -22,7 +22,7 @@ def pictures_at_once(opt: Namespace, model: type, *, given: bool) -> int:
     why = _why_alone(opt, model)
     if given:
         if why and opt.batch_size > 1:
-            say(f"--batch_size {opt.batch_size} is not used, pictures are translated one by one: "
+            say(f"--batch_size {opt.batch_size} is not used, images are translated one by one: "
                 f"{why}.")  # fmt: skip
         return 1 if why else opt.batch_size
     if why or not opt.gpu_ids or opt.dataset_mode not in OF_ONE_SIZE:
@@ -34,7 +34,7 @@ def pictures_at_once(opt: Namespace, model: type, *, given: bool) -> int:
 def one_by_one(
     visuals: Mapping[str, Any], paths: Sequence[str], batch_size: int
 ) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
-    """Yield the pictures made from each item of a batch, with its path.
+    """Yield the images made from each item of a batch, with its path.
 
     Shapes:
         visuals: tensors (N, C, H, W) by label; with a `batch_size` of 1 they may be anything
@@ -48,7 +48,7 @@ def one_by_one(
 
 
 def _why_alone(opt: Namespace, model: type) -> str:
-    """Say why the pictures of a batch would not be what they are alone; nothing if they would."""
+    """Say why the images of a batch would not be what they are alone; nothing if they would."""
     if not declares(model, "batch_independent"):
         return f"{model.__name__} does not say that it translates batches (batch_independent)"
     if not opt.eval and opt.norm not in ("instance", "none"):

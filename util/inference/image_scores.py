@@ -1,4 +1,4 @@
-"""How close one translated picture is to the true one, for the page of results."""
+"""How close one translated image is to the true one, for the page of results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,15 +12,15 @@ from util.scores.images import METRICS
 PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # what was made, and what it should be
 
 
-def picture_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
-    """Return L1, PSNR and SSIM of the first picture of a batch; nothing if there is no true one.
+def image_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
+    """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 
-    Whether `real_B` is the true one, and not just any picture of domain B, is for the caller to
+    Whether `real_B` is the true one, and not just any image of domain B, is for the caller to
     know.
     """
     for made, real in PAIRS.items():
         if made in visuals and real in visuals:
-            a, b = _picture(visuals[made]), _picture(visuals[real])
+            a, b = _image(visuals[made]), _image(visuals[real])
             if a.shape == b.shape:
                 return {
                     name: float(metric.measure(a, b))
@@ -30,8 +30,8 @@ def picture_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
     return {}
 
 
-def _picture(image: Any) -> Tensor:
-    """Return a picture as metrics expect it.
+def _image(image: Any) -> Tensor:
+    """Return an image as metrics expect it.
 
     Shapes:
         image: tensor (N, C, H, W) in [-1, 1], or array (H, W, C) in [0, 255], as in `tensor2im`
@@ -39,5 +39,5 @@ def _picture(image: Any) -> Tensor:
     """
     if isinstance(image, np.ndarray):
         return torch.from_numpy(image / 255.0).float().permute(2, 0, 1)[None].clamp(0, 1)
-    picture: Tensor = image.detach()[:1].float()
-    return ((picture + 1) / 2).clamp(0, 1)
+    first: Tensor = image.detach()[:1].float()
+    return ((first + 1) / 2).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""Where results of test.py go; names for pictures, flat unless two inputs would share one."""
+"""Where results of test.py go; names for images, flat unless two inputs would share one."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ def results_folder(opt: Namespace) -> str:
 
 
 class ResultNames:
-    """Choose a name, without the ending, for what is made from each input picture.
+    """Choose a name, without the ending, for what is made from each input image.
 
     `photos/7.jpg` becomes `7`.  Only inputs of one run that would overwrite each other's results
     keep their path below `root`: `x/7.jpg` and `y/7.jpg` become `x/7` and `y/7`, `7.jpg` beside
@@ -60,7 +60,7 @@ class ResultNames:
 
     def _below_root(self, path: str) -> PurePath:
         relative = PurePath(os.path.relpath(path, self.root))
-        # A picture from elsewhere must not be written elsewhere: no step upwards survives.
+        # An image from elsewhere must not be written elsewhere: no step upwards survives.
         return PurePath(*[part for part in relative.parts if part not in ("..", relative.anchor)])
 
 

@@ -1,1 +1,1 @@
-"""Scores that need a network: distances between sets of pictures, and perceptual distance."""
+"""Scores that need a network: distances between sets of images, and perceptual distance."""

@@ -1,4 +1,4 @@
-"""Which pictures are compared: sets of them, or pairs that their names tell."""
+"""Which images are compared: sets of them, or pairs that their names tell."""
 
 import hashlib
 import os
@@ -12,11 +12,11 @@ from util.base.errors import UserError
 
 OF_PAIRS = ("L1", "PSNR", "SSIM", "LPIPS")
 OF_SETS = ("FID", "KID")
-LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names pictures
+LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message
 
 
-class Picture(NamedTuple):
+class NamedImage(NamedTuple):
     """A file, and its name without folder, ending and label: that of its partner too."""
 
     name: str
@@ -25,7 +25,7 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Pictures to be scored.
+    """Images to be scored.
 
     Attributes:
         title: which ones, for people.
@@ -38,8 +38,8 @@ class Comparison:
     """
 
     title: str
-    real: list[Picture]
-    fake: list[Picture]
+    real: list[NamedImage]
+    fake: list[NamedImage]
     paired: bool
     alone: list[str] = field(default_factory=list)
     metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS)
@@ -48,11 +48,11 @@ class Comparison:
 
 def pairs(
     title: str,
-    real: list[Picture],
-    fake: list[Picture],
+    real: list[NamedImage],
+    fake: list[NamedImage],
     metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS),
 ) -> Comparison:
-    """Match pictures by name.
+    """Match images by name.
 
     Raises:
         UserError: no name is in both, or one is there twice.
@@ -62,76 +62,76 @@ def pairs(
     alone = [one.path for one in (*real, *fake) if one.name not in reals.keys() & fakes.keys()]
     if not both:
         raise UserError(
-            f"No picture has a partner: the real ones are called {shown(reals)}, the generated "
+            f"No image has a partner: the real ones are called {shown(reals)}, the generated "
             f"ones {shown(fakes)}. Names without endings must be equal; or leave --paired out."
         )
     matched = [reals[name] for name in both], [fakes[name] for name in both]
     return Comparison(title, *matched, paired=True, alone=alone, metrics=metrics)
 
 
-def _by_name(pictures: list[Picture]) -> dict[str, Picture]:
-    counts = Counter(picture.name for picture in pictures)
-    twice = [picture.path for picture in pictures if counts[picture.name] > 1]
+def _by_name(images: list[NamedImage]) -> dict[str, NamedImage]:
+    counts = Counter(image.name for image in images)
+    twice = [image.path for image in images if counts[image.name] > 1]
     if twice:
         raise UserError(
-            f"Which one belongs to the other folder's picture? {shown(twice)} share their names "
+            f"Which one belongs to the other folder's image? {shown(twice)} share their names "
             "but for the ending. Rename some, or leave --paired out."
         )
-    return {picture.name: picture for picture in pictures}
+    return {image.name: image for image in images}
 
 
 def sets(
-    title: str, real: list[Picture], fake: list[Picture], notes: tuple[str, ...] = ()
+    title: str, real: list[NamedImage], fake: list[NamedImage], notes: tuple[str, ...] = ()
 ) -> Comparison:
-    """Compare sets of pictures that do not belong together one by one."""
+    """Compare sets of images that do not belong together one by one."""
     return Comparison(title, real, fake, paired=False, metrics=OF_SETS, notes=notes)
 
 
-def same_names(real: list[Picture], fake: list[Picture]) -> bool:
-    """Tell whether every generated picture has a real one's name."""
-    return {picture.name for picture in fake} <= {picture.name for picture in real}
+def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
+    """Tell whether every generated image has a real one's name."""
+    return {image.name for image in fake} <= {image.name for image in real}
 
 
 # ---- what test.py writes ------------------------------------------------------------------
 
 
 def images_of(folder: str) -> str:
-    """Return the pictures' folder in what test.py wrote; any other folder as it is."""
+    """Return the images' folder in what test.py wrote; any other folder as it is."""
     inside = os.path.join(folder, "images")
     has_page = os.path.isfile(os.path.join(folder, "index.html"))
     return inside if has_page and os.path.isdir(inside) else folder
 
 
-def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[Picture]]:
-    """Sort pictures by the label that test.py gave them: fake_B, real_B, ...; "" has the others."""
-    found: dict[str, list[Picture]] = {}
+def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[NamedImage]]:
+    """Sort images by the label that test.py gave them: fake_B, real_B, ...; "" has the others."""
+    found: dict[str, list[NamedImage]] = {}
     for path in paths:
         name = os.path.splitext(os.path.relpath(path, folder))[0]
         match = LABELLED.fullmatch(name)
         label, name = (match[2], match[1]) if match else ("", name)
-        found.setdefault(label, []).append(Picture(name, path))
+        found.setdefault(label, []).append(NamedImage(name, path))
     return found
 
 
-def pick(folder: str, paths: Iterable[str], labels: Iterable[str]) -> tuple[str, list[Picture]]:
-    """Return the first of the labels that there is, and its pictures; without any, "" and all."""
+def pick(folder: str, paths: Iterable[str], labels: Iterable[str]) -> tuple[str, list[NamedImage]]:
+    """Return the first of the labels that there is, and its images; without any, "" and all."""
     paths = list(paths)
     found = by_label(folder, paths)
     for label in labels:
         if label in found:
             return label, found[label]
     plain = [os.path.splitext(os.path.relpath(path, folder))[0] for path in paths]
-    return "", [Picture(name, path) for name, path in zip(plain, paths, strict=True)]
+    return "", [NamedImage(name, path) for name, path in zip(plain, paths, strict=True)]
 
 
 def from_results(
     folder: str, paths: Iterable[str], *, paired: bool, side: str | None = None
 ) -> list[Comparison]:
-    """Return what pictures written by test.py allow: each domain, and ways there and back.
+    """Return what images written by test.py allow: each domain, and ways there and back.
 
     Args:
         folder: where they are.
-        paths: the pictures.
+        paths: the images.
         paired: whether `x_real_B` is what `x_fake_B` should be.
         side: only this domain, A or B.
 
@@ -153,17 +153,17 @@ def from_results(
     if not comparisons:
         labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
         raise UserError(
-            f"{folder} has no generated pictures with true ones beside them, such as x_fake_B.png "
-            f"and x_real_B.png, only {labels}. Give two folders: real and generated pictures."
+            f"{folder} has no generated images with true ones beside them, such as x_fake_B.png "
+            f"and x_real_B.png, only {labels}. Give two folders: real and generated images."
         )
     return comparisons
 
 
-def _different(pictures: list[Picture]) -> list[Picture]:
+def _different(images: list[NamedImage]) -> list[NamedImage]:
     """Keep one of each: in tests of unpaired data, the smaller domain begins anew."""
-    first: dict[str, Picture] = {}
-    for picture in pictures:
-        first.setdefault(digest_of(picture.path), picture)
+    first: dict[str, NamedImage] = {}
+    for image in images:
+        first.setdefault(digest_of(image.path), image)
     return list(first.values())
 
 

@@ -81,8 +81,8 @@ class KernelDistance:
     Attributes:
         mean: over the subsets.
         deviation: standard deviation over the subsets, which papers print after a ±; it says how
-            far the KID of so few pictures scatters.
-        standard_error: of the mean, as an estimate for other pictures of the same kinds.
+            far the KID of so few images scatters.
+        standard_error: of the mean, as an estimate for other images of the same kinds.
         subsets: how many.
         subset_size: vectors from each set in each of them.
     """
@@ -120,8 +120,8 @@ def kernel_distance(
     size = subset_size or max(2, min(SUBSET_SIZE, smaller // 2))
     if not 2 <= size < smaller:
         raise UserError(
-            f"KID compares subsets of {size} pictures, but there are only {smaller}. Subsets need "
-            "2 pictures or more, and fewer than there are: then their scatter tells the error."
+            f"KID compares subsets of {size} images, but there are only {smaller}. Subsets need "
+            "2 images or more, and fewer than there are: then their scatter tells the error."
         )
     generator = torch.Generator().manual_seed(seed)
     found = torch.tensor(
@@ -143,17 +143,17 @@ def _check(a: Tensor, b: Tensor) -> None:
         raise ValueError(f"Features are (N, d) and (M, d), not {a.shape} and {b.shape}.")
     if min(len(a), len(b)) < 2:
         raise UserError(
-            f"There are {len(a)} and {len(b)} pictures: FID and KID need 2 or more on each side."
+            f"There are {len(a)} and {len(b)} images: FID and KID need 2 or more on each side."
         )
 
 
 def bootstrap_interval(
     values: Tensor, *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float] | None:
-    """Return an interval for the mean over pictures, from resampling them with replacement.
+    """Return an interval for the mean over images, from resampling them with replacement.
 
     The percentile interval: Efron and Tibshirani, "An introduction to the bootstrap", 1993,
-    chapter 13. Infinite values are left out, as `mean_over_pictures` does; fewer than 2 others
+    chapter 13. Infinite values are left out, as `mean_over_images` does; fewer than 2 others
     have no interval: None.
 
     Shapes:

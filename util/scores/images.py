@@ -1,7 +1,7 @@
-"""How close translated pictures are to the true ones: one number for each picture of a batch.
+"""How close translated images are to the true ones: one number for each image of a batch.
 
-Pure torch, no network: for validation, where pictures are on the GPU already, and for
-scripts/evaluate.py. What compares whole sets of pictures is in `util/scores`.
+Pure torch, no network: for validation, where images are on the GPU already, and for
+scripts/evaluate.py. What compares whole sets of images is in `util/scores`.
 """
 
 import math
@@ -20,9 +20,9 @@ C2 = 0.03**2
 
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean absolute difference of each pair of pictures.
+    """Return the mean absolute difference of each pair of images.
 
-    0 for equal pictures, 1 for white against black. Times 255 it is in grey levels; `loss_G_L1`
+    0 for equal images, 1 for white against black. Times 255 it is in grey levels; `loss_G_L1`
     of pix2pix is twice as large, since there values lie in [-1, 1], times `--lambda_L1`.
 
     Shapes:
@@ -38,10 +38,10 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:
-    """Return the peak signal-to-noise ratio of each pair of pictures, in decibels.
+    """Return the peak signal-to-noise ratio of each pair of images, in decibels.
 
-    10 log10(1 / MSE), with the mean over all pixels and channels of a picture. Infinite for equal
-    pictures: `mean_over_pictures` says what becomes of those.
+    10 log10(1 / MSE), with the mean over all pixels and channels of an image. Infinite for equal
+    images: `mean_over_images` says what becomes of those.
 
     Shapes:
         a, b: (N, C, H, W), values in [0, 1]
@@ -55,11 +55,11 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Return the structural similarity of each pair of pictures: 1 for equal ones, at least -1.
+    """Return the structural similarity of each pair of images: 1 for equal ones, at least -1.
 
     Wang et al. 2004, equation 13: an 11 x 11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03,
     weighted (population) variances, the mean over all places where the whole window lies inside
-    the picture, and over the channels. Along a side shorter than the window, the window is cut
+    the image, and over the channels. Along a side shorter than the window, the window is cut
     to the largest odd number of pixels that fits, and weighted anew.
 
     Shapes:
@@ -110,11 +110,11 @@ METRICS = {
 }  # fmt: skip
 
 
-def mean_over_pictures(values: Tensor) -> float:
-    """Return the mean of one metric over pictures; infinite values are left out.
+def mean_over_images(values: Tensor) -> float:
+    """Return the mean of one metric over images; infinite values are left out.
 
-    Only the PSNR of equal pictures is infinite, and a single one would make the mean infinite
-    whatever the others are. If all pictures are equal, the mean is infinite. NaN is not left out.
+    Only the PSNR of equal images is infinite, and a single one would make the mean infinite
+    whatever the others are. If all images are equal, the mean is infinite. NaN is not left out.
 
     Shapes:
         values: (N,)
@@ -123,7 +123,7 @@ def mean_over_pictures(values: Tensor) -> float:
         ValueError: there are no values.
     """
     if values.numel() == 0:
-        raise ValueError("There is no mean over no pictures.")
+        raise ValueError("There is no mean over no images.")
     finite = values[~values.isinf()]
     return float(finite.double().mean()) if finite.numel() else float(values[0])
 
@@ -131,29 +131,29 @@ def mean_over_pictures(values: Tensor) -> float:
 def _checked(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Return both batches, in single precision if they had less."""
     if a.shape != b.shape:
-        raise ValueError(f"Pictures of different shapes: {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(f"Images of different shapes: {tuple(a.shape)} and {tuple(b.shape)}.")
     if a.dim() != 4 or 0 in a.shape[1:]:
-        raise ValueError(f"Pictures have the shape (N, C, H, W), not {tuple(a.shape)}.")
+        raise ValueError(f"Images have the shape (N, C, H, W), not {tuple(a.shape)}.")
     if not (a.is_floating_point() and b.is_floating_point()):
-        raise ValueError(f"Pictures have values in [0, 1], not {a.dtype} and {b.dtype}.")
+        raise ValueError(f"Images have values in [0, 1], not {a.dtype} and {b.dtype}.")
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
 
-def _blurred(pictures: Tensor) -> Tensor:
+def _blurred(images: Tensor) -> Tensor:
     """Return the windows' weighted means, where they lie inside: (..., H - 10, W - 10).
 
-    Sums of shifted pictures: on GPUs convolutions round to TF32 (1e-3), on CPUs they are ten
+    Sums of shifted images: on GPUs convolutions round to TF32 (1e-3), on CPUs they are ten
     times slower here.
     """
     for axis in (-2, -1):
-        weights = _window(pictures.shape[axis])
-        length = pictures.shape[axis] - len(weights) + 1
-        total = pictures.narrow(axis, 0, length) * weights[0]
+        weights = _window(images.shape[axis])
+        length = images.shape[axis] - len(weights) + 1
+        total = images.narrow(axis, 0, length) * weights[0]
         for shift, weight in enumerate(weights[1:], start=1):
-            total.add_(pictures.narrow(axis, shift, length), alpha=weight)
-        pictures = total
-    return pictures
+            total.add_(images.narrow(axis, shift, length), alpha=weight)
+        images = total
+    return images
 
 
 def _window(length: int) -> list[float]:

@@ -80,7 +80,7 @@ class Identity:
 class Inception:
     """Inception v3 of 2015 as FID and KID use it: 2048 features after the last pooling.
 
-    Pictures are resized to 299 x 299 in the network, as TensorFlow 1 did.
+    Images are resized to 299 x 299 in the network, as TensorFlow 1 did.
 
     Attributes:
         identity: which network it is.
@@ -92,17 +92,17 @@ class Inception:
         self.device = device
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """Return the features of a batch, on the CPU.
 
         Shapes:
-            pictures: (N, 3, H, W) uint8, RGB, on any device
+            images: (N, 3, H, W) uint8, RGB, on any device
             result: (N, 2048) float32
 
         Raises:
             UserError: the features are not finite: no such network was trained.
         """
-        features: Tensor = self.net(pictures.to(self.device))[0].float().cpu()
+        features: Tensor = self.net(images.to(self.device))[0].float().cpu()
         return _finite(features, self.identity)
 
 
@@ -111,7 +111,7 @@ class Lpips:
 
     Attributes:
         identity: which network it is.
-        smallest: the shortest side that pictures may have, in pixels.
+        smallest: the shortest side that images may have, in pixels.
     """
 
     def __init__(
@@ -122,29 +122,29 @@ class Lpips:
         self.device = device
         self.smallest = smallest
 
-    def check(self, pictures: Tensor) -> None:
-        """Complain about pictures (..., H, W) that are too small for the network.
+    def check(self, images: Tensor) -> None:
+        """Complain about images (..., H, W) that are too small for the network.
 
         Raises:
             UserError: they are.
         """
-        height, width = pictures.shape[-2:]
+        height, width = images.shape[-2:]
         if min(height, width) < self.smallest:
             raise UserError(
-                f"{self.identity.network} takes pictures of {self.smallest}x{self.smallest} and "
+                f"{self.identity.network} takes images of {self.smallest}x{self.smallest} and "
                 f"more; there is one of {width}x{height}."
             )
 
     @torch.no_grad()
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the perceptual distance of each pair of pictures, on the CPU.
+        """Return the perceptual distance of each pair of images, on the CPU.
 
         Shapes:
             a, b: (N, 3, H, W), RGB in [0, 1], on any device
-            result: (N,) float32, 0 for equal pictures
+            result: (N,) float32, 0 for equal images
 
         Raises:
-            UserError: the pictures are too small, or the distances not finite.
+            UserError: the images are too small, or the distances not finite.
         """
         self.check(a)
         a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))

@@ -40,7 +40,7 @@ def _remarks(result: Result) -> Iterator[str]:
         yield f"not computed: {', '.join(names)}. {reason}"
     yield from (f"note: {note}" for note in result.notes)
     if alone := result.comparison.alone:
-        yield f"note: {len(alone)} pictures without partner, left out: {shown(alone)}"
+        yield f"note: {len(alone)} images without partner, left out: {shown(alone)}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _counted(result: Result) -> str:
     real, fake = len(result.comparison.real), len(result.comparison.fake)
     if result.comparison.paired:
         return f"{fake} pairs"
-    return f"{fake} generated, {real} real pictures"
+    return f"{fake} generated, {real} real images"
 
 
 def _row(name: str, score: Score) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def as_json(results: Sequence[Result], identities: Mapping[str, Identity]) -> di
 
 def _result_as_json(result: Result) -> dict[str, Any]:
     comparison = result.comparison
-    columns = {name: values.tolist() for name, values in result.per_picture.items()}
+    columns = {name: values.tolist() for name, values in result.per_image.items()}
     return {
         "title": printable(comparison.title),
         "paired": comparison.paired,
@@ -101,12 +101,12 @@ def _result_as_json(result: Result) -> dict[str, Any]:
         "scores": {name: _score_as_json(name, score) for name, score in result.scores.items()},
         "missing": result.missing,
         "notes": result.notes,
-        "pictures": [
+        "images": [
             {
-                "name": printable(picture.name),
+                "name": printable(image.name),
                 **{name: _finite(column[at]) for name, column in columns.items()},
             }
-            for at, picture in enumerate(comparison.fake if columns else [])
+            for at, image in enumerate(comparison.fake if columns else [])
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Measure comparisons of picture files: read, batch, look up, compute."""
+"""Measure comparisons of image files: read, batch, look up, compute."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,15 +17,15 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
-from util.scores.comparisons import OF_PAIRS, OF_SETS, Comparison, Picture, digest_of
+from util.scores.comparisons import OF_PAIRS, OF_SETS, Comparison, NamedImage, digest_of
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
 from util.scores.feature_cache import FeatureCache, key_of
-from util.scores.images import METRICS, mean_over_pictures
+from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Identity, Inception, Lpips, load_inception, load_lpips
 
-AT_ONCE = {"cuda": 16, "cpu": 4}  # pictures in a batch
-THREADS = min(8, usable_cores())  # that read pictures
-FULL_RANK = 2048  # pictures that FID's covariances need
+AT_ONCE = {"cuda": 16, "cpu": 4}  # images in a batch
+THREADS = min(8, usable_cores())  # that read images
+FULL_RANK = 2048  # images that FID's covariances need
 CONFIDENT = 1.96  # standard errors on both sides hold 95% of a normal distribution
 T = TypeVar("T")
 S = TypeVar("S")
@@ -36,7 +36,7 @@ class Score:
     """One number, and how certain it is.
 
     Attributes:
-        value: the mean over pictures, or the distance of the sets.
+        value: the mean over images, or the distance of the sets.
         low: lower end of the 95% interval, None if there is none.
         high: upper end.
         interval: how the interval was found.
@@ -59,19 +59,19 @@ class Result:
         scores: by metric.
         missing: why other metrics have none, and what to do.
         notes: what to keep in mind.
-        per_picture: values of every pair by metric, (N,) each.
+        per_image: values of every pair by metric, (N,) each.
     """
 
     comparison: Comparison
     scores: dict[str, Score] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    per_picture: dict[str, Tensor] = field(default_factory=dict)
+    per_image: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class _Pair:
-    """Two pictures of one size, (3, H, W) uint8, and a key of their content."""
+    """Two images of one size, (3, H, W) uint8, and a key of their content."""
 
     real: Tensor
     fake: Tensor
@@ -80,29 +80,29 @@ class _Pair:
 
 @dataclass(frozen=True)
 class _Row:
-    """The features (d,) of a picture, or else the picture (3, H, W) uint8; and their key."""
+    """The features (d,) of an image, or else the image (3, H, W) uint8; and their key."""
 
     key: str
     features: Tensor | None
-    picture: Tensor | None
+    image: Tensor | None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Return what the pictures of a batch have in common."""
-        return () if self.picture is None else tuple(self.picture.shape)
+        """Return what the images of a batch have in common."""
+        return () if self.image is None else tuple(self.image.shape)
 
 
 class Scorer:
     """Measure comparisons; networks are loaded when they are first needed.
 
     Args:
-        read: opens a picture file as 8-bit RGB.
+        read: opens an image file as 8-bit RGB.
         cache: for features, and for LPIPS of pairs.
         device: where to compute.
         inception_weights: file for FID and KID; None: the published ones in torch's cache.
         lpips_weights: file for LPIPS, likewise.
         lpips_net: backbone of LPIPS.
-        resize: bring generated pictures to the size of the real ones.
+        resize: bring generated images to the size of the real ones.
         kid_subset_size: None: see `kernel_distance`.
 
     Attributes:
@@ -150,7 +150,7 @@ class Scorer:
         """Measure those of the metrics that make sense, as far as their networks are there.
 
         Raises:
-            UserError: pictures that cannot be read, or pairs of different sizes.
+            UserError: images that cannot be read, or pairs of different sizes.
         """
         result = Result(comparison, notes=list(comparison.notes))
         wanted = [name for name in names if name in comparison.metrics]
@@ -169,41 +169,41 @@ class Scorer:
             return
         files = list(zip(result.comparison.real, result.comparison.fake, strict=True))
         with progress_bar("comparing", len(files)) as bar:
-            pictures = read_ahead(self._load_pair, files)
-            for batch in batches(pictures, lambda pair: pair.real.shape, self.at_once):
+            images = read_ahead(self._load_pair, files)
+            for batch in batches(images, lambda pair: pair.real.shape, self.at_once):
                 self._measure_batch(batch, found, result.missing)
                 bar.update(len(batch))
         for name, parts in found.items():
-            values = result.per_picture[name] = torch.cat(parts)
+            values = result.per_image[name] = torch.cat(parts)
             result.scores[name] = _mean_score(values)
             if equal := int(values.isinf().sum()):
                 result.notes.append(
-                    f"{name} is infinite for {equal} pictures that equal theirs exactly; the mean "
+                    f"{name} is infinite for {equal} images that equal theirs exactly; the mean "
                     "leaves them out."
                 )
 
     def _measure_batch(
         self, batch: list[_Pair], found: dict[str, list[Tensor]], missing: dict[str, str]
     ) -> None:
-        """Add each metric's values of a batch; LPIPS is given up at the first small picture."""
+        """Add each metric's values of a batch; LPIPS is given up at the first small image."""
         if "LPIPS" in found and (reason := _trouble(lambda: self.lpips.check(batch[0].real))):
             missing["LPIPS"] = reason
             del found["LPIPS"]
         for name, values in found.items():
             values.append(self._measure(name, batch))
 
-    def _load_pair(self, files: tuple[Picture, Picture]) -> _Pair:
-        real, fake = (self.read(picture.path) for picture in files)
+    def _load_pair(self, files: tuple[NamedImage, NamedImage]) -> _Pair:
+        real, fake = (self.read(image.path) for image in files)
         resized = ""
         if real.size != fake.size:
             if not self.resize:
                 sizes = [f"{width}x{height}" for width, height in (real.size, fake.size)]
                 raise UserError(
                     f"{files[0].path} is {sizes[0]}, but {files[1].path} is {sizes[1]}. --resize "
-                    "brings generated pictures to the size of the real ones, which changes scores."
+                    "brings generated images to the size of the real ones, which changes scores."
                 )
             fake, resized = fake.resize(real.size, Image.Resampling.BICUBIC), "bicubic"
-        key = key_of(*(digest_of(picture.path) for picture in files), resized)
+        key = key_of(*(digest_of(image.path) for image in files), resized)
         return _Pair(as_tensor(real), as_tensor(fake), key)
 
     def _measure(self, name: str, batch: list[_Pair]) -> Tensor:
@@ -228,7 +228,7 @@ class Scorer:
         return torch.cat([value for value in known if value is not None])
 
     def _stacked(self, batch: list[_Pair]) -> tuple[Tensor, Tensor]:
-        """Return the generated and the real pictures, (N, 3, H, W) in [0, 1]."""
+        """Return the generated and the real images, (N, 3, H, W) in [0, 1]."""
         fake = torch.stack([pair.fake for pair in batch]).to(self.device)
         real = torch.stack([pair.real for pair in batch]).to(self.device)
         return fake.float() / 255, real.float() / 255
@@ -242,23 +242,23 @@ class Scorer:
             result.missing |= dict.fromkeys(names, reason)
             return
         real, fake = result.comparison.real, result.comparison.fake
-        features = self._features([picture.path for picture in (*real, *fake)])
+        features = self._features([image.path for image in (*real, *fake)])
         of_real, of_fake = features.split([len(real), len(fake)])
         for name in names:
             try:
                 result.scores[name] = self._distance(name, of_real, of_fake)
-            except UserError as error:  # too few pictures
+            except UserError as error:  # too few images
                 result.missing[name] = str(error)
         fewer = min(len(real), len(fake))
         if "FID" in result.scores and fewer < FULL_RANK:
             result.notes.append(
-                f"FID of only {fewer} pictures is too high, the more so the fewer there are: "
+                f"FID of only {fewer} images is too high, the more so the fewer there are: "
                 "compare it only with FIDs of as many. KID has no such bias."
             )
 
     def _distance(self, name: str, real: Tensor, fake: Tensor) -> Score:
         if name == "FID":
-            none = "none: the FID of resampled pictures is higher"
+            none = "none: the FID of resampled images is higher"
             return Score(frechet_distance(real, fake), interval=none)
         kid = kernel_distance(real, fake, subset_size=self.kid_subset_size)
         reach = CONFIDENT * kid.standard_error
@@ -266,7 +266,7 @@ class Scorer:
         return Score(kid.mean, kid.mean - reach, kid.mean + reach, how, asdict(kid))
 
     def _features(self, paths: list[str]) -> Tensor:
-        """Return the features of pictures, (N, 2048)."""
+        """Return the features of images, (N, 2048)."""
         rows: list[Tensor] = []
         with progress_bar("features", len(paths)) as bar:
             items = read_ahead(self._look_up, paths)
@@ -282,10 +282,10 @@ class Scorer:
         return _Row(key, features, as_tensor(self.read(path)) if features is None else None)
 
     def _completed(self, batch: list[_Row]) -> list[Tensor]:
-        pictures = [row.picture for row in batch if row.picture is not None]
-        if not pictures:
+        images = [row.image for row in batch if row.image is not None]
+        if not images:
             return [row.features for row in batch if row.features is not None]
-        computed = list(self.inception(torch.stack(pictures)))
+        computed = list(self.inception(torch.stack(images)))
         for row, features in zip(batch, computed, strict=True):
             self.cache.put(row.key, features)
         return computed
@@ -302,16 +302,16 @@ def _trouble(attempt: Callable[[], object]) -> str | None:
 
 def _mean_score(values: Tensor) -> Score:
     low, high = bootstrap_interval(values) or (None, None)
-    how = "none" if low is None else "bootstrap over pictures"
-    details = {"pictures": float(len(values)), "infinite": float(values.isinf().sum())}
-    return Score(mean_over_pictures(values), low, high, how, details)
+    how = "none" if low is None else "bootstrap over images"
+    details = {"images": float(len(values)), "infinite": float(values.isinf().sum())}
+    return Score(mean_over_images(values), low, high, how, details)
 
 
 # ---- reading ------------------------------------------------------------------------------
 
 
 def as_tensor(image: Image.Image) -> Tensor:
-    """Return an RGB picture as (3, H, W) uint8."""
+    """Return an RGB image as (3, H, W) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 

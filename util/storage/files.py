@@ -68,7 +68,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_image(path: str | Path, image: Image.Image) -> None:
-    """Write a picture; the suffix of `path` decides the format."""
+    """Write an image; the suffix of `path` decides the format."""
     encoded = png.encode(image) if Path(path).suffix.lower() == ".png" else None
     with replacing(path) as temporary:
         if encoded is None:

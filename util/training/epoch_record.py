@@ -32,7 +32,7 @@ def epoch_record(
     )
     if found is not None:
         record["val"] = found.metrics
-        record["val_pictures"] = found.pictures
+        record["val_images"] = found.images
         record["val_statistics"] = found.statistics
         record["val_seconds"] = found.seconds
     if best.name:

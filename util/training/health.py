@@ -13,8 +13,8 @@ from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress
 from util.training.saver import Saver
 
-RECENT_STEPS = 1000  # whose pictures are remembered; more are never between two checks in practice
-SHOWN_PICTURES = 4
+RECENT_STEPS = 1000  # whose images are remembered; more are never between two checks in practice
+SHOWN_IMAGES = 4
 MOST_ROLLBACKS = 3
 ZERO = 1e-3
 PRINTS_AT_ZERO = 10
@@ -62,16 +62,16 @@ class NonFiniteDetector:
         """Wait for the device and complain about losses that were not finite.
 
         Raises:
-            NonFiniteError: there were some; names the step, the losses and recent pictures.
+            NonFiniteError: there were some; names the step, the losses and recent images.
         """
         step = -1 if self._first_bad is None else int(self._first_bad)
         if step >= 0:
             losses = self.model.get_current_losses().items()
             listed = ", ".join(f"{name} {value:.3g}" for name, value in losses)
             problem = f"The losses are no longer finite since step {step} ({listed} now)"
-            pictures = self._pictures_up_to(step)
+            images = self._images_up_to(step)
             self.reset()
-            raise NonFiniteError(_message(problem, progress, pictures))
+            raise NonFiniteError(_message(problem, progress, images))
         self._recent.clear()
 
     def check_weights(self, progress: Progress) -> None:
@@ -80,7 +80,7 @@ class NonFiniteDetector:
         Raises:
             NonFiniteError: there are some.
         """
-        recent = self._pictures_up_to(progress.step)
+        recent = self._images_up_to(progress.step)
         self.check(progress)
         if broken := self.model.broken_networks():
             problem = f"The weights of {', '.join(broken)} are no longer finite"
@@ -91,19 +91,19 @@ class NonFiniteDetector:
         self._first_bad = None
         self._recent.clear()
 
-    def _pictures_up_to(self, step: int) -> list[str]:
+    def _images_up_to(self, step: int) -> list[str]:
         seen = [path for number, paths in self._recent if number <= step for path in paths]
-        return seen[-SHOWN_PICTURES:]
+        return seen[-SHOWN_IMAGES:]
 
 
-def _message(problem: str, progress: Progress, pictures: Sequence[str]) -> str:
-    recent = "".join(f"\n    {path}" for path in pictures)
+def _message(problem: str, progress: Progress, images: Sequence[str]) -> str:
+    recent = "".join(f"\n    {path}" for path in images)
     return (
         f"{problem}: epoch {progress.epoch}, image {progress.epoch_images} "
         f"({progress.total_images} in all). The bad state was not saved.\n"
-        + (f"  Last pictures up to then:{recent}\n" if recent else "")
-        + "  Usual causes: a learning rate that is too high (--lr), pictures of one colour. "
-        "--on_nan rollback goes back to the last save and on with other pictures."
+        + (f"  Last images up to then:{recent}\n" if recent else "")
+        + "  Usual causes: a learning rate that is too high (--lr), images of one colour. "
+        "--on_nan rollback goes back to the last save and on with other images."
     )
 
 
@@ -188,13 +188,13 @@ class HealthMonitor:
         """Say what losses that are printed tell."""
         self._advice.losses(losses)
 
-    def advise_on_pictures(self, visuals: Mapping[str, Any]) -> None:
-        """Say what pictures that are shown tell."""
-        self._advice.pictures(visuals)
+    def advise_on_images(self, visuals: Mapping[str, Any]) -> None:
+        """Say what images that are shown tell."""
+        self._advice.images(visuals)
 
 
 class StuckTrainingHints:
-    """Say once what a loss or a picture means that shows training has got stuck."""
+    """Say once what a loss or an image means that shows training has got stuck."""
 
     def __init__(self) -> None:
         self._at_zero: dict[str, int] = {}  # by loss, prints in a row
@@ -210,12 +210,12 @@ class StuckTrainingHints:
                 self._say_once(
                     name,
                     f"{name} has been 0.000 {PRINTS_AT_ZERO} times in a row: the discriminator "
-                    "tells every picture apart, and the generator learns little from it. Try "
-                    "--gan_mode lsgan, a smaller --ndf or more pictures.",
+                    "tells every image apart, and the generator learns little from it. Try "
+                    "--gan_mode lsgan, a smaller --ndf or more images.",
                 )
 
-    def pictures(self, visuals: Mapping[str, Any]) -> None:
-        """Look at pictures that are shown: tensors (N, C, H, W) in [-1, 1]; others are left out."""
+    def images(self, visuals: Mapping[str, Any]) -> None:
+        """Look at images that are shown: tensors (N, C, H, W) in [-1, 1]; others are left out."""
         for name, image in visuals.items():
             made = name.startswith(("fake", "output"))
             if not made or not isinstance(image, Tensor) or image[0, 0].numel() < 2:

@@ -110,7 +110,7 @@ class ResumePoint:
                 if name in state:
                     part.load_state_dict(state[name])
             rng.load_state_dict(state["random"])
-            same_pictures = saver.dataset.has_pictures_of(state["data"])
+            same_images = saver.dataset.has_images_of(state["data"])
         saver.last_label = self.label
         if self.other_epoch:
             say(
@@ -118,7 +118,7 @@ class ResumePoint:
                 f"{progress.epoch}: going on with epoch {self.epoch}."
             )
             progress.epoch, progress.epoch_images = self.epoch, 0
-        elif same_pictures:
+        elif same_images:
             saver.dataset.load_state_dict(state["data"])
             saver.epoch_loss.load_state_dict(state["epoch_loss"])
         else:
@@ -129,7 +129,7 @@ class ResumePoint:
         )
 
     def _give_up_the_epoch(self, model: Model, progress: Progress) -> None:
-        say("The pictures of the data set, or their order, are not those of the saved run.")
+        say("The images of the data set, or their order, are not those of the saved run.")
         if progress.epoch_images > 0:
             say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
             model.update_learning_rate()

@@ -26,7 +26,7 @@ class RunLock:
     """Hold a run's folder for this process, until the end of a `with` block.
 
     The system's own lock decides (POSIX record locks): it ends with the process however that ends,
-    and processes that load pictures do not inherit it, so a run that was killed can be continued
+    and processes that load images do not inherit it, so a run that was killed can be continued
     at once. The file's text only tells people who holds it.
     """
 

@@ -47,8 +47,8 @@ class Stateful(Protocol):
 class Data(Stateful, Protocol):
     """What is asked of the loader."""
 
-    def has_pictures_of(self, state: dict[str, Any]) -> bool:
-        """Tell whether the pictures are those of a saved state."""
+    def has_images_of(self, state: dict[str, Any]) -> bool:
+        """Tell whether the images are those of a saved state."""
 
 
 class Model(Protocol):
@@ -172,7 +172,7 @@ class Saver:
     def roll_back(self) -> None:
         """Bring networks, optimisers and image pools back to the last save; time goes on.
 
-        The random numbers and the order of the pictures stay where they are: the same steps again
+        The random numbers and the order of the images stay where they are: the same steps again
         would end in the same way. Learning rates stay too, since they belong to the epoch.
         """
         assert self.last_label is not None

@@ -1,4 +1,4 @@
-"""How good the model is on pictures that it does not learn from."""
+"""How good the model is on images that it does not learn from."""
 
 import os
 import time
@@ -14,25 +14,25 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
-from util.display.sinks.base import Picture
+from util.display.sinks.base import ImageArray
 from util.scores.distances import frechet_distance, squared_mmd
-from util.scores.images import METRICS, mean_over_pictures
+from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
 from util.training.best import BestEpoch
 from util.util import tensor2im
 
 SEED = 20170330  # of what is random while validating: always the same draws
-SAMPLES = 4  # pictures that are shown after each validation
+SAMPLES = 4  # images that are shown after each validation
 
 
 class Data(Protocol):
-    """What is asked of the pictures."""
+    """What is asked of the images."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield batches."""
 
     def __len__(self) -> int:
-        """Return how many pictures there are."""
+        """Return how many images there are."""
 
 
 class Model(Protocol):
@@ -51,16 +51,16 @@ class Model(Protocol):
         """Return numbers by name."""
 
     def validation_pairs(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return pictures with what they should be."""
+        """Return images with what they should be."""
 
     def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return pictures that were made, and real ones of the same domain."""
+        """Return images that were made, and real ones of the same domain."""
 
     def compute_visuals(self) -> None:
-        """Compute pictures for people."""
+        """Compute images for people."""
 
     def get_current_visuals(self) -> Mapping[str, Any]:
-        """Return pictures by name."""
+        """Return images by name."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,18 @@ class Validation:
     """What one validation found.
 
     Attributes:
-        metrics: means over all pictures by name; L1, PSNR and SSIM on a scale from 0 to 1.
-        pictures: how many there were.
+        metrics: means over all images by name; L1, PSNR and SSIM on a scale from 0 to 1.
+        images: how many there were.
         statistics: `batch` or `running`, see `--val_eval`.
         seconds: how long it took.
         samples: what was made of the first ones, by label.
     """
 
     metrics: dict[str, float]
-    pictures: int
+    images: int
     statistics: str
     seconds: float
-    samples: list[dict[str, Picture]]
+    samples: list[dict[str, ImageArray]]
 
     def summary(self) -> str:
         """Return the metrics in a line, formatted as losses are."""
@@ -118,7 +118,7 @@ class Validator:
     def measure(self, epoch: int) -> Validation | None:
         """Validate and print what was found, if the epoch is one of those to validate.
 
-        Pictures that fail do not stop training: None then too.
+        Images that fail do not stop training: None then too.
         """
         if epoch % self.every != 0:
             return None
@@ -127,15 +127,15 @@ class Validator:
         except UserError as error:
             warn(f"No validation in epoch {epoch}: {error}")
             return None
-        say(f"validation (epoch: {epoch}, images: {found.pictures}) {found.summary() or '-'}")
+        say(f"validation (epoch: {epoch}, images: {found.images}) {found.summary() or '-'}")
         return found
 
     def run(self, most: int | None = None) -> Validation:
-        """Translate all pictures (or the first ones) and return the means of all metrics."""
+        """Translate all images (or the first ones) and return the means of all metrics."""
         began = time.time()
         found: dict[str, list[Tensor]] = {}
         features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
-        samples: list[dict[str, Picture]] = []
+        samples: list[dict[str, ImageArray]] = []
         count = 0
         with rng.isolated(SEED), self.model.evaluation_without_trace(evaluation=self.evaluation):
             for batch in self.dataset:
@@ -151,11 +151,11 @@ class Validator:
                 count += 1
                 if most is not None and count >= most:
                     break
-        means = {name: mean_over_pictures(torch.cat(values)) for name, values in found.items()}
+        means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
         means |= distances_of_sets(features)
         return Validation(
             metrics=with_means_of_both_sides(means),
-            pictures=count,
+            images=count,
             statistics="running" if self.evaluation else "batch",
             seconds=time.time() - began,
             samples=samples,
@@ -164,40 +164,40 @@ class Validator:
     def _measure(self) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.model.validation_losses().items():
             yield name, value.detach().double().reshape(1)
-        for pair, pictures in self.model.validation_pairs().items():
-            made, real = (in_unit_range(picture) for picture in pictures)
+        for pair, images in self.model.validation_pairs().items():
+            made, real = (in_unit_range(image) for image in images)
             wanted = ("L1",) if pair.startswith("idt") else ("L1", "PSNR", "SSIM")
             for metric in wanted:
                 measure = METRICS[metric].measure
                 assert measure is not None
                 yield f"{pair}_{metric}".lstrip("_"), measure(made, real).double()
             if self.lpips is not None and not pair.startswith("idt"):
-                made, real = (three_channels(picture) for picture in (made, real))
+                made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
 
     def _add_features(self, features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> None:
         if self.inception is None:
             return
         for name, sides in self.model.validation_sets().items():
-            for kept, pictures in zip(features.setdefault(name, ([], [])), sides, strict=True):
-                levels = (three_channels(in_unit_range(pictures)) * 255).to(torch.uint8)
+            for kept, images in zip(features.setdefault(name, ([], [])), sides, strict=True):
+                levels = (three_channels(in_unit_range(images)) * 255).to(torch.uint8)
                 kept.append(self.inception(levels))
 
 
-def in_unit_range(pictures: Tensor) -> Tensor:
-    """Bring pictures from [-1, 1] to [0, 1]."""
-    return ((pictures.detach().float() + 1) / 2).clamp(0, 1)
+def in_unit_range(images: Tensor) -> Tensor:
+    """Bring images from [-1, 1] to [0, 1]."""
+    return ((images.detach().float() + 1) / 2).clamp(0, 1)
 
 
-def three_channels(pictures: Tensor) -> Tensor:
-    """Return (N, 3, H, W): grey pictures three times, of more than three channels the first."""
-    return pictures.expand(-1, 3, -1, -1) if pictures.shape[1] == 1 else pictures[:, :3]
+def three_channels(images: Tensor) -> Tensor:
+    """Return (N, 3, H, W): grey images three times, of more than three channels the first."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
 
 
 def distances_of_sets(
     features: Mapping[str, tuple[Sequence[Tensor], Sequence[Tensor]]],
 ) -> dict[str, float]:
-    """Return FID and KID (unbiased, over all pictures) between what was made and what is real."""
+    """Return FID and KID (unbiased, over all images) between what was made and what is real."""
     found = {}
     for name, sides in features.items():
         made, real = (torch.cat(list(side)) for side in sides)
@@ -230,7 +230,7 @@ def create_validator(
     if opt.val_freq == 0 or not has_validation_data(opt):
         if best.name:
             raise UserError(
-                f"--save_best {best.name} needs pictures to measure on: {opt.dataroot} has neither "
+                f"--save_best {best.name} needs images to measure on: {opt.dataroot} has neither "
                 "a folder val, nor valA and valB."
             )
         return None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 
-MOST_SIZES = 256  # a kernel is made for each size of pictures; torch gives up at 8
+MOST_SIZES = 256  # a kernel is made for each size of images; torch gives up at 8
 
 
 def _normalise(x: Tensor, eps: float, slope: float | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,7 +65,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def normalise_compiled(x: Tensor, eps: float, slope: float | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the normalised and activated pictures, mean and 1 / standard deviation."""
+    """Return the normalised and activated images, mean and 1 / standard deviation."""
     _allow_many_sizes()
     return _compiled(_normalise)(x, eps, slope)
 

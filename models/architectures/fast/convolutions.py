@@ -24,7 +24,7 @@ class Conv2d(nn.Conv2d):
     bias_has_effect = True
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the convolved pictures."""
+        """Return the convolved images."""
         bias = self.bias if self.bias_has_effect else None
         weight = self.weight  # once: a parametrization computes it
         made = cpu_convolutions.convolve(self, input, weight)
@@ -39,7 +39,7 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     bias_has_effect = True
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return the enlarged pictures."""
+        """Return the enlarged images."""
         if output_size is not None:
             return super().forward(input, output_size)
         bias = self.bias if self.bias_has_effect else None

@@ -12,18 +12,18 @@ from models.architectures.fast.memory_format import is_transformed, layout_of
 PRECISIONS = (torch.float32, torch.float64)
 # Where the weight's gradient is worth being computed apart.
 FEWEST_CHANNELS = 64
-FEWEST_PIXELS = 128 * 128  # of the larger pictures, those that go in or those that come out
+FEWEST_PIXELS = 128 * 128  # of the larger images, those that go in or those that come out
 # Where a product of matrices is faster.
 FEWEST_WEIGHTS = 4_000_000  # more than caches hold
-MOST_PLACES = 64  # of kernels, in all pictures
+MOST_PLACES = 64  # of kernels, in all images
 
 
 def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> Tensor | None:
-    """Return the pictures that a layer makes, without its bias; nothing where torch is as fast.
+    """Return the images that a layer makes, without its bias; nothing where torch is as fast.
 
     Args:
         conv: the layer.
-        x: pictures, (N, C, H, W). What comes out is in the same layout.
+        x: images, (N, C, H, W). What comes out is in the same layout.
         weight: the layer's, which is computed each time that one asks for it if parametrized.
     """
     if not _is_ours(x, weight) or not _is_plain(conv):
@@ -62,7 +62,7 @@ def _is_plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
 
 
 def _is_deep(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
-    """Tell whether a layer halves or doubles pictures that are small beside its weights."""
+    """Tell whether a layer halves or doubles images that are small beside its weights."""
     settings = (conv.stride, conv.padding, conv.output_padding)
     channels = weight.shape[0 if conv.transposed else 1]
     if settings != ((2, 2), (1, 1), (0, 0)) or channels != x.shape[1]:
@@ -73,7 +73,7 @@ def _is_deep(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) ->
 
 
 def _product_of_matrices(x: Tensor, weight: Tensor, *, transposed: bool) -> Tensor:
-    """Halve or double pictures by one product, which takes the weights as they lie in memory.
+    """Halve or double images by one product, which takes the weights as they lie in memory.
 
     torch brings weights into an order of its own first. In the inner layers of a U-Net, which have
     megabytes of weights for a few pixels, that takes longer than the convolution.

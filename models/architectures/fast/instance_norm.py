@@ -5,8 +5,8 @@ The numbers are those of `nn.InstanceNorm2d`, up to rounding:
 - The activation behind the norm belongs to it. On the CPU nothing but the norm's input is kept for
   the backward pass, which finds out from there where the activation was cut off. A GPU pays more
   for the extra operation than for the memory.
-- In channels_last, which convolutions like, a single picture is normalised by batch norm's kernel:
-  the statistics of a batch of one are those of the picture.
+- In channels_last, which convolutions like, a single image is normalised by batch norm's kernel:
+  the statistics of a batch of one are those of the image.
 """
 
 from typing import Any
@@ -22,10 +22,10 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Bring every channel of every picture to mean 0 and variance 1, then apply the activation.
+    """Bring every channel of every image to mean 0 and variance 1, then apply the activation.
 
     Which one that is, `link_layers` finds out. Where torch takes the computation apart
-    (tracing, export, torch.func), and for pictures without batch, it is `nn.InstanceNorm2d`; there,
+    (tracing, export, torch.func), and for images without batch, it is `nn.InstanceNorm2d`; there,
     and where hooks watch the norm, the layer behind it, an `Activation`, does its part.
 
     Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
@@ -45,10 +45,10 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         self.compiled = False
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised pictures.
+        """Return the normalised images.
 
         Raises:
-            ValueError: pictures of one pixel, which have no variance.
+            ValueError: images of one pixel, which have no variance.
         """
         if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
             return super().forward(input)
@@ -129,7 +129,7 @@ def _activate_backward(gradient: Tensor, values: Tensor, slope: float) -> Tensor
 
 
 def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the normalised pictures, and mean and 1 / standard deviation, (N, C) each."""
+    """Return the normalised images, and mean and 1 / standard deviation, (N, C) each."""
     n, c, h, w = x.shape
     if _needs_batch_norm(x):
         flat = x.view(1, n * c, h, w)
@@ -138,14 +138,14 @@ def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     ones, zeros = _precise_statistics(x)
     if layout_of(x) is torch.channels_last:
         parts = [
-            torch.native_batch_norm(picture, ones, zeros, None, None, True, 0.0, eps)
-            for picture in x.split(1)
+            torch.native_batch_norm(image, ones, zeros, None, None, True, 0.0, eps)
+            for image in x.split(1)
         ]
         if n == 1:
             y, mean, rstd = parts[0]
             return y, mean[None], rstd[None]
-        pictures, means, rstds = zip(*parts, strict=True)
-        return torch.cat(pictures), torch.stack(means), torch.stack(rstds)
+        images, means, rstds = zip(*parts, strict=True)
+        return torch.cat(images), torch.stack(means), torch.stack(rstds)
     return torch.native_group_norm(x, ones, zeros, n, c, h * w, c, eps)
 
 

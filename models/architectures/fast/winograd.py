@@ -33,7 +33,7 @@ POINTS = (0.0, 0.625, -0.625, 1.5, -1.5)  # and infinity
 # Below these numbers the transforms cost more than they save.
 FEWEST_CHANNELS = 128  # of input and output
 FEWEST_TILES = 64
-LEAST_USED = 0.7  # share of the tiles that lies inside the pictures
+LEAST_USED = 0.7  # share of the tiles that lies inside the images
 MOST_TILES = 128  # at once, or one row of them: few enough to be small beside what training keeps
 
 
@@ -41,9 +41,9 @@ def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
     """Tell whether this is faster than the convolution itself, of stride 1 and one group.
 
     Args:
-        x: pictures, (N, C, H, W).
+        x: images, (N, C, H, W).
         weight: (channels out, channels in, height, width).
-        padding: zeros above and below, and beside the pictures.
+        padding: zeros above and below, and beside the images.
     """
     if weight.shape[1:] != (x.shape[1], KERNEL, KERNEL):
         return False
@@ -56,7 +56,7 @@ def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve pictures, without padding; what comes out is in the layout of what went in.
+    """Convolve images, without padding; what comes out is in the layout of what went in.
 
     Shapes:
         x: (N, C, H, W)
@@ -93,7 +93,7 @@ class _Winograd(torch.autograd.Function):
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, x_wanted: bool, weight_wanted: bool
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return the gradients of pictures and weight: the steps forward, transposed and reversed."""
+    """Return the gradients of images and weight: the steps forward, transposed and reversed."""
     gradient_of_x = torch.zeros_like(x, memory_format=layout_of(x)) if x_wanted else None
     kernels = _values_of_kernels(weight)
     gradient_of_kernels = torch.zeros_like(kernels) if weight_wanted else None
@@ -109,7 +109,7 @@ def _gradients(
 
 
 class _Transforms(NamedTuple):
-    """Matrices for both directions of a picture at once."""
+    """Matrices for both directions of an image at once."""
 
     patches: Tensor  # (36, 36): values of patches
     kernels: Tensor  # (36, 9): values of kernels
@@ -155,7 +155,7 @@ def _tiles(length: int) -> int:
 
 
 def _strips(x: Tensor) -> Iterator["_Strip"]:
-    """Yield the strips in which pictures are convolved, from top to bottom."""
+    """Yield the strips in which images are convolved, from top to bottom."""
     count, _, height, width = x.shape
     rows = max(MOST_TILES // (count * _tiles(width - OVERLAP)), 1) * TILE
     for top in range(0, height - OVERLAP, rows):
@@ -163,32 +163,32 @@ def _strips(x: Tensor) -> Iterator["_Strip"]:
 
 
 class _Strip(NamedTuple):
-    """Some rows of the results of all pictures."""
+    """Some rows of the results of all images."""
 
     top: int
     bottom: int
     width: int
-    pictures: int  # how many
+    images: int  # how many
 
     @property
     def tiles(self) -> tuple[int, int, int]:
-        """Return the number of pictures, and of tiles below each other and side by side."""
-        return self.pictures, _tiles(self.bottom - self.top), _tiles(self.width)
+        """Return the number of images, and of tiles below each other and side by side."""
+        return self.images, _tiles(self.bottom - self.top), _tiles(self.width)
 
     def values_of_patches(self, x: Tensor) -> Tensor:
         """Return the values of all patches, (36, tiles, C)."""
         _, down, across = self.tiles
         seen = x[:, :, self.top : self.bottom + OVERLAP]
         rows = _as_rows(seen, down * TILE + OVERLAP, across * TILE + OVERLAP)
-        per_picture, per_row, per_column, per_channel = rows.stride()
+        per_image, per_row, per_column, per_channel = rows.stride()
         patches = rows.as_strided(
             (PATCH, PATCH, *self.tiles, x.shape[1]),
-            (per_row, per_column, per_picture, TILE * per_row, TILE * per_column, per_channel),
+            (per_row, per_column, per_image, TILE * per_row, TILE * per_column, per_channel),
         ).reshape(PATCH * PATCH, -1)
         return (_transforms(x.dtype).patches @ patches).view(PATCH * PATCH, -1, x.shape[1])
 
     def add_patches(self, gradient: Tensor, values: Tensor) -> None:
-        """Add to the pictures' gradient, (N, C, H, W), what the values' say, (36, tiles, C).
+        """Add to the images' gradient, (N, C, H, W), what the values' say, (36, tiles, C).
 
         A patch is its tile (4 rows, 4 columns) with the first two rows and columns of the tiles
         below it and beside it.
@@ -231,7 +231,7 @@ class _Strip(NamedTuple):
 
 
 def _as_rows(x: Tensor, height: int, width: int) -> Tensor:
-    """Return pictures (N, C, H, W) as (N, height, width, C), with zeros below and beside."""
+    """Return images (N, C, H, W) as (N, height, width, C), with zeros below and beside."""
     rows = x.permute(0, 2, 3, 1)
     missing = (0, 0, 0, width - rows.shape[2], 0, height - rows.shape[1])
     return (F.pad(rows, missing) if any(missing) else rows).contiguous()

@@ -78,7 +78,7 @@ def _batch(size: int) -> dict[str, Any]:
 
 
 def _step(model: Any, batch: dict[str, Any]) -> None:
-    seed_all(0)  # image pools draw which picture they return
+    seed_all(0)  # image pools draw which image they return
     model.set_input(batch)
     model.optimize_parameters()
 

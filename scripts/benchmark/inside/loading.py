@@ -1,4 +1,4 @@
-"""Pictures on their way to the model: the loader, and listing files."""
+"""Images on their way to the model: the loader, and listing files."""
 
 import multiprocessing
 import sys
@@ -20,14 +20,14 @@ def open_data(
 ) -> dict[str, Any]:
     """Create the data set with its loader, in a process that treats memory like a training one.
 
-    A model's large tensors have taught glibc not to give back each freed picture to the system,
+    A model's large tensors have taught glibc not to give back each freed image to the system,
     which would have to clear it again for the next one; here a block does so that nobody uses.
 
     Args:
         name: to call it by later.
         argv: the command line.
         start_method: how workers are started.
-        levels: read as a run on a GPU does, which normalises the pictures itself; for checkouts
+        levels: read as a run on a GPU does, which normalises the images itself; for checkouts
             that can. Taken from inside the loader, so that no GPU is needed.
     """
     from data import create_dataset
@@ -38,14 +38,14 @@ def open_data(
     seed_all(0)
     torch.empty(BLOCK, dtype=torch.uint8)
     _loaders[name] = create_dataset(opt)
-    pictures = len(_loaders[name])
+    images = len(_loaders[name])
     if levels:
         _loaders[name] = getattr(_loaders[name], "_loader", _loaders[name])
-    return {"pictures": pictures}
+    return {"images": images}
 
 
 def read_epochs(name: str, seconds: float = 0.0) -> dict[str, float]:
-    """Read all pictures once, or again until so much time is over; return the times of one item."""
+    """Read all images once, or again until so much time is over; return the times of one item."""
     items = 0
     with timed() as times:
         end = time.perf_counter() + seconds
@@ -76,7 +76,7 @@ def first_batch(name: str, seconds: float = 0.0) -> dict[str, Any]:
 
 
 def list_files(folder: str) -> dict[str, Any]:
-    """List the pictures below a folder."""
+    """List the images below a folder."""
     from data.image_folder import make_dataset
 
     with timed() as times:

@@ -1,4 +1,4 @@
-"""Saving and showing pictures and losses: pages, plots, results, and the test command."""
+"""Saving and showing images and losses: pages, plots, results, and the test command."""
 
 import runpy
 import sys
@@ -25,7 +25,7 @@ _visualizers: dict[str, Any] = {}
 
 
 def open_visualizer(name: str, argv: list[str]) -> None:
-    """Create what shows losses and pictures."""
+    """Create what shows losses and images."""
     from util.visualizer import Visualizer
 
     _tame_visdom()
@@ -75,7 +75,7 @@ def fill_page(name: str, epochs: int) -> dict[str, Any]:
 
 
 def update_page(name: str, epoch: int) -> dict[str, float]:
-    """Show eight pictures of a few pixels on the page: what it takes without encoding them."""
+    """Show eight images of a few pixels on the page: what it takes without encoding them."""
     visuals = {label: torch.zeros(1, 3, 4, 4) for label in LABELS}
     visualizer = _visualizers[name]
     visualizer.reset()
@@ -116,27 +116,27 @@ def _losses(number: int) -> dict[str, float]:
 # ---- results of test.py ----------------------------------------------------------------------
 
 
-def save_results(folder: str, pictures: list[str], labels: int) -> dict[str, float]:
-    """Save `labels` pictures for each input, with a page, as test.py does; the times of one."""
+def save_results(folder: str, images: list[str], labels: int) -> dict[str, float]:
+    """Save `labels` images for each input, with a page, as test.py does; the times of one."""
     from util.html import HTML
     from util.visualizer import save_images
 
-    tensors = [_as_tensor(path) for path in pictures]
+    tensors = [_as_tensor(path) for path in images]
     seed_all(0)
     with timed_with_background() as times:
         webpage = HTML(folder, "benchmark")
-        for number in range(len(pictures)):
+        for number in range(len(images)):
             shown = {
                 label: tensors[(number + place) % len(tensors)]
                 for place, label in enumerate(LABELS[:labels])
             }
-            save_images(webpage, shown, [pictures[number]], aspect_ratio=1.0, width=256)
+            save_images(webpage, shown, [images[number]], aspect_ratio=1.0, width=256)
         webpage.save()
-    return {clock: seconds / (len(pictures) * labels) for clock, seconds in times.items()}
+    return {clock: seconds / (len(images) * labels) for clock, seconds in times.items()}
 
 
 def _as_tensor(path: str) -> Tensor:
-    """Return a picture as networks give it: (1, 3, H, W) in [-1, 1]."""
+    """Return an image as networks give it: (1, 3, H, W) in [-1, 1]."""
     with Image.open(path) as image:
         pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     return pixels[None] / 127.5 - 1

@@ -48,7 +48,7 @@ def step_with_gradients(
 
     Args:
         name: of the model.
-        size: sides of the pictures.
+        size: sides of the images.
         seed: of the batch, and of what the model draws.
         file: gets one array for each parameter that has a gradient.
         double: compute in float64. The model is of no use for float32 afterwards.

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data import find_dataset_using_name
 from data.base_dataset import BaseDataset
-from tests.unit.data.drawn import draw, options, picture
+from tests.support.drawn import draw, drawn_image, options
 from util.base.errors import UserError
 from util.images.color import rgb2lab
 
@@ -44,7 +44,7 @@ def test_pair_is_split_in_the_middle_and_b_takes_the_odd_column(
 ) -> None:
     width = 2 * half + odd
     draw(tmp_path / "train", ["a.png"], width, height)
-    pixels = np.asarray(picture(width, height, 0))
+    pixels = np.asarray(drawn_image(width, height, 0))
     side = max(half, height) + 1  # larger than both halves: nothing is cut
     data = dataset("aligned", tmp_path, preprocess="crop", crop_size=side, no_flip=True)
     item = data[0]
@@ -62,7 +62,7 @@ def test_both_halves_are_cropped_and_flipped_alike(
     seed: int, preprocess: str, tmp_path: Path
 ) -> None:
     (tmp_path / "train").mkdir(exist_ok=True)
-    half = np.asarray(picture(20, 20))
+    half = np.asarray(drawn_image(20, 20))
     Image.fromarray(np.hstack([half, half])).save(tmp_path / "train" / "a.png")
     data = dataset("aligned", tmp_path, preprocess=preprocess, load_size=16)
     random.seed(seed)
@@ -117,7 +117,7 @@ def unpaired(tmp_path: Path) -> Path:
 
 
 def names(item: dict[str, Any]) -> tuple[str, str]:
-    """Return the names of both pictures."""
+    """Return the names of both images."""
     return Path(item["A_paths"]).stem, Path(item["B_paths"]).stem
 
 
@@ -179,7 +179,7 @@ LAB = {"input_nc": 1, "output_nc": 2}
 def test_colorization_splits_into_lightness_and_colour(tmp_path: Path) -> None:
     draw(tmp_path / "train", ["a.png"], 12, 8)
     item = dataset("colorization", tmp_path, preprocess="none", no_flip=True, **LAB)[0]
-    lab = rgb2lab(np.asarray(picture(12, 8, 0)))
+    lab = rgb2lab(np.asarray(drawn_image(12, 8, 0)))
     assert item["A"].dtype == item["B"].dtype == torch.float32
     np.testing.assert_allclose(item["A"][0].numpy(), lab[..., 0] / 50 - 1, atol=1e-5)
     np.testing.assert_allclose(item["B"].permute(1, 2, 0).numpy(), lab[..., 1:] / 110, atol=1e-5)
@@ -218,8 +218,8 @@ def test_template_blurs_a_and_crops_both_alike(tmp_path: Path) -> None:
         "template", tmp_path, preprocess="crop", crop_size=48, no_flip=True, new_dataset_option=2.0
     )
     item = data[0]
-    blurred = picture(40, 40, 0).filter(ImageFilter.GaussianBlur(2.0))
-    assert np.array_equal(as_bytes(item["B"]), np.asarray(picture(40, 40, 0)))
+    blurred = drawn_image(40, 40, 0).filter(ImageFilter.GaussianBlur(2.0))
+    assert np.array_equal(as_bytes(item["B"]), np.asarray(drawn_image(40, 40, 0)))
     assert np.array_equal(as_bytes(item["A"]), np.asarray(blurred))
 
 
@@ -252,7 +252,7 @@ def open_for_training(mode: str, root: Path, **changes: object) -> Any:
 
 @pytest.mark.parametrize(("mode", "folder"), CASES)
 def test_missing_folder_is_named(mode: str, folder: str, tmp_path: Path) -> None:
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     for other in FOLDERS[mode]:
         if other != folder:
             draw(root / other, ["a.png"])
@@ -263,12 +263,12 @@ def test_missing_folder_is_named(mode: str, folder: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("mode", "folder"), CASES)
-def test_folder_without_pictures_is_named(mode: str, folder: str, tmp_path: Path) -> None:
+def test_folder_without_images_is_named(mode: str, folder: str, tmp_path: Path) -> None:
     for other in FOLDERS[mode]:
         (tmp_path / other).mkdir(exist_ok=True)
         if other != folder:
             draw(tmp_path / other, ["a.png"])
-    with pytest.raises(UserError, match="no pictures in " + re.escape(str(tmp_path))) as raised:
+    with pytest.raises(UserError, match="no images in " + re.escape(str(tmp_path))) as raised:
         open_for_training(mode, tmp_path)
     assert str(tmp_path / folder) in str(raised.value)
 

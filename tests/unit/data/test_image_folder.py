@@ -1,4 +1,4 @@
-"""Which files count as pictures, in which order, and how they are opened."""
+"""Which files count as images, in which order, and how they are opened."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from data.image_folder import (
     is_image_file,
     make_dataset,
 )
-from tests.unit.data.drawn import draw, picture
+from tests.support.drawn import draw, drawn_image
 from util.base.errors import UserError
 
 
@@ -30,7 +30,7 @@ def names(folder: Path, found: list[str]) -> list[str]:
 # ---- listing ------------------------------------------------------------------------------
 
 
-def test_pictures_are_sorted_by_path_whatever_the_order_on_disk(tmp_path: Path) -> None:
+def test_images_are_sorted_by_path_whatever_the_order_on_disk(tmp_path: Path) -> None:
     written = ["b.png", "a10.png", "a9.png", "z/1.png", "Z.png", "a/2.png", "a.png"]
     paths = draw(tmp_path, written)
     assert make_dataset(str(tmp_path)) == sorted(paths)
@@ -69,7 +69,7 @@ def test_names_that_start_with_a_dot_are_left_out_below_the_folder(tmp_path: Pat
     assert names(tmp_path, make_dataset(tmp_path)) == ["a.png", "sub/d.png"]
 
 
-@pytest.mark.parametrize("root", [".pictures", ".deep/.er/pictures"])
+@pytest.mark.parametrize("root", [".images", ".deep/.er/images"])
 def test_the_folder_itself_may_be_hidden(root: str, tmp_path: Path) -> None:
     draw(tmp_path / root, ["a.png", ".b.png"])
     assert names(tmp_path / root, make_dataset(tmp_path / root)) == ["a.png"]
@@ -94,14 +94,14 @@ def test_every_known_ending_is_found(tmp_path: Path) -> None:
 def test_endings_that_the_reference_did_not_know_are_found(name: str, tmp_path: Path) -> None:
     assert is_image_file(name)
     kind = {"p": "PNG", "j": "JPEG", "t": "TIFF", "w": "WEBP"}[name.split(".")[1].lower()[0]]
-    picture().save(tmp_path / name, format=kind)
+    drawn_image().save(tmp_path / name, format=kind)
     assert names(tmp_path, make_dataset(tmp_path)) == [name]
     assert default_loader(tmp_path / name).size == (8, 8)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"RI", b"just some text", b"<html>"])
 @pytest.mark.parametrize("name", ["odd.Png", "odd.webp", "sub/odd.JPg"])
-def test_files_that_the_reference_passed_over_are_passed_over_unless_pictures(
+def test_files_that_the_reference_passed_over_are_passed_over_unless_images(
     name: str, content: bytes, tmp_path: Path
 ) -> None:
     draw(tmp_path, ["a.png"])
@@ -125,7 +125,7 @@ def test_known_endings_are_listed_without_looking_inside(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["a.txt", "png", "a.png.part", "a.gif", "a.npy", "", "a.jpg~"])
-def test_other_names_are_no_pictures(name: str) -> None:
+def test_other_names_are_no_images(name: str) -> None:
     assert not is_image_file(name)
 
 
@@ -136,7 +136,7 @@ def test_other_files_are_left_out(tmp_path: Path) -> None:
     assert names(tmp_path, make_dataset(tmp_path)) == ["a.png"]
 
 
-def test_folder_that_is_called_like_a_picture_is_searched(tmp_path: Path) -> None:
+def test_folder_that_is_called_like_an_image_is_searched(tmp_path: Path) -> None:
     draw(tmp_path, ["folder.png/a.png"])
     assert names(tmp_path, make_dataset(tmp_path)) == ["folder.png/a.png"]
 
@@ -144,7 +144,7 @@ def test_folder_that_is_called_like_a_picture_is_searched(tmp_path: Path) -> Non
 # ---- links --------------------------------------------------------------------------------
 
 
-def test_linked_pictures_are_found(tmp_path: Path) -> None:
+def test_linked_images_are_found(tmp_path: Path) -> None:
     draw(tmp_path / "elsewhere", ["a.png"])
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "link.png").symlink_to(tmp_path / "elsewhere" / "a.png")
@@ -176,7 +176,7 @@ def test_what_is_no_folder_is_refused_by_name(what: str, tmp_path: Path) -> None
         make_dataset(tmp_path / what)
 
 
-def test_image_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+def test_image_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"0 images in {re.escape(str(tmp_path))}"):
         ImageFolder(str(tmp_path))
 
@@ -184,7 +184,7 @@ def test_image_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_hundred_thousand_files_are_listed_quickly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten thousand links to one picture must take a tenth of the two seconds."""
+    """Ten thousand links to one image must take a tenth of the two seconds."""
     (path,) = draw(tmp_path, ["source.png"])
     folder = tmp_path / "many"
     folder.mkdir()
@@ -199,11 +199,11 @@ def test_hundred_thousand_files_are_listed_quickly(
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA", "LA", "CMYK", "I;16"])
-def test_every_kind_of_picture_becomes_rgb(mode: str, tmp_path: Path) -> None:
+def test_every_kind_of_image_becomes_rgb(mode: str, tmp_path: Path) -> None:
     if mode == "I;16":
         image = Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8))
     else:
-        image = picture().convert("RGB").convert(mode)
+        image = drawn_image().convert("RGB").convert(mode)
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     image.save(path)
     loaded = default_loader(path)
@@ -212,9 +212,9 @@ def test_every_kind_of_picture_becomes_rgb(mode: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_pictures_are_turned_the_right_way_up(orientation: int, tmp_path: Path) -> None:
+def test_images_are_turned_the_right_way_up(orientation: int, tmp_path: Path) -> None:
     """EXIF 2.32, tag 274: what stored rows and columns stand for."""
-    upright = picture(5, 9)
+    upright = drawn_image(5, 9)
     stored = {
         1: upright,
         2: upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
@@ -233,7 +233,7 @@ def test_pictures_are_turned_the_right_way_up(orientation: int, tmp_path: Path) 
     assert np.array_equal(np.asarray(loaded), np.asarray(upright))
 
 
-def test_opened_pictures_do_not_keep_their_file(tmp_path: Path) -> None:
+def test_opened_images_do_not_keep_their_file(tmp_path: Path) -> None:
     (path,) = draw(tmp_path, ["a.png"])
     opened = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     images = [default_loader(path) for _ in range(5)]
@@ -245,14 +245,14 @@ def test_opened_pictures_do_not_keep_their_file(tmp_path: Path) -> None:
 def write_bad(path: Path, kind: str) -> None:
     """Write a file of a kind that cannot be read."""
     if kind == "text":
-        path.write_text("this is no picture")
+        path.write_text("this is no image")
     elif kind == "empty":
         path.write_bytes(b"")
     elif kind == "cut off":
-        picture(64, 64).save(path, format="PNG")
+        drawn_image(64, 64).save(path, format="PNG")
         path.write_bytes(path.read_bytes()[:500])
     elif kind == "bytes changed":
-        picture(64, 64).save(path, format="PNG")
+        drawn_image(64, 64).save(path, format="PNG")
         data = bytearray(path.read_bytes())
         data[60:200] = bytes(140)
         path.write_bytes(data)
@@ -268,16 +268,16 @@ def test_file_that_cannot_be_read_is_named(kind: str, tmp_path: Path) -> None:
         default_loader(path)
 
 
-def test_broken_exif_does_not_stop_a_good_picture(tmp_path: Path) -> None:
+def test_broken_exif_does_not_stop_a_good_image(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
-    picture(16, 16).save(path, exif=b"Exif\0\0not really exif at all")
+    drawn_image(16, 16).save(path, exif=b"Exif\0\0not really exif at all")
     assert default_loader(path).size == (16, 16)
 
 
 # ---- ImageFolder --------------------------------------------------------------------------
 
 
-def test_image_folder_gives_pictures_transformed_with_their_paths(tmp_path: Path) -> None:
+def test_image_folder_gives_images_transformed_with_their_paths(tmp_path: Path) -> None:
     paths = draw(tmp_path, ["b.png", "a.png"])
     plain = ImageFolder(str(tmp_path))
     assert len(plain) == 2

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
-from tests.unit.models.small_models import build, noise, test_options, train_options, weights
+from tests.support.small_models import build, noise, test_options, train_options, weights
 from util.base.errors import UserError
 from util.storage.checkpoint import CheckpointError, save_state
 
@@ -62,7 +62,7 @@ def model(opt: Namespace) -> PlainModel:
 
 
 def stepped(model: PlainModel) -> PlainModel:
-    """Give the model its losses and pictures."""
+    """Give the model its losses and images."""
     model.set_input({"A": noise((1, 3, 8, 8)), "A_paths": ["a.png"]})
     model.optimize_parameters()
     return model
@@ -238,7 +238,7 @@ def test_set_requires_grad_takes_one_network_or_several(model: PlainModel) -> No
     assert not any(p.requires_grad for net in (model.netG_A, other) for p in net.parameters())
 
 
-def test_test_runs_without_gradients_and_computes_the_pictures(model: PlainModel) -> None:
+def test_test_runs_without_gradients_and_computes_the_images(model: PlainModel) -> None:
     called = []
     model.compute_visuals = lambda: called.append(torch.is_grad_enabled())
     model.set_input({"A": noise((1, 3, 8, 8)), "A_paths": ["a.png"]})
@@ -383,14 +383,14 @@ def test_test_model_refuses_to_train(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def validated(folder: Path, *more: str) -> PlainModel:
-    """Return a model that has made a picture from a batch that has a real one too."""
+    """Return a model that has made an image from a batch that has a real one too."""
     opt = train_options(folder, "template", "--name", "plain", *more)
     model = PlainModel(opt)
     model.fake_B, model.real_B = noise((1, 3, 8, 8)), noise((1, 3, 8, 8))
     return model
 
 
-def test_pictures_of_pairs_are_compared(tmp_path: Path) -> None:
+def test_images_of_pairs_are_compared(tmp_path: Path) -> None:
     model = validated(tmp_path, "--dataset_mode", "aligned")
     ((made, real),) = model.validation_pairs().values()
     assert made is model.fake_B
@@ -400,7 +400,7 @@ def test_pictures_of_pairs_are_compared(tmp_path: Path) -> None:
     assert model.validation_pairs() == model.validation_sets() == {}
 
 
-def test_pictures_that_do_not_belong_together_are_compared_as_sets_only(tmp_path: Path) -> None:
+def test_images_that_do_not_belong_together_are_compared_as_sets_only(tmp_path: Path) -> None:
     model = validated(tmp_path, "--dataset_mode", "unaligned")
     assert model.validation_pairs() == {}
     ((made, real),) = model.validation_sets().values()

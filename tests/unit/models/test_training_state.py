@@ -11,7 +11,7 @@ from torch import nn
 
 from models.base_model import BaseModel
 from models.optimization.schedulers import LR_POLICIES
-from tests.unit.models.small_models import batch, build, noise, train_options, train_step, weights
+from tests.support.small_models import batch, build, noise, train_options, train_step, weights
 from util.base import rng
 from util.base.errors import UserError
 from util.image_pool import ImagePool
@@ -272,8 +272,8 @@ def test_state_of_an_optimizer_with_other_parameters_is_refused(tmp_path: Path) 
 def test_pool_continues_with_another_size(size: int) -> None:
     random.seed(1)
     saved = ImagePool(3)
-    pictures = noise((3, 1, 2, 2))
-    saved.query(pictures)
+    images = noise((3, 1, 2, 2))
+    saved.query(images)
     pool = ImagePool(size)
     pool.load_state_dict(saved.state_dict())
     assert pool.num_imgs == len(pool.images) == min(size, 3)

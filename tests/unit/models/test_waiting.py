@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from models.base_model import BaseModel
-from tests.e2e.support import ROOT
-from tests.unit.models.small_models import batch, build, train_options
+from tests.support.commands import ROOT
+from tests.support.small_models import batch, build, train_options
 from util.training.health import NonFiniteDetector
 from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks import cal_gradient_penalty
-from tests.unit.models.small_models import (
+from tests.support.small_models import (
     batch,
     build,
     doubled,

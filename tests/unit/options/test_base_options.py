@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from tests.support.paths import ROOT
 
 Plugin = Callable[[str, str], None]
-ROOT = Path(__file__).resolve().parents[3]
 
 MODEL = """
 from argparse import Namespace

@@ -62,11 +62,11 @@ class Page(HTMLParser):
 
     @property
     def labels(self) -> list[str]:
-        """The texts below the pictures, in order."""
+        """The texts below the images, in order."""
         return [text for text in self.text("p") if text]
 
     @property
-    def pictures(self) -> list[str]:
+    def images(self) -> list[str]:
         """The files shown, in order, below the folder of the page."""
         return [where(source) for source in self.values("img", "src")]
 
@@ -80,7 +80,7 @@ def read_page() -> Callable[[Path], Page]:
     """Return a function that reads a page and checks what holds for all of ours.
 
     It is complete in itself (nothing is fetched from elsewhere, nothing runs but the script of
-    `util/display/pages`), and every picture and every link leads to a file below the page's folder.
+    `util/display/pages`), and every image and every link leads to a file below the page's folder.
     """
 
     def read(path: Path) -> Page:
@@ -93,7 +93,7 @@ def read_page() -> Callable[[Path], Page]:
         assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
         for tag, attributes in page.tags:
             assert not any(name.startswith("on") for name in attributes), tag
-        for file in [*page.pictures, *page.links]:
+        for file in [*page.images, *page.links]:
             target = (path.parent / file).resolve()
             assert target.is_relative_to(path.parent.resolve())
             assert target.is_file(), file

@@ -363,7 +363,7 @@ def outcome(archive: Path, folder: Path, expected: Mapping[str, bytes]) -> str:
         return "refused" if archive.name in str(error) else "refused without its name"
     except Exception as error:  # noqa: BLE001 - collected, so that one run shows all kinds
         return f"{type(error).__module__}.{type(error).__name__}"
-    return "whole" if content(folder) == expected else "damaged pictures"
+    return "whole" if content(folder) == expected else "damaged images"
 
 
 @pytest.mark.parametrize("pack", [tar_gz, zipped])

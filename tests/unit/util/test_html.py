@@ -1,4 +1,4 @@
-"""Pages of pictures."""
+"""Pages of images."""
 
 import math
 import re
@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.paths import ROOT
 from util.display.pages.assets import FOLDER, asset
-from util.html import HTML, heading, numbers, page, picture_row, picture_size
+from util.html import HTML, heading, image_row, image_size, numbers, page
 
-ROOT = Path(__file__).resolve().parents[3]
 ReadPage = Callable[[Path], Any]
 
 UNUSUAL = [
@@ -37,12 +37,12 @@ def add_row(web: HTML, name: str, labels: list[str]) -> None:
     for file in files:
         path = Path(web.get_image_dir(), file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"picture")
+        path.write_bytes(b"image")
     web.add_header(name)
     web.add_images(files, labels, files, width=128)
 
 
-def test_a_page_shows_headings_and_pictures_in_the_order_they_were_added(
+def test_a_page_shows_headings_and_images_in_the_order_they_were_added(
     tmp_path: Path, read_page: ReadPage
 ) -> None:
     web = HTML(tmp_path / "web", "My results")
@@ -53,20 +53,20 @@ def test_a_page_shows_headings_and_pictures_in_the_order_they_were_added(
     shown = read_page(tmp_path / "web" / "index.html")
     assert shown.text("title") == ["My results"]
     assert shown.text("h3") == ["2", "1"]
-    assert shown.pictures == ["images/2_real.png", "images/2_fake.png", "images/1_real.png"]
-    assert shown.links == shown.pictures
+    assert shown.images == ["images/2_real.png", "images/2_fake.png", "images/1_real.png"]
+    assert shown.links == shown.images
     assert shown.labels == ["real", "fake", "real"]
     assert set(shown.values("img", "style")) == {"width:128px"}
 
 
-def test_pictures_and_links_may_differ(tmp_path: Path, read_page: ReadPage) -> None:
+def test_images_and_links_may_differ(tmp_path: Path, read_page: ReadPage) -> None:
     web = HTML(str(tmp_path), "t", 0)
     for name in ("small.png", "large.png"):
         Path(web.get_image_dir(), name).touch()
     web.add_images(["small.png"], ["label"], ["large.png"])
     web.save()
     shown = read_page(tmp_path / "index.html")
-    assert shown.pictures == ["images/small.png"]
+    assert shown.images == ["images/small.png"]
     assert shown.links == ["images/large.png"]
 
 
@@ -81,7 +81,7 @@ def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
     web.add_images([file], [name], [file])
     web.save()
     shown = read_page(tmp_path / "index.html")  # no script in it
-    assert shown.pictures == [f"images/{file}"]
+    assert shown.images == [f"images/{file}"]
     assert shown.text("title") == shown.text("h3") == shown.labels == [name]
 
 
@@ -89,18 +89,18 @@ def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
 def test_no_text_can_become_markup(text: str) -> None:
     def whole(text: str) -> str:
         parts = heading(text), numbers({text: 1.0}, for_scripts=True)
-        return page(text, "".join(parts) + picture_row([text], [text], [text]))
+        return page(text, "".join(parts) + image_row([text], [text], [text]))
 
     plain, with_text = whole("x"), whole(text)
     assert with_text.count("<") == plain.count("<")
     assert with_text.count('"') == plain.count('"')
 
 
-def test_pictures_in_folders_are_linked_there(tmp_path: Path, read_page: ReadPage) -> None:
+def test_images_in_folders_are_linked_there(tmp_path: Path, read_page: ReadPage) -> None:
     web = HTML(tmp_path, "t")
     add_row(web, "x/7", ["fake"])
     web.save()
-    assert read_page(tmp_path / "index.html").pictures == ["images/x/7_fake.png"]
+    assert read_page(tmp_path / "index.html").images == ["images/x/7_fake.png"]
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(0, []), (3, ["3"])])
@@ -136,9 +136,9 @@ def test_saving_again_replaces_the_page(tmp_path: Path, read_page: ReadPage) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "index.html"]
 
 
-def test_rows_need_as_many_labels_as_pictures() -> None:
+def test_rows_need_as_many_labels_as_images() -> None:
     with pytest.raises(ValueError, match="zip"):
-        picture_row(["a.png", "b.png"], ["a"], ["a.png", "b.png"])
+        image_row(["a.png", "b.png"], ["a"], ["a.png", "b.png"])
 
 
 def test_scripts_take_over_the_reloading(tmp_path: Path, read_page: ReadPage) -> None:
@@ -151,12 +151,10 @@ def test_scripts_take_over_the_reloading(tmp_path: Path, read_page: ReadPage) ->
 # ---- sizes -----------------------------------------------------------------------------------
 
 
-def test_pictures_tell_their_size_before_they_are_loaded(
-    tmp_path: Path, read_page: ReadPage
-) -> None:
+def test_images_tell_their_size_before_they_are_loaded(tmp_path: Path, read_page: ReadPage) -> None:
     web = HTML(tmp_path, "t")
     Image.new("RGB", (60, 40)).save(Path(web.get_image_dir(), "a.png"))
-    Path(web.get_image_dir(), "b.png").write_bytes(b"no picture")
+    Path(web.get_image_dir(), "b.png").write_bytes(b"no image")
     web.add_header("x")
     web.add_images(["a.png", "b.png"], ["a", "b"], ["a.png", "b.png"], width=120)
     web.save()
@@ -168,18 +166,18 @@ def test_pictures_tell_their_size_before_they_are_loaded(
     assert "--n:2;--h:160px" in shown.values("section", "style")[0]  # 120 x 80, and what is around
 
 
-def test_the_size_of_a_picture_is_read_from_its_first_bytes(tmp_path: Path) -> None:
+def test_the_size_of_an_image_is_read_from_its_first_bytes(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
-    assert picture_size(path) is None
+    assert image_size(path) is None
     for mode, size in (("RGB", (3, 70000)), ("L", (1, 1)), ("RGBA", (500, 2))):
         Image.new(mode, size).save(path)
-        assert picture_size(path) == size
+        assert image_size(path) == size
     whole = path.read_bytes()
     for length in range(24):
         path.write_bytes(whole[:length])
-        assert picture_size(path) is None
+        assert image_size(path) is None
     Image.new("RGB", (3, 2)).save(tmp_path / "x.jpg")
-    assert picture_size(tmp_path / "x.jpg") is None
+    assert image_size(tmp_path / "x.jpg") is None
 
 
 # ---- scores ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The store of generated pictures."""
+"""The store of generated images."""
 
 import random
 from collections import Counter
@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def numbered(first: int, count: int) -> torch.Tensor:
-    """Return a batch of pictures; every pixel of a picture is its number."""
+    """Return a batch of images; every pixel of an image is its number."""
     return (
         torch.arange(first, first + count, dtype=torch.float32)
         .view(count, 1, 1, 1)
@@ -28,8 +28,8 @@ def numbered(first: int, count: int) -> torch.Tensor:
     )
 
 
-def numbers(pictures: torch.Tensor) -> list[int]:
-    return [int(number) for number in pictures[:, 0, 0, 0]]
+def numbers(images: torch.Tensor) -> list[int]:
+    return [int(number) for number in images[:, 0, 0, 0]]
 
 
 @shared_fixture
@@ -46,12 +46,12 @@ def test_query_returns_only_images_seen_so_far(
         assert out.shape == batch.shape
         assert out.dtype == batch.dtype
         assert out.max() < seen
-        assert out.equal(out[:, :1, :1, :1].expand_as(out))  # pictures are exchanged as a whole
+        assert out.equal(out[:, :1, :1, :1].expand_as(out))  # images are exchanged as a whole
 
 
 @shared_fixture
 @given(pool_size=POOL_SIZES, batch_sizes=BATCH_SIZES, seed=SEEDS)
-def test_no_picture_is_lost_or_doubled_once_the_pool_is_full(
+def test_no_image_is_lost_or_doubled_once_the_pool_is_full(
     pool_size: int, batch_sizes: list[int], seed: int
 ) -> None:
     random.seed(seed)
@@ -68,7 +68,7 @@ def test_no_picture_is_lost_or_doubled_once_the_pool_is_full(
 
 @shared_fixture
 @given(pool_size=st.integers(1, 20), n=st.integers(1, 20))
-def test_a_filling_pool_passes_pictures_on_and_draws_no_random_numbers(
+def test_a_filling_pool_passes_images_on_and_draws_no_random_numbers(
     pool_size: int, n: int
 ) -> None:
     n = min(n, pool_size)
@@ -88,7 +88,7 @@ def test_a_pool_of_size_0_passes_everything_through(batch_sizes: list[int]) -> N
     assert random.getstate() == before
 
 
-def test_a_full_pool_exchanges_half_of_the_pictures() -> None:
+def test_a_full_pool_exchanges_half_of_the_images() -> None:
     random.seed(0)
     pool = ImagePool(10)
     pool.query(numbered(0, 10))
@@ -105,7 +105,7 @@ def test_every_place_of_a_full_pool_is_exchanged() -> None:
     assert set(numbers(pool.query(numbered(4, 200)))) >= {0, 1, 2, 3}
 
 
-def test_pictures_of_the_pool_carry_no_gradient() -> None:
+def test_images_of_the_pool_carry_no_gradient() -> None:
     random.seed(0)
     pool = ImagePool(2)
     weight = torch.ones((), requires_grad=True)
@@ -156,8 +156,8 @@ def test_a_larger_pool_goes_on_filling() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 8])
-def test_a_kept_picture_keeps_no_others_in_memory(count: int) -> None:
+def test_a_kept_image_keeps_no_others_in_memory(count: int) -> None:
     pool = ImagePool(3)
     pool.query(numbered(0, 16)[:count])  # a part of what a network made of more
-    for picture in pool.images:
-        assert picture.untyped_storage().nbytes() == picture.numel() * picture.element_size()
+    for image in pool.images:
+        assert image.untyped_storage().nbytes() == image.numel() * image.element_size()

@@ -1,4 +1,4 @@
-"""Small helpers: pictures, folders, statistics."""
+"""Small helpers: images, folders, statistics."""
 
 import re
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def test_every_value_becomes_the_byte_below_it(values: list[float]) -> None:
     assert np.array_equal(out[0, :, 0], np.floor(exact))
 
 
-def test_the_first_picture_of_a_batch_is_taken_with_channels_last() -> None:
+def test_the_first_image_of_a_batch_is_taken_with_channels_last() -> None:
     batch = torch.rand(2, 3, 4, 5) * 2 - 1
     out = tensor2im(batch)
     assert out.shape == (4, 5, 3)
@@ -63,9 +63,9 @@ def test_two_channels_stay_two() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 def test_a_tensor_in_training_of_any_precision_can_be_shown(dtype: torch.dtype) -> None:
-    picture = torch.zeros(1, 3, 2, 2, dtype=dtype, requires_grad=True) * 2
-    assert (tensor2im(picture) == 127).all()
-    assert picture.requires_grad
+    image = torch.zeros(1, 3, 2, 2, dtype=dtype, requires_grad=True) * 2
+    assert (tensor2im(image) == 127).all()
+    assert image.requires_grad
 
 
 def test_another_type_can_be_asked_for() -> None:
@@ -87,7 +87,7 @@ def test_anything_else_is_handed_back(other: object) -> None:
 # ---- save_image --------------------------------------------------------------------------------
 
 
-def picture(height: int, width: int) -> NDArray[np.uint8]:
+def drawn_image(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
@@ -97,15 +97,15 @@ def picture(height: int, width: int) -> NDArray[np.uint8]:
 def test_an_aspect_ratio_above_1_widens_and_one_below_1_heightens(
     tmp_path: Path, ratio: float, width: int, height: int
 ) -> None:
-    save_image(picture(24, 40), tmp_path / "a.png", ratio)
+    save_image(drawn_image(24, 40), tmp_path / "a.png", ratio)
     with Image.open(tmp_path / "a.png") as image:
         assert image.size == (width, height)
 
 
 def test_without_a_ratio_the_pixels_are_saved_as_they_are(tmp_path: Path) -> None:
-    save_image(picture(5, 7), str(tmp_path / "a.png"))
+    save_image(drawn_image(5, 7), str(tmp_path / "a.png"))
     with Image.open(tmp_path / "a.png") as image:
-        assert np.array_equal(np.asarray(image), picture(5, 7))
+        assert np.array_equal(np.asarray(image), drawn_image(5, 7))
 
 
 @given(

@@ -109,13 +109,13 @@ def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) 
 # ---- the page ----------------------------------------------------------------------------------
 
 
-def test_pictures_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
+def test_images_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
     visualizer = Visualizer(options(tmp_path))
     visualizer.display_current_results(visuals(1.0), 7, False)
     visualizer.wait()
     shown = read_page(tmp_path / "run" / "web" / "index.html")
     assert shown.text("title") == ["Experiment name = run"]
-    assert shown.pictures == [
+    assert shown.images == [
         f"images/epoch007_{label}.png" for label in ("real_A", "fake_B", "real_B_rgb")
     ]
     assert set(shown.values("img", "style")) == {"width:128px"}
@@ -124,7 +124,7 @@ def test_pictures_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
         assert image.getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_the_page_takes_the_first_pictures_of_an_epoch_and_those_to_be_saved(
+def test_the_page_takes_the_first_images_of_an_epoch_and_those_to_be_saved(
     tmp_path: Path,
 ) -> None:
     visualizer = Visualizer(options(tmp_path))
@@ -216,10 +216,10 @@ def test_results_are_called_after_their_input_and_shown_in_a_row(
     web.save()
     shown = read_page(tmp_path / "index.html")
     assert shown.text("h3") == ["12", "2.tar"]
-    assert shown.pictures == [
+    assert shown.images == [
         f"images/{name}.png" for name in ("12_real", "12_fake", "2.tar_real", "2.tar_fake")
     ]
-    assert shown.links == shown.pictures
+    assert shown.links == shown.images
     assert shown.labels == ["real", "fake"] * 2
     assert set(shown.values("img", "style")) == {"width:64px"}
     for name, size in (("12_fake", (6, 4)), ("2.tar_fake", (12, 4))):
@@ -236,11 +236,11 @@ def test_inputs_of_one_name_do_not_overwrite_each_others_results(
         save_images(web, batch(grey / 4), [path])
     web.save()
     shown = read_page(tmp_path / "index.html")
-    fakes = [picture for picture in shown.pictures if picture.endswith("_fake.png")]
+    fakes = [image for image in shown.images if image.endswith("_fake.png")]
     assert fakes == [f"images/{name}_fake.png" for name in ("x/1", "y/1.jpg", "y/1.png", "2")]
-    for grey, picture in enumerate(fakes):
-        with Image.open(tmp_path / picture) as image:
-            assert image.getpixel((0, 0)) == (int((grey / 4 + 1) / 2 * 255),) * 3
+    for grey, image in enumerate(fakes):
+        with Image.open(tmp_path / image) as opened:
+            assert opened.getpixel((0, 0)) == (int((grey / 4 + 1) / 2 * 255),) * 3
 
 
 @pytest.mark.parametrize("name", ["a#b", "50%25 off", "two words", "<script>", "q'\"q"])
@@ -250,7 +250,7 @@ def test_unusual_names_of_inputs_lead_to_their_results(
     save_images(web, batch(), [f"in/{name}.jpg"])
     web.save()
     shown = read_page(tmp_path / "index.html")
-    assert shown.pictures == [f"images/{name}_{label}.png" for label in ("real", "fake")]
+    assert shown.images == [f"images/{name}_{label}.png" for label in ("real", "fake")]
     assert shown.text("h3") == [name]
 
 

@@ -1,1 +1,1 @@
-"""What the pages of pictures are made of."""
+"""What the pages of images are made of."""

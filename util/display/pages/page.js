@@ -1,5 +1,5 @@
 // Both kinds of pages: what survives a reload, and a reload that disturbs nobody.
-// Nothing is loaded from anywhere. Without scripts the pages are plain lists of pictures.
+// Nothing is loaded from anywhere. Without scripts the pages are plain lists of images.
 "use strict";
 
 // ---- what is remembered --------------------------------------------------------------------

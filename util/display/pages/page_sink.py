@@ -1,4 +1,4 @@
-"""The training page: curves, a slider over the epochs, and a row of pictures for each epoch."""
+"""The training page: curves, a slider over the epochs, and a row of images for each epoch."""
 
 import re
 import time
@@ -11,47 +11,47 @@ from PIL import Image
 
 from util.display.pages.curves import Curves
 from util.display.pages.sheet import sheet
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 from util.display.sinks.epochs import EpochRecord
 from util.display.sinks.jsonl import LossRecord
 from util.html import (
     Size,
     heading,
+    image_row,
+    image_size,
     numbers,
     page,
-    picture_row,
-    picture_size,
     printable,
     section,
 )
 from util.storage.files import write_image, write_text
 from util.util import save_image
 
-PICTURE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
+IMAGE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
 FOLLOWS = "Training goes on, and this page follows."
 Overview = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the page has of one epoch: the sizes of its pictures by label, and of its sheet."""
+    """What the page has of one epoch: the sizes of its images by label, and of its sheet."""
 
     epoch: int
-    pictures: Mapping[str, Size | None] = field(default_factory=dict)
+    sizes: Mapping[str, Size | None] = field(default_factory=dict)
     sheet: Size | None = None
 
 
 class PageSink:
-    """Write pictures to `web_dir/images` and show them in `web_dir/index.html`.
+    """Write images to `web_dir/images` and show them in `web_dir/index.html`.
 
     Each epoch's row is rendered once and kept as text, and the curves are thinned, so an update
-    costs the same in epoch 2 and in epoch 200. Rows of earlier runs come from the pictures found
+    costs the same in epoch 2 and in epoch 200. Rows of earlier runs come from the images found
     in the folder, earlier losses from `history`, earlier epochs' numbers from `epochs`.
 
     Args:
         web_dir: folder of the page.
         title: of the page.
-        width: of its pictures.
+        width: of its images.
         history: losses of the run that is continued.
         epochs: what its epochs brought.
         overview: what to know about the run: names and texts, in sections.
@@ -86,18 +86,18 @@ class PageSink:
             self._curves.add_epoch(record)
 
     def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
-        """Keep losses for the curves, which are drawn with the next pictures."""
+        """Keep losses for the curves, which are drawn with the next images."""
         self._curves.add_losses(when.epoch, when.images, values)
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Save the pictures and put them at the top of the page."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Save the images and put them at the top of the page."""
         for label, image in images.items():
-            save_image(image, self.image_dir / picture_name(when.epoch, label))
+            save_image(image, self.image_dir / image_name(when.epoch, label))
         sizes = {label: (image.shape[1], image.shape[0]) for label, image in images.items()}
         self._show(Row(when.epoch, sizes))
 
-    def epoch(self, record: EpochRecord, samples: Sequence[Mapping[str, Picture]]) -> None:
-        """Add an epoch's numbers, and one sheet of what was made of validation pictures."""
+    def epoch(self, record: EpochRecord, samples: Sequence[Mapping[str, ImageArray]]) -> None:
+        """Add an epoch's numbers, and one sheet of what was made of validation images."""
         epoch = record["epoch"]
         self._curves.add_epoch(record)
         row = self._row if self._row and self._row.epoch == epoch else Row(epoch)
@@ -132,7 +132,7 @@ class PageSink:
     def _show(self, row: Row) -> None:
         text = self._render(row)
         if self._row is None or row.epoch < self._row.epoch:  # training may go back to a save
-            self._older = self._rows_on_disk(row.epoch, list(row.pictures))
+            self._older = self._rows_on_disk(row.epoch, list(row.sizes))
         elif row.epoch != self._row.epoch:
             self._older = f"{self._text}\n{self._older}"
         self._row, self._text = row, text
@@ -161,43 +161,43 @@ class PageSink:
         )
 
     def _render(self, row: Row) -> str:
-        names = list(row.pictures)
-        files = [picture_name(row.epoch, label) for label in names]
-        sizes = list(row.pictures.values())
+        names = list(row.sizes)
+        files = [image_name(row.epoch, label) for label in names]
+        sizes = list(row.sizes.values())
         parts = [heading(f"epoch [{row.epoch}]"), numbers(self._curves.metrics(row.epoch))]
         if files:
-            parts.append(picture_row(files, names, files, self.width, sizes=sizes))
+            parts.append(image_row(files, names, files, self.width, sizes=sizes))
         if row.sheet:
             parts.append(
                 f'<a href="images/{sheet_name(row.epoch)}" data-width="{row.sheet[0]}" '
-                f'data-height="{row.sheet[1]}">validation pictures</a>'
+                f'data-height="{row.sheet[1]}">validation images</a>'
             )
         return section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
 
     def _rows_on_disk(self, before_epoch: int | None = None, order: Sequence[str] = ()) -> str:
-        """Render the epochs whose pictures earlier runs have left."""
+        """Render the epochs whose images earlier runs have left."""
         found: dict[int, dict[str, Path]] = {}
         for file in self.image_dir.iterdir():
-            match = PICTURE_NAME.fullmatch(file.name)
+            match = IMAGE_NAME.fullmatch(file.name)
             if match and (before_epoch is None or int(match[1]) < before_epoch):
                 found.setdefault(int(match[1]), {})[match[2]] = file
         rank = {label: position for position, label in enumerate(order)}
         rows = []
         for epoch, files in sorted(found.items(), reverse=True):
             labels = sorted(files, key=lambda name: (rank.get(name, len(rank)), name))
-            sizes = {label: picture_size(files[label]) for label in labels}
-            of_sheet = picture_size(self.image_dir / sheet_name(epoch))
+            sizes = {label: image_size(files[label]) for label in labels}
+            of_sheet = image_size(self.image_dir / sheet_name(epoch))
             rows.append(self._render(Row(epoch, sizes, of_sheet)))
         return "\n".join(rows)
 
 
-def picture_name(epoch: int, label: str) -> str:
-    """Return the file name of an epoch's picture."""
+def image_name(epoch: int, label: str) -> str:
+    """Return the file name of an epoch's image."""
     return f"epoch{epoch:03d}_{label}.png"
 
 
 def sheet_name(epoch: int) -> str:
-    """Return the file name of what an epoch made of the validation pictures."""
+    """Return the file name of what an epoch made of the validation images."""
     return f"validation_epoch{epoch:03d}.png"
 
 

@@ -1,4 +1,4 @@
-// The page of results: sort the rows of pictures, find one by its name, change their size.
+// The page of results: sort the rows of images, find one by its name, change their size.
 
 function results() {
   const main = document.querySelector("main");
@@ -80,7 +80,7 @@ function results() {
   Object.assign(size, { type: "range", min: 64, max: 512, step: 16 });
   size.value = parseInt(getComputedStyle(document.body).getPropertyValue("--w"), 10);
   const resize = () => document.body.style.setProperty("--w", `${size.value}px`);
-  control("width of a picture", size);
+  control("width of an image", size);
   size.addEventListener("input", () => {
     putInAddress("width", size.value);
     resize();

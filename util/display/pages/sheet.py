@@ -1,20 +1,20 @@
-"""Pictures of one epoch on one sheet: a row for each sample, a column for each label."""
+"""Images of one epoch on one sheet: a row for each sample, a column for each label."""
 
 from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from util.display.sinks.base import Picture
+from util.display.sinks.base import ImageArray
 
-LONGEST_SIDE = 512  # larger pictures are scaled down
+LONGEST_SIDE = 512  # larger images are scaled down
 GAP = 8
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 GREY = (136, 136, 136, 255)  # of the labels: readable on white and on black
 
 
-def sheet(samples: Sequence[Mapping[str, Picture]]) -> Image.Image:
-    """Put labelled pictures on one sheet; what is not covered is transparent."""
-    rows = [{label: _picture(image) for label, image in row.items()} for row in samples]
+def sheet(samples: Sequence[Mapping[str, ImageArray]]) -> Image.Image:
+    """Put labelled images on one sheet; what is not covered is transparent."""
+    rows = [{label: _image(image) for label, image in row.items()} for row in samples]
     labels = list(dict.fromkeys(label for row in rows for label in row))
     widths = [max(row[label].width for row in rows if label in row) for label in labels]
     heights = [max((image.height for image in row.values()), default=0) for row in rows]
@@ -36,11 +36,11 @@ def sheet(samples: Sequence[Mapping[str, Picture]]) -> Image.Image:
     return whole
 
 
-def _picture(image: Picture) -> Image.Image:
+def _image(image: ImageArray) -> Image.Image:
     flat = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    picture = Image.fromarray(flat).convert("RGB")
-    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
-    return picture
+    small = Image.fromarray(flat).convert("RGB")
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return small
 
 
 def _fitting(label: str, font: Font, width: int) -> str:

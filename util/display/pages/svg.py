@@ -1,4 +1,4 @@
-"""Numbers over epochs as pictures inside a page: SVG text, nothing to load and nothing to run.
+"""Numbers over epochs as images inside a page: SVG text, nothing to load and nothing to run.
 
 The colours are classes too (`stroke0`, `stroke1`, ...), so that a page's style can change them, and
 what is drawn is written beside it as data, so that a page's script can tell values under the mouse.
@@ -41,7 +41,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Plot:
-    """Where the plot lies in the picture, in pixels, and what its sides mean."""
+    """Where the plot lies in the image, in pixels, and what its sides mean."""
 
     left: float
     right: float
@@ -96,8 +96,8 @@ def loss_curve(
 
     Args:
         lines: epochs (with fractions) and values by name, in the order of training.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
         means: the same losses' means over stretches of training, drawn over them.
 
     Returns:
@@ -138,8 +138,8 @@ def small_curve(
         epochs: the first and the last on the axis, so that several drawings agree.
         best: a place to mark.
         from_zero: whether the vertical axis begins there.
-        width: of the picture in pixels.
-        height: of the picture in pixels.
+        width: of the image in pixels.
+        height: of the image in pixels.
 
     Returns:
         The element, or nothing if there is nothing to draw.

@@ -29,7 +29,7 @@ function timeline() {
   const sheet = make("a", {}, make("img"));
   const validation = make("div", {}, title, values, make("div", { className: "sheet" }, sheet));
   const both = make("div", { className: "both" },
-    make("div", {}, make("h2", {}, "Training pictures"), strip), validation);
+    make("div", {}, make("h2", {}, "Training images"), strip), validation);
   const part = make("div", { id: "timeline" },
     make("div", { className: "controls" }, shown, slider, play, newest), both);
   list.before(part);
@@ -42,24 +42,24 @@ function timeline() {
     shown.textContent = `epoch ${numbers[current]} of ${numbers[numbers.length - 1]}`;
     slider.setAttribute("aria-valuetext", shown.textContent);
     newest.hidden = inAddress("epoch") === null;
-    showPictures(sections[current]);
+    showImages(sections[current]);
     showValidation();
     for (const near of [current - 1, current + 1, current + 2]) preload(sections[near]);
   }
 
-  function showPictures(section) {
-    const pictures = [...section.querySelectorAll("td img")];
-    both.style.setProperty("--n", Math.max(1, pictures.length));
-    while (strip.childElementCount > pictures.length) strip.lastElementChild.remove();
-    pictures.forEach((picture, index) => {
+  function showImages(section) {
+    const images = [...section.querySelectorAll("td img")];
+    both.style.setProperty("--n", Math.max(1, images.length));
+    while (strip.childElementCount > images.length) strip.lastElementChild.remove();
+    images.forEach((image, index) => {
       if (!strip.children[index]) {
         strip.append(make("figure", {}, make("a", {}, make("img")), make("figcaption")));
       }
       const [link, caption] = strip.children[index].children;
-      fill(link, picture.getAttribute("src"), picture.alt);
-      link.firstChild.width = picture.getAttribute("width");
-      link.firstChild.height = picture.getAttribute("height");
-      caption.textContent = picture.alt;
+      fill(link, image.getAttribute("src"), image.alt);
+      link.firstChild.width = image.getAttribute("width");
+      link.firstChild.height = image.getAttribute("height");
+      caption.textContent = image.alt;
     });
   }
 

@@ -1,4 +1,4 @@
-"""Where losses and pictures go: each destination is a sink, all speak one protocol."""
+"""Where losses and images go: each destination is a sink, all speak one protocol."""
 
 from util.display.sinks.base import LogStep, Sink, deliver
 

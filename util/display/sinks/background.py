@@ -7,12 +7,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from util.display.sinks.base import LogStep, Picture, Sink, deliver
+from util.display.sinks.base import ImageArray, LogStep, Sink, deliver
 from util.display.sinks.epochs import EpochRecord
 
 S = TypeVar("S", bound=Sink)
 MOST_EVENTS = 1000  # that wait,
-MOST_PICTURES = 8  # and how many of them may have pictures
+MOST_IMAGES = 8  # and how many of them may have images
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,12 @@ class _Event(Generic[S]):
 
     Attributes:
         call: does it.
-        has_pictures: whether it holds pictures in memory.
-        epoch: of pictures that are no longer wanted once there are newer ones of that epoch.
+        has_images: whether it holds images in memory.
+        epoch: of images that are no longer wanted once there are newer ones of that epoch.
     """
 
     call: Callable[[S], None]
-    has_pictures: bool = False
+    has_images: bool = False
     epoch: int | None = None
 
 
@@ -39,7 +39,7 @@ class BackgroundSink(Generic[S]):
 
     Args:
         sink: does the work. Nobody else may use it.
-        newest_only: pictures that wait are replaced by newer ones of the same epoch.
+        newest_only: images that wait are replaced by newer ones of the same epoch.
     """
 
     def __init__(self, sink: S, *, newest_only: bool = False) -> None:
@@ -54,16 +54,16 @@ class BackgroundSink(Generic[S]):
         kept = dict(values)
         self._add(_Event(lambda sink: sink.scalars(when, kept)))
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Take labelled pictures; the arrays must not change any more."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Take labelled images; the arrays must not change any more."""
         kept = dict(images)
         epoch = when.epoch if self._newest_only else None
-        self._add(_Event(lambda sink: sink.images(when, kept), has_pictures=True, epoch=epoch))
+        self._add(_Event(lambda sink: sink.images(when, kept), has_images=True, epoch=epoch))
 
-    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
-        """Take an epoch's numbers and validation pictures, if the sink knows what to do."""
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Take an epoch's numbers and validation images, if the sink knows what to do."""
         call = getattr(self.sink, "epoch")  # noqa: B009 - not part of every sink
-        self._add(_Event(lambda _: call(record, samples), has_pictures=bool(samples)))
+        self._add(_Event(lambda _: call(record, samples), has_images=bool(samples)))
 
     def later(self, call: Callable[[S], None]) -> None:
         """Do something else with the sink once it has done what it was handed before."""
@@ -93,8 +93,8 @@ class BackgroundSink(Generic[S]):
     def _has_room(self, event: _Event[S]) -> bool:
         if len(self._waiting) >= MOST_EVENTS:
             return False
-        return not event.has_pictures or (
-            sum(each.has_pictures for each in self._waiting) < MOST_PICTURES
+        return not event.has_images or (
+            sum(each.has_images for each in self._waiting) < MOST_IMAGES
         )
 
     def _work(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from util.base.log import warn
 
-Picture = NDArray[np.uint8]  # (H, W, C)
+ImageArray = NDArray[np.uint8]  # (H, W, C)
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Sink(Protocol):
     def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Take the losses of one moment."""
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Take labelled pictures."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Take labelled images."""
 
     def close(self) -> None:
         """Send what is left and let go of files and connections."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NotRequired, Protocol, TypedDict, cast
 
 from util.base.errors import UserError
-from util.display.sinks.base import Picture
+from util.display.sinks.base import ImageArray
 from util.display.sinks.jsonl import append_line
 
 
@@ -31,8 +31,8 @@ class EpochRecord(TypedDict):
         images_per_second: images trained in this time, by this process.
         memory_mib: most memory so far, of the GPU if there is one, else of the process.
         train: means of the losses over the epoch.
-        val: metrics on the validation pictures, in epochs that were validated.
-        val_pictures: how many there were.
+        val: metrics on the validation images, in epochs that were validated.
+        val_images: how many there were.
         val_statistics: `batch` or `running`.
         val_seconds: how long it took.
         best: the best epoch so far, with `--save_best`.
@@ -46,7 +46,7 @@ class EpochRecord(TypedDict):
     memory_mib: float
     train: dict[str, float]
     val: NotRequired[dict[str, float]]
-    val_pictures: NotRequired[int]
+    val_images: NotRequired[int]
     val_statistics: NotRequired[str]
     val_seconds: NotRequired[float]
     best: NotRequired[BestRecord]
@@ -55,8 +55,8 @@ class EpochRecord(TypedDict):
 class EpochSink(Protocol):
     """A destination for what an epoch brought."""
 
-    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
-        """Take an epoch's numbers, and what was made of some validation pictures."""
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Take an epoch's numbers, and what was made of some validation images."""
 
 
 class MetricsSink:
@@ -65,7 +65,7 @@ class MetricsSink:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Append one line."""
         append_line(self.path, json.dumps(finite(record), ensure_ascii=False, allow_nan=False))
 

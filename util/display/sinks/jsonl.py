@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from util.base.errors import UserError
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -68,8 +68,8 @@ class JsonlSink:
         }
         append_line(self.path, json.dumps(record, ensure_ascii=False, allow_nan=False))
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Pictures do not fit in a text file."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Images do not fit in a text file."""
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -1,4 +1,4 @@
-"""Losses, pictures and metrics for TensorBoard; its package is imported when a sink is made.
+"""Losses, images and metrics for TensorBoard; its package is imported when a sink is made.
 
 Torch's SummaryWriter is not used: its file is written by a thread of its own, which ends for good,
 with a traceback on the console, when the disk is full for a moment or the folder is moved.
@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 from util.display.sinks.epochs import EpochRecord, flat
 
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 
 
 class TensorboardSink:
-    """Append losses, pictures and metrics to an event file below `folder/tensorboard`.
+    """Append losses, images and metrics to an event file below `folder/tensorboard`.
 
     Every process begins a file of its own with its first event. Each event is written at once and
     as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
@@ -51,16 +51,15 @@ class TensorboardSink:
         """Write losses as `loss/NAME` over the images seen."""
         self._write_numbers(_step(when), {f"loss/{name}": value for name, value in values.items()})
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Write pictures as `pictures/LABEL` over the images seen, or the epoch if that is all."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Write images as `images/LABEL` over the images seen, or the epoch if that is all."""
         values = [
-            {"tag": f"pictures/{label}", "image": _encoded(image)}
-            for label, image in images.items()
+            {"tag": f"images/{label}", "image": _encoded(image)} for label, image in images.items()
         ]
         self._write(_step(when) or when.epoch, values)
 
-    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
-        """Write an epoch's numbers, and what was made of the first validation picture."""
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Write an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
         self.metrics(when, flat(record))
         if samples:
@@ -141,8 +140,8 @@ def _next_name(folder: Path) -> str:
     return f"events.out.tfevents.{number:010d}.{socket.gethostname()}.{os.getpid()}"
 
 
-def _encoded(image: Picture) -> dict[str, Any]:
-    """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of a picture."""
+def _encoded(image: ImageArray) -> dict[str, Any]:
+    """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of an image."""
     height, width, channels = image.shape
     buffer = BytesIO()
     Image.fromarray(image[..., 0] if channels == 1 else image).save(buffer, "PNG")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from util.base.log import say
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 
 
 def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
@@ -24,8 +24,8 @@ class ConsoleSink:
         """Print one line."""
         say(loss_line(when, values))
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Pictures do not fit on a console."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Images do not fit on a console."""
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -44,8 +44,8 @@ class LossFileSink:
         """Append one line."""
         self._append(f"{loss_line(when, values)}\n")
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Pictures do not fit in a text file."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Images do not fit in a text file."""
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -1,4 +1,4 @@
-"""Losses and pictures for Weights & Biases; its package is imported when a sink is made."""
+"""Losses and images for Weights & Biases; its package is imported when a sink is made."""
 
 import inspect
 import os
@@ -12,7 +12,7 @@ from PIL import Image
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 from util.display.sinks.epochs import EpochRecord, flat
 from util.storage.files import write_text
 
@@ -21,7 +21,7 @@ START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
 
 class WandbSink:
-    """Send losses and pictures to a run of Weights & Biases.
+    """Send losses and images to a run of Weights & Biases.
 
     `WANDB_MODE` decides between online, offline and disabled. Nobody is ever asked for a key:
     without one, and when the server cannot be reached at the start, the run is kept below
@@ -53,16 +53,16 @@ class WandbSink:
         """Log losses."""
         self._run.log({name: float(value) for name, value in values.items()} | _axes(when))
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Log pictures under their labels."""
-        pictures = {
-            label: self._wandb.Image(_picture(image), caption=label)
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Log images under their labels."""
+        logged = {
+            label: self._wandb.Image(_image(image), caption=label)
             for label, image in images.items()
         }
-        self._run.log(pictures | _axes(when))
+        self._run.log(logged | _axes(when))
 
-    def epoch(self, record: EpochRecord, samples: list[dict[str, Picture]]) -> None:
-        """Log an epoch's numbers, and what was made of the first validation picture."""
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Log an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
         self._run.log(flat(record) | _axes(when))
         if samples:
@@ -156,8 +156,8 @@ def _axes(when: LogStep) -> dict[str, float]:
     return axes if when.total_images is None else axes | {"total_iters": when.total_images}
 
 
-def _picture(image: Picture) -> Image.Image:
-    """Turn (H, W, C) of 1, 3 or 4 channels into a picture."""
+def _image(image: ImageArray) -> Image.Image:
+    """Turn (H, W, C) of 1, 3 or 4 channels into an image."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 

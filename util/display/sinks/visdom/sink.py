@@ -1,4 +1,4 @@
-"""Live plots and pictures on a visdom server, which may be absent, slow, frozen or restarted.
+"""Live plots and images on a visdom server, which may be absent, slow, frozen or restarted.
 
 The training thread only leaves copies behind. One worker thread does everything else: it
 connects, encodes, sends, and tries again later when that fails.
@@ -35,7 +35,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import say, warn
-from util.display.sinks.base import LogStep, Picture
+from util.display.sinks.base import ImageArray, LogStep
 from util.display.sinks.visdom.server import how_to_install
 
 Numbers = NDArray[np.float64]
@@ -46,9 +46,9 @@ CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 DOUBT_SECONDS = 60.0  # a request that was given up may be carried out that much later
-BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large pictures,
+BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large images,
 POINTS_PER_SECOND = 2e4  # and the server for long histories (it takes about a third)
-GAP = 2  # pixels around the pictures of a panel
+GAP = 2  # pixels around the images of a panel
 LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
@@ -69,16 +69,16 @@ class RefusedError(Exception):
 
 
 class VisdomSink:
-    """Show losses in one window, and pictures in a panel or in a window each.
+    """Show losses in one window, and images in a panel or in a window each.
 
     Args:
         server: address, for example http://localhost; a port in it wins over `port`.
         port: its port.
         env: environment, visdom's word for a page.
-        display_id: first window; plots go to it, pictures to the ones after it.
-        ncols: pictures in a row of the panel; 0 or below: a window for each picture.
+        display_id: first window; plots go to it, images to the ones after it.
+        ncols: images in a row of the panel; 0 or below: a window for each image.
         name: name of the run, for titles.
-        win_size: width at which a picture is shown.
+        win_size: width at which an image is shown.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class VisdomSink:
         # Shared by both threads, under the lock of `_changed`.
         self._changed = threading.Condition()
         self._history = LossHistory()
-        self._pictures: dict[str, Callable[[Any], None]] = {}  # by window, the latest
-        self._unsent: set[str] = set()  # windows whose latest picture is not on the server
+        self._images: dict[str, Callable[[Any], None]] = {}  # by window, the latest
+        self._unsent: set[str] = set()  # windows whose latest image is not on the server
         self._sent: int | None = None  # points on the server, None: unknown
         self._deadline: float | None = None  # set by close()
         self._worker: threading.Thread | None = None
@@ -125,8 +125,8 @@ class VisdomSink:
             self._history.add(when.epoch + when.fraction, numbers)
             self._wake_worker()
 
-    def images(self, when: LogStep, images: Mapping[str, Picture]) -> None:
-        """Replace the pictures."""
+    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
+        """Replace the images."""
         copies = {label: np.array(image) for label, image in images.items()}
         if not copies or self._off:
             return
@@ -135,9 +135,9 @@ class VisdomSink:
             sends[str(self.display_id + 1)] = partial(self._send_panel, copies)
         else:
             for window, (label, image) in enumerate(copies.items(), self.display_id + 1):
-                sends[str(window)] = partial(self._send_picture, str(window), label, image)
+                sends[str(window)] = partial(self._send_image, str(window), label, image)
         with self._changed:
-            self._pictures.update(sends)
+            self._images.update(sends)
             self._unsent.update(sends)
             self._wake_worker()
 
@@ -264,7 +264,7 @@ class VisdomSink:
             self._client.connection.close()
         with self._changed:
             self._client = self._sent = None
-            self._unsent.update(self._pictures)  # a server started anew has nothing
+            self._unsent.update(self._images)  # a server started anew has nothing
 
     def _patience(self, size: int) -> float:
         """Return how many seconds to wait for the answer to a request of `size` bytes."""
@@ -332,30 +332,30 @@ class VisdomSink:
 
     def _send_window(self, window: str) -> None:
         with self._changed:
-            send = self._pictures[window]
+            send = self._images[window]
         send(self._client)
         with self._changed:
             self.sends += 1
-            if self._pictures[window] is send:  # else there is a newer one already
+            if self._images[window] is send:  # else there is a newer one already
                 self._unsent.discard(window)
 
-    def _send_panel(self, images: Mapping[str, Picture], client: Any) -> None:
-        """Send all pictures as one, and a table of their labels in the same arrangement."""
+    def _send_panel(self, images: Mapping[str, ImageArray], client: Any) -> None:
+        """Send all images as one, and a table of their labels in the same arrangement."""
         ncols = min(self.ncols, len(images))
-        picture = grid([three_channels(image) for image in images.values()], ncols)
+        panel = grid([three_channels(image) for image in images.values()], ncols)
         width = self.win_size * ncols
-        self._show(client, str(self.display_id + 1), f"{self.name} images", picture, width)
+        self._show(client, str(self.display_id + 1), f"{self.name} images", panel, width)
         labels_height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
         options = {"title": f"{self.name} labels", "width": width, "height": labels_height}
         client.text(label_table(list(images), ncols), str(self.display_id + 2), opts=options)
 
-    def _send_picture(self, window: str, label: str, image: Picture, client: Any) -> None:
+    def _send_image(self, window: str, label: str, image: ImageArray, client: Any) -> None:
         self._show(client, window, label, three_channels(image), self.win_size)
 
-    def _show(self, client: Any, window: str, title: str, picture: Picture, width: int) -> None:
-        height = round(picture.shape[0] * width / picture.shape[1])
+    def _show(self, client: Any, window: str, title: str, image: ImageArray, width: int) -> None:
+        height = round(image.shape[0] * width / image.shape[1])
         options = {"title": title, "width": width, "height": height}  # the whole is scaled to it
-        client.image(picture.transpose(2, 0, 1), win=window, opts=options)
+        client.image(image.transpose(2, 0, 1), win=window, opts=options)
 
     # ---- what is said -----------------------------------------------------------------------
 
@@ -543,7 +543,7 @@ def reason_of(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def three_channels(image: Picture) -> Picture:
+def three_channels(image: ImageArray) -> ImageArray:
     """Return (H, W, 3): one channel is repeated, of more than three the first three are taken."""
     if image.ndim == 2:
         image = image[:, :, None]
@@ -555,20 +555,20 @@ def three_channels(image: Picture) -> Picture:
     return image[:, :, :3]
 
 
-def grid(pictures: Sequence[Picture], ncols: int) -> Picture:
-    """Arrange (H, W, 3) pictures row by row on white; the largest decides the cells' size."""
-    height = max(picture.shape[0] for picture in pictures) + 2 * GAP
-    width = max(picture.shape[1] for picture in pictures) + 2 * GAP
-    rows = ceil(len(pictures) / ncols)
+def grid(images: Sequence[ImageArray], ncols: int) -> ImageArray:
+    """Arrange (H, W, 3) images row by row on white; the largest decides the cells' size."""
+    height = max(image.shape[0] for image in images) + 2 * GAP
+    width = max(image.shape[1] for image in images) + 2 * GAP
+    rows = ceil(len(images) / ncols)
     sheet = np.full((rows * height, ncols * width, 3), 255, np.uint8)
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         top, left = number // ncols * height + GAP, number % ncols * width + GAP
-        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     return sheet
 
 
 def label_table(labels: Sequence[str], ncols: int) -> str:
-    """Return an HTML table of labels, arranged as `grid` arranges the pictures."""
+    """Return an HTML table of labels, arranged as `grid` arranges the images."""
     style = "table-layout: fixed; width: 100%; text-align: center"
     filled = [escape(label) for label in labels] + [""] * (-len(labels) % ncols)
     rows = [filled[start : start + ncols] for start in range(0, len(filled), ncols)]

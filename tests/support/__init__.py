@@ -1,0 +1,1 @@
+"""What many test files make anew: commands, images, models, a browser."""

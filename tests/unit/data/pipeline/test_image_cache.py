@@ -1,0 +1,173 @@
+"""Images in memory: what is kept, for whom, and what happens when memory runs out."""
+
+import multiprocessing
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+import data.pipeline.image_cache
+from data.pipeline.image_cache import ImageCache, free_memory
+from data.pipeline.image_reader import make_cache
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
+
+
+def levels(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@given(
+    shapes=st.lists(st.tuples(*[st.integers(1, 9)] * 3), min_size=1, max_size=20),
+    budget=st.integers(0, 4000),
+)
+def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
+    shared: bool, shapes: list[tuple[int, int, int]], budget: int
+) -> None:
+    cache = ImageCache(budget, len(shapes), shared=shared)
+    images = {(f"{number}.png", number): levels(*s, seed=number) for number, s in
+                enumerate(shapes)}  # fmt: skip
+    for number, (key, image) in enumerate(images.items()):
+        cache.put(key, image, (number, 2 * number))
+    kept = {key: found for key in images if (found := cache.get(key)) is not None}
+    for number, key in enumerate(images):
+        if key in kept:
+            assert torch.equal(kept[key].levels, images[key])
+            assert kept[key].size == (number, 2 * number)
+    assert cache.count == len(kept)
+    assert sum(found.levels.numel() for found in kept.values()) <= cache.used <= budget
+    assert cache.is_full == (len(kept) < len(images))
+
+
+def test_first_image_under_a_key_stays_and_strided_ones_are_copied() -> None:
+    cache = ImageCache(1000, 2, shared=False)
+    first = levels(5, 6, 3).permute(2, 0, 1)
+    cache.put(("a",), first, (6, 5))
+    cache.put(("a",), levels(3, 5, 6, seed=1), (6, 5))
+    found = cache.get(("a",))
+    assert found is not None
+    assert torch.equal(found.levels, first)
+    assert found.levels.is_contiguous()
+    assert cache.get(("b",)) is None
+
+
+def test_more_images_than_were_announced_do_no_harm() -> None:
+    cache = ImageCache(10**6, 1, shared=False)
+    for number in range(50):
+        cache.put((number,), levels(2, 2, 2, seed=number), (2, 2))
+    assert cache.is_full
+    assert 1 <= cache.count < 50
+    assert sum(cache.get((number,)) is not None for number in range(50)) == cache.count
+
+
+def put(cache: ImageCache, first: int) -> None:
+    for number in range(first, first + 40):
+        cache.put((number,), levels(3, 4, 5, seed=number), (4, 5))
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_forked_processes_see_what_each_of_them_keeps(
+    nameless: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data.pipeline.image_cache, "HAS_NAMELESS_FILES", nameless)
+    cache = ImageCache(100 * 64, 100, shared=True)
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=put, args=(cache, first)) for first in (0, 20, 40)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert cache.count == 80
+    for number in range(80):
+        found = cache.get((number,))
+        assert found is not None
+        assert torch.equal(found.levels, levels(3, 4, 5, seed=number))
+
+
+def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
+    cache = ImageCache(1000, 4, shared=True)
+    cache.put(("seen",), levels(2, 2, 2), (2, 2))
+    assert cache.get(("seen",)) is not None
+    cache._lock.acquire()
+    cache.put(("a",), levels(2, 2, 2), (2, 2))
+    assert cache.get(("a",)) is None
+    assert cache.get(("seen",)) is not None
+    cache._lock.release()
+    cache.put(("a",), levels(2, 2, 2), (2, 2))  # it does not wait again
+    assert cache.count == 1
+
+
+def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = ImageCache(10**6, 4, shared=True)
+    cache.put(("a",), levels(2, 2, 2), (2, 2))
+    monkeypatch.setattr(
+        data.pipeline.image_cache, "free_memory", lambda: data.pipeline.image_cache.RESERVE
+    )
+    cache.put(("b",), levels(2, 2, 2), (2, 2))
+    assert cache.is_full
+    assert cache.count == 1
+
+
+def test_more_than_there_is_gets_what_there_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: 10**9)
+    cache = make_cache(7.0, 10, shared=False)
+    assert cache is not None
+    assert cache.budget == 10**9 - data.pipeline.image_cache.RESERVE
+    said = capsys.readouterr()
+    assert "--cache_gb 7 is more than the 0.5 GB" in said.err
+    assert "up to 0.5 GB" in said.out
+
+
+@pytest.mark.parametrize(("free", "budget"), [(4 * 10**9, 10**9), (None, 10**9)])
+def test_default_is_a_quarter_of_the_free_memory(
+    free: int | None, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: free)
+    cache = make_cache(None, 10, shared=True)
+    assert cache is not None
+    assert cache.budget == budget
+
+
+def test_system_that_gives_no_memory_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("data.pipeline.image_reader.ImageCache", refuse)
+    assert make_cache(1.0, 10, shared=True) is None
+    assert "--cache gets no memory" in capsys.readouterr().err
+
+
+def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(data.pipeline.image_cache, "CONTROL_GROUP", tmp_path)
+    without = free_memory()
+    assert without is None or without > 10**6
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("2500\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 400\n")
+    assert free_memory() in (900, None)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() is None or free_memory() > 10**6  # type: ignore[operator]
+
+
+def test_threads_may_fill_it_together() -> None:
+    cache = ImageCache(100 * 64, 100, shared=False)
+    threads = [threading.Thread(target=put, args=(cache, first)) for first in (0, 20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert cache.count == 60

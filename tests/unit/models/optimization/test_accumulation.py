@@ -1,0 +1,321 @@
+"""One training step: its phases, its optimiser steps, and no waiting for the device."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.base_model import BaseModel
+from models.cycle_gan_model import CycleGANModel
+from tests.support.small_models import batch, build, train_options, train_step
+
+# model -> phases in the order in which one step runs them
+PHASES = {
+    "cycle_gan": [
+        *["forward", "backward_G", "step_G"],
+        *["backward_D_A", "backward_D_B", "step_D"],
+    ],
+    "pix2pix": ["forward", "backward_D", "step_D", "backward_G", "step_G"],
+    "colorization": ["forward", "backward_D", "step_D", "backward_G", "step_G"],
+    "template": ["forward", "backward_G"],
+}
+# model -> each optimiser step with the networks it trains
+STEPS = {
+    "cycle_gan": [("optimizer_G", ["G_A", "G_B"]), ("optimizer_D", ["D_A", "D_B"])],
+    "pix2pix": [("optimizer_D", ["D"]), ("optimizer_G", ["G"])],
+    "colorization": [("optimizer_D", ["D"]), ("optimizer_G", ["G"])],
+    "template": [("optimizer", ["G"])],
+}
+CONFIGURATIONS = [
+    ("cycle_gan", ()),
+    ("cycle_gan", ("--lambda_identity", "0", "--pool_size", "0")),
+    ("cycle_gan", ("--gan_mode", "wgangp")),
+    ("pix2pix", ()),
+    ("pix2pix", ("--gan_mode", "wgangp")),
+    ("colorization", ()),
+    ("template", ()),
+]
+IDS = ["-".join([name, *more]).replace("--", "") for name, more in CONFIGURATIONS]
+
+
+def wrapped(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, note: Any) -> None:
+    """Call `note(*args)` before a method of an object."""
+    original = getattr(owner, name)
+
+    def call(*args: Any, **keywords: Any) -> Any:
+        note(*args, **keywords)
+        return original(*args, **keywords)
+
+    monkeypatch.setattr(owner, name, call)
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_step_consists_of_named_phases(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(train_options(tmp_path, kind))
+    order: list[str] = []
+    for phase in PHASES[kind]:
+        wrapped(monkeypatch, model, phase, lambda *_, name=phase: order.append(name))
+    train_step(model, batch(kind, 1))
+    assert order == PHASES[kind]
+
+
+STEPS_OF_CYCLE_GAN = {
+    "in parts": ["forward_and_backward_G_in_parts", "forward_A", "forward_B", "step_G"],
+    "together": ["forward_together", "backward_G", "step_G"],
+    "all at once": ["forward", "forward_A", "forward_B", "backward_G", "step_G"],
+}
+
+
+@pytest.mark.parametrize("way", STEPS_OF_CYCLE_GAN)
+def test_each_way_of_a_cycle_gan_step_has_its_phases(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("--lambda_identity", "0") if way == "all at once" else ()
+    model = build(train_options(tmp_path, "cycle_gan", *more))
+    if way != "in parts":
+        monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: True)  # as on a GPU
+    order: list[str] = []
+    for phase in {phase for phases in STEPS_OF_CYCLE_GAN.values() for phase in phases}:
+        wrapped(monkeypatch, type(model), phase, lambda *_, name=phase: order.append(name))
+    train_step(model, batch("cycle_gan", 1))
+    assert order == STEPS_OF_CYCLE_GAN[way]
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_a_subclass_of_cycle_gan_trains_alike_on_every_device(
+    on_gpu: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it overrides is called, in the original's order."""
+    order: list[str] = []
+
+    class Own(CycleGANModel):
+        def forward_A(self) -> None:
+            order.append("forward_A")
+            super().forward_A()
+
+        def compute_losses_G(self) -> None:
+            order.append("compute_losses_G")
+            super().compute_losses_G()
+
+    opt = train_options(tmp_path, "cycle_gan")
+    model = Own(opt)
+    model.setup(opt)
+    monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: on_gpu)
+    train_step(model, batch("cycle_gan", 1))
+    assert order == ["forward_A", "compute_losses_G"]
+
+
+@pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
+def test_every_optimiser_step_goes_through_the_one_place(
+    kind: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(train_options(tmp_path, kind, *more))
+    asked: list[tuple[Optimizer, tuple[nn.Module, ...]]] = []
+    stepped: list[Optimizer] = []
+    wrapped(monkeypatch, model, "step", lambda opt, *nets: asked.append((opt, nets)))
+    for optimizer in model.optimizers:
+        wrapped(monkeypatch, optimizer, "step", lambda opt=optimizer: stepped.append(opt))
+    train_step(model, batch(kind, 1))
+
+    assert [id(optimizer) for optimizer, _ in asked] == [id(optimizer) for optimizer in stepped]
+    wanted = [
+        (getattr(model, optimizer), tuple(model.net(name) for name in names))
+        for optimizer, names in STEPS[kind]
+    ]
+    assert len(asked) == len(wanted)
+    for (optimizer, nets), (wanted_optimizer, wanted_nets) in zip(asked, wanted, strict=True):
+        assert optimizer is wanted_optimizer
+        assert all(a is b for a, b in zip(nets, wanted_nets, strict=True))
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_step_is_told_exactly_the_networks_that_the_optimiser_trains(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build(train_options(tmp_path, kind))
+
+    def check(optimizer: Optimizer, *nets: nn.Module) -> None:
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        assert trained == {id(p) for net in nets for p in net.parameters()}
+
+    wrapped(monkeypatch, model, "step", check)
+    train_step(model, batch(kind, 1))
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_skipped_steps_leave_all_weights(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever replaces `step` decides whether weights move: there is no second way."""
+    model = build(train_options(tmp_path, kind))
+    monkeypatch.setattr(model, "step", lambda *_: None)
+    before = {n: [p.clone() for p in model.net(n).parameters()] for n in model.model_names}
+    train_step(model, batch(kind, 1))
+    for name, parameters in before.items():
+        for old, new in zip(parameters, model.net(name).parameters(), strict=True):
+            assert torch.equal(old, new), name
+
+
+# ---- no waiting ---------------------------------------------------------------------------
+
+WAITING = (
+    *["item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__", "__index__"],
+    *["__repr__", "__format__", "__array__", "nonzero", "is_nonzero"],
+)
+
+
+class WaitedError(AssertionError):
+    """Somebody waited for the device."""
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Let every method that turns a tensor into a number or moves it to the host raise.
+
+    The optimisers themselves may read their step counters, which live on the host.
+    """
+
+    def refuse(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **keywords: Any) -> Any:
+            caller = str(sys._getframe(1).f_globals.get("__name__"))
+            if caller.startswith("torch.optim"):
+                return original(*args, **keywords)
+            raise WaitedError(f"Tensor.{name} called from {caller}")
+
+        return call
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name in WAITING:
+            monkeypatch.setattr(Tensor, name, refuse(name, getattr(Tensor, name)))
+        yield
+
+
+@pytest.mark.parametrize("name", ["item", "cpu", "tolist", "numpy"])
+def test_waiting_is_noticed(name: str) -> None:
+    x = torch.ones(())
+    with pytest.raises(WaitedError), no_waiting():
+        getattr(x, name)()
+
+
+@pytest.mark.parametrize("convert", [float, int, bool, str])
+def test_waiting_in_disguise_is_noticed(convert: Callable[[Any], Any]) -> None:
+    x = torch.ones(())
+    with pytest.raises(WaitedError), no_waiting():
+        convert(x)
+
+
+@pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
+def test_step_never_waits_for_the_device(kind: str, more: tuple[str, ...], tmp_path: Path) -> None:
+    pool = () if "--pool_size" in more or kind == "template" else ("--pool_size", "2")
+    model = build(train_options(tmp_path, kind, *more, *pool))
+    for number in range(4):  # the pool is full after two
+        with no_waiting():
+            model.set_input(batch(kind, number))
+            model.optimize_parameters()
+    for name in model.loss_names:
+        loss = getattr(model, f"loss_{name}")
+        left_out = name.startswith("idt") and "--lambda_identity" in more
+        assert left_out or isinstance(loss, Tensor), name
+    assert isinstance(model.generator_loss(), Tensor)
+
+
+@pytest.mark.parametrize("kind", ["cycle_gan", "pix2pix"])
+def test_losses_are_finite_numbers_once_asked_for(kind: str, tmp_path: Path) -> None:
+    model = build(train_options(tmp_path, kind))
+    losses = train_step(model, batch(kind, 1))
+    assert list(losses) == model.loss_names
+    assert all(type(value) is float and abs(value) < 1e3 for value in losses.values())
+
+
+# ---- what a step does to its inputs -------------------------------------------------------
+
+
+@pytest.mark.parametrize("direction", ["AtoB", "BtoA"])
+@pytest.mark.parametrize("kind", ["cycle_gan", "pix2pix", "template"])
+def test_set_input_only_moves_data(kind: str, direction: str, tmp_path: Path) -> None:
+    model: Any = build(train_options(tmp_path, kind, "--direction", direction))
+    data = batch(kind, 1)
+    before = torch.get_rng_state()
+    model.set_input(data)
+    assert torch.equal(torch.get_rng_state(), before)
+    source, target = ("A", "B") if direction == "AtoB" else ("B", "A")
+    names = ("data_A", "data_B") if kind == "template" else ("real_A", "real_B")
+    assert torch.equal(getattr(model, names[0]), data[source])
+    assert torch.equal(getattr(model, names[1]), data[target])
+    assert model.image_paths == data[f"{source}_paths"]
+
+
+@pytest.mark.parametrize("kind", PHASES)
+def test_all_networks_learn(kind: str, tmp_path: Path) -> None:
+    model = build(train_options(tmp_path, kind))
+    before = {n: [p.clone() for p in model.net(n).parameters()] for n in model.model_names}
+    train_step(model, batch(kind, 1))
+    for name, parameters in before.items():
+        moved = [
+            not torch.equal(old, new)
+            for old, new in zip(parameters, model.net(name).parameters(), strict=True)
+        ]
+        assert sum(moved) > len(moved) / 2, name
+
+
+@pytest.mark.parametrize("kind", ["cycle_gan", "pix2pix"])
+def test_generator_step_leaves_no_gradient_in_the_discriminators(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = build(train_options(tmp_path, kind))
+    names = [name for name in model.model_names if name.startswith("D")]
+    before: dict[str, list[Tensor | None]] = {}
+
+    def look(_: BaseModel | None = None) -> dict[str, list[Tensor | None]]:
+        return {
+            name: [None if p.grad is None else p.grad.clone() for p in model.net(name).parameters()]
+            for name in names
+        }
+
+    def note(_: BaseModel, nets: object, requires_grad: bool) -> None:
+        if not requires_grad:  # the generators' turn
+            before.update(look())
+
+    # The class's methods: with others of its own, a CycleGAN would compute in another way.
+    wrapped(monkeypatch, type(model), "set_requires_grad", note)
+
+    def compare(*_: Any) -> None:
+        for name, gradients in look().items():
+            for old, new in zip(before[name], gradients, strict=True):
+                assert (old is None) == (new is None)
+                assert old is None or new is None or torch.equal(old, new)
+
+    wrapped(monkeypatch, type(model), "step_G", compare)
+    train_step(model, batch(kind, 1))
+    train_step(model, batch(kind, 2))
+    assert before
+
+
+@pytest.mark.parametrize("kind", ["colorization"])
+def test_colorization_shows_rgb_images(kind: str, tmp_path: Path) -> None:
+    model = build(train_options(tmp_path, kind))
+    train_step(model, batch(kind, 1, n=2))
+    model.compute_visuals()
+    visuals = model.get_current_visuals()
+    assert list(visuals) == ["real_A", "real_B_rgb", "fake_B_rgb"]
+    for name in ("real_B_rgb", "fake_B_rgb"):
+        assert visuals[name].shape == (32, 32, 3)
+        assert visuals[name].min() >= 0
+        assert visuals[name].max() <= 255
+
+
+def test_grey_becomes_grey(tmp_path: Path) -> None:
+    model: Any = build(train_options(tmp_path, "colorization"))
+    lightness = torch.linspace(-1, 1, 16).view(1, 1, 4, 4)
+    rgb = model.lab2rgb(lightness, torch.zeros(1, 2, 4, 4))
+    assert abs(rgb - rgb.mean(axis=2, keepdims=True)).max() < 0.05
+    assert rgb.reshape(-1, 3)[0] == pytest.approx(0, abs=0.05)
+    assert rgb.reshape(-1, 3)[-1] == pytest.approx(255, abs=0.05)

@@ -1,0 +1,153 @@
+"""Files are whole or not there."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from util.storage.files import replacing, write_file, write_image, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def half_then_fail(error: BaseException) -> Callable[[IO[bytes]], None]:
+    def write(file: IO[bytes]) -> None:
+        file.write(b"half of the new con")
+        file.flush()
+        raise error
+
+    return write
+
+
+def test_write_file_replaces_the_content(tmp_path: Path) -> None:
+    path = tmp_path / "state.bin"
+    path.write_bytes(b"a longer old content")
+    write_file(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == ["state.bin"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("x"), KeyboardInterrupt()])
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: BaseException
+) -> None:
+    path = tmp_path / "state.bin"
+    path.write_bytes(b"old content")
+    with pytest.raises(type(error)):
+        write_file(path, half_then_fail(error))
+    assert path.read_bytes() == b"old content"
+    assert names(tmp_path) == ["state.bin"]
+
+
+def test_a_first_write_that_fails_leaves_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full"):
+        write_file(tmp_path / "state.bin", half_then_fail(OSError("disk full")))
+    assert names(tmp_path) == []
+
+
+def test_a_rename_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(source: object, target: object) -> None:
+        raise PermissionError("read-only")
+
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(PermissionError):
+        write_text(path, "new")
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["page.html"]
+
+
+def test_the_old_file_can_be_read_while_the_new_one_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "state.bin"
+    path.write_bytes(b"old")
+    seen = []
+
+    def write(file: IO[bytes]) -> None:
+        file.write(b"new")
+        file.flush()
+        seen.append(path.read_bytes())
+
+    write_file(path, write)
+    assert seen == [b"old"]
+
+
+def test_the_content_is_on_the_disk_before_the_name_points_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    fsync, replace = os.fsync, os.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        events.append(("fsync", os.fstat(descriptor).st_size))
+        fsync(descriptor)
+
+    def watched_replace(source: Path, target: Path) -> None:
+        events.append(("replace", os.stat(source).st_size))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    write_file(tmp_path / "state.bin", lambda file: file.write(b"12345"))
+    assert events == [("fsync", 5), ("replace", 5)]
+
+
+def test_the_temporary_name_is_hidden_and_keeps_folder_and_suffix(tmp_path: Path) -> None:
+    with replacing(tmp_path / "fake_B.png") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".png"
+        assert temporary.name.startswith(".")  # such names are never taken for images
+        temporary.write_bytes(b"x")
+    assert names(tmp_path) == ["fake_B.png"]
+
+
+def test_a_missing_folder_is_an_error_and_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_text(tmp_path / "nowhere" / "page.html", "text")
+    assert names(tmp_path) == []
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r")))
+def test_text_comes_back_as_it_was(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "text.txt"
+    write_text(path, text)
+    assert path.read_bytes().decode("utf-8") == text
+
+
+def test_text_that_utf8_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "x" * 100_000 + "\ud800")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["page.html"]
+
+
+@pytest.mark.parametrize(
+    ("name", "file_format"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.b.webp", "WEBP")]
+)
+def test_the_suffix_decides_an_images_format(tmp_path: Path, name: str, file_format: str) -> None:
+    write_image(tmp_path / name, Image.new("RGB", (3, 2), (200, 100, 0)))
+    with Image.open(tmp_path / name) as image:
+        assert image.format == file_format
+        assert image.size == (3, 2)
+
+
+def test_an_image_that_cannot_be_encoded_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_image(path, Image.new("RGB", (1, 1)))
+    before = path.read_bytes()
+    with pytest.raises(OSError, match="cannot write mode"):
+        write_image(path, Image.new("CMYK", (1, 1)))
+    assert path.read_bytes() == before
+    assert names(tmp_path) == ["a.png"]

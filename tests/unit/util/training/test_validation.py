@@ -1,0 +1,151 @@
+"""Validation measures a model without leaving a trace in it."""
+
+import math
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from util.base import rng
+from util.base.errors import UserError
+from util.training.best import BestEpoch, metric_and_direction
+from util.training.validation import Validator, with_means_of_both_sides
+
+
+class Doubler:
+    """Makes twice what it gets, and draws random numbers while it does."""
+
+    def __init__(self) -> None:
+        self.aside: list[bool] = []
+
+    @contextmanager
+    def evaluation_without_trace(self, *, evaluation: bool) -> Iterator[None]:
+        self.aside.append(evaluation)
+        yield
+
+    def set_input(self, input: dict[str, Any]) -> None:
+        self.real = input["A"]
+
+    def forward(self) -> None:
+        self.made = (
+            self.real * 2 + random.random() * 0 + float(np.random.rand() + torch.rand(())) * 0
+        )
+
+    def validation_losses(self) -> dict[str, Tensor]:
+        return {"G": self.made.sum()}
+
+    def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {"": (self.made, self.real), "idt_A": (self.made, self.made)}
+
+    def compute_visuals(self) -> None:
+        pass
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        return {"made": self.made}
+
+
+def batches(*levels: float) -> list[dict[str, Any]]:
+    return [{"A": torch.full((1, 3, 12, 12), level)} for level in levels]
+
+
+def test_means_are_those_of_all_images_and_the_first_ones_are_shown() -> None:
+    model = Doubler()
+    found = Validator(model, batches(0.1, 0.2, 0.3, 0.4, 0.5), evaluation=True).run()
+    assert found.metrics["L1"] == pytest.approx(0.15)  # half of 0.1 .. 0.5: values go from -1 to 1
+    assert found.metrics["G"] == pytest.approx(2 * 0.3 * 3 * 144, rel=1e-6)
+    assert set(found.metrics) == {"G", "L1", "PSNR", "SSIM", "idt_A_L1"}
+    assert found.metrics["idt_A_L1"] == 0
+    assert (found.images, found.statistics, len(found.samples)) == (5, "running", 4)
+    assert found.samples[0]["made"].shape == (12, 12, 3)
+    assert model.aside == [True]
+
+
+def test_random_numbers_go_on_as_if_nothing_had_been_measured() -> None:
+    rng.seed_all(5)
+    wanted = [random.random(), float(np.random.rand()), float(torch.rand(()))]
+    rng.seed_all(5)
+    Validator(Doubler(), batches(0.1, 0.2)).run()
+    assert [random.random(), float(np.random.rand()), float(torch.rand(()))] == wanted
+
+
+def test_only_every_so_many_epochs_and_a_failure_does_not_stop_training(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    validator = Validator(Doubler(), batches(0.1), every=2)
+    assert validator.measure(1) is None
+    assert validator.measure(2) is not None
+    out = capsys.readouterr().out
+    assert out.startswith("validation (epoch: 2, images: 1) G: 86.400 L1: 0.050 PSNR: ")
+
+    def broken() -> Iterator[dict[str, Any]]:
+        yield from batches(0.1)
+        raise UserError("b.png is broken")
+
+    assert Validator(Doubler(), broken()).measure(3) is None
+    assert "No validation in epoch 3: b.png is broken" in capsys.readouterr().err
+
+
+def test_both_sides_of_a_cycle_have_one_mean() -> None:
+    values = {"cycle_A_L1": 1.0, "cycle_B_L1": 3.0, "idt_A_L1": 5.0, "G": 7.0}
+    assert with_means_of_both_sides(values) == {"cycle_L1": 2.0, **values}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "name", "direction"),
+    [
+        ("L1", "L1", "min"), ("PSNR", "PSNR", "max"), ("cycle_A_SSIM", "cycle_A_SSIM", "max"),
+        ("G", "G", "min"), ("L1:max", "L1", "max"), ("PSNR:min", "PSNR", "min"), ("", "", "min"),
+    ],
+)  # fmt: skip
+def test_metrics_know_which_direction_is_better(wanted: str, name: str, direction: str) -> None:
+    assert metric_and_direction(wanted) == (name, direction)
+
+
+@given(values=st.lists(st.floats(-10, 10), min_size=1), maximise=st.booleans())
+def test_the_best_epoch_is_the_first_with_the_best_value(
+    values: list[float], maximise: bool
+) -> None:
+    best = BestEpoch("x:max" if maximise else "x:min", patience=3)
+    flags = [best.update(epoch, {"x": value}) for epoch, value in enumerate(values, 1)]
+    wanted = max(values) if maximise else min(values)
+    assert best.value == wanted
+    assert best.epoch == values.index(wanted) + 1
+    assert flags[best.epoch - 1]
+    assert not any(flags[best.epoch :])
+    assert best.since == len(values) - best.epoch
+    assert best.should_stop == (best.since >= 3)
+
+
+def test_nan_is_never_the_best() -> None:
+    best = BestEpoch("L1")
+    assert not best.update(1, {"L1": math.nan})
+    assert best.update(2, {"L1": 0.5})
+    assert not best.update(3, {"L1": math.nan})
+    assert best.epoch == 2
+
+
+def test_a_saved_best_goes_on_for_the_same_metric_only(tmp_path: Path) -> None:
+    best = BestEpoch("L1", patience=2)
+    best.update(1, {"L1": 0.5})
+    best.update(2, {"L1": 0.7})
+    again, other = BestEpoch("L1", patience=2), BestEpoch("PSNR")
+    again.load_state_dict(best.state_dict())
+    other.load_state_dict(best.state_dict())
+    assert (again.value, again.epoch, again.since, again.latest) == (0.5, 1, 1, 0.7)
+    assert not again.update(3, {"L1": 0.6})
+    assert again.should_stop
+    assert other.epoch == 0
+
+
+def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"no such metric. Did you mean 'L1'\? Available: G, L1"):
+        BestEpoch("l1").check(["G", "L1"])
+    BestEpoch().check([])
