@@ -298,16 +298,16 @@ def test_the_server_gets_half_a_minute_unless_the_environment_says_otherwise(
 SCRIPT = """
 import json, pathlib, struct, sys, time
 import numpy as np
-from util.display.sinks import Moment
+from util.display.sinks import LogStep
 from util.display.sinks.wandb import WandbSink
 
 config = {"lr": 2e-4, "max_dataset_size": float("inf"), "gpu_ids": []}
 sink = WandbSink("project", "my run", config, sys.argv[1], resume=True)
-sink.scalars(Moment(1, 100, 0.25), {"G": 0.5, "D": float("nan")})
-sink.scalars(Moment(1, 200, 0.5), {"G": 0.125, "D": 2.0})
+sink.scalars(LogStep(1, 100, 0.25), {"G": 0.5, "D": float("nan")})
+sink.scalars(LogStep(1, 200, 0.5), {"G": 0.125, "D": 2.0})
 for channels in (1, 3, 4):
     image = np.full((6, 8, channels), 50 * channels, np.uint8)
-    sink.images(Moment(1), {f"fake_{channels}": image})
+    sink.images(LogStep(1), {f"fake_{channels}": image})
 sink.close()
 
 
