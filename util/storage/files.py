@@ -10,6 +10,7 @@ from typing import IO
 
 from PIL import Image
 
+from util.base.errors import writing
 from util.images import png
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
@@ -27,12 +28,17 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
+    """Give a temporary name beside `path`; on success rename it, on failure remove it.
+
+    Raises:
+        WriteError: the system refused.
+    """
     path = Path(path)
     temporary = temporary_name(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
