@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from util.base.errors import UserError
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
+from util.storage.run_folder import RunFolder
 
 OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -260,7 +261,7 @@ def _neighbours(path: Path) -> str:
     """Say what could have been meant: the checkpoints that lie in the same folder."""
     if not path.parent.is_dir():
         return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
-    there = sorted(file.name for file in path.parent.glob("*_net_*.pth"))
+    there = [file.name for file in RunFolder(path.parent).network_files()]
     if not there:
         return f"{path.parent} holds no checkpoint at all: check --checkpoints_dir and --name."
     shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")

@@ -14,8 +14,7 @@ from typing import IO, Any, Self
 from util.base.errors import UserError
 from util.base.log import warn
 from util.storage import files, journal
-
-LOCK_NAME = ".lock"
+from util.storage.run_folder import RunFolder
 
 NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network disks
 
@@ -46,22 +45,22 @@ class RunLock:
         Raises:
             UserError: another run has it.
         """
-        folder = Path(opt.checkpoints_dir, opt.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder.resolve() / LOCK_NAME
+        folder = RunFolder(opt.checkpoints_dir, opt.name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        path = RunFolder(folder.path.resolve()).lock
         if path in _held:
-            raise UserError(_refusal(opt, f"this process ({os.getpid()})"))
+            raise UserError(_refusal(folder, opt.name, f"this process ({os.getpid()})"))
         file = _open_locked(path)
         if file is None:
-            raise UserError(_refusal(opt, _holder(path)))
+            raise UserError(_refusal(folder, opt.name, _holder(path)))
         self._path, self._file = path, file
         _held.add(path)
         who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%c")}
         file.truncate(0)
         file.write(json.dumps(who).encode())
         file.flush()
-        journal.recover(folder)
-        for place in (folder, folder / "web", folder / "web" / "images"):
+        journal.recover(folder.path)
+        for place in (folder.path, folder.web, folder.web_images):
             files.remove_leftovers(place)
 
     def release(self) -> None:
@@ -141,9 +140,9 @@ def _holder(path: Path) -> str:
     return f"process {who['pid']} on {who['host']}, since {who['since']}"
 
 
-def _refusal(opt: Namespace, holder: str) -> str:
+def _refusal(folder: RunFolder, name: str, holder: str) -> str:
     return (
-        f"A run with --name {opt.name} is training already ({holder}); two would overwrite each "
-        f"other's checkpoints in {Path(opt.checkpoints_dir, opt.name)}. Choose another --name, or "
+        f"A run with --name {name} is training already ({holder}); two would overwrite each "
+        f"other's checkpoints in {folder}. Choose another --name, or "
         "stop that one first."
     )

@@ -14,6 +14,7 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
 from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
 from util.scores.distances import frechet_distance, squared_mmd
@@ -224,7 +225,7 @@ def create_validator(
             )
         return None
     data = create_dataset(validation_options(opt))
-    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+    device = claim_device(opt.gpu_ids)
     validator = Validator(
         model,
         data,
