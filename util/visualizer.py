@@ -23,8 +23,8 @@ from util.display.sinks.visdom.server import start_server
 from util.display.sinks.visdom.sink import VisdomSink
 from util.display.sinks.wandb import WandbSink
 from util.html import HTML
-from util.images.writing import ImageWriter
-from util.util import stretched, tensor2im
+from util.images.ranges import tensor2im
+from util.images.writing import ImageWriter, stretched
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
 

@@ -41,9 +41,10 @@ from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, re
 from util.base.errors import UserError, run_command
 from util.display.sinks.jsonl import read_losses
 from util.storage import checkpoint, files, journal
+from util.storage.run_folder import RunFolder
 from util.training.meters import RunningMean
 from util.training.progress import Progress
-from util.training.run_lock import LOCK_NAME, RunLock
+from util.training.run_lock import RunLock
 from util.training.saver import SaveError, Saver, read_state
 from util.visualizer import Visualizer
 
@@ -134,7 +135,7 @@ def losses(checkpoints: Path) -> int:
 
 def saved_images(checkpoints: Path) -> int:
     """Return the images seen by the last save, 0 without one."""
-    state = read_state(checkpoints / "run", "latest")
+    state = read_state(RunFolder(checkpoints / "run"), "latest")
     return 0 if state is None else int(state["progress"]["total_images"])
 
 
@@ -166,7 +167,7 @@ class Victim:
     def begin(self) -> Training:
         """Start, and see that nothing is left of the process before."""
         training = self.start(self.next_command())
-        lock = self.checkpoints / "run" / LOCK_NAME
+        lock = self.checkpoints / "run" / ".lock"
         mine = f'"pid": {training.process.pid},'
         training.until(lambda: lock.exists() and mine in lock.read_text())
         if self.dead is not None:
@@ -240,7 +241,7 @@ def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
     said = training.said
     assert "Traceback" not in said
     assert said.count("Stopped by") == said.count(f"Stopped by {number.name}. Continue with:") == 1
-    state = read_state(tmp_path / "check points" / name, "latest")
+    state = read_state(RunFolder(tmp_path / "check points" / name), "latest")
     assert state is not None
     steps = len(loss_lines(training.out.read_text()))
     assert state["progress"]["step"] == steps
@@ -414,7 +415,7 @@ def test_killed_before_any_line_networks_and_state_belong_together(
         shutil.copytree(old, folder)
         assert killed_save(model, line) == KILLED
         found.append(loaded(model))
-        state = read_state(folder, "latest")
+        state = read_state(RunFolder(folder), "latest")
         assert state is not None, "networks and state are of two saves"
         assert state["model"]["metric"] == found[-1]
         restart(folder)
@@ -693,7 +694,7 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
     return {
         path: (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != LOCK_NAME  # whose holder would lose it by closing it
+        if path.is_file() and path.name != ".lock"  # whose holder would lose it by closing it
     }
 
 
@@ -750,7 +751,7 @@ def test_test_py_needs_no_lock(root: Path, tmp_path: Path) -> None:
         lock.take(Namespace(checkpoints_dir=tmp_path, name="run"))
         script("test", [*options, "--name", "run", "--checkpoints_dir", str(tmp_path), "--gpu_ids",
                         "-1", "--results_dir", str(tmp_path / "results")])  # fmt: skip
-        assert (tmp_path / "run" / LOCK_NAME).exists()
+        assert (tmp_path / "run" / ".lock").exists()
     assert len(list((tmp_path / "results").rglob("*_fake_B.png"))) == STEPS
 
 

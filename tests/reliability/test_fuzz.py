@@ -41,6 +41,7 @@ from tests.support.corpus import (
 from util.base.errors import UserError
 from util.display.sinks.jsonl import LossRecord, parse_loss_log, read_losses
 from util.storage.checkpoint import CheckpointError, load_network, load_state
+from util.storage.run_folder import RunFolder
 from util.training.saver import FORMAT, read_state
 
 # ---- command lines ------------------------------------------------------------------------------
@@ -406,7 +407,7 @@ def use_as_checkpoint(folder: Path, content: bytes) -> dict[str, str]:
     return {
         "load": attempt(lambda: load_state(net)),
         "load into a network": attempt(lambda: load_network(small_discriminator(), net)),
-        "training state": attempt(lambda: read_state(folder, "latest")),
+        "training state": attempt(lambda: read_state(RunFolder(folder), "latest")),
         "infer options": outcome(TestOptions, argv, folder.parent),
     }
 
@@ -503,7 +504,9 @@ def test_training_states_of_any_networks_are_refused_or_read(
     content = torch_file({**rest, "format": FORMAT, "networks": networks})
     (tmp_path / "latest_state.pth").write_bytes(content)
     with redirect_stdout(io.StringIO()):
-        ended = attempt(lambda: read_state(tmp_path, "latest"), (CheckpointError, OSError))
+        ended = attempt(
+            lambda: read_state(RunFolder(tmp_path), "latest"), (CheckpointError, OSError)
+        )
     count(f"fuzz, training states: {ended}")
 
 
@@ -511,7 +514,7 @@ def test_a_pipe_in_place_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "latest_net_G.pth")
     os.mkfifo(tmp_path / "latest_state.pth")
     assert attempt(lambda: load_state(tmp_path / "latest_net_G.pth")) == "refused"
-    assert attempt(lambda: read_state(tmp_path, "latest")) == "refused"
+    assert attempt(lambda: read_state(RunFolder(tmp_path), "latest")) == "refused"
 
 
 def test_good_checkpoints_are_accepted_in_all_ways(tmp_path: Path) -> None:

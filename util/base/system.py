@@ -1,6 +1,11 @@
-"""How many processor cores there are for this process."""
+"""What this machine has for this process: processor cores, a device to compute on."""
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def usable_cores() -> int:
@@ -8,3 +13,13 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def claim_device(gpu_ids: Sequence[int]) -> "torch.device":
+    """Return the first of these GPUs, from now on torch's current one, or the CPU without any."""
+    import torch  # here: worker processes and short commands ask for cores alone
+
+    if not gpu_ids:
+        return torch.device("cpu")
+    torch.cuda.set_device(gpu_ids[0])
+    return torch.device("cuda", gpu_ids[0])

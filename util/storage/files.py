@@ -8,9 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
-
-from util.images import png
+from util.base.errors import writing
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 _numbers = count()
@@ -27,12 +25,17 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
+    """Give a temporary name beside `path`; on success rename it, on failure remove it.
+
+    Raises:
+        WriteError: the system refused.
+    """
     path = Path(path)
     temporary = temporary_name(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -65,16 +68,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file as UTF-8; bytes of file names that are none are written as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def write_image(path: str | Path, image: Image.Image) -> None:
-    """Write an image; the suffix of `path` decides the format."""
-    encoded = png.encode(image) if Path(path).suffix.lower() == ".png" else None
-    with replacing(path) as temporary:
-        if encoded is None:
-            image.save(temporary)
-        else:
-            temporary.write_bytes(encoded)
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -3,7 +3,6 @@
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import NoneType
 from typing import Any
 
@@ -13,8 +12,9 @@ from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.storage.checkpoint import CheckpointError
+from util.storage.run_folder import RunFolder, label_of
 from util.training.progress import Progress
-from util.training.saver import Model, Saver, read_state, state_file
+from util.training.saver import Model, Saver, read_state
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (
@@ -68,13 +68,13 @@ class ResumePoint:
 
     def __init__(self, opt: Namespace, epoch_is_given: bool) -> None:
         self.opt = opt
-        self.folder = Path(opt.checkpoints_dir, opt.name)
-        self.label = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
+        self.folder = RunFolder(opt.checkpoints_dir, opt.name)
+        self.label = label_of(opt.load_iter, opt.epoch)
         self.state = read_state(self.folder, self.label) if opt.continue_train else None
         self.epoch: int = opt.epoch_count
         self.other_epoch = self.new_rates = False
         if self.state is None:
-            if not opt.continue_train and state_file(self.folder, "latest").exists():
+            if not opt.continue_train and self.folder.state_file("latest").exists():
                 warn(
                     f"{self.folder} holds a run already, which this one will overwrite. "
                     "--continue_train goes on with it instead."
@@ -150,7 +150,7 @@ class ResumePoint:
             raise self._unfit(f"{reason} (--verbose shows where)") from error
 
     def _unfit(self, reason: str) -> CheckpointError:
-        path = state_file(self.folder, self.label)
+        path = self.folder.state_file(self.label)
         return CheckpointError(
             f"{path} is no training state that can be continued: {reason}. Delete it to continue "
             "with the networks alone."

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from util.base import rng
-from util.base.errors import UserError
+from util.base.errors import UserError, system_error
 from util.base.log import say
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
+from util.storage.run_folder import RunFolder, option_for
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 
@@ -31,7 +32,6 @@ PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, bu
     str: str.__str__,
 }
 NETWORK_FILE = re.compile(r"[^/\\\0]{1,200}")
-OF_AN_EPOCH = re.compile(r"(iter_)?(\d+)_(net_.+|state)\.pth")
 
 
 class Stateful(Protocol):
@@ -108,7 +108,7 @@ class Saver:
         self.epoch_loss = epoch_loss
         self.visualizer = visualizer
         self.others = others or {}
-        self.folder = Path(opt.checkpoints_dir, opt.name)
+        self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
         self.saves = 0
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
@@ -220,11 +220,11 @@ class Saver:
                 for path, network in networks.items():
                     save.add(path, network)
                 digests = {
-                    path.name.removeprefix(f"{label}_"): save.digest(path)
+                    self.folder.short_name(path, label): save.digest(path)
                     for path in networks
-                    if path.parent == self.folder
+                    if path.parent == self.folder.path
                 }
-                path = state_file(self.folder, label)
+                path = self.folder.state_file(label)
                 if str(digests) in written:
                     save.add_link(path, written[str(digests)])
                 else:
@@ -235,39 +235,22 @@ class Saver:
                 prune(self.folder, label, self.opt.keep_last)
 
     def _failure(self, error: Exception) -> SaveError:
+        cause = system_error(error)
+        reason = str(error).split("\n")[0] if cause is None else cause.strerror
         whole = "" if self.last_label is None else "The save before it is whole. "
         return SaveError(
-            f"The checkpoint could not be written to {self.folder}: {reason_of(error)}. {whole}"
+            f"The checkpoint could not be written to {self.folder}: {reason}. {whole}"
             f"Look at the space on the disk and your rights there. {self.how_to_continue()}"
         )
 
 
-def reason_of(error: BaseException) -> str:
-    """Say in a few words why a file could not be written.
-
-    torch's writer complains once more when it closes the file that the system would not take; the
-    system's own reason then is further up the chain.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error).split("\n")[0]
-
-
-def state_file(folder: Path, label: int | str) -> Path:
-    """Return the name of the state that belongs to the networks of that label."""
-    return folder / f"{label}_state.pth"
-
-
-def read_state(folder: Path, label: int | str) -> dict[str, Any] | None:
+def read_state(folder: RunFolder, label: int | str) -> dict[str, Any] | None:
     """Read a training state; None if there are networks alone, or networks of another save.
 
     Raises:
         CheckpointError: the file is damaged, or written by a later version.
     """
-    path = state_file(folder, label)
+    path = folder.state_file(label)
     try:
         with checkpoint.open_save([path]) as files:
             state = checkpoint.load_state(path, file=files[path])
@@ -301,8 +284,8 @@ def _are_digests(networks: object) -> bool:
     )
 
 
-def _digest(folder: Path, label: int | str, name: str) -> str | None:
-    path = folder / f"{label}_{name}"
+def _digest(folder: RunFolder, label: int | str, name: str) -> str | None:
+    path = folder.file_of(label, name)
     try:
         with checkpoint.open_save([path]) as files:
             return checkpoint.digest(files[path])
@@ -310,21 +293,13 @@ def _digest(folder: Path, label: int | str, name: str) -> str | None:
         return None
 
 
-def prune(folder: Path, label: str, keep: int) -> None:
+def prune(folder: RunFolder, label: str, keep: int) -> None:
     """Delete older epochs than the one just saved, so that `keep` are left.
 
     Only numbered ones: never `latest`, and nothing of a higher number.
     """
-    current = OF_AN_EPOCH.fullmatch(f"{label}_state.pth")
-    if current is None:
-        return
-    saves: dict[int, list[Path]] = {}
-    for path in sorted(folder.iterdir(), reverse=True):  # states before networks
-        match = OF_AN_EPOCH.fullmatch(path.name)
-        if match and match[1] == current[1] and int(match[2]) < int(current[2]):
-            saves.setdefault(int(match[2]), []).append(path)
-    for number in sorted(saves, reverse=True)[keep - 1 :]:
-        for path in saves[number]:
+    for files in folder.saves_before(label)[keep - 1 :]:
+        for path in files:
             path.unlink(missing_ok=True)
 
 
@@ -369,10 +344,7 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
     words = ["python", "train.py", *_option("name", opt.name), "--continue_train"]
-    if label.startswith("iter_"):
-        words += _option("load_iter", label.removeprefix("iter_"))
-    elif label != "latest":
-        words += _option("epoch", label)
+    words += [word for name, value in option_for(label).items() for word in _option(name, value)]
     if opt.checkpoints_dir != "./checkpoints":
         words += _option("checkpoints_dir", opt.checkpoints_dir)
     return shlex.join(words)

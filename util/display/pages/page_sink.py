@@ -24,8 +24,8 @@ from util.html import (
     printable,
     section,
 )
-from util.storage.files import write_image, write_text
-from util.util import save_image
+from util.images.writing import save_image, write_image
+from util.storage.files import write_text
 
 IMAGE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
 FOLLOWS = "Training goes on, and this page follows."

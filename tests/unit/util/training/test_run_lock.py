@@ -20,7 +20,7 @@ from tests.support.paths import ROOT
 from util.base.errors import UserError
 from util.storage import files, journal
 from util.training import run_lock
-from util.training.run_lock import LOCK_NAME, RunLock
+from util.training.run_lock import RunLock
 
 NOBODY = 2**22 + 1  # higher than any process's number on Linux
 
@@ -123,7 +123,7 @@ def refused(tmp_path: Path, name: str = "run") -> str:
 
 def test_the_folder_is_made_and_the_lock_says_who_has_it(tmp_path: Path) -> None:
     with take(tmp_path):
-        who = json.loads((tmp_path / "run" / LOCK_NAME).read_text())
+        who = json.loads((tmp_path / "run" / ".lock").read_text())
         assert (who["host"], who["pid"]) == (socket.gethostname(), os.getpid())
     assert list((tmp_path / "run").iterdir()) == []
     take(tmp_path).release()
@@ -185,7 +185,7 @@ def test_a_link_to_another_disk_is_followed(tmp_path: Path, start: Start) -> Non
     (tmp_path / "disk").mkdir()
     (tmp_path / "run").symlink_to(tmp_path / "disk")
     process = holder(start)
-    assert (tmp_path / "disk" / LOCK_NAME).exists()
+    assert (tmp_path / "disk" / ".lock").exists()
     assert f"process {process.pid}" in refused(tmp_path, "disk")
 
 
@@ -193,14 +193,14 @@ def test_never_do_two_have_it_though_the_file_comes_and_goes(start: Start, tmp_p
     processes = [start(COMPETE) for _ in range(3)]
     for process in processes:
         assert process.wait(60) == 0
-    assert not (tmp_path / "run" / LOCK_NAME).exists()
+    assert not (tmp_path / "run" / ".lock").exists()
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
 def test_a_file_that_is_replaced_before_it_is_locked_does_not_count(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch, is_taken: bool
 ) -> None:
-    path = tmp_path / "run" / LOCK_NAME
+    path = tmp_path / "run" / ".lock"
     lock = run_lock._lock
     holders: list[int] = []
 
@@ -224,7 +224,7 @@ def test_a_lock_whose_text_is_damaged_refuses_still(
     tmp_path: Path, start: Start, text: str
 ) -> None:
     holder(start)
-    (tmp_path / "run" / LOCK_NAME).write_text(text, encoding="latin-1")
+    (tmp_path / "run" / ".lock").write_text(text, encoding="latin-1")
     assert "another process" in refused(tmp_path)
 
 
@@ -243,7 +243,7 @@ def test_what_a_killed_run_left_is_tidied_up(tmp_path: Path) -> None:
         path.touch()
     with take(tmp_path):
         found = {path for path in folder.rglob("*") if path.is_file()}
-        assert found == {folder / LOCK_NAME, folder / "latest_state.pth", *alive}
+        assert found == {folder / ".lock", folder / "latest_state.pth", *alive}
         assert (folder / "latest_state.pth").read_text() == "new"
 
 
@@ -300,7 +300,7 @@ def test_without_locks_a_process_that_lives_here_decides(
 ) -> None:
     (tmp_path / "run").mkdir()
     who = {"host": host, "pid": pid, "since": "long ago"}
-    (tmp_path / "run" / LOCK_NAME).write_text(json.dumps(who))
+    (tmp_path / "run" / ".lock").write_text(json.dumps(who))
     if obstacle:
         assert f"process {pid} on {host}, since long ago" in refused(tmp_path)
     else:
@@ -327,7 +327,7 @@ def test_a_disk_that_went_bad_hides_no_other_error(
 
 def test_a_folder_deleted_meanwhile_is_let_go(tmp_path: Path) -> None:
     with take(tmp_path):
-        (tmp_path / "run" / LOCK_NAME).unlink()
+        (tmp_path / "run" / ".lock").unlink()
         (tmp_path / "run").rmdir()
     assert run_lock._held == set()
     take(tmp_path).release()

@@ -23,7 +23,7 @@ from tests.support.corpus import NAMES
 from util.base.errors import UserError
 from util.storage import checkpoint, files
 from util.storage.checkpoint import CheckpointError
-from util.training import saver
+from util.storage.run_folder import RunFolder
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 from util.training.saver import (
@@ -35,7 +35,6 @@ from util.training.saver import (
     prune,
     read_state,
     snapshot,
-    state_file,
 )
 
 
@@ -144,7 +143,7 @@ def test_a_save_holds_the_networks_and_all_states(folder: Path, made: Saver) -> 
     assert names(folder) == [*of_label("7"), *of_label("latest")]
     for label in ("latest", 7):
         assert checkpoint.load_state(folder / f"{label}_net_G.pth")["w"].tolist() == [3, 3, 3]
-        state = read_state(folder, label)
+        state = read_state(RunFolder(folder), label)
         assert state is not None
         assert state["progress"]["total_images"] == 4
         assert state["visualizer"] == {"saved": True}
@@ -156,11 +155,11 @@ def test_a_save_holds_the_networks_and_all_states(folder: Path, made: Saver) -> 
 def test_a_state_that_serves_two_labels_is_on_the_disk_once(folder: Path, made: Saver) -> None:
     with made:
         made.save("latest", 7)
-    first, second = (state_file(folder, label).stat() for label in ("latest", 7))
+    first, second = ((folder / f"{label}_state.pth").stat() for label in ("latest", 7))
     assert first.st_ino == second.st_ino
     with new_saver(folder) as other:
         other.save("latest")
-    assert state_file(folder, 7).stat().st_ino == second.st_ino
+    assert (folder / "7_state.pth").stat().st_ino == second.st_ino
 
 
 def test_a_disk_without_links_gets_copies(
@@ -172,8 +171,8 @@ def test_a_disk_without_links_gets_copies(
     monkeypatch.setattr(os, "link", refuse)
     with made:
         made.save("latest", 7)
-    assert read_state(folder, 7) is not None
-    assert state_file(folder, 7).read_bytes() == state_file(folder, "latest").read_bytes()
+    assert read_state(RunFolder(folder), 7) is not None
+    assert (folder / "7_state.pth").read_bytes() == (folder / "latest_state.pth").read_bytes()
 
 
 class Gate:
@@ -211,7 +210,7 @@ def test_what_training_changes_after_save_is_not_in_it(
     made.progress.advance(1)
     gate.opened.set()
     made.wait()
-    state = read_state(folder, "latest")
+    state = read_state(RunFolder(folder), "latest")
     assert state is not None
     assert state["progress"]["total_images"] == 1
     assert state["model"]["moments"].tolist() == [1, 1]
@@ -237,7 +236,7 @@ def test_a_plugin_that_writes_its_networks_itself_gets_a_state(folder: Path, mad
     with made:
         made.save("latest", 1)
     assert names(folder) == ["1_net_X.pth", "1_state.pth", "latest_net_X.pth", "latest_state.pth"]
-    assert read_state(folder, "latest") is not None
+    assert read_state(RunFolder(folder), "latest") is not None
 
 
 def test_a_plugin_that_keeps_its_networks_elsewhere_gets_a_state(
@@ -250,7 +249,7 @@ def test_a_plugin_that_keeps_its_networks_elsewhere_gets_a_state(
         made.save("latest")
     assert names(folder) == ["latest_state.pth"]
     assert names(tmp_path / "weights") == of_label("latest")[:2]
-    assert read_state(folder, "latest") is not None
+    assert read_state(RunFolder(folder), "latest") is not None
 
 
 def test_saving_leaves_the_model_as_it_was(made: Saver) -> None:
@@ -324,7 +323,7 @@ def test_an_error_of_training_lets_the_save_be_finished(
 
     with pytest.raises(ZeroDivisionError):
         train()
-    assert read_state(folder, "latest") is not None
+    assert read_state(RunFolder(folder), "latest") is not None
 
 
 def test_a_first_save_that_fails_promises_nothing(made: Saver, gate: Gate) -> None:
@@ -510,7 +509,7 @@ def test_options_are_kept_as_plain_values() -> None:
 
 def test_networks_alone_have_no_state(folder: Path) -> None:
     checkpoint.save_state({"w": torch.ones(1)}, folder / "latest_net_G.pth")
-    assert read_state(folder, "latest") is None
+    assert read_state(RunFolder(folder), "latest") is None
 
 
 def test_a_state_of_other_networks_is_left_alone_and_said(
@@ -518,17 +517,17 @@ def test_a_state_of_other_networks_is_left_alone_and_said(
 ) -> None:
     with made:
         made.save("latest")
-    assert read_state(folder, "latest") is not None
+    assert read_state(RunFolder(folder), "latest") is not None
     assert capsys.readouterr().out == ""
     checkpoint.save_state({"w": torch.ones(3)}, folder / "latest_net_G.pth")
-    assert read_state(folder, "latest") is None
+    assert read_state(RunFolder(folder), "latest") is None
     said = capsys.readouterr().out
     assert said.count("\n") == 1
     assert "latest_state.pth" in said
     assert "net_G.pth" in said
     assert "net_D" not in said
     (folder / "latest_net_D.pth").unlink()
-    assert read_state(folder, "latest") is None
+    assert read_state(RunFolder(folder), "latest") is None
 
 
 def test_a_state_is_found_though_its_save_was_interrupted(
@@ -542,7 +541,7 @@ def test_a_state_is_found_though_its_save_was_interrupted(
     with pytest.raises(SaveError):
         made.wait()
     assert "latest_state.pth" not in names(folder)
-    assert read_state(folder, "latest") is not None
+    assert read_state(RunFolder(folder), "latest") is not None
 
 
 @pytest.mark.parametrize(
@@ -557,12 +556,12 @@ def test_a_state_is_found_though_its_save_was_interrupted(
 def test_a_state_that_cannot_be_used_is_an_error(
     folder: Path, content: object, message: str
 ) -> None:
-    path = state_file(folder, "latest")
+    path = folder / "latest_state.pth"
     checkpoint.save_state(content, path)
     if content is None:
         path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match=message) as caught:
-        read_state(folder, "latest")
+        read_state(RunFolder(folder), "latest")
     assert str(path) in str(caught.value)
 
 
@@ -611,8 +610,8 @@ def test_the_newest_epochs_are_kept_and_nothing_else_is_touched(
     for epoch in epochs:
         for name in of_label(str(epoch)):
             (folder / name).touch()
-        prune(folder, str(epoch), keep)
-        prune(folder, "latest", keep)
+        prune(RunFolder(folder), str(epoch), keep)
+        prune(RunFolder(folder), "latest", keep)
     kept = [name for epoch in epochs[-keep:] for name in of_label(str(epoch))]
     assert names(folder) == sorted([*others, *kept])
 
@@ -621,7 +620,7 @@ def test_saves_by_iteration_are_pruned_among_themselves(folder: Path) -> None:
     for label in ("iter_5", "iter_10", "iter_20", "5", "10", "20"):
         for name in of_label(label):
             (folder / name).touch()
-    prune(folder, "iter_20", 2)
+    prune(RunFolder(folder), "iter_20", 2)
     left = [name for label in ("5", "10", "20", "iter_10", "iter_20") for name in of_label(label)]
     assert names(folder) == sorted(left)
 
@@ -629,7 +628,7 @@ def test_saves_by_iteration_are_pruned_among_themselves(folder: Path) -> None:
 def test_continued_in_the_middle_later_epochs_stay(folder: Path) -> None:
     for epoch in (1, 2, 3, 9):
         (folder / f"{epoch}_net_G.pth").touch()
-    prune(folder, "3", 1)
+    prune(RunFolder(folder), "3", 1)
     assert names(folder) == ["3_net_G.pth", "9_net_G.pth"]
 
 
@@ -642,7 +641,7 @@ def test_saving_prunes_after_the_new_one_is_whole(folder: Path, keep: int) -> No
     kept = range(1, 6)[-keep:] if keep else range(1, 6)
     expected = [name for epoch in kept for name in of_label(str(epoch))]
     assert names(folder) == sorted([*expected, *of_label("latest")])
-    assert read_state(folder, "5") is not None
+    assert read_state(RunFolder(folder), "5") is not None
 
 
 def test_a_save_that_fails_prunes_nothing(
@@ -683,12 +682,3 @@ def test_the_command_continues_that_run(
 
 def test_without_a_save_there_is_nothing_to_continue(made: Saver) -> None:
     assert made.how_to_continue() == "Nothing had been saved yet."
-
-
-def test_the_reason_is_the_deepest_the_system_gave() -> None:
-    assert saver.reason_of(ValueError("plain")) == "plain"
-    assert saver.reason_of(OSError("no number")) == "no number"
-    outer = RuntimeError("outer")
-    outer.__cause__ = RuntimeError("inner")
-    outer.__cause__.__context__ = FULL
-    assert saver.reason_of(outer) == "No space left on device"

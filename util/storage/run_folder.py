@@ -1,0 +1,133 @@
+"""The names of all that a run keeps in its folder, `<checkpoints_dir>/<name>`.
+
+A save has a label: the number of an epoch, `latest`, `best`, or `iter_<images>`. Its files begin
+with it.
+"""
+
+import re
+from dataclasses import dataclass
+from glob import escape
+from pathlib import Path
+
+ITERATION = "iter_"
+NUMBERED = re.compile(rf"({ITERATION})?(\d+)_(net_.+|state)\.pth")
+
+
+def label_of(load_iter: int, epoch: int | str) -> str:
+    """Return the label of the save that `--load_iter` and `--epoch` mean."""
+    return iteration_label(load_iter) if load_iter > 0 else str(epoch)
+
+
+def iteration_label(images: int) -> str:
+    """Return the label of a save that is counted in images, with `--save_by_iter`."""
+    return f"{ITERATION}{images}"
+
+
+def option_for(label: str) -> dict[str, str]:
+    """Return the option that means this label, with its value; none for `latest`, the default."""
+    if label.startswith(ITERATION):
+        return {"load_iter": label.removeprefix(ITERATION)}
+    return {} if label == "latest" else {"epoch": label}
+
+
+@dataclass(frozen=True, init=False)
+class RunFolder:
+    """Name the files of one run; nothing is read or written.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    def __init__(self, checkpoints_dir: str | Path, name: str = "") -> None:
+        """Take the folder of the run `name`; without a name it is the first path itself."""
+        object.__setattr__(self, "path", Path(checkpoints_dir, name))
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def network_file(self, label: int | str, net: str) -> Path:
+        """Return where a network is saved; `net` is its name in `model_names`."""
+        return self.path / f"{label}_net_{net}.pth"
+
+    def network_files(self, net: str | None = None) -> list[Path]:
+        """Return the files of a network, or of all, that there are under any label."""
+        name = "*" if net is None else escape(net)
+        return sorted(self.path.glob(f"*_net_{name}.pth"))
+
+    def state_file(self, label: int | str) -> Path:
+        """Return where the rest of a save is kept: all but the networks."""
+        return self.path / f"{label}_state.pth"
+
+    def short_name(self, file: Path, label: int | str) -> str:
+        """Return the name of a file of a save without its label, as a state calls it."""
+        return file.name.removeprefix(f"{label}_")
+
+    def file_of(self, label: int | str, short_name: str) -> Path:
+        """Return the file of a save that a state calls by its name without the label."""
+        return self.path / f"{label}_{short_name}"
+
+    def saves_before(self, label: str) -> list[list[Path]]:
+        """Return the files of each numbered save before this one, newest first, states in front.
+
+        Epochs stand before epochs, counts of images before counts of images; nothing is before a
+        label without a number.
+        """
+        current = NUMBERED.fullmatch(self.state_file(label).name)
+        if current is None:
+            return []
+        saves: dict[int, list[Path]] = {}
+        for file in sorted(self.path.iterdir(), reverse=True):  # "state" comes after "net"
+            match = NUMBERED.fullmatch(file.name)
+            if match and match[1] == current[1] and int(match[2]) < int(current[2]):
+                saves.setdefault(int(match[2]), []).append(file)
+        return [saves[number] for number in sorted(saves, reverse=True)]
+
+    def options_text(self, phase: str = "train") -> Path:
+        """Return where the options of a phase are saved as text, as the reference does."""
+        return self.path / f"{phase}_opt.txt"
+
+    def options_json(self, phase: str = "train") -> Path:
+        """Return where the options of a phase are saved for programs."""
+        return self.path / f"{phase}_opt.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that the process holds which trains here."""
+        return self.path / ".lock"
+
+    @property
+    def loss_log(self) -> Path:
+        """The losses as text, as the reference writes them."""
+        return self.path / "loss_log.txt"
+
+    @property
+    def losses(self) -> Path:
+        """The losses as JSON, one moment a line."""
+        return self.path / "losses.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """What the epochs brought as JSON, one a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def web(self) -> Path:
+        """The folder of the page."""
+        return self.path / "web"
+
+    @property
+    def web_images(self) -> Path:
+        """The folder of the page's images."""
+        return self.web / "images"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def visdom(self) -> Path:
+        """The folder of a visdom server that the run started."""
+        return self.path / "visdom"
