@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from models import networks
+from models.architectures import switches
 from models.architectures.describe import describe_generator
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.accumulation import GradientAccumulation
@@ -28,9 +28,9 @@ from models.optimization.schedulers import (
 from models.optimization.speed import Speed
 from models.storage.pretrained import find_pretrained
 from util.base.errors import UserError, suggest
-from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
 from util.base.system import claim_device
+from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
 from util.storage import checkpoint
 
@@ -66,8 +66,6 @@ class BaseModel(ABC):
         self.opt = opt
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
-        if self.isTrain and not getattr(opt, "compile", False):
-            leave_out_the_compiler()
         self.device = claim_device(self.gpu_ids)
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []
@@ -275,8 +273,8 @@ class BaseModel(ABC):
         """
         is_wgangp = getattr(self.opt, "gan_mode", "") == "wgangp"
         batched = self.speed.merges_forward_passes(first) and not is_wgangp
-        if batched and networks.can_discriminate_as_one_batch(netD, first, second):
-            return networks.discriminate_as_one_batch(netD, first, second)
+        if batched and switches.can_discriminate_as_one_batch(netD, first, second):
+            return switches.discriminate_as_one_batch(netD, first, second)
         return netD(first), netD(second)
 
     def clear_gradients(self, optimizer: Optimizer) -> None:
@@ -511,7 +509,7 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() > 0:
                 state[key] = laid_out_as(parameter, value)
     # A run that was stopped at the end of an epoch steps its schedules first: no reason to warn.
-    optimizer._opt_called = True  # type: ignore[attr-defined]
+    count_as_stepped(optimizer)
 
 
 def _settings(ours: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:

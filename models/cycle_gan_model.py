@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models import networks
+from models.architectures import switches
 from models.base_model import BaseModel
 from models.gan.options import (
     add_gradient_penalty_option,
@@ -177,8 +178,8 @@ class CycleGANModel(BaseModel):
             and self.speed.merges_forward_passes(self.real_A)
             and self.opt.lambda_identity > 0
             and self.real_A.shape == self.real_B.shape
-            and networks.is_batch_independent(self.netG_A)
-            and networks.is_batch_independent(self.netG_B)
+            and switches.is_batch_independent(self.netG_A)
+            and switches.is_batch_independent(self.netG_B)
         )
 
     def _is_plain_step(self) -> bool:
@@ -195,9 +196,8 @@ class CycleGANModel(BaseModel):
         with_B_first = torch.cat([self.real_B, self.real_A])
         self.fake_B, self._identity["A"] = self.netG_A(with_A_first).chunk(2)
         self.fake_A, self._identity["B"] = self.netG_B(with_B_first).chunk(2)
-        with networks.biases_done(self.netG_A, self.netG_B):
-            self.rec_A = self.netG_B(self.fake_B)
-            self.rec_B = self.netG_A(self.fake_A)
+        self.rec_A = self.netG_B(self.fake_B)
+        self.rec_B = self.netG_A(self.fake_A)
         require_equal_size(self.rec_A, self.real_A)
         require_equal_size(self.rec_B, self.real_B)
 

@@ -160,13 +160,15 @@ class ReflectionPad2d(nn.ReflectionPad2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad (N, C, H, W)."""
-        if (
-            not torch.jit.is_scripting()
-            and x.is_cuda
-            and torch.are_deterministic_algorithms_enabled()
-        ):
-            return mirror_border(x, self.padding)
+        if not torch.jit.is_scripting():
+            return _reflect(x, self.padding)
         return F.pad(x, self.padding, "reflect")
+
+
+def _reflect(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return mirror_border(x, padding)
+    return F.pad(x, padding, "reflect")
 
 
 def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:

@@ -1,13 +1,25 @@
 """Options and checks that several built-in models share."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from torch import Tensor
 
-from models.networks import GAN_MODES, unknown_names
+from models import networks
+from models.architectures.initialization import INIT_TYPES, init_weights
+from models.architectures.layers import NORM_LAYERS, get_norm_layer
+from models.architectures.losses import GAN_MODES, GANLoss
+from models.architectures.registry import DISCRIMINATORS, GENERATORS, define_D, define_G
 from util.base.errors import UserError, suggest
 
+# What looks up the name that an option gives, and the names that it knows.
+CHOICES: dict[str, tuple[Callable[..., object], Collection[str]]] = {
+    "netG": (define_G, GENERATORS),
+    "netD": (define_D, DISCRIMINATORS),
+    "norm": (get_norm_layer, NORM_LAYERS),
+    "init_type": (init_weights, INIT_TYPES),
+    "gan_mode": (GANLoss, GAN_MODES),  # a training option
+}
 LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.precision import Precision
 from util.base.errors import UserError
+from util.base.torch_private import multiply_each
 
 
 class GradientAccumulation:
@@ -46,7 +46,7 @@ class GradientAccumulation:
             return
         self.precision.unscale(optimizer)
         if self.every > 1:
-            torch._foreach_mul_(_gradients(optimizer), 1 / self.every)
+            multiply_each(_gradients(optimizer), 1 / self.every)
         self._taking = True
         try:
             self.precision.step(optimizer)

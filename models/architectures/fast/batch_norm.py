@@ -32,7 +32,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         return F.batch_norm(
             input, self.running_mean, self.running_var, self.weight, self.bias,
-            self.training or self.running_mean is None, self.momentum, self.eps,
+            self.training or self.running_mean is None, self.momentum, self.eps,  # type: ignore[arg-type]
         )  # fmt: skip
 
     def normalise(self, x: Tensor) -> Tensor:

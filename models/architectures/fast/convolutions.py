@@ -37,37 +37,37 @@ class ConvTranspose2d(nn.ConvTranspose2d):
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the enlarged images."""
         weight, bias = self.weight, self.added_bias()  # once: a parametrization computes it
-        if not torch.jit.is_scripting() and output_size is None:
+        if not torch.jit.is_scripting():
+            if output_size is not None:
+                return super().forward(input, output_size)
             made = cpu_convolutions.convolve(self, input, weight)
             if made is not None:
                 return made if bias is None else made + bias[:, None, None]
-        added = self._output_padding(
-            input, output_size, self.stride, self.padding, self.kernel_size, 2, self.dilation
-        )
-        settings = (self.stride, self.padding, added, self.groups, self.dilation)
-        return F.conv_transpose2d(input, weight, bias, *settings)
+        assert output_size is None
+        return F.conv_transpose2d(
+            input, weight, bias, self.stride, self.padding, self.output_padding,  # type: ignore[arg-type]
+            self.groups, self.dilation,
+        )  # fmt: skip
 
     def added_bias(self) -> Tensor | None:
         """Return the bias that is added to what the weights give."""
         return self.bias
 
 
-class DeadBias(nn.Module):
-    """A convolution whose bias has no effect, since an instance norm is behind it."""
-
-    bias: nn.Parameter | None
+class Conv2dWithDeadBias(Conv2d):
+    """A convolution in front of an instance norm."""
 
     def added_bias(self) -> Tensor | None:
         """Return no bias."""
         return None
 
 
-class Conv2dWithDeadBias(DeadBias, Conv2d):
-    """A convolution in front of an instance norm."""
-
-
-class ConvTranspose2dWithDeadBias(DeadBias, ConvTranspose2d):
+class ConvTranspose2dWithDeadBias(ConvTranspose2d):
     """A transposed convolution in front of an instance norm."""
+
+    def added_bias(self) -> Tensor | None:
+        """Return no bias."""
+        return None
 
 
 def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
@@ -75,10 +75,14 @@ def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
 
     So they get gradients like all other parameters: zero.
     """
-    layers = [module for module in net.modules() if isinstance(module, DeadBias)]
-    biases = [layer.bias for layer in layers if layer.bias is not None]
-    trained = [bias for bias in biases if bias.requires_grad]
-    if not trained or not torch.is_grad_enabled() or is_transformed():
+    biases = [
+        module.bias
+        for module in net.modules()
+        if isinstance(module, Conv2dWithDeadBias | ConvTranspose2dWithDeadBias)
+    ]
+    trained = [bias for bias in biases if bias is not None and bias.requires_grad]
+    is_compiling = torch.compiler.is_compiling()  # which takes this apart as well
+    if not trained or not torch.is_grad_enabled() or (is_transformed() and not is_compiling):
         return made
     return _WithDeadBiases.apply(made, *trained)
 
