@@ -26,7 +26,8 @@ class OptionParser(argparse.ArgumentParser):
     """
 
     def __init__(self) -> None:
-        super().__init__(formatter_class=HelpFormatter, add_help=False, conflict_handler="resolve")
+        super().__init__(formatter_class=HelpFormatter, add_help=False)
+        let_the_last_definition_count(self)
 
     def complete(self) -> None:
         """Add `--help`; let options of ours give way to others that set the same value."""
@@ -56,6 +57,11 @@ class OptionParser(argparse.ArgumentParser):
         matches = super()._get_option_tuples(option_string)
         others = [match for match in matches if not isinstance(match[0], NewOption)]
         return others or matches
+
+
+def let_the_last_definition_count(parser: argparse.ArgumentParser) -> None:
+    """Let plugins call options of theirs as we do ours, in a parser that a fork has made too."""
+    parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
 
 
 def names(parser: argparse.ArgumentParser) -> frozenset[str]:
