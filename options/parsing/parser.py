@@ -31,11 +31,7 @@ class OptionParser(argparse.ArgumentParser):
 
     def complete(self) -> None:
         """Add `--help`; let options of ours give way to others that set the same value."""
-        taken = taken_names(self)
-        for action in [action for action in self._actions if isinstance(action, NewOption)]:
-            if action.dest in taken:
-                same = [(flag, action) for flag in action.option_strings]
-                self._handle_conflict_resolve(action, same)
+        _remove_new_options(self, taken_names(self))
         self.add_argument(
             "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
         )
@@ -76,8 +72,13 @@ def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
 
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what is known so far, without demanding what is required."""
-    return _lenient(parser).parse_known_args(argv)[0]
+    """Parse what is known so far, without demanding what is required.
+
+    Options of ours are left out: a plugin may still replace one by a switch, say.
+    """
+    lenient = _lenient(parser)
+    _remove_new_options(lenient, names(parser))
+    return lenient.parse_known_args(argv)[0]
 
 
 def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str]:
@@ -114,6 +115,13 @@ def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> A
         return parser._get_value(action, str(saved))
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
+
+
+def _remove_new_options(parser: argparse.ArgumentParser, of_these: frozenset[str]) -> None:
+    for action in [action for action in parser._actions if isinstance(action, NewOption)]:
+        if action.dest in of_these:
+            flags = [(flag, action) for flag in action.option_strings]
+            parser._handle_conflict_resolve(action, flags)
 
 
 def _lenient(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
