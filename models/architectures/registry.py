@@ -1,12 +1,12 @@
 """The built-in networks by name: `define_G`, `define_D`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from torch import nn
 
-from models.architectures.initialization import init_net
-from models.architectures.layers import get_norm_layer
+from models.architectures.initialization import INIT_TYPES, init_net
+from models.architectures.layers import NORM_LAYERS, get_norm_layer
 from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
 from models.architectures.resnet import ResnetGenerator
 from models.architectures.unet import UnetGenerator
@@ -97,3 +97,15 @@ def define_D(
             f"Discriminator model name [{netD}] is not recognized. {suggest(netD, DISCRIMINATORS)}"
         )
     return init_net(net, init_type, init_gain, gpu_ids)
+
+
+def unknown_names(*, netG: str, netD: str, norm: str, init_type: str) -> Iterator[str]:
+    """Yield one message for each option that names nothing in the tables of this package."""
+    for option, given, known in (
+        ("--netG", netG, GENERATORS),
+        ("--netD", netD, DISCRIMINATORS),
+        ("--norm", norm, NORM_LAYERS),
+        ("--init_type", init_type, INIT_TYPES),
+    ):
+        if given not in known:
+            yield f"{option} {given} is not known. {suggest(given, known)}"

@@ -1,34 +1,22 @@
 """Options and checks that several built-in models share."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 
 from torch import Tensor
 
 from models import networks
-from models.architectures.initialization import INIT_TYPES, init_weights
-from models.architectures.layers import NORM_LAYERS, get_norm_layer
+from models.architectures import registry
 from models.architectures.losses import GAN_MODES, GANLoss
-from models.architectures.registry import DISCRIMINATORS, GENERATORS, define_D, define_G
 from util.base.errors import UserError, suggest
-
-# What looks up the name that an option gives, and the names that it knows.
-CHOICES: dict[str, tuple[Callable[..., object], Collection[str]]] = {
-    "netG": (define_G, GENERATORS),
-    "netD": (define_D, DISCRIMINATORS),
-    "norm": (get_norm_layer, NORM_LAYERS),
-    "init_type": (init_weights, INIT_TYPES),
-    "gan_mode": (GANLoss, GAN_MODES),  # a training option
-}
-LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
+from util.base.new_options import NewOption, new_option
 
 
 def add_gradient_penalty_option(parser: ArgumentParser) -> None:
     """Add the weight of the penalty that `--gan_mode wgangp` needs."""
     parser.add_argument(
         "--lambda_gp",
-        type=float,
-        default=LAMBDA_GP,
+        action=NewOption,
         help="weight of the gradient penalty of --gan_mode wgangp; 0 leaves it out",
     )
 
@@ -36,15 +24,21 @@ def add_gradient_penalty_option(parser: ArgumentParser) -> None:
 def gradient_penalty_weight(opt: Namespace) -> float:
     """Return the weight of the gradient penalty, 0 where the loss needs none."""
     is_needed = getattr(opt, "gan_mode", "lsgan") == "wgangp"  # a training option
-    return getattr(opt, "lambda_gp", LAMBDA_GP) if is_needed else 0.0
+    return float(new_option(opt, "lambda_gp")) if is_needed else 0.0
 
 
 def builtin_option_problems(opt: Namespace) -> Iterator[str]:
-    """Yield what is wrong with the options that choose built-in networks and losses."""
-    yield from unknown_names(netG=opt.netG, netD=opt.netD, norm=opt.norm, init_type=opt.init_type)
-    yield from _recompute_problems(opt)
+    """Yield what is wrong with the options that choose built-in networks and losses.
+
+    A `models/networks.py` of somebody else may know more of them.
+    """
+    if networks.define_G is registry.define_G:
+        yield from registry.unknown_names(
+            netG=opt.netG, netD=opt.netD, norm=opt.norm, init_type=opt.init_type
+        )
+        yield from _recompute_problems(opt)
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
-    if gan_mode not in GAN_MODES:
+    if gan_mode not in GAN_MODES and networks.GANLoss is GANLoss:
         yield f"--gan_mode {gan_mode} is not known. {suggest(gan_mode, GAN_MODES)}"
     elif getattr(opt, "precision", "fp32") == "fp16" and gradient_penalty_weight(opt) > 0:
         yield (

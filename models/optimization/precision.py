@@ -110,22 +110,22 @@ class _Region:
         self.dtype = dtype
         self._before: list[tuple[bool, torch.dtype, bool]] = []
 
-    # What `torch.autocast` does, in calls that torch.compile understands in two functions.
+    # As `torch.autocast` does, in calls that torch.compile follows from one function to another.
 
     def enter(self, net: nn.Module, inputs: Any) -> None:
         kind = self.device_type
-        cached = torch.is_autocast_cache_enabled()
-        self._before.append((torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind), cached))
+        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        self._before.append((enabled, dtype, torch.is_autocast_cache_enabled()))
         torch.set_autocast_enabled(kind, True)
         torch.set_autocast_dtype(kind, self.dtype)
         torch.autocast_increment_nesting()
         torch.set_autocast_cache_enabled(True)
 
     def leave(self, net: nn.Module, inputs: Any, output: Any) -> Any:
-        was_enabled, dtype, cached = self._before.pop()
+        enabled, dtype, cached = self._before.pop()
         if torch.autocast_decrement_nesting() == 0:
             torch.clear_autocast_cache()
-        torch.set_autocast_enabled(self.device_type, was_enabled)
+        torch.set_autocast_enabled(self.device_type, enabled)
         torch.set_autocast_dtype(self.device_type, dtype)
         torch.set_autocast_cache_enabled(cached)
         return _in_float32(output)
