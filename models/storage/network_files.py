@@ -58,7 +58,9 @@ def save(model: "BaseModel", label: int | str) -> None:
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
     collected = _collected.get()
-    if collected is None:
+    if direct := vars(model).get("save_files"):
+        direct(states)
+    elif collected is None:
         checkpoint.save_set(states)
     else:
         collected.update(states)
