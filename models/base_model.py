@@ -77,6 +77,7 @@ class BaseModel(ABC):
         self.metric: float = 0
         # Our own code uses the private name: the other one may be a subclass's own.
         self._optimization = Optimization(opt, self.device)
+        self.save_files: Any = checkpoint.save_set  # until train.py asks TrainedModel
         if not hasattr(type(self), "optimization"):
             self.optimization = self._optimization
 
@@ -211,8 +212,6 @@ class BaseModel(ABC):
         network_files.load(self, epoch)
 
     # ---- until train.py asks TrainedModel -------------------------------------------------
-
-    save_files: Any = staticmethod(checkpoint.save_set)
 
     def _training(self) -> Any:
         from models.storage.trained_model import TrainedModel
