@@ -58,10 +58,8 @@ def save(model: "BaseModel", label: int | str) -> None:
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
     collected = _collected.get()
-    if direct := vars(model).get("save_files"):
-        direct(states)
-    elif collected is None:
-        checkpoint.save_set(states)
+    if collected is None:
+        vars(model).get("save_files", checkpoint.save_set)(states)
     else:
         collected.update(states)
 
