@@ -17,9 +17,15 @@ ONE_LEVEL = 2 / WHITE  # the least difference that can be stored, in [-1, 1]
 
 
 def to_unit(stored: Tensor) -> Tensor:
-    """Bring stored values to float32 in [0, 1]; floating point ones are there already."""
+    """Bring stored values to float32 in [0, 1]; floating point ones are there already.
+
+    Raises:
+        TypeError: nobody has said what is white in values of this type.
+    """
     if stored.is_floating_point():
         return stored
+    if stored.dtype != torch.uint8:
+        raise TypeError(f"Images hold 8 bits or floating point values, but these {stored.dtype}.")
     return stored.to(torch.float32, memory_format=torch.contiguous_format).div_(WHITE)
 
 
