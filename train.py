@@ -18,6 +18,7 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.sampling import LoadError
 from models import create_model
 from models.base_model import BaseModel
+from options.parsing.result import Result
 from options.train_options import TrainOptions
 from util.base import rng
 from util.base.errors import UserError, run_command
@@ -42,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line (or `argv`) says."""
     with RunLock() as lock:
         options = TrainOptions()
-        opt = options.parse(argv, claim=lock.take)
-        train(opt, options)
+        opt = options.parse(argv, quiet=True)
+        lock.take(opt)
+        options.result.tell()
+        train(opt, options.result)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Run:
     clock: TimeLeft  # how long training will go on
 
 
-def train(opt: Namespace, options: TrainOptions) -> None:
+def train(opt: Namespace, options: Result) -> None:
     """Train; `options` knows which of them were given."""
     rng.seed_all(opt.seed)
     if opt.deterministic:
@@ -83,7 +86,7 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     best = BestEpoch(opt.save_best, opt.early_stop)
     validator = create_validator(opt, model, best, create_dataset)
     to_validate = len(validator.dataset) if validator else 0
-    facts = overview(options.not_default(), len(dataset), to_validate)
+    facts = overview(options.not_default, len(dataset), to_validate)
     visualizer = Visualizer(opt, overview=facts)
     others: dict[str, Stateful] = {"loss_means": loss_means, "best": best}
     saver = Saver(opt, model, dataset, progress, epoch_loss, visualizer, others)
