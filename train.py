@@ -14,7 +14,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data import CustomDatasetDataLoader, create_dataset
+from data import CustomDatasetDataLoader, create_dataset, has_split
 from data.pipeline.sampling import LoadError
 from models import create_model
 from models.base_model import BaseModel
@@ -23,7 +23,6 @@ from options.train_options import TrainOptions
 from util.base import rng
 from util.base.errors import UserError, run_command
 from util.base.log import mute, say
-from util.base.plugins import declares
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
 from util.display.progress_bar import TimeLeft, epoch_bar
@@ -80,11 +79,9 @@ def train(opt: Namespace, options: Result) -> None:
     dataset.warn_of_bad_images()
     model = create_model(opt)
     model.setup(opt)  # schedules, and the networks to continue with
-    if declares(type(model), "takes_batches_on_device"):
-        dataset.send_to(model.device)
     progress, epoch_loss, loss_means = Progress(epoch=start.epoch), RunningMean(), LossMeans()
     best = BestEpoch(opt.save_best, opt.early_stop)
-    validator = create_validator(opt, model, best, create_dataset)
+    validator = create_validator(opt, model, best, create_dataset, has_split)
     to_validate = len(validator.dataset) if validator else 0
     facts = overview(options.not_default, len(dataset), to_validate)
     visualizer = Visualizer(opt, overview=facts)

@@ -70,7 +70,9 @@ class LazyImage:
 
     def halves(self) -> tuple["LazyImage", "LazyImage"]:
         """Return the left and the right half; the right one gets the odd column."""
-        return LazyImage(self.reader, self.path, 0, self), LazyImage(self.reader, self.path, 1, self)
+        return LazyImage(self.reader, self.path, 0, self), LazyImage(
+            self.reader, self.path, 1, self
+        )
 
     @property
     def size(self) -> T.Size:
@@ -103,7 +105,7 @@ class LazyImage:
         """
         steps = list(transform.transforms) if type(transform) is T.Compose else [transform]
         fixed = list(takewhile(lambda step: type(step) in T.FIXED, steps))
-        varying = steps[len(fixed) :]
+        varying = T.in_one_go(steps[len(fixed) :])
         image = self._resized(T.Compose(fixed), as_tensor=T.take_tensors(varying))
         try:
             return T.Compose(varying)(image)

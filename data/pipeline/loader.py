@@ -184,7 +184,10 @@ class BatchLoader:
 
     def _randomness(self) -> Any:
         """Return the state of the generators of this process that items draw from, if any."""
-        return None if self.workers else rng.capture()
+        if self.workers:
+            return None
+        is_built_in = "reader" in vars(type(self.dataset))  # these never draw from numpy
+        return rng.capture(numpy=not is_built_in)
 
     def _put_back(self, randomness: Any) -> None:
         if randomness is not None:

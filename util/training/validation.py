@@ -1,6 +1,5 @@
 """How good the model is on images that it does not learn from."""
 
-import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -211,13 +210,14 @@ def create_validator(
     model: Model,
     best: BestEpoch,
     create_dataset: Callable[[Namespace], Data],
+    has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none.
 
     Raises:
         UserError: a best epoch is wanted, but cannot be found.
     """
-    if opt.val_freq == 0 or not has_validation_data(opt):
+    if opt.val_freq == 0 or not has_split(opt, "val"):
         if best.name:
             raise UserError(
                 f"--save_best {best.name} needs images to measure on: {opt.dataroot} has neither "
@@ -247,10 +247,3 @@ def validation_options(opt: Namespace) -> Namespace:
         "max_dataset_size": opt.num_val, "skip_bad_images": False,
     }  # fmt: skip
     return Namespace(**(vars(opt) | changed))
-
-
-def has_validation_data(opt: Namespace) -> bool:
-    """Tell whether the data has a split to validate on: `val`, or `valA` and `valB`."""
-    folders = [os.path.join(opt.dataroot, name) for name in ("val", "valA", "valB")]
-    alone, A, B = (os.path.isdir(folder) for folder in folders)
-    return alone or (A and B)
