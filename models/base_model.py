@@ -55,12 +55,9 @@ class BaseModel(ABC):
         batch_independent: whether test.py may hand over several images at once, without
             gradients of any kind: what is made of one does not depend on the others, except by
             batch norm and dropout. Each class says so for itself.
-        takes_batches_on_device: whether `set_input` may get images that lie on `device` already,
-            which spares a GPU most of what has to be sent. Each class says so for itself.
     """
 
     batch_independent = False
-    takes_batches_on_device = False
 
     def __init__(self, opt: Namespace) -> None:
         self.opt = opt

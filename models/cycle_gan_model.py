@@ -33,7 +33,6 @@ class CycleGANModel(BaseModel):
     """
 
     batch_independent = True
-    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

@@ -25,7 +25,6 @@ class Pix2PixModel(BaseModel):
     """
 
     batch_independent = True
-    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

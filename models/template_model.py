@@ -21,8 +21,6 @@ from models.base_model import BaseModel
 class TemplateModel(BaseModel):
     """Regression from A to B."""
 
-    takes_batches_on_device = True  # set_input only calls .to(self.device)
-
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Add options of your own, and change defaults of existing ones.
