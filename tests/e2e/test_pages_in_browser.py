@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support.browser import CHROMIUM, Browser, browsing
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord
 from util.html import HTML
 
 pytestmark = [

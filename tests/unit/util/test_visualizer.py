@@ -15,7 +15,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord
 from util.display.sinks.text import loss_line
 from util.html import HTML
 from util.inference.result_names import ResultNames

@@ -16,7 +16,7 @@ from util.display.pages import page_sink
 from util.display.pages.curves import Curves
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord
 
 ReadPage = Callable[[Path], Any]
 LABELS = ["real_A", "fake_B", "real_B"]
