@@ -1,16 +1,15 @@
-"""Find image files below a folder, and open them."""
+"""Find image files below a folder."""
 
 import os
-import stat
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import Dataset
 
 from util.base.errors import UserError
+from util.images.reading import default_loader as default_loader
 
 _LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
 _OF_REFERENCE = _LOWER_CASE + tuple(ending.upper() for ending in _LOWER_CASE)
@@ -18,18 +17,6 @@ IMG_EXTENSIONS = [*_OF_REFERENCE, ".webp", ".WEBP"]
 
 # How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
-
-_PILLOW = r"PIL\."  # the modules whose warnings nobody needs
-_ORIENTATION = 274  # the EXIF tag that says how a camera was held; by its value, what undoes that
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def is_image_file(filename: str) -> bool:
@@ -90,62 +77,6 @@ def _begins_like_an_image(entry: os.DirEntry[str]) -> bool:
             return file.read(4).startswith(_SIGNATURES)
     except OSError:  # a link to nowhere, a file that may not be read: as in the reference
         return False
-
-
-def default_loader(path: str | Path) -> Image.Image:
-    """Open an image as 8-bit RGB, the right way up.
-
-    Cameras store turned images with a note (EXIF orientation), which is followed here. Of an
-    animation the first image counts; values of more than 8 bits are cut off at 255.
-
-    Raises:
-        UserError: the file is missing, broken or no image.
-    """
-    _silence_pillow()
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # whoever opens a pipe waits for its other end
-            raise UserError(f"{path} is no file, but a folder, pipe or device. Remove it.")
-        with Image.open(path) as image:
-            if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
-                raise UserError(f"{path} is PostScript. Convert it to PNG.")
-            upright = _upright(image)
-            return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
-    except UserError:
-        raise
-    except UnidentifiedImageError:
-        raise UserError(
-            f"{path} is not an image, or its format is unknown. Remove it or convert it to PNG."
-        ) from None
-    except Exception as error:  # a damaged file makes Pillow raise all kinds
-        reason = str(error) or type(error).__name__
-        raise UserError(
-            f"{path} cannot be read: {reason}. Replace the file or remove it from the data set."
-        ) from error
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says.
-
-    `ImageOps.exif_transpose` does this too, but then writes the EXIF data anew, which fails for
-    some images that are fine otherwise.
-    """
-    image.load()  # in PNG the EXIF data may stand behind the pixels
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
-    return image if turn is None else image.transpose(turn)
-
-
-def _silence_pillow() -> None:
-    """Let nobody be told about odd EXIF data, transparent palettes and large images.
-
-    They can all be read, or else are an error. One filter for good, not `catch_warnings` around
-    each image: that makes Python forget which warnings of others it has shown already.
-    """
-    if not any(_is_about_pillow(entry) for entry in warnings.filters):
-        warnings.filterwarnings("ignore", module=_PILLOW)
-
-
-def _is_about_pillow(entry: Any) -> bool:
-    return getattr(entry[3], "pattern", None) == _PILLOW
 
 
 class ImageFolder(Dataset[Any]):

@@ -30,6 +30,7 @@ from models.storage.pretrained import find_pretrained
 from util.base.errors import UserError, suggest
 from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
+from util.base.system import claim_device
 from util.image_pool import ImagePool
 from util.storage import checkpoint
 
@@ -67,7 +68,7 @@ class BaseModel(ABC):
         self.isTrain: bool = opt.isTrain
         if self.isTrain and not getattr(opt, "compile", False):
             leave_out_the_compiler()
-        self.device = torch.device("cuda", self.gpu_ids[0]) if self.gpu_ids else torch.device("cpu")
+        self.device = claim_device(self.gpu_ids)
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []
         self.model_names: list[str] = []

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.gan.options import builtin_option_problems
 from models.pix2pix_model import Pix2PixModel
 from util.images.color import lab2rgb
+from util.images.ranges import WHITE, to_network
 
 AB_RANGE = 110.0  # a and b are divided by this for the networks
 
@@ -47,12 +48,12 @@ class ColorizationModel(Pix2PixModel):
         lightness = ((L[0] + 1.0) * 50.0).float().cpu().numpy()
         colour = (AB[0] * AB_RANGE).float().cpu().numpy()
         lab = np.concatenate([lightness, colour]).transpose(1, 2, 0)
-        return lab2rgb(lab) * 255
+        return lab2rgb(lab) * WHITE
 
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return the images in RGB."""
         made, real = (
-            torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None] / 127.5 - 1
+            to_network(torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None])
             for colour in (self.fake_B, self.real_B)
         )
         return {"": (made, real)}

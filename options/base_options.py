@@ -237,11 +237,6 @@ def _use_gpus(opt: Namespace, gpu_ids: list[int]) -> None:
     if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
         say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
     opt.gpu_ids = gpu_ids
-    if not gpu_ids:
-        return
-    import torch
-
-    torch.cuda.set_device(gpu_ids[0])
     if len(gpu_ids) > 1:
         say(f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}.")
 

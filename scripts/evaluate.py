@@ -31,6 +31,7 @@ from options.parsing.trained_run import read_saved_options
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
+from util.base.system import claim_device
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
     OF_PAIRS,
@@ -209,9 +210,7 @@ def is_complete(results: Sequence[Result], args: argparse.Namespace) -> bool:
 def device_of(gpu_ids: str) -> torch.device:
     """Return the device that --gpu_ids means; the CPU if there is no GPU."""
     first = int(gpu_ids.split(",")[0])
-    if first < 0 or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", first)
+    return claim_device([first] if first >= 0 and torch.cuda.is_available() else [])
 
 
 # ---- which images -----------------------------------------------------------------------

@@ -1,6 +1,11 @@
-"""What the system gives this process: processor cores, and a place among others."""
+"""What the system gives this process: cores, a device, a place among other processes."""
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 def usable_cores() -> int:
@@ -13,3 +18,13 @@ def usable_cores() -> int:
 def is_main_process() -> bool:
     """Tell whether this process talks, shows and saves: of several that train together only one."""
     return True
+
+
+def claim_device(gpu_ids: Sequence[int]) -> "torch.device":
+    """Return the first of these GPUs, from now on torch's current one, or the CPU without any."""
+    import torch  # here: worker processes and short commands ask for cores alone
+
+    if not gpu_ids:
+        return torch.device("cpu")
+    torch.cuda.set_device(gpu_ids[0])
+    return torch.device("cuda", gpu_ids[0])

@@ -14,7 +14,7 @@ from util.display.sinks.base import (
     Sink,
     deliver,
 )
-from util.util import tensor2im
+from util.images.ranges import tensor2im
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
 

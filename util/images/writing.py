@@ -1,4 +1,4 @@
-"""Images that are written beside the work that makes the next ones."""
+"""Write images: at once, or beside the work that makes the next ones."""
 
 import errno
 import threading
@@ -9,12 +9,50 @@ from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
+from PIL import Image
 
 from util.base.system import usable_cores
-from util.util import save_image
+from util.images import png
+from util.storage.files import replacing
 
 MOST_THREADS = 16
 WAITING_PER_THREAD = 4  # images
+
+
+def write_image(path: str | Path, image: Image.Image) -> None:
+    """Write an image; the suffix of `path` decides the format."""
+    encoded = png.encode(image) if Path(path).suffix.lower() == ".png" else None
+    with replacing(path) as temporary:
+        if encoded is None:
+            image.save(temporary)
+        else:
+            temporary.write_bytes(encoded)
+
+
+def save_image(
+    image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
+) -> None:
+    """Write an image, stretched so that its sides are in the wanted ratio.
+
+    Shapes:
+        image_numpy: (H, W, C) uint8
+    An `aspect_ratio` above 1 widens the image, one below 1 makes it taller.
+    """
+    image = Image.fromarray(image_numpy)
+    size = stretched(image.size, aspect_ratio)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    write_image(image_path, image)
+
+
+def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
+    """Return the width and height that `save_image` gives to an image."""
+    width, height = size
+    if aspect_ratio > 1.0:
+        return int(width * aspect_ratio), height
+    if aspect_ratio < 1.0:
+        return width, int(height / aspect_ratio)
+    return size
 
 
 class ImageWriter:

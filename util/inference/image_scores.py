@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from util.images.ranges import WHITE, in_unit_range
 from util.scores.images import METRICS
 
 PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # what was made, and what it should be
@@ -38,6 +39,5 @@ def _image(image: Any) -> Tensor:
         result: (1, C, H, W) in [0, 1]
     """
     if isinstance(image, np.ndarray):
-        return torch.from_numpy(image / 255.0).float().permute(2, 0, 1)[None].clamp(0, 1)
-    first: Tensor = image.detach()[:1].float()
-    return ((first + 1) / 2).clamp(0, 1)
+        return torch.from_numpy(image / WHITE).float().permute(2, 0, 1)[None].clamp(0, 1)
+    return in_unit_range(image[:1])

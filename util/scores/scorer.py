@@ -17,6 +17,7 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
+from util.images.ranges import to_unit
 from util.scores.comparisons import OF_PAIRS, OF_SETS, Comparison, NamedImage, digest_of
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
 from util.scores.feature_cache import FeatureCache, key_of
@@ -231,7 +232,7 @@ class Scorer:
         """Return the generated and the real images, (N, 3, H, W) in [0, 1]."""
         fake = torch.stack([pair.fake for pair in batch]).to(self.device)
         real = torch.stack([pair.real for pair in batch]).to(self.device)
-        return fake.float() / 255, real.float() / 255
+        return to_unit(fake), to_unit(real)
 
     # ---- sets
 

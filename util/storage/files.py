@@ -8,10 +8,6 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from PIL import Image
-
-from util.images import png
-
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 _numbers = count()
 OWNER = re.compile(r"\.(\d+)[-.]")  # how names of unfinished files begin: with their process
@@ -65,16 +61,6 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file as UTF-8; bytes of file names that are none are written as they are."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-
-
-def write_image(path: str | Path, image: Image.Image) -> None:
-    """Write an image; the suffix of `path` decides the format."""
-    encoded = png.encode(image) if Path(path).suffix.lower() == ".png" else None
-    with replacing(path) as temporary:
-        if encoded is None:
-            image.save(temporary)
-        else:
-            temporary.write_bytes(encoded)
 
 
 def remove_leftovers(folder: str | Path) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import warn
+from util.images.ranges import ONE_LEVEL
 from util.training.meters import LossMeans, RunningMean
 from util.training.progress import Progress
 from util.training.saver import Saver
@@ -18,7 +19,6 @@ SHOWN_IMAGES = 4
 MOST_ROLLBACKS = 3
 ZERO = 1e-3
 PRINTS_AT_ZERO = 10
-ONE_LEVEL = 2 / 255  # of [-1, 1]
 
 
 class NonFiniteError(UserError):

@@ -14,12 +14,13 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
+from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
 from util.training.best import BestEpoch
-from util.util import tensor2im
 
 SEED = 20170330  # of what is random while validating: always the same draws
 SAMPLES = 4  # images that are shown after each validation
@@ -180,18 +181,7 @@ class Validator:
             return
         for name, sides in self.model.validation_sets().items():
             for kept, images in zip(features.setdefault(name, ([], [])), sides, strict=True):
-                levels = (three_channels(in_unit_range(images)) * 255).to(torch.uint8)
-                kept.append(self.inception(levels))
-
-
-def in_unit_range(images: Tensor) -> Tensor:
-    """Bring images from [-1, 1] to [0, 1]."""
-    return ((images.detach().float() + 1) / 2).clamp(0, 1)
-
-
-def three_channels(images: Tensor) -> Tensor:
-    """Return (N, 3, H, W): grey images three times, of more than three channels the first."""
-    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images[:, :3]
+                kept.append(self.inception(from_unit(three_channels(in_unit_range(images)))))
 
 
 def distances_of_sets(
@@ -235,7 +225,7 @@ def create_validator(
             )
         return None
     data = create_dataset(validation_options(opt))
-    device = torch.device("cuda", opt.gpu_ids[0]) if opt.gpu_ids else torch.device("cpu")
+    device = claim_device(opt.gpu_ids)
     validator = Validator(
         model,
         data,

@@ -21,6 +21,7 @@ from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.support.paths import ROOT
+from util.base.system import claim_device
 
 Plugin = Callable[[str, str], None]
 
@@ -413,7 +414,7 @@ def test_a_suffix_that_cannot_be_filled_in_is_an_error(parse: Any, suffix: str) 
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Pretend that there are two GPUs; return the list of those chosen."""
+    """Pretend that there are two GPUs; return the list of those claimed."""
     chosen: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -465,10 +466,12 @@ def test_gpus_that_are_no_numbers_are_an_error(parse: Any, given_ids: str) -> No
 @pytest.mark.parametrize(
     ("given_ids", "ids", "device"), [("0", [0], 0), ("1", [1], 1), ("1,0", [1, 0], 1)]
 )
-def test_gpus_that_exist_are_a_list_and_the_first_one_is_used(
+def test_gpus_that_exist_are_a_list_and_the_first_one_is_claimed_where_it_is_used(
     parse: Any, two_gpus: list[int], given_ids: str, ids: list[int], device: int
 ) -> None:
     assert parse.train("--gpu_ids", given_ids, "--name", "run").gpu_ids == ids
+    assert two_gpus == []
+    assert claim_device(ids) == torch.device("cuda", device)
     assert two_gpus == [device]
     saved = strict_json(parse.folder / "run" / "train_opt.json")
     assert saved["gpu_ids"] == given_ids

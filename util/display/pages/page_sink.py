@@ -23,8 +23,8 @@ from util.display.pages.elements import (
 from util.display.pages.sheet import sheet
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.jsonl import LossRecord
-from util.storage.files import write_image, write_text
-from util.util import save_image
+from util.images.writing import save_image, write_image
+from util.storage.files import write_text
 
 IMAGE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
 FOLLOWS = "Training goes on, and this page follows."

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from util.images import png
-from util.storage.files import write_image
+from util.images.writing import write_image
 
 
 @given(

@@ -8,9 +8,8 @@ from typing import IO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
-from util.storage.files import replacing, write_file, write_image, write_text
+from util.storage.files import replacing, write_file, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -131,23 +130,3 @@ def test_text_that_utf8_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
         write_text(path, "x" * 100_000 + "\ud800")
     assert path.read_text() == "old"
     assert names(tmp_path) == ["page.html"]
-
-
-@pytest.mark.parametrize(
-    ("name", "file_format"), [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.b.webp", "WEBP")]
-)
-def test_the_suffix_decides_an_images_format(tmp_path: Path, name: str, file_format: str) -> None:
-    write_image(tmp_path / name, Image.new("RGB", (3, 2), (200, 100, 0)))
-    with Image.open(tmp_path / name) as image:
-        assert image.format == file_format
-        assert image.size == (3, 2)
-
-
-def test_an_image_that_cannot_be_encoded_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    write_image(path, Image.new("RGB", (1, 1)))
-    before = path.read_bytes()
-    with pytest.raises(OSError, match="cannot write mode"):
-        write_image(path, Image.new("CMYK", (1, 1)))
-    assert path.read_bytes() == before
-    assert names(tmp_path) == ["a.png"]

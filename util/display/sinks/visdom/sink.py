@@ -34,6 +34,7 @@ from util.display.sinks.visdom.connection import (
 )
 from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import how_to_install
+from util.images.ranges import WHITE, shown
 
 FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
 LONGEST_PAUSE = 30.0
@@ -323,7 +324,7 @@ class VisdomSink(Sink):
     def _send_panel(self, images: Mapping[str, ImageArray], client: Any) -> None:
         """Send all images as one, and a table of their labels in the same arrangement."""
         ncols = min(self.ncols, len(images))
-        panel = grid([three_channels(image) for image in images.values()], ncols)
+        panel = grid([shown(image) for image in images.values()], ncols)
         width = self.win_size * ncols
         self._show(client, str(self.display_id + 1), f"{self.name} images", panel, width)
         labels_height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
@@ -331,7 +332,7 @@ class VisdomSink(Sink):
         client.text(label_table(list(images), ncols), str(self.display_id + 2), opts=options)
 
     def _send_image(self, window: str, label: str, image: ImageArray, client: Any) -> None:
-        self._show(client, window, label, three_channels(image), self.win_size)
+        self._show(client, window, label, shown(image), self.win_size)
 
     def _show(self, client: Any, window: str, title: str, image: ImageArray, width: int) -> None:
         height = round(image.shape[0] * width / image.shape[1])
@@ -356,24 +357,12 @@ class VisdomSink(Sink):
                 how(text)
 
 
-def three_channels(image: ImageArray) -> ImageArray:
-    """Return (H, W, 3): one channel is repeated, of more than three the first three are taken."""
-    if image.ndim == 2:
-        image = image[:, :, None]
-    channels = image.shape[2]
-    if channels == 1:
-        return np.repeat(image, 3, axis=2)
-    if channels == 2:
-        return np.concatenate([image, np.zeros_like(image[:, :, :1])], axis=2)
-    return image[:, :, :3]
-
-
 def grid(images: Sequence[ImageArray], ncols: int) -> ImageArray:
     """Arrange (H, W, 3) images row by row on white; the largest decides the cells' size."""
     height = max(image.shape[0] for image in images) + 2 * GAP
     width = max(image.shape[1] for image in images) + 2 * GAP
     rows = ceil(len(images) / ncols)
-    sheet = np.full((rows * height, ncols * width, 3), 255, np.uint8)
+    sheet = np.full((rows * height, ncols * width, 3), WHITE, np.uint8)
     for number, image in enumerate(images):
         top, left = number // ncols * height + GAP, number % ncols * width + GAP
         sheet[top : top + image.shape[0], left : left + image.shape[1]] = image

@@ -31,7 +31,7 @@ from util.display.sinks.visdom import sink as visdom_sink
 from util.display.sinks.visdom.connection import Address, Connection, UnreachableError
 from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import VisdomServer, start_server
-from util.display.sinks.visdom.sink import VisdomSink, grid, label_table, three_channels
+from util.display.sinks.visdom.sink import VisdomSink, grid, label_table
 
 LONGEST_BLOCK = 1.0  # seconds that the training thread may lose in a call
 NAMES = ("G_GAN", "G_L1", "D_real", "D_fake")
@@ -438,15 +438,6 @@ def test_images_of_all_shapes_are_shown(
     else:
         found = [image_on(server.port, env, 2 + i).shape for i in range(len(shapes))]
         assert found == [(*shape[:2], 3) for shape in shapes]
-
-
-def test_three_channels_repeats_or_takes_the_first() -> None:
-    image = np.arange(2 * 2 * 5, dtype=np.uint8).reshape(2, 2, 5)
-    assert (three_channels(image[:, :, :1]) == image[:, :, :1]).all()
-    assert (three_channels(image[:, :, 0]) == image[:, :, :1]).all()
-    assert (three_channels(image) == image[:, :, :3]).all()
-    assert (three_channels(image[:, :, :2])[:, :, :2] == image[:, :, :2]).all()
-    assert (three_channels(image[:, :, :2])[:, :, 2] == 0).all()
 
 
 def test_grid_and_labels_have_the_same_arrangement() -> None:

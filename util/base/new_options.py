@@ -1,0 +1,64 @@
+"""Options that the original framework does not have: their defaults, and what they are set to.
+
+People's models and data sets may have options of the same names. Those are theirs, whatever their
+type; ours then keeps its default. So nothing of ours reads `opt.seed`: it asks `new_option`.
+"""
+
+from argparse import Action, ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+DEFAULTS: Mapping[str, Any] = MappingProxyType({
+    "seed": None, "deterministic": False,
+    "speed": "faithful", "precision": "fp32", "compile": False,
+    "grad_checkpoint": False, "accumulate": 1,
+    "cache": "none", "cache_gb": None, "skip_bad_images": False,
+    "pretrained": "", "keep_last": 0, "on_nan": "stop",
+    "lr_G": None, "lr_D": None, "lr_gamma": 0.1, "lambda_gp": 10.0,
+    "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
+    "lpips_weights": "", "inception_weights": "",
+    "start_visdom": False, "tensorboard": False,
+})  # fmt: skip
+
+# The attribute of `opt` that holds our values where a plugin has taken the name.
+OURS = "framework_options"
+
+
+class NewOption(Action):
+    """An option of ours; without a `type` it is a switch."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
+        nargs = None if keywords.get("type") else 0
+        super().__init__(option_strings, dest, nargs=nargs, default=DEFAULTS[dest], **keywords)
+
+    def __call__(
+        self, parser: ArgumentParser, namespace: Namespace, values: Any, flag: str | None = None
+    ) -> None:
+        """Set what the command line gives."""
+        del parser, flag
+        setattr(namespace, self.dest, True if self.nargs == 0 else values)
+
+
+def new_option(opt: Namespace, name: str) -> Any:
+    """Return what an option of ours is set to, which is not always `opt.<name>`.
+
+    Namespaces that were made by hand or by a fork's parser may lack it: then its default.
+    """
+    ours = getattr(opt, OURS, {})
+    return ours[name] if name in ours else getattr(opt, name, DEFAULTS[name])
+
+
+def set_new_option(opt: Namespace, name: str, value: Any) -> None:
+    """Set an option of ours, never a plugin's of the same name."""
+    ours = getattr(opt, OURS, {})
+    if name in ours:
+        setattr(opt, OURS, {**ours, name: value})
+    else:
+        setattr(opt, name, value)
+
+
+def keep_ours(opt: Namespace, taken: Sequence[str]) -> None:
+    """Let the named options belong to whoever defined them, and ours have their defaults."""
+    if taken:
+        setattr(opt, OURS, {name: DEFAULTS[name] for name in taken})

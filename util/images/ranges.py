@@ -1,0 +1,89 @@
+"""Between the values that files store and those that networks take: the one place that knows both.
+
+Stored images hold whole numbers from 0 (black) to WHITE; their type is uint8. Metrics work on the
+unit range, [0, 1], networks on [-1, 1]. Whatever else may be stored one day begins here.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+WHITE = 255  # the largest stored value
+MEAN = STD = 0.5  # what brings the unit range to [-1, 1]
+ONE_LEVEL = 2 / WHITE  # the least difference that can be stored, in [-1, 1]
+
+
+def to_unit(stored: Tensor) -> Tensor:
+    """Bring stored values to float32 in [0, 1]; floating point ones are there already."""
+    if stored.is_floating_point():
+        return stored
+    return stored.to(torch.float32, memory_format=torch.contiguous_format).div_(WHITE)
+
+
+def from_unit(images: Tensor) -> Tensor:
+    """Bring images from [0, 1] to what is stored; truncated, not rounded."""
+    return (images * WHITE).to(torch.uint8)
+
+
+def to_network(stored: Tensor) -> Tensor:
+    """Bring stored values, or floating point ones on the same scale, to [-1, 1].
+
+    Of the stored values it makes the same bits as `(to_unit(stored) - MEAN) / STD`.
+    """
+    values = stored if stored.is_floating_point() else stored.to(torch.float32)
+    return values / (WHITE / 2) - 1
+
+
+def in_unit_range(images: Tensor) -> Tensor:
+    """Bring images from [-1, 1] to float32 in [0, 1]; what lies outside is cut off."""
+    return ((images.detach().float() + 1) / 2).clamp(0, 1)
+
+
+def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
+    """Turn the first image of a batch into an array that can be saved.
+
+    Values are truncated, not rounded, as in the reference: PNG files stay byte-equal.
+
+    Shapes:
+        input_image: tensor (N, C, H, W) in [-1, 1]; an array (H, W, C) of stored values is only
+            converted to `imtype`; anything else is handed back
+        result: (H, W, C), one channel is repeated to three
+    """
+    if isinstance(input_image, np.ndarray):
+        return input_image.astype(imtype)
+    if not isinstance(input_image, Tensor):
+        return input_image
+    levels = input_image.detach()[0].float().cpu().numpy() + np.float32(1)  # (C, H, W)
+    levels *= np.float32(WHITE / 2)  # the same bits as dividing by 2 first, which is exact
+    planes: NDArray[Any] = levels.astype(imtype)
+    if planes.shape[0] == 1:
+        return np.repeat(planes[0, :, :, None], 3, axis=2)
+    image = np.empty((*planes.shape[1:], planes.shape[0]), planes.dtype)
+    for channel, plane in enumerate(planes):  # much faster than transposing
+        image[:, :, channel] = plane
+    return image
+
+
+def three_channels(images: Tensor) -> Tensor:
+    """Return what is shown of images of any number of channels.
+
+    One channel is taken three times, two get a third of zeros, of more the first three are taken.
+
+    Shapes:
+        images: (..., C, H, W); result: (..., 3, H, W)
+    """
+    channels = images.shape[-3]
+    if channels == 1:
+        return torch.cat([images] * 3, dim=-3)
+    if channels == 2:
+        return torch.cat([images, torch.zeros_like(images[..., :1, :, :])], dim=-3)
+    return images[..., :3, :, :]
+
+
+def shown(image: NDArray[Any]) -> NDArray[Any]:
+    """Return what is shown of an array (H, W, C) or (H, W), see `three_channels`: (H, W, 3)."""
+    planes = torch.from_numpy(np.atleast_3d(image)).permute(2, 0, 1)
+    return three_channels(planes).permute(1, 2, 0).numpy()
