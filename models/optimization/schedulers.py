@@ -15,13 +15,13 @@ from torch.optim.lr_scheduler import (
 )
 
 from util.base.errors import ChoiceError, suggest
-from util.training.best import metric_and_direction
+from util.scores.images import metric_and_direction
+from util.training.length import Length
 
 
 def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     def share_of_lr(epochs_done: int) -> float:
-        past = max(0, epochs_done + opt.epoch_count - opt.n_epochs)
-        return 1.0 - past / (opt.n_epochs_decay + 1)
+        return Length.of(opt).share_of_rate(epochs_done + opt.epoch_count)
 
     return LambdaLR(optimizer, share_of_lr)
 
@@ -36,7 +36,7 @@ def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
 
 
 def _cosine(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, T_max=opt.n_epochs + opt.n_epochs_decay, eta_min=0)
+    return CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
 
 
 LR_POLICIES: dict[str, Callable[[Optimizer, Namespace], LRScheduler]] = {

@@ -10,6 +10,7 @@ from pathlib import PurePath, PureWindowsPath
 from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
+from util.training.length import Length
 
 DIRECTIONS = ("AtoB", "BtoA")
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
@@ -93,7 +94,7 @@ def train_problems(opt: Namespace) -> Iterator[str]:
 
 def contradictions(opt: Namespace) -> Iterator[str]:
     """Yield options of train.py that cannot go together."""
-    last = opt.n_epochs + opt.n_epochs_decay
+    last = Length.of(opt).epochs
     if opt.epoch_count > last:
         yield (
             f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "

@@ -39,7 +39,7 @@ class Data(Protocol):
 class Model(Protocol):
     """What is asked of a model."""
 
-    def evaluation_without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
+    def without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
         """Lend the networks."""
 
     def set_input(self, input: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Validator:
         features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         samples: list[dict[str, ImageArray]] = []
         count = 0
-        with rng.isolated(SEED), self.model.evaluation_without_trace(evaluation=self.evaluation):
+        with rng.isolated(SEED), self.model.without_trace(evaluation=self.evaluation):
             for batch in self.dataset:
                 self.model.set_input(batch)
                 self.model.forward()
