@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv)
     model_class = find_model_using_name(opt.model)
-    opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.given)
+    opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.result.given)
     opt.num_threads = 0  # images in order, unchanged
     opt.serial_batches = True
     opt.no_flip = True

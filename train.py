@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from data import create_dataset
 from models import create_model
 from models.storage.trained_model import TrainedModel
+from options.parsing.result import Result
 from options.train_options import TrainOptions
 from util.base import rng
 from util.base.errors import run_command
@@ -31,11 +32,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line (or `argv`) says."""
     with RunLock() as lock:  # two runs in one folder would overwrite each other
         options = TrainOptions()
-        opt = options.parse(argv, claim=lock.take)
-        train(opt, options)
+        opt = options.parse(argv, quiet=True)
+        lock.take(opt)
+        options.result.tell()
+        train(opt, options.result)
 
 
-def train(opt: Namespace, options: TrainOptions) -> None:
+def train(opt: Namespace, options: Result) -> None:
     """Train; `options` knows which of them were given."""
     rng.seed_all(new_option(opt, "seed"))
     if new_option(opt, "deterministic"):
@@ -46,7 +49,7 @@ def train(opt: Namespace, options: TrainOptions) -> None:
     dataset.warn_of_bad_images()
     model = create_model(opt)  # --model NAME is models/NAME_model.py
     model.setup(opt)  # schedules, and the networks to continue with
-    facts = options.not_default()
+    facts = options.not_default
     run = start_run(start, facts, dataset, TrainedModel(model), create_dataset, Visualizer)
     options.save()  # now that it is clear that the run can go on with them
     with run.session():

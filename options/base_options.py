@@ -1,29 +1,18 @@
 """Options of every command, and how all options come together."""
 
-import json
-import math
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
 
 import data
 import models
-from options.parsing import rules
-from options.parsing.parser import OptionParser
+from options.parsing import resumed_run, rules, trained_run
+from options.parsing.parser import OptionParser, given, known, names, taken_names
+from options.parsing.result import Result, describe
+from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
-from util.storage.files import write_text
-
-
-class _Described(NamedTuple):
-    """Options as they were given, and where they are saved."""
-
-    text: str
-    values: dict[str, Any]
-    folder: Path
-    phase: str
+from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
 
 
 class BaseOptions:
@@ -31,21 +20,26 @@ class BaseOptions:
 
     Options come from four places: this class, its subclass for training or testing, the model
     (`--model`), and the data set (`--dataset_mode`, whose default the model may change).
+
+    Attributes:
+        parser: has all options, once they are gathered.
+        opt: what was parsed last.
+        result: the same with what was given and how it is described; nothing changes it.
     """
 
     isTrain = False
+    opt: Namespace
+    result: Result
 
     def __init__(self, cmd_line: str | None = None) -> None:
         """Prepare; `cmd_line` stands in for the command line, for use in notebooks."""
         self.cmd_line = cmd_line
         self.initialized = False
         self.parser: ArgumentParser = OptionParser()
-        self.plugin_options: frozenset[str] = frozenset()  # added by the model and the data set
-        self.given: frozenset[str] = frozenset()  # those on the command line
-        self._described: _Described | None = None
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
+        parser.conflict_handler = "resolve"  # a plugin may call an option of its own as we do ours
         _add_basic_options(parser)
         _add_model_options(parser)
         _add_data_options(parser)
@@ -54,35 +48,19 @@ class BaseOptions:
         self.initialized = True
         return parser
 
-    def problems(self, opt: Namespace) -> Iterator[str]:
-        """Yield one message for each value that cannot work."""
-        yield from rules.base_problems(opt)
-
     def gather_options(self, argv: Sequence[str] | None = None) -> Namespace:
         """Collect the options of the chosen model and data set, then parse the command line."""
         argv = self._arguments(argv)
-        parser = OptionParser()
+        self.parser = parser = OptionParser()
         self.initialize(parser)
-        self.parser = parser
-        of_framework = parser.names()
-        setter = models.get_option_setter(self.chosen("model", parser, argv))
-        setter(parser, self.isTrain)
-        setter = data.get_option_setter(self.chosen("dataset_mode", parser, argv))
-        setter(parser, self.isTrain)
-        self.plugin_options = parser.names() - of_framework
-        parser.add_help_option()
+        if self.isTrain:
+            argv = [*resumed_run.repeated_arguments(parser, argv), *argv]
+        models.get_option_setter(known(parser, argv).model)(parser, self.isTrain)
+        data.get_option_setter(known(parser, argv).dataset_mode)(parser, self.isTrain)
+        parser.complete()
         return parser.parse_args(argv)
 
-    def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
-        """Return the value of `model` or `dataset_mode`, which bring options of their own."""
-        return str(getattr(parser.peek(argv), name))
-
-    def parse(
-        self,
-        argv: Sequence[str] | None = None,
-        *,
-        claim: Callable[[Namespace], object] | None = None,
-    ) -> Namespace:
+    def parse(self, argv: Sequence[str] | None = None, *, quiet: bool = False) -> Namespace:
         """Parse, check, print and save the options.
 
         Exits with status 2 and a message on standard error if an option is wrong. What the options
@@ -90,80 +68,55 @@ class BaseOptions:
 
         Args:
             argv: the command line, by default that of the process.
-            claim: called with the checked options. Nothing is written then until `save`.
+            quiet: leave it to the caller to print and save the `result`.
         """
-        argv = self._arguments(argv)
         try:
-            opt = self.gather_options(argv)
+            # A fork's own method may take no command line.
+            opt = self.gather_options() if argv is None else self.gather_options(argv)
         except UserError as error:  # an unknown model or data set
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
-        self.given = self._given(argv)
-        self.adapt(opt, self.given)
-        problems = [*_fill_in_suffix(opt)]
-        self.recover(opt, self.given)
-        problems += [*self.problems(opt), *_plugin_problems(opt)]
+        is_given = given(self.parser, self._arguments(argv))
+        problems = [*self._complete(opt, is_given), *rules.problems(opt), *_plugin_problems(opt)]
         gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
         if problems := [*problems, *gpu_problems]:
             self.parser.error("\n  ".join(problems))
-        if claim is None:
+        notes = [*_notes_on_names(taken_names(self.parser)), *_notes_on_gpus(opt, gpu_ids)]
+        self.result = describe(opt, self.parser, is_given, notes)
+        if not quiet:
             self.print_options(opt)
-        else:
-            claim(opt)
-            self._described = self._describe(opt)
-            say(self._described.text)
-        _use_gpus(opt, gpu_ids)
+            for note in notes:
+                say(note)
+        opt.gpu_ids = gpu_ids
         self.opt = opt
         return opt
 
-    def adapt(self, opt: Namespace, given: frozenset[str]) -> None:
-        """Change values that follow from others, unless they are among the `given` ones."""
-
-    def recover(self, opt: Namespace, given: frozenset[str]) -> None:
-        """Take over what an earlier run decides, except for the `given` options."""
-
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
-        self._described = self._describe(opt)
-        say(self._described.text)
-        self.save()
+        described = describe(opt, self.parser)
+        described.tell()
+        described.save()
 
-    def save(self) -> None:
-        """Save the options that were printed last beside the checkpoints, as text and as JSON."""
-        assert self._described is not None
-        text, values, folder, phase = self._described
-        folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / f"{phase}_opt.txt", f"{text}\n")
-        write_text(folder / f"{phase}_opt.json", json.dumps(values, indent=2) + "\n")
+    def _complete(self, opt: Namespace, given: frozenset[str]) -> Iterator[str]:
+        """Fill in what follows from other options or an earlier run; yield what is wrong there."""
+        keep_ours(opt, sorted(taken_names(self.parser)))
+        get_default = self.parser.get_default
+        crops = get_default("load_size") != get_default("crop_size")  # at random: not when testing
+        if "crop_size" in given and "load_size" not in given and not crops:
+            opt.load_size = opt.crop_size
+        yield from _fill_in_suffix(opt)
+        if self.isTrain:
+            resumed_run.take_over(opt, given, self.parser)
+        else:
+            trained_run.recover(opt, given, self.parser, self._plugin_options())
+        if new_option(opt, "seed") is None:  # two tests give the same images
+            set_new_option(opt, "seed", rng.draw_seed() if self.isTrain else 0)
 
-    def _describe(self, opt: Namespace) -> "_Described":
-        values = {name: _json_value(value) for name, value in sorted(vars(opt).items())}
-        folder = Path(opt.checkpoints_dir, opt.name)
-        return _Described(self._as_text(opt), values, folder, opt.phase)
-
-    def not_default(self) -> dict[str, str]:
-        """Return the options that were printed last and differ from their defaults, as text.
-
-        Compared as text: some defaults are the text of a number, as on a command line.
-        """
-        assert self._described is not None
-        return {
-            name: str(value)
-            for name, value in self._described.values.items()
-            if name != "isTrain" and str(value) != str(_json_value(self.parser.get_default(name)))
-        }
-
-    def _as_text(self, opt: Namespace) -> str:
-        lines = ["----------------- Options ---------------"]
-        for name, value in sorted(vars(opt).items()):
-            default = self.parser.get_default(name)
-            comment = f"\t[default: {default}]" if value != default else ""
-            lines.append(f"{name:>25}: {value!s:<30}{comment}")
-        lines.append("----------------- End -------------------")
-        return "\n".join(lines)
-
-    def _given(self, argv: Sequence[str]) -> frozenset[str]:
-        return self.parser.given(argv) if isinstance(self.parser, OptionParser) else frozenset()
+    def _plugin_options(self) -> frozenset[str]:
+        """Return the names of the options that the model and the data set have added."""
+        of_framework = OptionParser()
+        self.initialize(of_framework)
+        return names(self.parser) - names(of_framework) | taken_names(self.parser)
 
     def _arguments(self, argv: Sequence[str] | None) -> Sequence[str]:
         if argv is not None:
@@ -200,17 +153,6 @@ def _plugin_problems(opt: Namespace) -> Iterator[str]:
             yield from getattr(check, "__func__", check)(opt)  # with or without @staticmethod
 
 
-def _json_value(value: Any) -> Any:
-    """Return what JSON can hold: infinity is null, what a plugin's type made is its text."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list | tuple):
-        return [_json_value(item) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _json_value(item) for key, item in value.items()}
-    return value if value is None or isinstance(value, str | int) else str(value)
-
-
 def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
     """Turn `--gpu_ids` into the list of GPUs to use, and the problems with it."""
     try:
@@ -233,12 +175,19 @@ def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
     return ids, []
 
 
-def _use_gpus(opt: Namespace, gpu_ids: list[int]) -> None:
+def _notes_on_gpus(opt: Namespace, gpu_ids: Sequence[int]) -> Iterator[str]:
     if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
-        say("No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that).")
-    opt.gpu_ids = gpu_ids
+        yield "No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that)."
     if len(gpu_ids) > 1:
-        say(f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}.")
+        yield f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}."
+
+
+def _notes_on_names(taken: Iterable[str]) -> Iterator[str]:
+    if listed := ", ".join(f"--{name}" for name in sorted(taken)):
+        yield (
+            f"{listed}: the model or data set has its own; what the framework calls so keeps its "
+            "default."
+        )
 
 
 def _add_basic_options(parser: ArgumentParser) -> None:
@@ -290,11 +239,11 @@ def _add_data_options(parser: ArgumentParser) -> None:
 
 def _add_speed_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("speed (see docs/performance.md)").add_argument
-    add("--speed", type=str, default="faithful", help="faithful keeps numbers and random "
+    add("--speed", action=NewOption, help="faithful keeps numbers and random "
         "choices; max also takes other dropout masks, and makes kernels")  # fmt: skip
-    add("--precision", type=str, default="fp32", help="what networks compute in: fp32, bf16 or "
+    add("--precision", action=NewOption, help="what networks compute in: fp32, bf16 or "
         "fp16")  # fmt: skip
-    add("--compile", action="store_true", help="make kernels for norms; needs a C++ compiler")
+    add("--compile", action=NewOption, help="make kernels for norms; needs a C++ compiler")
 
 
 def _add_other_options(parser: ArgumentParser) -> None:
@@ -305,7 +254,8 @@ def _add_other_options(parser: ArgumentParser) -> None:
     add("--suffix", default="", type=str, help="is added to the name, filled in: for example "
         "{model}_{netG}_size{load_size}")  # fmt: skip
     add("--use_wandb", action="store_true", help="log to Weights and Biases")
-    add("--seed", type=int, default=None, help="start of all random numbers; drawn if not given")
-    add("--deterministic", action="store_true", help="use only algorithms that give the same bits "
+    add("--seed", action=NewOption, type=int, help="start of all random numbers; if not given, it "
+        "is drawn for training, and 0 for test.py")  # fmt: skip
+    add("--deterministic", action=NewOption, help="use only algorithms that give the same bits "
         "every time")  # fmt: skip
     add("--wandb_project_name", type=str, default="CycleGAN-and-pix2pix", help="its project")

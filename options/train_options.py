@@ -1,12 +1,9 @@
 """Options of train.py."""
 
-from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from argparse import ArgumentParser
 
 from options.base_options import BaseOptions
-from options.parsing import resumed_run, rules
-from options.parsing.parser import OptionParser
-from util.base import rng
+from util.base.new_options import NewOption
 
 
 class TrainOptions(BaseOptions):
@@ -24,36 +21,14 @@ class TrainOptions(BaseOptions):
         _add_validation_options(parser)
         return parser
 
-    def chosen(self, name: str, parser: OptionParser, argv: Sequence[str]) -> str:
-        """Return the model or the data set: what is given, else that of the continued run."""
-        of_run = resumed_run.peek_at_run(parser, argv)
-        if "dataroot" in of_run:
-            parser.make_optional("dataroot")  # it is filled in by `recover`
-        if name in of_run and name not in parser.given(argv):
-            parser.set_defaults(**{name: of_run[name]})
-        return super().chosen(name, parser, argv)
-
-    def recover(self, opt: Namespace, given: frozenset[str]) -> None:
-        """Take over the options of the run that is continued, and draw a seed if there is none."""
-        if isinstance(self.parser, OptionParser):
-            resumed_run.take_over(opt, given, self.parser)
-        if opt.seed is None:
-            opt.seed = rng.draw_seed()
-
-    def problems(self, opt: Namespace) -> Iterator[str]:
-        """Yield one message for each value that cannot work."""
-        yield from super().problems(opt)
-        yield from rules.train_problems(opt)
-        yield from rules.contradictions(opt)
-
 
 def _add_cache_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("memory for images").add_argument
-    add("--cache", type=str, default="none", help="keep images in memory, shared by all loading "
+    add("--cache", action=NewOption, help="keep images in memory, shared by all loading "
         "processes: none, decoded (as in the file) or resized (as --preprocess resizes them: "
         "fastest); files that change during the run are not read again")  # fmt: skip
-    add("--cache_gb", type=float, default=None, help="gigabytes of memory for --cache; without it "
-        "a quarter of what is free")  # fmt: skip
+    add("--cache_gb", action=NewOption, type=float, help="gigabytes of memory for --cache; without "
+        "it a quarter of what is free")  # fmt: skip
 
 
 def _add_display_options(parser: ArgumentParser) -> None:
@@ -64,11 +39,11 @@ def _add_display_options(parser: ArgumentParser) -> None:
     add("--display_server", type=str, default="http://localhost", help="visdom server")
     add("--display_env", type=str, default="main", help="visdom environment")
     add("--display_port", type=int, default=8097, help="visdom port")
-    add("--start_visdom", action="store_true", help="start a visdom server, for this machine only, "
+    add("--start_visdom", action=NewOption, help="start a visdom server, for this machine only, "
         "on --display_port")  # fmt: skip
     add("--update_html_freq", type=int, default=1000, help="write images to the page")
     add("--print_freq", type=int, default=100, help="print losses")
-    add("--tensorboard", action="store_true", help="write events to [checkpoints_dir]/[name]/"
+    add("--tensorboard", action=NewOption, help="write events to [checkpoints_dir]/[name]/"
         "tensorboard")  # fmt: skip
     add("--no_html", action="store_true", help="write no page to [checkpoints_dir]/[name]/web")
 
@@ -77,18 +52,18 @@ def _add_saving_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("saving and continuing").add_argument
     add("--save_latest_freq", type=int, default=5000, help="save latest every so many images")
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
-    add("--keep_last", type=int, default=0, help="keep only so many of the numbered checkpoints; 0 "
+    add("--keep_last", action=NewOption, help="keep only so many of the numbered checkpoints; 0 "
         "keeps all")  # fmt: skip
     add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
     add("--continue_train", action="store_true", help="go on with the run --name, from --epoch (or "
         "--load_iter); its options need not be repeated")  # fmt: skip
-    add("--pretrained", type=str, default="", help="start from the networks of another run, a "
+    add("--pretrained", action=NewOption, help="start from the networks of another run, a "
         "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
     add("--epoch_count", type=int, default=1, help="number of the first epoch; a continued run "
         "knows it")  # fmt: skip
-    add("--on_nan", type=str, default="stop", help="what to do when losses or weights are "
+    add("--on_nan", action=NewOption, help="what to do when losses or weights are "
         "no longer finite: stop, or rollback to the last save")  # fmt: skip
-    add("--skip_bad_images", action="store_true", help="take the next image in the place of one "
+    add("--skip_bad_images", action=NewOption, help="take the next image in the place of one "
         "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
@@ -102,12 +77,12 @@ def _add_schedule_options(parser: ArgumentParser) -> None:
     add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
     add("--pool_size", type=int, default=50, help="generated images kept for discriminators")
     add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
-    add("--lr_gamma", type=float, default=0.1, help="what --lr_policy step multiplies with")
-    add("--lr_G", type=float, default=None, help="learning rate of generators, if not --lr")
-    add("--lr_D", type=float, default=None, help="learning rate of discriminators, if not --lr")
-    add("--accumulate", type=int, default=1, help="take a step only every so many batches, with "
+    add("--lr_gamma", action=NewOption, help="what --lr_policy step multiplies with")
+    add("--lr_G", action=NewOption, type=float, help="learning rate of generators, if not --lr")
+    add("--lr_D", action=NewOption, type=float, help="learning rate of discriminators, if not --lr")
+    add("--accumulate", action=NewOption, help="take a step only every so many batches, with "
         "the mean of their gradients")  # fmt: skip
-    add("--grad_checkpoint", action="store_true", help="less memory, more time: forget what is "
+    add("--grad_checkpoint", action=NewOption, help="less memory, more time: forget what is "
         "inside the generator's blocks and compute it again")  # fmt: skip
     add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")
 
@@ -115,19 +90,14 @@ def _add_schedule_options(parser: ArgumentParser) -> None:
 def _add_validation_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("validation (needs [dataroot]/val, or valA and valB)")
     add = group.add_argument
-    add("--val_freq", type=int, default=1, help="measure every so many epochs; 0: never")
-    add("--num_val", type=int, default=200, help="how many images to measure on")
-    add("--val_eval", action="store_true", help="in evaluation mode: no dropout, batch norm with "
+    add("--val_freq", action=NewOption, help="measure every so many epochs; 0: never")
+    add("--num_val", action=NewOption, help="how many images to measure on")
+    add("--val_eval", action=NewOption, help="in evaluation mode: no dropout, batch norm with "
         "the statistics of training; otherwise as test.py without --eval")  # fmt: skip
-    add(
-        "--lpips_weights",
-        type=str,
-        default="",
-        help="file of AlexNet's weights: measures LPIPS too",
-    )
-    add("--inception_weights", type=str, default="", help="Inception's weights: FID and KID "
+    add("--lpips_weights", action=NewOption, help="AlexNet's weights: LPIPS is measured too")
+    add("--inception_weights", action=NewOption, help="Inception's weights: FID and KID "
         "are measured too")  # fmt: skip
-    add("--save_best", type=str, default="", help="metric whose best epoch is kept as `best`, for "
+    add("--save_best", action=NewOption, help="metric whose best epoch is kept as `best`, for "
         "example L1 or PSNR:max")  # fmt: skip
-    add("--early_stop", type=int, default=0, help="stop when so many validations in a row brought "
+    add("--early_stop", action=NewOption, help="stop when so many validations in a row brought "
         "no better --save_best; 0: never")  # fmt: skip

@@ -26,8 +26,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from data.image_folder import default_loader, make_dataset
-from options.parsing.parser import OptionParser
-from options.parsing.trained_run import read_saved_options
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
@@ -50,6 +48,8 @@ from util.scores.networks import BACKBONES
 from util.scores.report import as_json, identity_lines, lines_of
 from util.scores.scorer import Result, Scorer
 from util.storage.files import write_text
+from util.storage.run_folder import RunFolder
+from util.storage.saved_options import read_saved_options
 
 ROOT = Path(__file__).resolve().parent.parent
 PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B belongs to fake_B
@@ -274,12 +274,10 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
 
 def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:
     """Return a command line for test.py: what the run was trained on, then what the user gave."""
-    parser = OptionParser()
-    TestOptions().initialize(parser)
-    _, saved = read_saved_options(Path(args.checkpoints_dir, args.name), parser)
+    _, saved = read_saved_options(RunFolder(args.checkpoints_dir, args.name))
     given = {other.partition("=")[0] for other in others}
     wanted = ["dataroot"] if "--model" in given else ["dataroot", "model", "dataset_mode"]
-    trained = [text for name in wanted if name in saved for text in (f"--{name}", saved[name])]
+    trained = [text for name in wanted if name in saved for text in (f"--{name}", str(saved[name]))]
     own = ["--name", args.name, "--checkpoints_dir", args.checkpoints_dir]
     return [*own, "--gpu_ids", args.gpu_ids, *trained, "--num_test", str(ALL), *others]
 

@@ -7,16 +7,14 @@ from torch import Tensor
 
 from models.networks import GAN_MODES, unknown_names
 from util.base.errors import UserError, suggest
-
-LAMBDA_GP = 10.0  # Gulrajani et al. 2017, section 4
+from util.base.new_options import NewOption, new_option
 
 
 def add_gradient_penalty_option(parser: ArgumentParser) -> None:
     """Add the weight of the penalty that `--gan_mode wgangp` needs."""
     parser.add_argument(
         "--lambda_gp",
-        type=float,
-        default=LAMBDA_GP,
+        action=NewOption,
         help="weight of the gradient penalty of --gan_mode wgangp; 0 leaves it out",
     )
 
@@ -24,7 +22,7 @@ def add_gradient_penalty_option(parser: ArgumentParser) -> None:
 def gradient_penalty_weight(opt: Namespace) -> float:
     """Return the weight of the gradient penalty, 0 where the loss needs none."""
     is_needed = getattr(opt, "gan_mode", "lsgan") == "wgangp"  # a training option
-    return getattr(opt, "lambda_gp", LAMBDA_GP) if is_needed else 0.0
+    return float(new_option(opt, "lambda_gp")) if is_needed else 0.0
 
 
 def builtin_option_problems(opt: Namespace) -> Iterator[str]:

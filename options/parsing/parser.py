@@ -1,19 +1,14 @@
-"""An argument parser for options that are gathered in stages."""
+"""An argument parser for options that are gathered in stages, and questions to any such parser.
+
+A question never changes the parser: it is asked of a copy.
+"""
 
 import argparse
 import copy
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-# Long options that the reference does not have. They can be abbreviated too, but never make an
-# abbreviation of a reference option ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
-NEW_OPTIONS = frozenset({
-    "--lambda_gp", "--pretrained", "--start_visdom", "--seed", "--deterministic", "--keep_last",
-    "--on_nan", "--skip_bad_images", "--lr_gamma", "--lr_G", "--lr_D", "--val_freq", "--num_val",
-    "--val_eval", "--save_best", "--early_stop", "--tensorboard",
-    "--lpips_weights", "--inception_weights", "--cache", "--cache_gb",
-    "--speed", "--precision", "--compile", "--grad_checkpoint", "--accumulate",
-})  # fmt: skip
+from util.base.new_options import DEFAULTS, NewOption
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -27,14 +22,19 @@ class OptionParser(argparse.ArgumentParser):
     """Argument parser of train.py and test.py.
 
     A plugin may define an option that exists already; its definition replaces the other one.
-    `--help` is added by `add_help_option` when all options are known.
+    `--help` is added by `complete`, when all options are known.
     """
 
     def __init__(self) -> None:
         super().__init__(formatter_class=HelpFormatter, add_help=False, conflict_handler="resolve")
 
-    def add_help_option(self) -> None:
-        """Add `-h` and `--help`, which show every option that has been added."""
+    def complete(self) -> None:
+        """Add `--help`; let options of ours give way to others that set the same value."""
+        taken = taken_names(self)
+        for action in [action for action in self._actions if isinstance(action, NewOption)]:
+            if action.dest in taken:
+                same = [(flag, action) for flag in action.option_strings]
+                self._handle_conflict_resolve(action, same)
         self.add_argument(
             "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
         )
@@ -47,63 +47,71 @@ class OptionParser(argparse.ArgumentParser):
             f"{self.prog}: error: {message}\n",
         )
 
-    def peek(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Parse what is known so far, without demanding what is required."""
-        required = [action for action in self._actions if action.required]
-        for action in required:
-            action.required = False
-        try:
-            return self.parse_known_args(argv)[0]
-        finally:
-            for action in required:
-                action.required = True
-
-    def make_optional(self, name: str) -> None:
-        """Demand an option no longer."""
-        for action in self._actions:
-            if action.dest == name:
-                action.required = False
-
-    def given(self, argv: Sequence[str] | None) -> frozenset[str]:
-        """Return the names of the options that are on the command line, whatever their values."""
-        silent = copy.deepcopy(self)
-        silent._defaults.clear()
-        for action in silent._actions:
-            action.default = argparse.SUPPRESS
-            action.required = False
-        return frozenset(vars(silent.parse_known_args(argv)[0]))
-
-    def names(self) -> frozenset[str]:
-        """Return the names of all options that have been added, and have a value."""
-        return frozenset(action.dest for action in self._actions if action.dest != "help")
-
-    def value_from_file(self, name: str, saved: Any) -> Any:
-        """Convert what an option file says of an option, as the command line would.
-
-        Args:
-            name: the option.
-            saved: text, or what JSON gives.
-
-        Raises:
-            ValueError: it is no value of the option's type.
-        """
-        action = next(action for action in self._actions if action.dest == name)
-        if action.nargs == 0:  # a switch
-            if str(saved) not in ("True", "False"):
-                raise ValueError(f"{name} is a switch, not {saved!r}")
-            return str(saved) == "True"
-        several = action.nargs not in (None, argparse.OPTIONAL)
-        if isinstance(saved, dict) or isinstance(saved, list) != several:
-            raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
-        try:
-            if several:
-                return [self._get_value(action, str(value)) for value in saved]
-            return self._get_value(action, str(saved))
-        except argparse.ArgumentError as error:
-            raise ValueError(str(error)) from error
-
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        """Return what an abbreviation may mean; argparse calls a longer list ambiguous."""
+        """Return what an abbreviation may mean; argparse calls a longer list ambiguous.
+
+        Options of ours can be abbreviated too, but never make an abbreviation of another one
+        ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
+        """
         matches = super()._get_option_tuples(option_string)
-        of_reference = [match for match in matches if match[1] not in NEW_OPTIONS]
-        return of_reference or matches
+        others = [match for match in matches if not isinstance(match[0], NewOption)]
+        return others or matches
+
+
+def names(parser: argparse.ArgumentParser) -> frozenset[str]:
+    """Return the names of all options that have been added, and have a value."""
+    return frozenset(action.dest for action in parser._actions if action.dest != "help")
+
+
+def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
+    """Return the names of options of ours by which others have called options of theirs."""
+    others = (action for action in parser._actions if not isinstance(action, NewOption))
+    return frozenset(action.dest for action in others if action.dest in DEFAULTS)
+
+
+def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
+    """Parse what is known so far, without demanding what is required."""
+    return _lenient(parser).parse_known_args(argv)[0]
+
+
+def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str]:
+    """Return the names of the options that are on the command line, whatever their values."""
+    silent = _lenient(parser)
+    silent._defaults.clear()
+    for action in silent._actions:
+        action.default = argparse.SUPPRESS
+    return frozenset(vars(silent.parse_known_args(argv)[0]))
+
+
+def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> Any:
+    """Convert what an option file says of an option, as the command line would.
+
+    Args:
+        parser: has the option.
+        name: the option.
+        saved: text, or what JSON gives.
+
+    Raises:
+        ValueError: it is no value of the option's type.
+    """
+    action = next(action for action in parser._actions if action.dest == name)
+    if action.nargs == 0:  # a switch
+        if str(saved) not in ("True", "False"):
+            raise ValueError(f"{name} is a switch, not {saved!r}")
+        return str(saved) == "True"
+    several = action.nargs not in (None, argparse.OPTIONAL)
+    if isinstance(saved, dict) or isinstance(saved, list) != several:
+        raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
+    try:
+        if several:
+            return [parser._get_value(action, str(value)) for value in saved]
+        return parser._get_value(action, str(saved))
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error)) from error
+
+
+def _lenient(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    lenient = copy.deepcopy(parser)
+    for action in lenient._actions:
+        action.required = False
+    return lenient

@@ -4,15 +4,20 @@ Only for runs that saved their whole state: folders of the original framework, w
 alone, continue as they did there, with the options that are given.
 """
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from options.parsing.parser import OptionParser
-from options.parsing.trained_run import apply_options, read_saved_options, report_options
+from options.parsing.parser import known
+from options.parsing.trained_run import apply_options, as_given, report_options
+from util.base.new_options import OURS, set_new_option
 from util.storage import journal
+from util.storage.run_folder import RunFolder, label_of
+from util.storage.saved_options import read_saved_options
 
+# What must be known before all options are: what brings options of its own, or is required.
+NEEDED_EARLY = ("model", "dataset_mode", "dataroot")
 # What says which run to continue, from where, or how to find it.
 NOT_TAKEN_OVER = frozenset({
     "name", "checkpoints_dir", "suffix", "model", "dataset_mode", "continue_train", "epoch",
@@ -20,29 +25,32 @@ NOT_TAKEN_OVER = frozenset({
 })  # fmt: skip
 
 
-def peek_at_run(parser: OptionParser, argv: Sequence[str]) -> dict[str, Any]:
-    """Return what the run to be continued says of the framework's own options, if it says it."""
-    opt = parser.peek(argv)
-    if not opt.continue_train or opt.suffix:  # its name is not known before all options are
-        return {}
-    folder = Path(opt.checkpoints_dir, opt.name)
-    return read_saved_options(folder, parser)[1] if _has_state(opt, folder) else {}
+def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Return what the run to be continued says of these options, to stand before `argv`."""
+    opt = known(parser, argv)
+    if opt.suffix:  # the name is not known before all options are
+        return []
+    values = as_given(_saved(opt)[1], parser)
+    return [f"--{name}={values[name]}" for name in NEEDED_EARLY if name in values]
 
 
-def take_over(opt: Namespace, given: frozenset[str], parser: OptionParser) -> None:
+def take_over(opt: Namespace, given: frozenset[str], parser: ArgumentParser) -> None:
     """Set the options that are not `given` to those of the continued run; print what changed."""
-    folder = Path(opt.checkpoints_dir, opt.name)
-    if not opt.continue_train or not _has_state(opt, folder):
-        return
-    source, saved = read_saved_options(folder, parser)
+    source, saved = _saved(opt)
     changes = {
         name: value
-        for name, value in saved.items()
-        if name not in NOT_TAKEN_OVER and value != getattr(opt, name)
+        for name, value in as_given(saved, parser).items()
+        if name == "dataroot" or (name not in NOT_TAKEN_OVER and value != getattr(opt, name))
     }
     report_options(apply_options(opt, given, changes), source)
+    ours = saved.get(OURS)  # of names that plugins have taken
+    if isinstance(ours, dict) and type(ours.get("seed")) is int:
+        set_new_option(opt, "seed", ours["seed"])
 
 
-def _has_state(opt: Namespace, folder: Path) -> bool:
-    label = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
-    return journal.exists(folder / f"{label}_state.pth")
+def _saved(opt: Namespace) -> tuple[Path, dict[str, Any]]:
+    """Return what the run to be continued has saved, and where; nothing if there is none."""
+    run = RunFolder(opt.checkpoints_dir, opt.name)
+    state = run.state_file(label_of(opt.load_iter, opt.epoch))
+    is_continued = getattr(opt, "continue_train", False)  # not an option of every fork
+    return read_saved_options(run) if is_continued and journal.exists(state) else (state, {})

@@ -3,16 +3,17 @@
 import math
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
+from typing import Any
 
 from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
+from util.base.new_options import DEFAULTS, new_option
 from util.training.length import Length
 
-DIRECTIONS = ("AtoB", "BtoA")
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
 PREPROCESS_MODES = (
     "resize_and_crop",
@@ -48,8 +49,6 @@ BASE_RANGES = {
     "seed": Range(0, "it must be from 0 to below 2**32", below=2**32),
     "max_dataset_size": Range(1, "it counts images, so it must be 1 or more"),
 }
-ON_NAN = ("stop", "rollback")
-CACHES = ("none", "decoded", "resized")
 TRAIN_RANGES = {
     **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
@@ -63,14 +62,26 @@ TRAIN_RANGES = {
 }
 TEST_RANGES = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
 
+BASE_CHOICES = {"direction": ("AtoB", "BtoA")}
+TRAIN_CHOICES = {
+    "lr_policy": tuple(LR_POLICIES),
+    "on_nan": ("stop", "rollback"),
+    "cache": ("none", "decoded", "resized"),
+}
+
+
+def problems(opt: Namespace) -> Iterator[str]:
+    """Yield one message for each value that cannot work; forks may lack some of the options."""
+    yield from base_problems(opt)
+    yield from train_problems(opt) if opt.isTrain else _out_of_range(opt, TEST_RANGES)
+
 
 def base_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of every command."""
     yield from _out_of_range(opt, BASE_RANGES)
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
-    if opt.direction not in DIRECTIONS:
-        yield f"--direction {opt.direction} is not known. {suggest(opt.direction, DIRECTIONS)}"
+    yield from _unknown(opt, BASE_CHOICES)
     known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES
     if not known and not _is_made_of_parts(opt.preprocess):
         yield (
@@ -82,18 +93,15 @@ def base_problems(opt: Namespace) -> Iterator[str]:
 def train_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of train.py."""
     yield from _out_of_range(opt, TRAIN_RANGES)
-    if opt.lr_policy not in LR_POLICIES:
-        yield f"--lr_policy {opt.lr_policy} is not known. {suggest(opt.lr_policy, LR_POLICIES)}"
-    on_nan = getattr(opt, "on_nan", "stop")
-    if on_nan not in ON_NAN:
-        yield f"--on_nan {on_nan} is not known. {suggest(on_nan, ON_NAN)}"
-    cache = getattr(opt, "cache", "none")
-    if cache not in CACHES:
-        yield f"--cache {cache} is not known. {suggest(cache, CACHES)}"
+    yield from _unknown(opt, TRAIN_CHOICES)
+    yield from _contradicting_lengths(opt)
+    yield from _contradicting_measures(opt)
+    yield from _contradicting_starts(opt)
 
 
-def contradictions(opt: Namespace) -> Iterator[str]:
-    """Yield options of train.py that cannot go together."""
+def _contradicting_lengths(opt: Namespace) -> Iterator[str]:
+    if not {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys():
+        return
     last = Length.of(opt).epochs
     if opt.epoch_count > last:
         yield (
@@ -101,34 +109,36 @@ def contradictions(opt: Namespace) -> Iterator[str]:
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
         )
-    if opt.early_stop > 0 and not opt.save_best:
+
+
+def _contradicting_measures(opt: Namespace) -> Iterator[str]:
+    save_best, early_stop = new_option(opt, "save_best"), new_option(opt, "early_stop")
+    if early_stop > 0 and not save_best:
         yield (
-            f"--early_stop {opt.early_stop} needs --save_best METRIC, to know what is better: for "
+            f"--early_stop {early_stop} needs --save_best METRIC, to know what is better: for "
             "example --save_best L1."
         )
-    _, colon, direction = opt.save_best.partition(":")
+    _, colon, direction = save_best.partition(":")
     if colon and direction not in ("min", "max"):
-        yield f"--save_best {opt.save_best} must end with :min or :max, or with the metric's name."
-    if opt.save_best and opt.val_freq == 0:
+        yield f"--save_best {save_best} must end with :min or :max, or with the metric's name."
+    if save_best and new_option(opt, "val_freq") == 0:
         yield (
-            f"--save_best {opt.save_best} and --val_freq 0 contradict each other: nothing would be "
+            f"--save_best {save_best} and --val_freq 0 contradict each other: nothing would be "
             "measured. Leave one out."
         )
-    if opt.continue_train and opt.pretrained:
+
+
+def _contradicting_starts(opt: Namespace) -> Iterator[str]:
+    if new_option(opt, "pretrained") and opt.continue_train:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "
             "networks, the other starts from another run's. Leave one out."
         )
-    if opt.start_visdom and opt.display_id <= 0:
+    if new_option(opt, "start_visdom") and opt.display_id <= 0:
         yield (
             f"--start_visdom and --display_id {opt.display_id} contradict each other: 0 and below "
             "mean no visdom. Leave one out."
         )
-
-
-def test_problems(opt: Namespace) -> Iterator[str]:
-    """Yield what is wrong with the options of test.py."""
-    yield from _out_of_range(opt, TEST_RANGES)
 
 
 def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
@@ -137,7 +147,7 @@ def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
     Judged by the text alone, for every system alike: links are the user's own business.
     """
     for name in PATHS:
-        value = getattr(opt, name, "")
+        value = _value(opt, name)
         if isinstance(value, str) and "\0" in value:  # from a notebook; no shell lets it through
             yield f"--{name} {value!r} cannot work: no name of a file holds a NUL. Leave it out."
     if why := _why_no_folder(getattr(opt, "name", "run")):  # with what --suffix has added
@@ -164,9 +174,21 @@ def _why_no_folder(name: str) -> str:
     return "" if set(parts) - {"", "."} else "it names no folder"
 
 
+def _value(opt: Namespace, name: str) -> Any:
+    """Return the framework's own value of an option, None if it has none."""
+    return new_option(opt, name) if name in DEFAULTS else getattr(opt, name, None)
+
+
+def _unknown(opt: Namespace, choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    for name, known in choices.items():
+        value = _value(opt, name)
+        if value is not None and value not in known:
+            yield f"--{name} {value} is not known. {suggest(value, known)}"
+
+
 def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
     for name, allowed in ranges.items():
-        value = getattr(opt, name, None)
+        value = _value(opt, name)
         if not isinstance(value, int | float):  # a plugin has given the option another type
             continue
         too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)

@@ -4,109 +4,83 @@ Taken over are the options that decide the network and the meaning of its channe
 plugins added; not the sizes of images. What the command line gives always wins.
 """
 
-import json
-from argparse import Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from models.architectures.describe import describe_generator
-from options.parsing.parser import OptionParser
+from options.parsing.parser import names, value_from_file
 from util.base.log import say
 from util.storage.checkpoint import CheckpointError, load_state
+from util.storage.run_folder import RunFolder, label_of
+from util.storage.saved_options import read_saved_options
 
 NETWORK_OPTIONS = ("netG", "norm", "ngf", "input_nc", "output_nc", "no_dropout")
 
 
 def recover(
-    opt: Namespace, given: frozenset[str], parser: OptionParser, plugin_options: frozenset[str]
+    opt: Namespace, given: frozenset[str], parser: ArgumentParser, plugin_options: frozenset[str]
 ) -> None:
     """Set the options in `opt` that are not `given` to those of the trained run; print each one."""
-    folder = Path(opt.checkpoints_dir, opt.name)
-    source, trained = read_saved_options(folder, parser)
+    run = RunFolder(opt.checkpoints_dir, opt.name)
+    source, saved = read_saved_options(run)
+    trained = as_given(saved, parser)
+    wanted: tuple[str, ...] = (*NETWORK_OPTIONS, "direction")
     if opt.model == "test":
-        _choose_generator(opt, given, folder, trained.get("direction"))
+        wanted = NETWORK_OPTIONS
+        _choose_generator(opt, given, run, trained.get("direction"))
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
-        wanted: tuple[str, ...] = NETWORK_OPTIONS
-    else:
-        wanted = (*NETWORK_OPTIONS, "direction")
     values = {name: trained[name] for name in (*wanted, *sorted(plugin_options)) if name in trained}
     report_options(apply_options(opt, given, values), source)
     if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():
-        file = _generator_file(opt, folder)
-        inferred = _inferred_options(file)
-        missing = {name: value for name, value in inferred.items() if name not in values}
-        report_options(apply_options(opt, given, missing), file)
-        if inferred and {"no_dropout"}.isdisjoint((*inferred, *values, *given)):
-            say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
+        _read_off_checkpoint(opt, given | values.keys(), _generator_file(opt, run))
 
 
-def read_saved_options(folder: Path, parser: OptionParser) -> tuple[Path, dict[str, Any]]:
-    """Return where a run's options were saved, and their values; empty if nowhere.
-
-    `train_opt.json` is ours, `train_opt.txt` the reference's too.
-    """
-    file = folder / "train_opt.json"
-    if file.is_file():
-        try:
-            saved = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):  # damaged: the text file beside it says the same
-            saved = None
-        if isinstance(saved, dict):
-            return file, dict(_as_given(saved.items(), parser))
-    file = folder / "train_opt.txt"
-    if file.is_file():
-        text = file.read_text(encoding="utf-8", errors="replace")
-        return file, dict(_as_given(_parse_option_file(text), parser))
-    return file, {}
+def _read_off_checkpoint(opt: Namespace, decided: frozenset[str], file: Path) -> None:
+    """Set the options of the network that nothing has `decided` to what its weights show."""
+    inferred = _inferred_options(file)
+    report_options(apply_options(opt, decided, inferred), file)
+    if inferred and "no_dropout" not in decided | inferred.keys():
+        say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
 
 
-def _parse_option_file(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, colon, rest = line.partition(": ")
-        if colon:
-            yield name.strip(), rest.partition("\t[default: ")[0].strip()
-
-
-def _as_given(saved: Iterable[tuple[str, Any]], parser: OptionParser) -> Iterator[tuple[str, Any]]:
+def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
     """Convert saved values as the command line would; what it would not take is left out."""
-    known = parser.names()
-    for name, value in saved:
-        if name not in known or value is None:  # null is infinity, an option's default
-            continue
-        try:
-            converted = parser.value_from_file(name, value)
-        except (ValueError, TypeError):
-            continue  # written by other software, or by hand: as if it were not there
-        yield name, converted
+    known, values = names(parser), {}
+    for name, value in saved.items():
+        if name in known and value is not None:  # null is infinity, an option's default
+            with suppress(ValueError, TypeError):  # written by other software, or by hand
+                values[name] = value_from_file(parser, name, value)
+    return values
 
 
 def _choose_generator(
-    opt: Namespace, given: frozenset[str], folder: Path, trained_direction: str | None
+    opt: Namespace, given: frozenset[str], run: RunFolder, trained_direction: str | None
 ) -> None:
     """Find the generator that `--model test` means when no `--model_suffix` is given."""
-    if "model_suffix" in given or _network_file(opt, folder, "G").is_file():
+    if "model_suffix" in given or _network_file(opt, run, "G").is_file():
         return
     backwards = "direction" in given and opt.direction != (trained_direction or "AtoB")
     suffix = "_B" if backwards else "_A"
-    if not _network_file(opt, folder, f"G{suffix}").is_file():
+    if not _network_file(opt, run, f"G{suffix}").is_file():
         return
     opt.model_suffix = suffix
     opt.direction = "AtoB"  # the images are this generator's input, whatever it was called
-    say(f"{folder} has no network G: using G{suffix} (--model_suffix {suffix}).")
+    say(f"{run} has no network G: using G{suffix} (--model_suffix {suffix}).")
 
 
-def _generator_file(opt: Namespace, folder: Path) -> Path:
-    names = [f"G{opt.model_suffix}"] if opt.model == "test" else ["G", "G_A"]
-    files = [_network_file(opt, folder, name) for name in names]
+def _generator_file(opt: Namespace, run: RunFolder) -> Path:
+    nets = [f"G{opt.model_suffix}"] if opt.model == "test" else ["G", "G_A"]
+    files = [_network_file(opt, run, net) for net in nets]
     return next((file for file in files if file.is_file()), files[0])
 
 
-def _network_file(opt: Namespace, folder: Path, name: str) -> Path:
-    epoch = f"iter_{opt.load_iter}" if opt.load_iter > 0 else opt.epoch
-    return folder / f"{epoch}_net_{name}.pth"
+def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
+    return run.network_file(label_of(opt.load_iter, opt.epoch), net)
 
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:

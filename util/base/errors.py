@@ -1,9 +1,22 @@
 """Errors meant for the person at the keyboard, and how the command line shows them."""
 
-import os
+import errno
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
+
+from util.base.log import mute
+
+CHECK_ALL = "Check the path, your rights there, and the space on the disk."
+MAKE_ROOM = "Make room on that disk, or write to another one."
+ADVICE = {  # by what the system says
+    errno.ENOSPC: MAKE_ROOM,
+    errno.EDQUOT: MAKE_ROOM,
+    errno.EROFS: "That disk can only be read: write to another one.",
+    errno.EIO: "The disk itself has failed: look at the system's log, and write to another one.",
+}
 
 
 class UserError(ValueError):
@@ -22,6 +35,54 @@ class LoadError(UserError):
 
 class ChoiceError(UserError, NotImplementedError):
     """A name that none of the built-in tables knows (netG, norm, init_type, gan_mode, ...)."""
+
+
+class WriteError(OSError, UserError):
+    """A file that could not be written: says which, why, and what to do."""
+
+    def __init__(self, path: str | Path, error: OSError) -> None:
+        super().__init__(error.errno, error.strerror, str(path))
+
+    def __str__(self) -> str:
+        return describe(self)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Let an error of the system name the file that is written inside: many name none.
+
+    Raises:
+        WriteError: the system refused.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except (OSError, RuntimeError) as error:  # torch's writer turns some into the latter
+        cause = system_error(error)
+        if cause is None:  # an encoder's, say: not the system's
+            raise
+        raise WriteError(path, cause) from error
+
+
+def system_error(error: BaseException) -> OSError | None:
+    """Return what the system said when something failed, None if it said nothing.
+
+    torch's writer complains once more when it closes the file that the system would not take; the
+    system's own reason then is further up the chain.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def describe(error: OSError) -> str:
+    """Say which file the system refused, as far as it is known, why, and what to do."""
+    file = "The output, or a file" if error.filename is None else error.filename
+    return f"{file}: {error.strerror or error}. {ADVICE.get(error.errno or 0, CHECK_ALL)}"
 
 
 def suggest(given: str, known: Iterable[str]) -> str:
@@ -45,13 +106,18 @@ def run_command(main: Callable[[], None]) -> int:
     try:
         main()
     except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute()
         return 1
     except (UserError, OSError) as error:
-        message = _message(error)
-        if message is None:
-            raise
-        print(f"error: {message}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
+        if isinstance(error, OSError) and error.filename is None:
+            if error.errno not in ADVICE:
+                raise
+            try:
+                sys.stdout.flush()
+            except OSError:  # it is our output that the disk does not take, as in: train.py > log
+                mute()
+        text = describe(error) if isinstance(error, OSError) else str(error)
+        print(f"error: {text}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
         if "--verbose" in sys.argv:
             raise
         return 1
@@ -59,15 +125,3 @@ def run_command(main: Callable[[], None]) -> int:
         print("interrupted", file=sys.stderr)  # noqa: T201
         return 130
     return 0
-
-
-def _message(error: Exception) -> str | None:
-    """Return what to tell the user; None for an error of the system that names no file."""
-    if not isinstance(error, OSError):
-        return str(error)
-    if error.filename is None:
-        return None
-    return (
-        f"{error.filename}: {error.strerror or error}. Check the path, your rights there, and the "
-        "space on the disk."
-    )

@@ -15,7 +15,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "grad_checkpoint": False, "accumulate": 1,
     "cache": "none", "cache_gb": None, "skip_bad_images": False,
     "pretrained": "", "keep_last": 0, "on_nan": "stop",
-    "lr_G": None, "lr_D": None, "lr_gamma": 0.1, "lambda_gp": 10.0,
+    "lr_G": None, "lr_D": None, "lr_gamma": 0.1,
+    "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
     "start_visdom": False, "tensorboard": False,
@@ -26,11 +27,14 @@ OURS = "framework_options"
 
 
 class NewOption(Action):
-    """An option of ours; without a `type` it is a switch."""
+    """An option of ours, of the type that its default has; one that is False is a switch."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
-        nargs = None if keywords.get("type") else 0
-        super().__init__(option_strings, dest, nargs=nargs, default=DEFAULTS[dest], **keywords)
+        default = DEFAULTS[dest]
+        nargs = 0 if default is False else None
+        if nargs is None and default is not None:
+            keywords["type"] = type(default)
+        super().__init__(option_strings, dest, nargs=nargs, default=default, **keywords)
 
     def __call__(
         self, parser: ArgumentParser, namespace: Namespace, values: Any, flag: str | None = None

@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 import torch
 from torch import Tensor, nn
 
-from util.base.errors import UserError
+from util.base.errors import UserError, writing
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
 from util.storage.run_folder import RunFolder
@@ -74,15 +74,17 @@ class FileSet:
 
     def add(self, path: Path, state: object) -> None:
         """Write a file under a temporary name."""
-        fill_and_flush(self._new(path), lambda file: torch.save(state, file))  # noqa: TID251
+        with writing(path):
+            fill_and_flush(self._new(path), lambda file: torch.save(state, file))  # noqa: TID251
 
     def add_link(self, path: Path, added: Path) -> None:
         """Let a file have the content of one that was added, without a copy where that works."""
         source, target = self._temporaries[added], self._new(path)
         try:
-            os.link(source, target)
-        except OSError:  # not every disk knows links
-            shutil.copyfile(source, target)
+            target.hardlink_to(source)
+        except (OSError, NotImplementedError):  # not every disk knows links, nor every system
+            with writing(path):
+                shutil.copyfile(source, target)
 
     def digest(self, path: Path) -> str:
         """Return a checksum of a file that was added."""

@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
+from util.base.errors import writing
+
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 _numbers = count()
 OWNER = re.compile(r"\.(\d+)[-.]")  # how names of unfinished files begin: with their process
@@ -23,12 +25,17 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
+    """Give a temporary name beside `path`; on success rename it, on failure remove it.
+
+    Raises:
+        WriteError: the system refused.
+    """
     path = Path(path)
     temporary = temporary_name(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
-from util.base.errors import UserError
+from util.base.errors import UserError, writing
 from util.storage.files import fill_and_flush, flush_folder, temporary_name
 
 ATTEMPTS = 200
@@ -36,8 +36,9 @@ def write_journal(temporaries: Mapping[Path, Path]) -> Path:
     journal = folder / f".{os.getpid()}.commit"
     written = temporary_name(journal)
     try:
-        fill_and_flush(written, lambda file: file.write(json.dumps(names).encode()))
-        os.replace(written, journal)
+        with writing(journal):
+            fill_and_flush(written, lambda file: file.write(json.dumps(names).encode()))
+            os.replace(written, journal)
     finally:
         written.unlink(missing_ok=True)
     flush_folder(folder)
@@ -47,7 +48,7 @@ def write_journal(temporaries: Mapping[Path, Path]) -> Path:
 def replay(journal: Path) -> None:
     """Do the renames that were announced, except those that have been done already."""
     for final, temporary in _read(journal).items():
-        with suppress(FileNotFoundError):
+        with writing(final), suppress(FileNotFoundError):
             os.replace(temporary, final)
     flush_folder(journal.parent)
     journal.unlink(missing_ok=True)

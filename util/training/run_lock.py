@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-from util.base.errors import UserError
+from util.base.errors import UserError, writing
 from util.base.log import warn
 from util.storage import files, journal
 from util.storage.run_folder import RunFolder
@@ -50,15 +50,15 @@ class RunLock:
         path = RunFolder(folder.path.resolve()).lock
         if path in _held:
             raise UserError(_refusal(folder, opt.name, f"this process ({os.getpid()})"))
-        file = _open_locked(path)
-        if file is None:
-            raise UserError(_refusal(folder, opt.name, _holder(path)))
-        self._path, self._file = path, file
-        _held.add(path)
-        who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%c")}
-        file.truncate(0)
-        file.write(json.dumps(who).encode())
-        file.flush()
+        with writing(path):
+            file = _open_locked(path)
+            if file is None:
+                raise UserError(_refusal(folder, opt.name, _holder(path)))
+            self._path, self._file = path, file
+            _held.add(path)
+            who = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%c")}
+            file.truncate(0)
+            file.write(json.dumps(who).encode())
         journal.recover(folder.path)
         for place in (folder.path, folder.web, folder.web_images):
             files.remove_leftovers(place)
@@ -104,8 +104,10 @@ def _lock(file: IO[bytes]) -> bool:
         except OSError:
             return False
         return True
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:  # neither Windows nor POSIX
+        return _is_free_without_locks(file)
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # what POSIX has for "somebody else's"
@@ -113,9 +115,13 @@ def _lock(file: IO[bytes]) -> bool:
     except OSError as error:
         if error.errno not in NO_LOCKS_HERE:
             raise
-        warn(f"{file.name}: this disk knows no locks. Do not train twice with one --name.")
-        return not _holder_runs_here(Path(file.name))
+        return _is_free_without_locks(file)
     return True
+
+
+def _is_free_without_locks(file: IO[bytes]) -> bool:
+    warn(f"{file.name}: there are no locks here. Do not train twice with one --name.")
+    return not _holder_runs_here(Path(file.name))
 
 
 def _holder_runs_here(path: Path) -> bool:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from util.base import rng
-from util.base.errors import UserError
+from util.base.errors import UserError, system_error
 from util.base.log import say
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
@@ -222,25 +222,13 @@ class Saver:
                 prune(self.folder, label, self.opt.keep_last)
 
     def _failure(self, error: Exception) -> SaveError:
+        cause = system_error(error)
+        reason = str(error).split("\n")[0] if cause is None else cause.strerror
         whole = "" if self.last_label is None else "The save before it is whole. "
         return SaveError(
-            f"The checkpoint could not be written to {self.folder}: {reason_of(error)}. {whole}"
+            f"The checkpoint could not be written to {self.folder}: {reason}. {whole}"
             f"Look at the space on the disk and your rights there. {self.how_to_continue()}"
         )
-
-
-def reason_of(error: BaseException) -> str:
-    """Say in a few words why a file could not be written.
-
-    torch's writer complains once more when it closes the file that the system would not take; the
-    system's own reason then is further up the chain.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error).split("\n")[0]
 
 
 def read_state(folder: RunFolder, label: int | str) -> dict[str, Any] | None:

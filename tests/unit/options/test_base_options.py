@@ -625,8 +625,8 @@ def test_a_fork_may_ask_for_the_options_without_parse(parse: Any) -> None:
 def differing(folder: Path, *argv: str) -> dict[str, str]:
     options = TrainOptions()
     given = ["--dataroot", "X", "--checkpoints_dir", str(folder), *argv]
-    options.parse(given, claim=lambda opt: None)
-    return options.not_default()
+    options.parse(given, quiet=True)
+    return dict(options.result.not_default)
 
 
 ALWAYS = {"dataroot", "checkpoints_dir", "seed"}  # a seed is drawn

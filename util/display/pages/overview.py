@@ -1,12 +1,15 @@
 """What the training page tells about a run."""
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "numpy", "pillow")
 
 
-def overview(options: dict[str, str], images: int, to_validate: int) -> dict[str, dict[str, str]]:
+def overview(
+    options: Mapping[str, str], images: int, to_validate: int
+) -> dict[str, dict[str, str]]:
     """Return sections of names and texts.
 
     Args:
@@ -18,7 +21,7 @@ def overview(options: dict[str, str], images: int, to_validate: int) -> dict[str
     if to_validate:
         data["images to validate on"] = f"{to_validate:,}"
     return {
-        "Options that differ from their defaults": options,
+        "Options that differ from their defaults": dict(options),
         "Data": data,
         "Versions": {"python": platform.python_version()}
         | {package: _version(package) for package in PACKAGES},

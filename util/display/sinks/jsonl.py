@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, TypedDict
 
-from util.base.errors import UserError
+from util.base.errors import UserError, writing
 from util.display.sinks.base import LogStep, Sink
 
 # what parsing raises
@@ -73,17 +73,22 @@ def append_line(path: Path, text: str) -> None:
     """Append one JSON object as a line, at once; a torn line before it is removed.
 
     Raises:
-        OSError: there is no room for the whole line.
+        WriteError: there is no room for the whole line.
     """
     line = f"{text}\n".encode()
-    with path.open("a+b", buffering=0) as file:
+    with writing(path), path.open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+        if size and _last_byte(file, size) != b"\n":
             whole, torn = _split_torn(path.read_bytes())
             file.truncate(len(whole))
             line = (b"\n" if torn is None else b"") + line
         if file.write(line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _last_byte(file: IO[bytes], size: int) -> bytes:
+    file.seek(size - 1)
+    return file.read(1)
 
 
 def read_losses(path: str | Path) -> list[LossRecord]:

@@ -2,15 +2,19 @@
 
 import argparse
 import copy
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from options.parsing.parser import NEW_OPTIONS, OptionParser
+from options.parsing import parser as questions
+from options.parsing.parser import OptionParser
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from util.base.new_options import NewOption
 
 TRAIN_MODELS = ["cycle_gan", "pix2pix", "colorization", "template"]
 PHASES = [(TrainOptions, model) for model in TRAIN_MODELS] + [
@@ -37,7 +41,7 @@ def only_reference(parser: OptionParser) -> argparse.ArgumentParser:
     """Return a plain parser with the options that the reference has too."""
     plain = argparse.ArgumentParser(add_help=False)
     for action in parser._actions:
-        if not NEW_OPTIONS.intersection(action.option_strings):
+        if not isinstance(action, NewOption):
             plain._add_action(copy.copy(action))
     return plain
 
@@ -119,20 +123,25 @@ def small_parser() -> OptionParser:
     return parser
 
 
-def test_peek_ignores_what_is_not_defined_yet_and_what_is_missing() -> None:
+def test_what_is_known_leaves_out_what_is_not_defined_yet_and_what_is_missing() -> None:
     parser = small_parser()
-    seen = parser.peek(["--size", "3", "--later", "x", "--help"])
+    seen = questions.known(parser, ["--size", "3", "--later", "x", "--help"])
     assert (seen.size, seen.name, seen.root) == (3, "changed", None)
-    with pytest.raises(SystemExit):
-        parser.parse_args([])  # required again
 
 
-def test_peek_demands_again_what_is_required_even_after_an_error() -> None:
+@pytest.mark.parametrize("argv", [["--size", "3"], ["--size", "wrong"]])
+@pytest.mark.parametrize("question", [questions.known, questions.given])
+def test_no_question_changes_the_parser(question: Callable[..., object], argv: list[str]) -> None:
+    def as_it_is() -> str:
+        return str([parser._defaults, *(vars(action) for action in parser._actions)])
+
     parser = small_parser()
+    before = as_it_is()
+    with suppress(SystemExit):
+        question(parser, argv)
+    assert as_it_is() == before
     with pytest.raises(SystemExit):
-        parser.peek(["--size", "wrong"])
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--size", "1"])
+        parser.parse_args(["--size", "1"])  # what is required still is
 
 
 FORMS = {
@@ -151,7 +160,7 @@ def test_given_tells_what_stands_on_the_command_line_even_if_it_is_the_default(
     for name in sorted(names):
         argv += data.draw(st.sampled_from(FORMS[name]))
     parser = small_parser()
-    assert parser.given(argv) == names
+    assert questions.given(parser, argv) == names
     assert parser.parse_args(["--root", "r"]).name == "changed"  # itself it is as before
 
 

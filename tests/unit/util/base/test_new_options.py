@@ -46,7 +46,7 @@ def test_nothing_is_noted_where_nothing_is_taken() -> None:
 def test_any_parser_takes_the_defaults_from_the_table() -> None:
     parser = ArgumentParser()
     parser.add_argument("--deterministic", action=NewOption)
-    parser.add_argument("--accumulate", action=NewOption, type=int)
+    parser.add_argument("--accumulate", action=NewOption)
     assert vars(parser.parse_args([])) == {"deterministic": False, "accumulate": 1}
     given = parser.parse_args(["--deterministic", "--accumulate", "3"])
     assert vars(given) == {"deterministic": True, "accumulate": 3}

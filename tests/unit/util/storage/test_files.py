@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from util.base.errors import WriteError
 from util.storage.files import replacing, write_file, write_text
 
 
@@ -111,8 +112,9 @@ def test_the_temporary_name_is_hidden_and_keeps_folder_and_suffix(tmp_path: Path
 
 
 def test_a_missing_folder_is_an_error_and_is_not_created(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(WriteError, match="nowhere.page.html: No such file") as caught:
         write_text(tmp_path / "nowhere" / "page.html", "text")
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
     assert names(tmp_path) == []
 
 

@@ -22,7 +22,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from util.base.errors import UserError
+from util.base.errors import UserError, WriteError
 from util.storage import checkpoint, files, journal
 from util.storage.checkpoint import CheckpointError
 
@@ -299,7 +299,7 @@ def save_without_renames(folder: Path, number: int) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "replace", refuse_checkpoints)
-        with pytest.raises(PermissionError):
+        with pytest.raises(WriteError, match="not now"):
             save(folder, number)
 
 

@@ -24,7 +24,6 @@ from util.base.errors import UserError
 from util.storage import checkpoint, files
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder
-from util.training import saver
 from util.training.meters import RunningMean
 from util.training.progress import Progress
 from util.training.saver import (
@@ -683,12 +682,3 @@ def test_the_command_continues_that_run(
 
 def test_without_a_save_there_is_nothing_to_continue(made: Saver) -> None:
     assert made.how_to_continue() == "Nothing had been saved yet."
-
-
-def test_the_reason_is_the_deepest_the_system_gave() -> None:
-    assert saver.reason_of(ValueError("plain")) == "plain"
-    assert saver.reason_of(OSError("no number")) == "no number"
-    outer = RuntimeError("outer")
-    outer.__cause__ = RuntimeError("inner")
-    outer.__cause__.__context__ = FULL
-    assert saver.reason_of(outer) == "No space left on device"
