@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
-    rng.seed_all(new_option(opt, "seed"))  # what is random (dropout without --eval) is the same in every run
+    rng.seed_all(new_option(opt, "seed"))  # dropout without --eval is the same in every run
     if new_option(opt, "deterministic"):
         rng.use_deterministic_algorithms()
     dataset = create_dataset(opt)

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from util.base.errors import ChoiceError, suggest
+from util.base.new_options import new_option
 from util.scores.images import metric_and_direction
 from util.training.length import Length
 
@@ -31,7 +32,7 @@ def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
 
 
 def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    _, mode = metric_and_direction(getattr(opt, "save_best", ""))
+    _, mode = metric_and_direction(new_option(opt, "save_best"))
     return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
 
 

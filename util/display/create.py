@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.new_options import new_option
 from util.base.system import is_main_process
 from util.display.pages.page_sink import PageSink
 from util.display.sinks.background import BackgroundSink
@@ -37,7 +38,7 @@ def create_sinks(opt: Namespace) -> list[Sink]:
         sinks.append(MetricsSink(folder.metrics))
         if opt.display_id > 0:
             sinks.append(_visdom(opt, folder))
-    if getattr(opt, "tensorboard", False):
+    if new_option(opt, "tensorboard"):
         sinks.append(BackgroundSink(TensorboardSink(folder.tensorboard)))
     if getattr(opt, "use_wandb", False):
         sinks.append(BackgroundSink(_wandb(opt, folder)))
@@ -56,7 +57,7 @@ def _page(opt: Namespace, folder: RunFolder) -> PageSink:
 
 
 def _visdom(opt: Namespace, folder: RunFolder) -> VisdomSink:
-    if getattr(opt, "start_visdom", False):
+    if new_option(opt, "start_visdom"):
         server = start_server(opt.display_port, folder.visdom)
         say(f"visdom shows plots and images at {server.url}")
     return VisdomSink(

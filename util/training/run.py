@@ -225,7 +225,7 @@ class Run:
 
 def start_run(
     start: ResumePoint,
-    facts: dict[str, str],
+    facts: Mapping[str, str],
     dataset: Data,
     model: Model,
     create_dataset: Callable[[Namespace], validation.Data],

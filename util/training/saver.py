@@ -19,6 +19,8 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError, system_error
 from util.base.log import say
+from util.base.new_options import new_option
+from util.base.system import is_main_process
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, option_for
@@ -129,6 +131,8 @@ class Saver:
         Raises:
             SaveError: this save or the one before could not be written.
         """
+        if not is_main_process():  # it saves for all
+            return
         self.wait()  # one copy in memory is enough
         try:
             files = {str(label): self.model.save_networks(label) for label in labels}
@@ -217,9 +221,9 @@ class Saver:
                 else:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
-        if self.opt.keep_last > 0:
+        if (keep := new_option(self.opt, "keep_last")) > 0:
             for label in files:
-                prune(self.folder, label, self.opt.keep_last)
+                prune(self.folder, label, keep)
 
     def _failure(self, error: Exception) -> SaveError:
         cause = system_error(error)

@@ -28,12 +28,7 @@ class TensorboardSink(Sink):
 
     Every process begins a file of its own with its first event. Each event is written at once and
     as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
-    process wrote counts up to `resume_images`: TensorBoard no longer shows later points.
-
-    Args:
-        folder: of the events.
-        resume_images: images seen since training began when the run to be continued was saved;
-            None for a run that begins anew.
+    process wrote counts up to `go_on_after`: TensorBoard no longer shows later points.
 
     Raises:
         UserError: the package is not installed.
@@ -42,12 +37,12 @@ class TensorboardSink(Sink):
 
     images_every = "display_freq"
 
-    def __init__(self, folder: str | Path, *, resume_images: int | None = None) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self._package = _import_package()
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
-        self._forgotten_from: int | None = 0 if resume_images is None else resume_images + 1
+        self._forgotten_from: int | None = 0  # images, of a run that begins anew
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Write losses as `loss/NAME` over the images seen."""

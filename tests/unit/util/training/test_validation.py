@@ -28,7 +28,7 @@ class Doubler:
         self.aside: list[bool] = []
 
     @contextmanager
-    def evaluation_without_trace(self, *, evaluation: bool) -> Iterator[None]:
+    def without_trace(self, *, evaluation: bool) -> Iterator[None]:
         self.aside.append(evaluation)
         yield
 
