@@ -7,7 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import data
 import models
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import OptionParser, given, known, names, taken_names
+from options.parsing.parser import (
+    OptionParser,
+    given,
+    known,
+    let_the_last_definition_count,
+    names,
+    taken_names,
+)
 from options.parsing.result import Result, describe
 from util.base import rng
 from util.base.errors import UserError
@@ -39,7 +46,7 @@ class BaseOptions:
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
-        parser.conflict_handler = "resolve"  # a plugin may call an option of its own as we do ours
+        let_the_last_definition_count(parser)
         _add_basic_options(parser)
         _add_model_options(parser)
         _add_data_options(parser)

@@ -17,6 +17,7 @@ from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
 from util.base.log import warn
+from util.base.new_options import new_option
 
 SPEEDS = ("faithful", "max")
 FUSED = (Adam, AdamW, SGD)
@@ -25,8 +26,8 @@ FUSED = (Adam, AdamW, SGD)
 def speed_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with these options."""
     for name, known in (("speed", SPEEDS), ("precision", tuple(PRECISIONS))):
-        value = getattr(opt, name, known[0])
-        if isinstance(value, str) and value not in known:  # else an option of a plugin
+        value = new_option(opt, name)
+        if value not in known:
             yield f"--{name} {value} is not known. {suggest(value, known)}"
 
 

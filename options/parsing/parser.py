@@ -26,15 +26,12 @@ class OptionParser(argparse.ArgumentParser):
     """
 
     def __init__(self) -> None:
-        super().__init__(formatter_class=HelpFormatter, add_help=False, conflict_handler="resolve")
+        super().__init__(formatter_class=HelpFormatter, add_help=False)
+        let_the_last_definition_count(self)
 
     def complete(self) -> None:
         """Add `--help`; let options of ours give way to others that set the same value."""
-        taken = taken_names(self)
-        for action in [action for action in self._actions if isinstance(action, NewOption)]:
-            if action.dest in taken:
-                same = [(flag, action) for flag in action.option_strings]
-                self._handle_conflict_resolve(action, same)
+        _remove_new_options(self, taken_names(self))
         self.add_argument(
             "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
         )
@@ -58,6 +55,11 @@ class OptionParser(argparse.ArgumentParser):
         return others or matches
 
 
+def let_the_last_definition_count(parser: argparse.ArgumentParser) -> None:
+    """Let plugins call options of theirs as we do ours, in a parser that a fork has made too."""
+    parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
+
+
 def names(parser: argparse.ArgumentParser) -> frozenset[str]:
     """Return the names of all options that have been added, and have a value."""
     return frozenset(action.dest for action in parser._actions if action.dest != "help")
@@ -70,8 +72,13 @@ def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
 
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what is known so far, without demanding what is required."""
-    return _lenient(parser).parse_known_args(argv)[0]
+    """Parse what is known so far, without demanding what is required.
+
+    Options of ours are left out: a plugin may still replace one by a switch, say.
+    """
+    lenient = _lenient(parser)
+    _remove_new_options(lenient, names(parser))
+    return lenient.parse_known_args(argv)[0]
 
 
 def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str]:
@@ -108,6 +115,13 @@ def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> A
         return parser._get_value(action, str(saved))
     except argparse.ArgumentError as error:
         raise ValueError(str(error)) from error
+
+
+def _remove_new_options(parser: argparse.ArgumentParser, of_these: frozenset[str]) -> None:
+    for action in [action for action in parser._actions if isinstance(action, NewOption)]:
+        if action.dest in of_these:
+            flags = [(flag, action) for flag in action.option_strings]
+            parser._handle_conflict_resolve(action, flags)
 
 
 def _lenient(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """The files that describe the project agree with it and with each other."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -47,6 +48,24 @@ def test_requirements_txt_and_environment_yml_ask_for_what_pyproject_asks_for() 
     wanted["visdom"] = pip["visdom"] = conda["visdom"] = "checked by hand"
     assert pip == wanted
     assert conda == wanted
+
+
+def imports_of(name: str) -> set[str]:
+    """Return the packages and modules that a file imports, without what is inside them."""
+    nodes = list(ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {module.partition(".")[0] for module in found}
+
+
+def test_nothing_that_others_import_imports_a_command() -> None:
+    """import-linter knows packages alone, not single files such as train.py."""
+    commands = {"train", "test", "scripts", "benchmark", "datasets", "tests"}
+    files = [
+        name for name in tracked_files() if re.match(r"(options|models|data|util)/.*py$", name)
+    ]
+    assert len(files) > 50
+    assert {name: found for name in files if (found := imports_of(name) & commands)} == {}
 
 
 @pytest.mark.parametrize("folder", ["datasets", "scripts"])

@@ -71,6 +71,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     def add(name: str, source: str) -> None:
         kind = name.rpartition("_")[2]
         (tmp_path / kind / f"{name}.py").write_text(source)
+        sys.modules.pop(f"{PACKAGES[kind].__name__}.{name}", None)  # one of this name before
         importlib.invalidate_caches()
         added.append((kind, name))
 

@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from util.base.errors import writing
 from util.base.log import say
-from util.display.sinks.base import LogStep, Sink
+from util.display.sinks.base import LogStep, Sink, deliver
 
 
 def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
@@ -32,13 +33,13 @@ class LossFileSink(Sink):
         self.path = Path(path)
         now = time.strftime("%c")
         self._header = f"================ Training Loss ({now}) ================\n"
-        self._append("")
+        deliver([self], lambda sink: sink._append(""))  # tried again with the first losses
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Append one line."""
         self._append(f"{loss_line(when, losses)}\n")
 
     def _append(self, text: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(self._header + text)
         self._header = ""
