@@ -7,6 +7,7 @@ from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
 from data.pipeline.loader import BatchLoader, files_of
 from util.base.log import say, warn
+from util.base.new_options import new_option
 from util.base.plugins import find_plugin, own_method
 
 
@@ -44,13 +45,13 @@ class CustomDatasetDataLoader(BatchLoader):
         dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         name = type(dataset).__name__
         say(f"dataset [{name}] was created")
-        cache = getattr(opt, "cache", "none")
+        cache = new_option(opt, "cache")
         if cache != "none" and not hasattr(dataset, "reader"):
             warn(f"{name} reads its images by itself: --cache {cache} does nothing.")
         super().__init__(
             dataset, batch_size=opt.batch_size, shuffle=not opt.serial_batches,
             workers=int(opt.num_threads), most=opt.max_dataset_size,
-            skip_bad=getattr(opt, "skip_bad_images", False),
+            skip_bad=new_option(opt, "skip_bad_images"),
         )  # fmt: skip
 
     def load_data(self) -> "CustomDatasetDataLoader":

@@ -13,6 +13,7 @@ from PIL import Image
 from data.pipeline.image_cache import GIGABYTE, RESERVE, ImageCache, free_memory
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.new_options import new_option
 from util.images import transforms as T
 from util.images.reading import default_loader
 
@@ -33,11 +34,11 @@ class ImageReader:
     @classmethod
     def of(cls, opt: Namespace, count: int) -> "ImageReader":
         """Return the reader that the options describe, for so many images."""
-        mode = getattr(opt, "cache", "none")
+        mode = new_option(opt, "cache")
         if mode == "none" or not getattr(opt, "isTrain", False):  # tests read each image once
             return cls()
         entries = 4 * count  # pairs are two images once they are resized, each with its size
-        cache = make_cache(getattr(opt, "cache_gb", None), entries, shared=opt.num_threads > 0)
+        cache = make_cache(new_option(opt, "cache_gb"), entries, shared=opt.num_threads > 0)
         return cls(cache, mode)
 
     def open(self, path: str) -> "LazyImage":

@@ -19,7 +19,6 @@ from data.pipeline.sampling import (
     EpochSampler,
     Failure,
     ImageError,
-    LoadError,
     SeededDataset,
     SkippingDataset,
     Substituted,
@@ -30,7 +29,7 @@ from data.pipeline.sampling import (
     tells_of_dead_worker,
 )
 from util.base import rng, torch_private
-from util.base.errors import UserError
+from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
 from util.base.plugins import own_method
 from util.base.system import usable_cores
