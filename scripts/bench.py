@@ -28,18 +28,17 @@ from typing import Any
 
 from benchmark import numerics
 from benchmark.cases import GROUPS, MODELS
+from benchmark.checkouts import BenchError
+from benchmark.context import Context
 from benchmark.machine import describe, load, memory_folder
-from benchmark.of_commands import stall_rows, startup_rows
-from benchmark.of_data import data_rows, list_rows
-from benchmark.of_gpu import gpu_rows
-from benchmark.of_showing import page_rows, plot_rows, save_rows, test_rows
-from benchmark.of_training import count_rows, memory_rows, step_rows
-from benchmark.setting import Setting
-from benchmark.side import BenchError
-from benchmark.table import Row, missed, render
+from benchmark.measure_commands import stall_rows, startup_rows
+from benchmark.measure_data import data_rows, list_rows
+from benchmark.measure_display import page_rows, plot_rows, save_rows, test_rows
+from benchmark.measure_training import count_rows, gpu_rows, memory_rows, step_rows
+from benchmark.results import Row, missed, render
 
 ROOT = Path(__file__).resolve().parent.parent
-MEASURES: dict[str, Callable[[Setting], Iterator[Row]]] = {
+MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
     "step": step_rows,
     "memory": memory_rows,
     "counts": count_rows,
@@ -62,31 +61,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for, and return the exit status."""
     args = _arguments(argv)
     with tempfile.TemporaryDirectory(prefix="bench_", dir=memory_folder()) as folder:
-        setting = _setting(args, Path(folder))
+        context = _context(args, Path(folder))
         try:
-            return run(setting, args.only, json_file=args.json, check=args.check)
+            return run(context, args.only, json_file=args.json, check=args.check)
         except (BenchError, numerics.DisagreementError) as error:
             print(f"error: {error}", file=sys.stderr)
-            _show_logs(setting)
+            _show_logs(context)
             return 1
 
 
-def run(setting: Setting, groups: Sequence[str], *, json_file: str, check: bool) -> int:
+def run(context: Context, groups: Sequence[str], *, json_file: str, check: bool) -> int:
     """Measure these groups, print the table, and return the exit status."""
-    checkouts = {"ours": setting.ours, **(
-        {"reference": setting.reference} if setting.reference else {}
+    checkouts = {"ours": context.ours, **(
+        {"reference": context.reference} if context.reference else {}
     )}  # fmt: skip
     report: dict[str, Any] = {"machine": describe(checkouts), "load_before": load()}
-    with setting.side("ours") as side:
-        report["machine"] |= side.ask("interface.versions")
+    with context.checkout("ours") as checkout:
+        report["machine"] |= checkout.ask("interface.versions")
     print(_heading(report["machine"]))
-    if setting.reference is not None and set(groups) - {"counts", "list"}:
-        report["numerics"] = numerics.check(setting)
+    if context.reference is not None and set(groups) - {"counts", "list"}:
+        report["numerics"] = numerics.check(context)
         print("\n".join(report["numerics"]))
     rows: list[Row] = []
     for group in groups:
         if group in MEASURES:
-            rows += MEASURES[group](setting)
+            rows += MEASURES[group](context)
     report |= {"load_after": load(), "rows": [row.as_json() for row in rows]}
     if rows:
         print(f"\n{render(rows)}\n")
@@ -112,15 +111,15 @@ def _heading(machine: dict[str, Any]) -> str:
     )
 
 
-def _show_logs(setting: Setting) -> None:
+def _show_logs(context: Context) -> None:
     """Print the end of what the checkouts have said."""
-    for log in sorted(setting.folder.glob("*.log")):
+    for log in sorted(context.folder.glob("*.log")):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
         print(f"--- end of {log.name}", *lines, sep="\n", file=sys.stderr)
 
 
-def _setting(args: argparse.Namespace, folder: Path) -> Setting:
-    return Setting(
+def _context(args: argparse.Namespace, folder: Path) -> Context:
+    return Context(
         ours=args.ours.resolve(),
         reference=args.reference.resolve() if args.reference else None,
         folder=folder,

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmark.cases import EXACT, FIRST_LOSSES, model_options
-from benchmark.setting import Setting
-from benchmark.side import Side
+from benchmark.checkouts import Checkout
+from benchmark.context import Context
 
 SIZE = 128  # of the images; layers are large enough for the convolutions of this project
 NARROW = ("--ngf", "16", "--ndf", "16")  # for a quick look: without those convolutions
@@ -25,7 +25,7 @@ class DisagreementError(Exception):
     """The sides do not compute the same."""
 
 
-def check(setting: Setting) -> list[str]:
+def check(context: Context) -> list[str]:
     """Compare one step of each model, and return a line for each comparison.
 
     Both sides start from the same weights, get the same batch, and draw from the same seed.
@@ -33,20 +33,22 @@ def check(setting: Setting) -> list[str]:
     Raises:
         DisagreementError: losses or gradients differ in float64, or first losses in float32.
     """
-    with setting.sides() as sides:
-        return [line for model in setting.models for line in _compare_steps(setting, sides, model)]
+    with context.checkouts() as checkouts:
+        return [
+            line for model in context.models for line in _compare_steps(context, checkouts, model)
+        ]
 
 
-def _compare_steps(setting: Setting, sides: dict[str, Side], model: str) -> Iterator[str]:
+def _compare_steps(context: Context, checkouts: dict[str, Checkout], model: str) -> Iterator[str]:
     """Compare a step in float64, then one in float32: there, rounding may differ."""
-    exact = _take_step(setting, sides, model, "float64")
+    exact = _take_step(context, checkouts, model, "float64")
     what = f"{model}, one step in float64"
     loss = compare_losses(what, exact.losses["reference"], exact.losses["ours"], EXACT)
     truth = exact.gradients["reference"]
     worst = compare_gradients(what, truth, exact.gradients["ours"])
     yield f"{what}: losses differ by {loss:.1e} at most, gradients by {worst:.1e}"
 
-    rounded = _take_step(setting, sides, model, "float32")
+    rounded = _take_step(context, checkouts, model, "float32")
     what = f"{model}, one step in float32"
     loss = compare_losses(what, rounded.losses["reference"], rounded.losses["ours"], FIRST_LOSSES)
     far = {name: rounding(truth, found) for name, found in rounded.gradients.items()}
@@ -64,21 +66,21 @@ class _Step:
     gradients: dict[str, Arrays]
 
 
-def _take_step(setting: Setting, sides: dict[str, Side], model: str, kind: str) -> _Step:
-    width = NARROW if setting.quick else ()
+def _take_step(context: Context, checkouts: dict[str, Checkout], model: str, kind: str) -> _Step:
+    width = NARROW if context.quick else ()
     options = model_options(model, SIZE)
-    argv = setting.options(f"numerics_{model}", *options, *width, size=SIZE)
-    setting.tell(f"numerics of {model}, {kind}")
+    argv = context.options(f"numerics_{model}", *options, *width, size=SIZE)
+    context.tell(f"numerics of {model}, {kind}")
     step = _Step({}, {})
-    for name, side in reversed(sides.items()):  # the reference's weights
-        is_first = name == next(reversed(sides))
-        side.ask("training.build", name=kind, argv=argv, load="" if is_first else "same")
+    for name, checkout in reversed(checkouts.items()):  # the reference's weights
+        is_first = name == next(reversed(checkouts))
+        checkout.ask("training.build", name=kind, argv=argv, load="" if is_first else "same")
         if is_first:
-            side.ask("training.save", name=kind, label="same")
-        file = setting.folder / f"{name}_{model}_{kind}.npz"
-        found = side.ask("training.step_with_gradients", name=kind, size=SIZE, seed=SEED,
+            checkout.ask("training.save", name=kind, label="same")
+        file = context.folder / f"{name}_{model}_{kind}.npz"
+        found = checkout.ask("training.step_with_gradients", name=kind, size=SIZE, seed=SEED,
                          file=str(file), double=kind == "float64")  # fmt: skip
-        side.ask("training.forget", name=kind)
+        checkout.ask("training.forget", name=kind)
         step.losses[name], step.gradients[name] = found["losses"], _read_and_remove(file)
     return step
 

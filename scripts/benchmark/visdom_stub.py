@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Swallower(ThreadingHTTPServer):
+class VisdomStub(ThreadingHTTPServer):
     """Answers like a visdom server that has one window as soon as one was sent."""
 
     daemon_threads = True
@@ -23,7 +23,7 @@ class Swallower(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Swallower
+    server: VisdomStub
     protocol_version = "HTTP/1.1"  # connections stay open
     wbufsize = -1  # an answer leaves in one piece, or its second half waits for 40 ms
 
@@ -47,9 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def swallowing() -> Iterator[Swallower]:
+def stub_server() -> Iterator[VisdomStub]:
     """Run such a server in a thread."""
-    with Swallower() as server:
+    with VisdomStub() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

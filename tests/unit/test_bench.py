@@ -15,14 +15,23 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 import bench
 
 from benchmark import numerics
-from benchmark.inside import counting, interface
-from benchmark.inside.loading import calls_per_file
+from benchmark.context import Context, row
+from benchmark.measure_commands import stall
 from benchmark.numerics import DisagreementError, compare_gradients, compare_losses
-from benchmark.of_commands import stall
-from benchmark.series import Measured, Series, interleave, of_times
-from benchmark.setting import Setting, row
-from benchmark.table import Goal, Row, missed, quantity, render
-from benchmark.visdom_stub import swallowing
+from benchmark.results import (
+    Goal,
+    Measured,
+    Row,
+    Series,
+    interleave,
+    missed,
+    of_times,
+    quantity,
+    render,
+)
+from benchmark.visdom_stub import stub_server
+from benchmark.worker import counting, interface
+from benchmark.worker.data import calls_per_file
 
 # What one step may do at most at 256 px: operations, FLOPs, bytes.
 MOST = {"cycle_gan": (962, 1.8793e12, 16.5e9), "pix2pix": (228, 8.695e10, 2.37e9)}
@@ -152,7 +161,7 @@ def test_calls_of_functions_are_counted_per_file(tmp_path: Path) -> None:
 
 
 def test_what_is_sent_to_visdom_is_swallowed_and_counted() -> None:
-    with swallowing() as server:
+    with stub_server() as server:
         connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
         answers = []
         for path in ("/win_exists", "/events", "/win_exists"):
@@ -284,23 +293,23 @@ def stand_in(folder: Path, factor: float) -> Path:
 
 @pytest.mark.slow
 def test_a_checkout_that_computes_something_else_is_found_out(tmp_path: Path) -> None:
-    setting = Setting(
+    context = Context(
         ours=stand_in(tmp_path / "ours", 1.0 + 1e-8),
         reference=stand_in(tmp_path / "reference", 1.0),
         folder=tmp_path, models=["cycle_gan"], size=64, reps=1, threads=1, files=1,
     )  # fmt: skip
     with pytest.raises(DisagreementError, match=r"float64: the loss G is .* difference of 1.0e-08"):
-        numerics.check(setting)
+        numerics.check(context)
 
 
 def test_no_speed_is_printed_where_the_sides_disagree(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def disagree(_setting: Setting) -> list[str]:
+    def disagree(_context: Context) -> list[str]:
         raise DisagreementError("the loss G is 1 there, 2 here")
 
     monkeypatch.setattr(bench.numerics, "check", disagree)
-    monkeypatch.setitem(bench.MEASURES, "step", lambda _setting: pytest.fail("it was measured"))
+    monkeypatch.setitem(bench.MEASURES, "step", lambda _context: pytest.fail("it was measured"))
     checkout = str(stand_in(tmp_path / "checkout", 1.0))
     argv = ["--only", "step", "--ours", checkout, "--reference", checkout]
     assert bench.main([*argv, "--json", str(tmp_path / "report.json")]) == 1

@@ -54,7 +54,7 @@ class RunFolder:
     def network_files(self, net: str | None = None) -> list[Path]:
         """Return the files of a network, or of all, that there are under any label."""
         name = "*" if net is None else escape(net)
-        return sorted(self.path.glob(f"*_net_{name}.pth"))
+        return sorted(self.path.glob(f"[!.]*_net_{name}.pth"))  # with a dot they are unfinished
 
     def state_file(self, label: int | str) -> Path:
         """Return where the rest of a save is kept: all but the networks."""

@@ -4,8 +4,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from util.base.errors import writing
 from util.base.log import say
-from util.display.sinks.base import ImageArray, LogStep
+from util.display.sinks.base import ImageArray, LogStep, deliver
 
 
 def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
@@ -38,7 +39,7 @@ class LossFileSink:
         self.path = Path(path)
         now = time.strftime("%c")
         self._header = f"================ Training Loss ({now}) ================\n"
-        self._append("")
+        deliver([self], lambda sink: sink._append(""))  # tried again with the first losses
 
     def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
         """Append one line."""
@@ -51,6 +52,6 @@ class LossFileSink:
         """Nothing is held open."""
 
     def _append(self, text: str) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(self._header + text)
         self._header = ""

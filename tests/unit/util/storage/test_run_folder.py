@@ -64,6 +64,7 @@ def test_files_of_a_network_are_found_under_every_label(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for name in ("2_net_G.pth", "latest_net_G.pth", "latest_net_D.pth", "latest_state.pth"):
         (tmp_path / name).touch()
+    (tmp_path / ".99-0.tmp-latest_net_G.pth").touch()  # of a process that was killed
     assert [file.name for file in run.network_files("G")] == ["2_net_G.pth", "latest_net_G.pth"]
     assert len(run.network_files()) == 3
     (tmp_path / "1_net_[x].pth").touch()

@@ -7,17 +7,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from benchmark.cases import MODES
-from benchmark.images import write_dataset
-from benchmark.series import Measured, Series, interleave, of_times
-from benchmark.side import Side, UnknownOptionError
-from benchmark.table import Goal, Row
+from benchmark.checkouts import Checkout, UnknownOptionError
+from benchmark.results import Goal, Measured, Row, Series, interleave, of_times
+
+FALL = 1.3  # amplitude falls with frequency to this power: PNGs and JPEGs get a photo's size
+
+
+def photo(side: int, seed: int, *, wide: int = 1) -> NDArray[np.uint8]:
+    """Return an image (side, wide * side, 3)."""
+    random = np.random.default_rng(seed)
+    shape = (side, wide * side)
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None])
+    frequency[0, 0] = 1.0
+    channels = []
+    for _ in range(3):
+        waves = np.fft.rfft2(random.standard_normal(shape)) / frequency**FALL
+        noise = np.fft.irfft2(waves, shape)
+        channels.append(128 + 45 * (noise - noise.mean()) / noise.std())
+    grey, *colours = channels
+    mixed = np.stack([grey, 0.8 * grey + 0.2 * colours[0], 0.8 * grey + 0.2 * colours[1]], axis=2)
+    return np.asarray(mixed.clip(0, 255), dtype=np.uint8)
+
+
+def write_photos(folder: Path, count: int, side: int, *, wide: int = 1) -> None:
+    """Write JPEG images of quality 90."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        image = Image.fromarray(photo(side, number, wide=wide))
+        image.save(folder / f"{number:04}.jpg", quality=90)
+
+
+def write_dataset(root: Path, count: int, side: int) -> Path:
+    """Write what cycle_gan (trainA, trainB) and pix2pix (train) train on, and return `root`."""
+    for name in ("trainA", "trainB"):
+        write_photos(root / name, count, side)
+    write_photos(root / "train", count, side, wide=2)
+    return root
+
 
 NO_REFERENCE = "there is no --reference"
 
 
 @dataclass
-class Setting:
+class Context:
     """The sides of a benchmark, and how it is to be made.
 
     Attributes:
@@ -48,19 +85,19 @@ class Setting:
         print(f"bench: {text}", file=sys.stderr, flush=True)
 
     @contextmanager
-    def side(self, name: str, threads: int | None = None) -> Iterator[Side]:
-        """Start the process of a side: ours or reference."""
-        checkout = self.ours if name == "ours" else self.reference
-        assert checkout is not None
-        with Side(checkout, self.folder / f"{name}.log", threads or self.threads) as side:
-            yield side
+    def checkout(self, name: str, threads: int | None = None) -> Iterator[Checkout]:
+        """Start the process of a checkout: ours or reference."""
+        folder = self.ours if name == "ours" else self.reference
+        assert folder is not None
+        with Checkout(folder, self.folder / f"{name}.log", threads or self.threads) as checkout:
+            yield checkout
 
     @contextmanager
-    def sides(self, threads: int | None = None) -> Iterator[dict[str, Side]]:
-        """Start a process for each side there is, ours first."""
+    def checkouts(self, threads: int | None = None) -> Iterator[dict[str, Checkout]]:
+        """Start a process for each checkout there is, ours first."""
         with ExitStack() as stack:
             names = ["ours"] if self.reference is None else ["ours", "reference"]
-            yield {name: stack.enter_context(self.side(name, threads)) for name in names}
+            yield {name: stack.enter_context(self.checkout(name, threads)) for name in names}
 
     def options(
         self, run: str, *more: str, data: Path | None = None, size: int | None = None
@@ -106,6 +143,6 @@ def missing(group: str, case: str, goal: Goal | None, error: UnknownOptionError)
     return Row(group, case, goal, missing=str(error))
 
 
-def mode_options(side: str, mode: str) -> list[str]:
-    """Return what a mode adds to the options of a side."""
-    return MODES[mode] if side == "ours" else []
+def mode_options(name: str, mode: str) -> list[str]:
+    """Return what a mode adds to the options of a checkout."""
+    return MODES[mode] if name == "ours" else []

@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from benchmark.inside.interface import seed_all, timed, train_options
+from benchmark.worker.interface import seed_all, timed, train_options
 
 BLOCK = 24_000_000  # bytes; glibc's limit for what is described below is 32 MB
 
 _loaders: dict[str, Any] = {}
 
 
-def open_data(
-    name: str, argv: list[str], start_method: str = "", *, levels: bool = False
-) -> dict[str, Any]:
+def open_data(name: str, argv: list[str], start_method: str = "") -> dict[str, Any]:
     """Create the data set with its loader, in a process that treats memory like a training one.
 
     A model's large tensors have taught glibc not to give back each freed image to the system,
@@ -27,8 +25,6 @@ def open_data(
         name: to call it by later.
         argv: the command line.
         start_method: how workers are started.
-        levels: read as a run on a GPU does, which normalises the images itself; for checkouts
-            that can. Taken from inside the loader, so that no GPU is needed.
     """
     from data import create_dataset
 
@@ -38,10 +34,7 @@ def open_data(
     seed_all(0)
     torch.empty(BLOCK, dtype=torch.uint8)
     _loaders[name] = create_dataset(opt)
-    images = len(_loaders[name])
-    if levels:
-        _loaders[name] = getattr(_loaders[name], "_loader", _loaders[name])
-    return {"images": images}
+    return {"images": len(_loaders[name])}
 
 
 def read_epochs(name: str, seconds: float = 0.0) -> dict[str, float]:

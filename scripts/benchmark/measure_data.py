@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmark import cases
+from benchmark.checkouts import Checkout, UnknownOptionError
+from benchmark.context import Context, missing, mode_options, row
 from benchmark.machine import memory_folder
-from benchmark.setting import Setting, missing, mode_options, row
-from benchmark.side import Side, UnknownOptionError
-from benchmark.table import Goal, Row
+from benchmark.results import Goal, Row
 
 SIDE = 256  # of the images; --load_size 286 --crop_size 256 are the defaults
 IMAGES, FEW = 64, 8
@@ -21,86 +21,84 @@ FOLDERS = 10
 FILES_TO_PROFILE = 1000
 
 
-def data_rows(setting: Setting) -> Iterator[Row]:
+def data_rows(context: Context) -> Iterator[Row]:
     """Time the loader: one core without workers, and the first batch of later epochs."""
     for mode, case, goal in (
         ("default", "loader per core: a pair, same bits", None),
         ("max", "loader per core: a pair, --speed max", cases.LOADER),
-        ("cached", "loader per core: a pair, cached", None),
-        ("cached levels", "loader per core: a pair, cached, up to what goes to a GPU",
-         cases.LOADER_CACHED),
-    ):  # fmt: skip
-        setting.tell(case)
+        ("cached", "loader per core: a pair, cached", cases.LOADER_CACHED),
+    ):
+        context.tell(case)
         try:
-            yield _loader_row(setting, mode, case, goal)
+            yield _loader_row(context, mode, case, goal)
         except UnknownOptionError as error:
             yield missing("data", case, goal, error)
     for method, goal in cases.FIRST_BATCH.items():
-        setting.tell(f"first batch of a later epoch, {method}")
-        yield _first_batch_row(setting, method, goal)
+        context.tell(f"first batch of a later epoch, {method}")
+        yield _first_batch_row(context, method, goal)
 
 
-def _options(setting: Setting, images: int, workers: int, *more: str) -> list[str]:
+def _options(context: Context, images: int, workers: int, *more: str) -> list[str]:
     sizes = ["--load_size", "286", "--crop_size", str(SIDE)]
-    data = setting.dataset(images, SIDE)
-    return setting.options("data", *sizes, "--num_threads", str(workers), *more, data=data)
+    data = context.dataset(images, SIDE)
+    return context.options("data", *sizes, "--num_threads", str(workers), *more, data=data)
 
 
-def _loader_row(setting: Setting, mode: str, case: str, goal: Goal | None) -> Row:
-    with setting.sides(threads=1) as sides:
-        for name, side in sides.items():
-            argv = _options(setting, IMAGES, 0, *mode_options(name, mode))
-            side.ask("loading.open_data", name="images", argv=argv, levels="levels" in mode)
+def _loader_row(context: Context, mode: str, case: str, goal: Goal | None) -> Row:
+    with context.checkouts(threads=1) as checkouts:
+        for name, checkout in checkouts.items():
+            argv = _options(context, IMAGES, 0, *mode_options(name, mode))
+            checkout.ask("data.open_data", name="images", argv=argv)
             for _ in range(EPOCHS_TO_FILL if "cached" in mode else 0):
-                side.ask("loading.read_epochs", name="images")
+                checkout.ask("data.read_epochs", name="images")
         tasks = {
-            name: side.task("loading.read_epochs", name="images", seconds=SECONDS)
-            for name, side in sides.items()
+            name: checkout.task("data.read_epochs", name="images", seconds=SECONDS)
+            for name, checkout in checkouts.items()
         }
-        return row("data", case, goal, setting.measure(tasks))
+        return row("data", case, goal, context.measure(tasks))
 
 
-def _first_batch_row(setting: Setting, method: str, goal: Goal) -> Row:
+def _first_batch_row(context: Context, method: str, goal: Goal) -> Row:
     workers = WORKERS[method]
     case = f"later epoch's first batch: {method}, {workers} worker{'s' * (workers > 1)}"
-    with setting.sides(threads=1) as sides:
-        for side in sides.values():
-            argv = _options(setting, FEW, workers)
-            side.ask("loading.open_data", name="images", argv=argv, start_method=method)
+    with context.checkouts(threads=1) as checkouts:
+        for checkout in checkouts.values():
+            argv = _options(context, FEW, workers)
+            checkout.ask("data.open_data", name="images", argv=argv, start_method=method)
         tasks = {
-            name: side.task("loading.first_batch", name="images", seconds=SECONDS)
-            for name, side in sides.items()
+            name: checkout.task("data.first_batch", name="images", seconds=SECONDS)
+            for name, checkout in checkouts.items()
         }
-        result = row("data", case, goal, setting.measure(tasks, "wall"))
-        if "reference" in sides and _keeps_workers(sides["reference"]):
+        result = row("data", case, goal, context.measure(tasks, "wall"))
+        if "reference" in checkouts and _keeps_workers(checkouts["reference"]):
             result.not_judged = "the reference keeps its workers between epochs"
     return result
 
 
-def _keeps_workers(side: Side) -> bool:
+def _keeps_workers(checkout: Checkout) -> bool:
     """Tell whether two epochs are read by the same processes."""
-    before, after = (side.ask("loading.first_batch", name="images") for _ in range(2))
+    before, after = (checkout.ask("data.first_batch", name="images") for _ in range(2))
     return bool(before["workers"]) and before["workers"] == after["workers"]
 
 
-def list_rows(setting: Setting) -> Iterator[Row]:
+def list_rows(context: Context) -> Iterator[Row]:
     """Time the listing of very many files, in memory if there is a file system for that."""
-    case = f"listing {setting.files:,} files"
-    setting.tell(f"{case}: making them")
+    case = f"listing {context.files:,} files"
+    context.tell(f"{case}: making them")
     with tempfile.TemporaryDirectory(prefix="bench_", dir=memory_folder()) as folder:
         many, few = Path(folder, "many"), Path(folder, "few")
-        _touch(many, setting.files)
+        _touch(many, context.files)
         _touch(few, FILES_TO_PROFILE)
-        setting.tell(case)
-        with setting.sides(threads=1) as sides:
+        context.tell(case)
+        with context.checkouts(threads=1) as checkouts:
             tasks = {
-                name: side.task("loading.list_files", folder=str(many))
-                for name, side in sides.items()
+                name: checkout.task("data.list_files", folder=str(many))
+                for name, checkout in checkouts.items()
             }
-            result = row("list", case, cases.LISTING, setting.measure(tasks))
+            result = row("list", case, cases.LISTING, context.measure(tasks))
             calls = {
-                name: side.ask("loading.calls_per_file", folder=str(few))["calls"]
-                for name, side in sides.items()
+                name: checkout.ask("data.calls_per_file", folder=str(few))["calls"]
+                for name, checkout in checkouts.items()
             }
         _judge_calls(result, calls)
         shutil.rmtree(many)

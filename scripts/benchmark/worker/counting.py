@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmark.inside.interface import create_model, seed_all
+from benchmark.worker.interface import create_model, seed_all
 
 META = torch.device("meta")
 NO_OPERATION = ("aten.empty", "aten._local_scalar_dense")  # how their names begin

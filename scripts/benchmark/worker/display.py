@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmark.inside.interface import (
+from benchmark.worker.interface import (
     refusals,
     seed_all,
     timed_with_background,

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-WORKER = Path(__file__).parent / "inside" / "worker.py"
-LAUNCHER = Path(__file__).parent / "inside" / "launcher.py"
+WORKER = Path(__file__).parent / "worker" / "worker.py"
+LAUNCHER = Path(__file__).parent / "worker" / "launcher.py"
 
 
 class BenchError(Exception):
@@ -20,22 +20,22 @@ class UnknownOptionError(BenchError):
     """The checkout has no such option: this mode cannot be measured there."""
 
 
-class Side:
+class Checkout:
     """A warm process; every request waits for its answer, so only one side works at a time.
 
     Args:
-        checkout: folder with train.py; both working folder and first place for imports.
+        folder: with train.py; both working folder and first place for imports.
         log: file for everything that the checkout prints.
         threads: of torch.
     """
 
-    def __init__(self, checkout: Path, log: Path, threads: int) -> None:
+    def __init__(self, folder: Path, log: Path, threads: int) -> None:
         self.log = log
         answers, theirs = os.pipe()
         with open(log, "ab") as sink:
             self._process = subprocess.Popen(
-                [sys.executable, str(WORKER), str(checkout), str(theirs)],
-                cwd=checkout,
+                [sys.executable, str(WORKER), str(folder), str(theirs)],
+                cwd=folder,
                 env=environment(threads),
                 stdin=subprocess.PIPE,
                 stdout=sink,
@@ -47,7 +47,7 @@ class Side:
         self._answers = open(answers, encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def ask(self, task: str, /, **arguments: Any) -> dict[str, Any]:
-        """Have `module.function` of `benchmark.inside` called, and return what it returns.
+        """Have `module.function` of `benchmark.worker` called, and return what it returns.
 
         Raises:
             UnknownOptionError: the checkout does not know an option.
@@ -91,7 +91,7 @@ class Side:
 def launch(
     checkout: Path, log: Path, threads: int, watch: str, script: str, argv: list[str]
 ) -> dict[str, Any]:
-    """Run a command of a checkout under the eyes of `inside/launcher.py`, and return its report.
+    """Run a command of a checkout under the eyes of `worker/launcher.py`, and return its report.
 
     Raises:
         UnknownOptionError: the checkout does not know an option.

@@ -6,10 +6,9 @@ from statistics import median
 from typing import Any
 
 from benchmark import cases
-from benchmark.series import Measured, Series
-from benchmark.setting import Setting, row
-from benchmark.side import launch
-from benchmark.table import Row
+from benchmark.checkouts import launch
+from benchmark.context import Context, row
+from benchmark.results import Measured, Row, Series
 
 IMAGES, SIDE = 40, 64
 EVERY = 4  # images between two times that something is shown or saved
@@ -22,18 +21,18 @@ DUE = {
 }  # fmt: skip
 
 
-def startup_rows(setting: Setting) -> Iterator[Row]:
+def startup_rows(context: Context) -> Iterator[Row]:
     """Time train.py from the command to its first step."""
-    setting.tell("command to first iteration")
+    context.tell("command to first iteration")
     reports: dict[str, dict[str, Any]] = {}
 
     def start(name: str) -> Measured:
-        argv = _options(setting, f"start_{name}", "--display_freq", NEVER)
-        reports[name] = _launch(setting, name, "first", argv)
+        argv = _options(context, f"start_{name}", "--display_freq", NEVER)
+        reports[name] = _launch(context, name, "first", argv)
         return {clock: reports[name][clock] for clock in ("cpu", "wall")}
 
-    tasks = {name: partial(start, name) for name in _names(setting)}
-    result = row("startup", "command to first iteration", cases.START, setting.measure(tasks))
+    tasks = {name: partial(start, name) for name in _names(context)}
+    result = row("startup", "command to first iteration", cases.START, context.measure(tasks))
     is_lighter = "reference" in reports and not reports["reference"]["imports_torchvision"]
     if is_lighter and result.ok == "no":
         result.not_judged = (
@@ -42,22 +41,22 @@ def startup_rows(setting: Setting) -> Iterator[Row]:
     yield result
 
 
-def stall_rows(setting: Setting) -> Iterator[Row]:
+def stall_rows(context: Context) -> Iterator[Row]:
     """Measure what the training loop loses by display and by saving, against a step."""
     for what, options in DUE.items():
         case = f"stall by {what}, once, in % of a step"
-        setting.tell(case)
+        context.tell(case)
         found, notes = {}, []
-        for name in _names(setting):
-            argv = _options(setting, f"stall_{what}_{name}", *options, "--crop_size",
-                            str(setting.size), "--load_size", str(setting.size))  # fmt: skip
-            report = _launch(setting, name, "gaps", argv)
+        for name in _names(context):
+            argv = _options(context, f"stall_{what}_{name}", *options, "--crop_size",
+                            str(context.size), "--load_size", str(context.size))  # fmt: skip
+            report = _launch(context, name, "gaps", argv)
             seconds = stall(report["gaps"])
             found[name] = Series([100 * seconds / report["step"]], "%")
             notes.append(f"{name}: {1000 * seconds:.1f} ms, a step {report['step']:.2f} s")
         result = row("stall", case, cases.STALL, found)
         result.notes += notes
-        if setting.size != cases.GOAL_SIZE:
+        if context.size != cases.GOAL_SIZE:
             result.not_judged = f"the goal is for steps of {cases.GOAL_SIZE} px"
         yield result
 
@@ -74,17 +73,17 @@ def stall(gaps: list[float]) -> float:
     return max(0.0, median(due) - median(other))
 
 
-def _names(setting: Setting) -> list[str]:
-    return ["ours"] if setting.reference is None else ["ours", "reference"]
+def _names(context: Context) -> list[str]:
+    return ["ours"] if context.reference is None else ["ours", "reference"]
 
 
-def _options(setting: Setting, run: str, *more: str) -> list[str]:
-    data = setting.dataset(IMAGES, SIDE)
-    return setting.options(run, "--model", "cycle_gan", "--num_threads", "1", *more, data=data)
+def _options(context: Context, run: str, *more: str) -> list[str]:
+    data = context.dataset(IMAGES, SIDE)
+    return context.options(run, "--model", "cycle_gan", "--num_threads", "1", *more, data=data)
 
 
-def _launch(setting: Setting, name: str, watch: str, argv: list[str]) -> dict[str, Any]:
-    checkout = setting.ours if name == "ours" else setting.reference
+def _launch(context: Context, name: str, watch: str, argv: list[str]) -> dict[str, Any]:
+    checkout = context.ours if name == "ours" else context.reference
     assert checkout is not None
-    log = setting.folder / f"{name}_{watch}.log"
-    return launch(checkout, log, setting.threads, watch, "train.py", argv)
+    log = context.folder / f"{name}_{watch}.log"
+    return launch(checkout, log, context.threads, watch, "train.py", argv)

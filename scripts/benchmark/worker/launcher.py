@@ -1,6 +1,6 @@
 """Run train.py as it is, and watch when its steps begin.
 
-    python scripts/benchmark/inside/launcher.py WATCH REPORT SCRIPT ...
+    python scripts/benchmark/worker/launcher.py WATCH REPORT SCRIPT ...
 
 WATCH is `first` (stop when the first step is about to begin) or `gaps` (take two real steps, then
 sleep instead of computing, and note how long the loop needs between steps). REPORT is the file for

@@ -1,6 +1,6 @@
 """The process of one side: works in its checkout, and does what comes in as lines of JSON.
 
-    python scripts/benchmark/inside/worker.py CHECKOUT ANSWERS
+    python scripts/benchmark/worker/worker.py CHECKOUT ANSWERS
 
 ANSWERS is the number of an open file for the answers. Whatever the checkout prints goes to
 standard output and does not disturb them.
@@ -29,7 +29,7 @@ def main(checkout: str, answers: int) -> None:
 def _answer(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
     module, _, function = task.partition(".")
     try:
-        run = getattr(importlib.import_module(f"benchmark.inside.{module}"), function)
+        run = getattr(importlib.import_module(f"benchmark.worker.{module}"), function)
         return {"result": run(**arguments) or {}}
     except Exception as error:  # noqa: BLE001 - the parent says it
         traceback.print_exc()
