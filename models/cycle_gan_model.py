@@ -207,7 +207,7 @@ class CycleGANModel(BaseModel):
         self.backward(self.loss_G, self.optimizer_G)
 
     def forward_and_backward_G_in_parts(self) -> None:
-        """Translate, and compute losses and gradients, with a third of the memory.
+        """Translate, and compute losses and gradients, with less memory.
 
         The losses add up, so their gradients do: each part forgets what it has computed before the
         next one begins. The passes come in the usual order.
