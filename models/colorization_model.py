@@ -20,8 +20,6 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 class ColorizationModel(Pix2PixModel):
     """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
-    takes_batches_on_device = True
-
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Use the options of pix2pix, and colour images split into L and ab."""

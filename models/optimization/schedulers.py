@@ -69,17 +69,21 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     return LR_POLICIES[opt.lr_policy](optimizer, opt)
 
 
-def skip_epochs(scheduler: LRScheduler, epochs: int) -> None:
+def skip_epochs(scheduler: LRScheduler, before: int, here: int = 0) -> None:
     """Bring a new schedule to where it is after so many epochs.
 
     `linear` counts from `epoch_count` by itself; `plateau` depends on metrics nobody knows any
     more, so only its epoch number moves.
+
+    Args:
+        scheduler: a new one.
+        before: epochs of earlier runs, before `epoch_count`.
+        here: epochs since then.
     """
-    if isinstance(scheduler, LambdaLR):
-        return
     if isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.last_epoch = epochs
+        scheduler.last_epoch = before + here
         return
+    epochs = here if isinstance(scheduler, LambdaLR) else before + here
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         for _ in range(epochs):

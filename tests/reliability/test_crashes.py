@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from models.base_model import BaseModel
+from models.storage.names import networks_of
 from tests.reliability.conftest import Count
 from tests.support.commands import ROOT, loss_lines, script
 from tests.support.runs import (
@@ -362,7 +363,7 @@ def fill(model: BaseModel, number: float) -> None:
     """Let all networks be full of one number."""
     with torch.no_grad():
         for name in model.model_names:
-            for parameter in model.net(name).parameters():
+            for parameter in networks_of(model)[name].parameters():
                 parameter.fill_(number)
     model.metric = number
 
@@ -373,7 +374,7 @@ def loaded(model: BaseModel) -> float:
     numbers = {
         float(number)
         for name in model.model_names
-        for parameter in model.net(name).parameters()
+        for parameter in networks_of(model)[name].parameters()
         for number in parameter.detach().aminmax()
     }
     assert len(numbers) == 1, "two saves are mixed"

@@ -18,8 +18,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import models.pix2pix_model
-from models.base_model import BaseModel
+from models.optimization.step import Optimization
 from models.pix2pix_model import Pix2PixModel
+from models.storage.names import networks_of
+from models.storage.trained_model import TrainedModel
 from tests.reliability.conftest import Count
 from tests.support.commands import loss_lines
 from tests.support.runs import command, draw_data, resume, run, signal_at
@@ -274,7 +276,7 @@ class Watcher(TorchDispatchMode):
 def watched(patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     """Watch a block; not the optimisers, which count their steps on the host."""
     watcher = Watcher()
-    step = BaseModel.step
+    step = Optimization.step
 
     def unwatched_step(*arguments: Any) -> None:
         watcher.paused = True
@@ -282,7 +284,7 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
         watcher.paused = False
 
     with patch.context() as inner:
-        inner.setattr(BaseModel, "step", unwatched_step)
+        inner.setattr(Optimization, "step", unwatched_step)
         for name in WAITING:
             inner.setattr(Tensor, name, watcher.wrap(name))
         with watcher:
@@ -401,10 +403,10 @@ def test_every_kind_of_loss_is_looked_at(
 
 def test_statistics_of_batch_norm_count_as_weights(tmp_path: Path) -> None:
     model = build(train_options(tmp_path, "pix2pix"))
-    assert model.broken_networks() == []
-    buffers = dict(model.net("D").named_buffers())
+    assert TrainedModel(model).broken_networks() == []
+    buffers = dict(networks_of(model)["D"].named_buffers())
     next(value for key, value in buffers.items() if key.endswith("running_var"))[0] = math.inf
-    assert model.broken_networks() == ["D"]
+    assert TrainedModel(model).broken_networks() == ["D"]
 
 
 # ---- advice -------------------------------------------------------------------------------------
