@@ -27,6 +27,7 @@ from util.base.plugins import declares
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
 from util.display.progress_bar import TimeLeft, epoch_bar
+from util.storage.run_folder import iteration_label
 from util.training.best import BestEpoch
 from util.training.epoch_record import epoch_record
 from util.training.health import HealthMonitor
@@ -170,7 +171,7 @@ def report(run: Run, seconds: float, seconds_waited: float) -> None:
     if progress.crossed(opt.save_latest_freq) and run.guard.weights_are_fine():
         images = progress.total_images
         say(f"saving the latest model (epoch {progress.epoch}, total_iters {images})")
-        run.saver.save(f"iter_{images}" if opt.save_by_iter else "latest")
+        run.saver.save(iteration_label(images) if opt.save_by_iter else "latest")
 
 
 def end_epoch(run: Run, last_epoch: int, began: float) -> None:
