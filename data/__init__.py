@@ -23,7 +23,6 @@ from data.pipeline.sampling import (
     Failure,
     ImageError,
     LevelsDataset,
-    LoadError,
     SeededDataset,
     SkippingDataset,
     Substituted,
@@ -34,7 +33,7 @@ from data.pipeline.sampling import (
     tells_of_dead_worker,
 )
 from util.base import rng
-from util.base.errors import UserError
+from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
 from util.base.plugins import find_plugin
 from util.base.system import usable_cores

@@ -13,21 +13,11 @@ from torch.utils.data import Dataset, Sampler, default_collate
 from data.base_dataset import BuiltInDataset
 from data.pipeline.image_reader import Levels
 from util.base import rng
-from util.base.errors import UserError
+from util.base.errors import LoadError, UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
-
-
-class LoadError(UserError):
-    """Images cannot be loaded any more.
-
-    Attributes:
-        hint: what to do about it.
-    """
-
-    hint = ""
 
 
 class ImageError(LoadError):

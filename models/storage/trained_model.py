@@ -31,6 +31,11 @@ class TrainedModel:
     def __init__(self, model: "BaseModel") -> None:
         self.model = model
 
+    @property
+    def loss_names(self) -> list[str]:
+        """The names of the losses to report."""
+        return [name for name in self.model.loss_names if isinstance(name, str)]
+
     # ---- a step -----------------------------------------------------------------------------
 
     def begin_batch(self) -> None:
@@ -57,8 +62,7 @@ class TrainedModel:
         loss, which `--lr_policy plateau` follows. A loss that was never set is left out.
         """
         model = self.model
-        names = [name for name in model.loss_names if isinstance(name, str)]
-        losses = {name: getattr(model, f"loss_{name}", None) for name in [*names, "G"]}
+        losses = {name: getattr(model, f"loss_{name}", None) for name in [*self.loss_names, "G"]}
         known = {
             name: loss for name, loss in losses.items() if isinstance(loss, Tensor | int | float)
         }
