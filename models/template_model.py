@@ -2,7 +2,7 @@
 
 1. Copy this file to `models/NAME_model.py` and rename the class to `NameModel`
    (for `my_idea_model.py`: `MyIdeaModel`). There is nothing to register.
-2. Change the six functions below.
+2. Change the functions below.
 3. Use it: `python train.py --model NAME --dataroot ...`
 
 As it stands it trains one generator G to turn A into B by the L1 distance |G(A) - B|:
