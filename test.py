@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 
 from data import CustomDatasetDataLoader, create_dataset
+from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from options.test_options import TestOptions
 from util.base import rng
@@ -94,15 +95,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
-    """Return the images that this run will translate, as far as the data set tells.
-
-    The built-in data sets keep their lists in these attributes, and so do most plugins.
-    """
+    """Return the images that this run will translate, as far as the data set tells."""
     source = "B_paths" if opt.direction == "BtoA" else "A_paths"
-    for name in (source, "AB_paths", "A_paths", "image_paths"):
-        paths = getattr(dataset.dataset, name, None)
-        if paths:
-            return list(paths)[: opt.num_test]
+    files = files_of(dataset.dataset)
+    for name in (source, "AB_paths", "A_paths", "image_paths", *files):
+        if name in files:
+            return files[name][: opt.num_test]
     return []
 
 

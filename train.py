@@ -12,7 +12,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from data import create_dataset
+from data import create_dataset, has_split
 from models import create_model
 from models.storage.trained_model import TrainedModel
 from options.parsing.result import Result
@@ -50,7 +50,9 @@ def train(opt: Namespace, options: Result) -> None:
     model = create_model(opt)  # --model NAME is models/NAME_model.py
     model.setup(opt)  # schedules, and the networks to continue with
     facts = options.not_default
-    run = start_run(start, facts, dataset, TrainedModel(model), create_dataset, Visualizer)
+    run = start_run(
+        start, facts, dataset, TrainedModel(model), create_dataset, has_split, Visualizer
+    )
     options.save()  # now that it is clear that the run can go on with them
     with run.session():
         while not run.is_over:

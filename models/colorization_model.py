@@ -51,7 +51,9 @@ class ColorizationModel(Pix2PixModel):
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return the images in RGB."""
         made, real = (
-            to_network(torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None])
+            to_network(
+                torch.from_numpy(self.lab2rgb(self.real_A, colour) / WHITE).permute(2, 0, 1)[None]
+            )
             for colour in (self.fake_B, self.real_B)
         )
         return {"": (made, real)}

@@ -38,7 +38,7 @@ OPERATIONS = {"cycle_gan": 1050, "pix2pix": 235}
 OPERATIONS_OF_ORIGINAL = {"cycle_gan": 2146, "pix2pix": 280}
 GPU_GOALS = (("cycle_gan", 1, 4.0), ("cycle_gan", 8, 10.0), ("pix2pix", 1, 4.0))
 
-LOADER, LOADER_CACHED = Goal("faster", 2), Goal("faster", 12)
+LOADER_CACHED = Goal("faster", 12)
 FIRST_BATCH = {"fork": Goal("faster", 5), "spawn": Goal("faster", 100)}
 TEST_GOALS = {"default": 1.3, "bf16": 5}
 SAVING = Goal("faster", 7)

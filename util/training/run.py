@@ -229,6 +229,7 @@ def start_run(
     dataset: Data,
     model: Model,
     create_dataset: Callable[[Namespace], validation.Data],
+    has_split: Callable[[Namespace, str], bool],
     create_visualizer: Callable[[Namespace], Any],
 ) -> Run:
     """Make all that takes part in a run, and bring it to where the run begins.
@@ -239,11 +240,12 @@ def start_run(
         dataset: what is trained on.
         model: what is trained.
         create_dataset: makes the data to validate on.
+        has_split: tells whether there is such data.
         create_visualizer: makes what shows and logs.
     """
     opt = start.opt
     best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
-    validator = create_validator(opt, model, best, create_dataset)
+    validator = create_validator(opt, model, best, create_dataset, has_split)
     reporter = reporter_of(create_visualizer(opt))
     to_validate = len(validator.dataset) if validator else 0
     reporter.begin(overview(facts, len(dataset), to_validate))

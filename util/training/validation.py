@@ -1,6 +1,5 @@
 """How good the model is on images that it does not learn from."""
 
-import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,6 +211,7 @@ def create_validator(
     model: Model,
     best: BestEpoch,
     create_dataset: Callable[[Namespace], Data],
+    has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none.
 
@@ -219,7 +219,7 @@ def create_validator(
         UserError: a best epoch is wanted, but cannot be found.
     """
     every = new_option(opt, "val_freq")
-    if every == 0 or not has_validation_data(opt):
+    if every == 0 or not has_split(opt, "val"):
         if best.name:
             raise UserError(
                 f"--save_best {best.name} needs images to measure on: {opt.dataroot} has neither "
@@ -252,10 +252,3 @@ def validation_options(opt: Namespace) -> Namespace:
     options = Namespace(**(vars(opt) | changed))
     set_new_option(options, "skip_bad_images", False)
     return options
-
-
-def has_validation_data(opt: Namespace) -> bool:
-    """Tell whether the data has a split to validate on: `val`, or `valA` and `valB`."""
-    folders = [os.path.join(opt.dataroot, name) for name in ("val", "valA", "valB")]
-    alone, A, B = (os.path.isdir(folder) for folder in folders)
-    return alone or (A and B)

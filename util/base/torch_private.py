@@ -1,0 +1,84 @@
+"""Every interface of torch's own that it does not promise to keep; each has a test of its own.
+
+Nothing else in models/ and data/ names one. A version of torch that changes one of them fails
+`tests/unit/util/base/test_torch_private.py`, which says where to look.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+
+def is_transformed() -> bool:
+    """Tell whether torch looks at operations (compiling, tracing, torch.func) and needs its own."""
+    return (
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def is_watched() -> bool:
+    """Tell whether somebody watches or replaces operations by a dispatch mode."""
+    return torch._C._len_torch_dispatch_stack() > 0
+
+
+def has_amx() -> bool:
+    """Tell whether this processor has units for products of matrices in half precision."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
+def count_hooks(module: nn.Module) -> tuple[int, int]:
+    """Return how many functions are called before a module's forward pass, and after it."""
+    return len(module._forward_pre_hooks), len(module._forward_hooks)
+
+
+def has_hook(module: nn.Module, hook: Any) -> bool:
+    """Tell whether this function is called after a module's forward pass."""
+    return hook in module._forward_hooks.values()
+
+
+def add_to_each(tensors: Sequence[Tensor], number: int) -> None:
+    """Add a number to tensors in place, all in one operation."""
+    torch._foreach_add_(list(tensors), number)
+
+
+def multiply_each(tensors: Sequence[Tensor], number: float) -> None:
+    """Multiply tensors by a number in place, all in one operation."""
+    torch._foreach_mul_(list(tensors), number)
+
+
+def leave_scale_to(optimizer: Optimizer) -> None:
+    """Let GradScaler leave the scale of gradients to an optimiser whose steps are fused."""
+    optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]
+
+
+def count_as_stepped(optimizer: Optimizer) -> None:
+    """Let schedules step before an optimiser does in this process, without a warning."""
+    optimizer._opt_called = True  # type: ignore[attr-defined]
+
+
+def batches_of(loader: DataLoader[Any]) -> Any:
+    """Return an iterator over a loader's batches, which `stop_workers` can end early."""
+    return loader._get_iterator()
+
+
+def stop_workers(batches: Any) -> None:
+    """End the processes behind an iterator from `batches_of`."""
+    batches._shutdown_workers()
+
+
+def running_batches(loader: DataLoader[Any]) -> Any | None:
+    """Return the iterator whose workers go on from epoch to epoch, if there is one."""
+    return loader._iterator
+
+
+def forget_running_batches(loader: DataLoader[Any]) -> None:
+    """Let a loader start workers anew for its next epoch."""
+    loader._iterator = None
