@@ -15,20 +15,24 @@ from collections.abc import Sequence
 import torch
 
 from data import CustomDatasetDataLoader, create_dataset
+from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
 from util.base.log import say, warn
+from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.base.stop_signals import end_in_order
+from util.display.create import create_sinks
 from util.display.progress_bar import progress_bar
+from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one
-from util.inference.image_scores import image_scores
+from util.inference.image_scores import show_scores
 from util.inference.result_names import ResultNames, results_folder
-from util.visualizer import Visualizer, save_images
+from util.visualizer import save_images
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
-    rng.seed_all(opt.seed)  # what is random (dropout without --eval) is the same in every run
-    if opt.deterministic:
+    rng.seed_all(new_option(opt, "seed"))  # dropout without --eval is the same in every run
+    if new_option(opt, "deterministic"):
         rng.use_deterministic_algorithms()
     dataset = create_dataset(opt)
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
@@ -55,12 +59,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"creating web directory {folder}")
     title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}"
     webpage = HTML(folder, title)
-    visualizer = Visualizer(opt)  # for --use_wandb
+    reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
 
     bar = progress_bar("translating", min(len(dataset), opt.num_test))
     inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with end_in_order(), ImageWriter() as writer, bar as shown, inference:
+    with end_in_order(), ImageWriter(), bar as shown, inference:
         number = 0
         for batch in dataset:
             model.set_input(batch)
@@ -76,14 +80,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                     aspect_ratio=opt.aspect_ratio,
                     width=opt.display_winsize,
                     use_wandb=opt.use_wandb,
-                    writer=writer,
                 )
                 if opt.dataset_mode != "unaligned":  # else real_B is any image of domain B
-                    webpage.add_scores(image_scores(visuals))
+                    show_scores(webpage, visuals)
                 number += 1
                 shown.update(1)
     webpage.save()  # now that all its images are there
-    visualizer.close()
+    reporter.close()
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} images were translated; "
@@ -92,15 +95,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
-    """Return the images that this run will translate, as far as the data set tells.
-
-    The built-in data sets keep their lists in these attributes, and so do most plugins.
-    """
+    """Return the images that this run will translate, as far as the data set tells."""
     source = "B_paths" if opt.direction == "BtoA" else "A_paths"
-    for name in (source, "AB_paths", "A_paths", "image_paths"):
-        paths = getattr(dataset.dataset, name, None)
-        if paths:
-            return list(paths)[: opt.num_test]
+    files = files_of(dataset.dataset)
+    for name in (source, "AB_paths", "A_paths", "image_paths", *files):
+        if name in files:
+            return files[name][: opt.num_test]
     return []
 
 

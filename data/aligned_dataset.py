@@ -1,46 +1,54 @@
 """Pairs of images, each pair side by side in one file."""
 
-import os
 from argparse import Namespace
+from typing import Any
 
 from data.base_dataset import (
-    BuiltInDataset,
+    ONE_FOLDER,
+    BaseDataset,
+    channels_of_sides,
     check_crop_fits,
     find_images,
-    fixed_steps,
+    folders_of,
     get_params,
-    varying_steps,
+    get_transform,
+    has_folders,
 )
-from data.pipeline.image_reader import ImageReader, Levels, Unnormalized
+from data.pipeline.image_reader import ImageReader
 
 
-class AlignedDataset(BuiltInDataset):
+class AlignedDataset(BaseDataset):
     """Read `<dataroot>/<phase>`: every file holds A in its left half and B in its right half."""
+
+    reader = ImageReader()
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
-        self.dir_AB = os.path.join(opt.dataroot, opt.phase)
+        (self.dir_AB,) = folders_of(opt, opt.phase, ONE_FOLDER)
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
         self.AB_paths = find_images(opt, self.dir_AB, layout)
         check_crop_fits(opt)
-        self.reader = ImageReader(opt, len(self.AB_paths))
-        swap = opt.direction == "BtoA"
-        self.input_nc = opt.output_nc if swap else opt.input_nc
-        self.output_nc = opt.input_nc if swap else opt.output_nc
+        self.reader = ImageReader.of(opt, len(self.AB_paths))
+        self.input_nc, self.output_nc = channels_of_sides(opt)
 
-    def levels(self, index: int) -> Levels:
-        """Return `A`, `B`, cropped and flipped alike, and their paths."""
+    @classmethod
+    def has_split(cls, opt: Namespace, phase: str) -> bool:
+        """Tell whether there is a folder of that phase."""
+        return has_folders(opt, phase, ONE_FOLDER)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return `A` and `B`, cropped and flipped alike, and their paths."""
         path = self.AB_paths[index]
-        both = self.reader.open(path)
-        A, size = both.fixed(fixed_steps(self.opt, grayscale=self.input_nc == 1), half=0)
-        B, _ = both.fixed(fixed_steps(self.opt, grayscale=self.output_nc == 1), half=1)
-        steps = varying_steps(self.opt, get_params(self.opt, size))
-        return Levels.of(
-            A=Unnormalized(both.varied(A, steps)),
-            B=Unnormalized(both.varied(B, steps)),
-            A_paths=path,
-            B_paths=path,
-        )
+        A, B = self.reader.open(path).halves()
+        params = get_params(self.opt, A.size)
+        transform_A = get_transform(self.opt, params, grayscale=self.input_nc == 1)
+        transform_B = get_transform(self.opt, params, grayscale=self.output_nc == 1)
+        return {
+            "A": A.transformed(transform_A),
+            "B": B.transformed(transform_B),
+            "A_paths": path,
+            "B_paths": path,
+        }
 
     def __len__(self) -> int:
         """Return the number of pairs."""

@@ -4,7 +4,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from textwrap import indent
 from typing import Any
 
@@ -12,10 +12,12 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from data.image_folder import make_dataset
-from data.pipeline.image_reader import ImageReader, Levels
-from data.pipeline.image_reader import load_image as load_image
 from util.base.errors import UserError
 from util.images import transforms as T
+
+ONE_FOLDER = ("{phase}",)  # below --dataroot, for example train
+TWO_FOLDERS = ("{phase}A", "{phase}B")  # trainA and trainB
+_LISTS = ("paths", "imgs", "image_files")  # usual names of lists of files, besides *_paths
 
 
 class BaseDataset(Dataset[dict[str, Any]], ABC):
@@ -34,6 +36,22 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         del is_train
         return parser
 
+    @classmethod
+    def has_split(cls, opt: Namespace, phase: str) -> bool:
+        """Tell whether there are images of a phase (train, val, test); asked before validation.
+
+        By default, whether `opt.dataroot` has a folder `val`, or both `valA` and `valB`.
+        """
+        return any(has_folders(opt, phase, names) for names in (ONE_FOLDER, TWO_FOLDERS))
+
+    def image_files(self) -> list[str]:
+        """Return the files of all images, which are looked at before training.
+
+        By default those in the lists that have one of the usual names (`A_paths`, `image_paths`,
+        ...); override it if the files are kept elsewhere.
+        """
+        return [path for paths in lists_of_files(self).values() for path in paths]
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of items."""
@@ -41,31 +59,6 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return one item: tensors and the paths they came from, by name."""
-
-
-class BuiltInDataset(BaseDataset):
-    """Base of the built-in data sets: an item is read as 8-bit levels, and normalised last.
-
-    The loader of batches takes `levels`, unless a subclass has its own `__getitem__`: a quarter of
-    the bytes travels from the workers and to the GPU, and a batch is normalised as a whole.
-
-    Attributes:
-        reader: reads the images; set by the subclass, which knows how many there are.
-    """
-
-    reader: ImageReader
-
-    @abstractmethod
-    def levels(self, index: int) -> Levels:
-        """Return one item before its images are normalised."""
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return one item: tensors in [-1, 1] and the paths they came from, by name."""
-        return self.levels(index).normalized()
-
-    def gives_levels(self) -> bool:
-        """Tell whether `levels` holds all that items are made of."""
-        return type(self).__getitem__ is BuiltInDataset.__getitem__
 
 
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
@@ -96,7 +89,7 @@ def get_transform(
     grayscale: bool = False,
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
-) -> Callable[[Image.Image], Any]:
+) -> T.Compose:
     """Return the transform from an image to a tensor that the options describe.
 
     Args:
@@ -107,14 +100,6 @@ def get_transform(
         method: how to resample: Pillow's constant, or torchvision's of the same name.
         convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow image.
     """
-    steps = [*fixed_steps(opt, grayscale, method), *varying_steps(opt, params)]
-    return T.Compose([*steps, T.ToNormalizedTensor()] if convert else steps)
-
-
-def fixed_steps(
-    opt: Namespace, grayscale: bool, method: Any = Image.Resampling.BICUBIC
-) -> list[Callable[[Any], Any]]:
-    """Return the first steps of `get_transform`, which do the same to an image every time."""
     if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
         method = Image.Resampling[method.name]
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
@@ -124,12 +109,6 @@ def fixed_steps(
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
     if opt.preprocess == "none":
         steps.append(T.RoundSides(4, method))
-    return steps
-
-
-def varying_steps(opt: Namespace, params: Mapping[str, Any] | None) -> list[Callable[[Any], Any]]:
-    """Return the steps of `get_transform` that follow: where to crop and whether to flip."""
-    steps: list[Callable[[Any], Any]] = []
     if "crop" in opt.preprocess:
         steps.append(_crop(opt.crop_size, params))
     if not opt.no_flip:
@@ -137,7 +116,9 @@ def varying_steps(opt: Namespace, params: Mapping[str, Any] | None) -> list[Call
             steps.append(T.RandomFlip())
         elif params["flip"]:
             steps.append(T.Flip())
-    return steps
+    if convert:
+        steps += [T.ToTensor(), T.Normalize()]
+    return T.Compose(steps)
 
 
 def _crop(size: int, params: Mapping[str, Any] | None) -> Callable[[Any], Any]:
@@ -159,6 +140,42 @@ def check_crop_fits(opt: Namespace) -> None:
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
             f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."
         )
+
+
+def channels_of_sides(opt: Namespace) -> tuple[int, int]:
+    """Return the numbers of channels of A and of B; `--direction` says which of them goes in."""
+    if opt.direction == "BtoA":
+        return opt.output_nc, opt.input_nc
+    return opt.input_nc, opt.output_nc
+
+
+def folders_of(opt: Namespace, phase: str, names: Sequence[str]) -> list[str]:
+    """Return the folders of a phase below `--dataroot`, for names like those of TWO_FOLDERS."""
+    return [os.path.join(opt.dataroot, name.format(phase=phase)) for name in names]
+
+
+def has_folders(opt: Namespace, phase: str, names: Sequence[str]) -> bool:
+    """Tell whether all folders of a phase are there."""
+    return all(map(os.path.isdir, folders_of(opt, phase, names)))
+
+
+def lists_of_files(dataset: BaseDataset) -> dict[str, list[str]]:
+    """Return the lists of files that a data set keeps under the usual names, by name.
+
+    Lists of something else, as domains or labels, may have such a name: they hold no paths.
+    """
+    return {
+        name: [os.fspath(path) for path in values]
+        for name, values in sorted(vars(dataset).items())
+        if (name in _LISTS or name.endswith("_paths")) and _are_files(values)
+    }
+
+
+def _are_files(values: object) -> bool:
+    if not isinstance(values, list | tuple) or not values:
+        return False
+    folder, name = os.path.split(str(values[0]))
+    return bool(folder or "." in name) and all(isinstance(v, str | os.PathLike) for v in values)
 
 
 def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:

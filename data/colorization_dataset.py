@@ -1,13 +1,20 @@
 """Colour images, split into lightness and colour."""
 
-import os
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import numpy as np
 import torch
 
-from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
+from data.base_dataset import (
+    ONE_FOLDER,
+    BaseDataset,
+    check_crop_fits,
+    find_images,
+    folders_of,
+    get_transform,
+    has_folders,
+)
 from data.pipeline.image_reader import ImageReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab
@@ -15,6 +22,8 @@ from util.images.color import rgb2lab
 
 class ColorizationDataset(BaseDataset):
     """Read `<dataroot>/<phase>` and convert to CIE L*a*b*: A is the lightness, B the colour."""
+
+    reader = ImageReader()
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -32,16 +41,21 @@ class ColorizationDataset(BaseDataset):
                 f"AtoB, but got {opt.input_nc}, {opt.output_nc}, {opt.direction}. Leave these "
                 "options out."
             )
-        self.dir = os.path.join(opt.dataroot, opt.phase)
+        (self.dir,) = folders_of(opt, opt.phase, ONE_FOLDER)
         self.AB_paths = find_images(opt, self.dir, f"{self.dir}/*.jpg   in colour")
-        self.reader = ImageReader(opt, len(self.AB_paths))
+        self.reader = ImageReader.of(opt, len(self.AB_paths))
         self.transform = get_transform(opt, convert=False)
+
+    @classmethod
+    def has_split(cls, opt: Namespace, phase: str) -> bool:
+        """Tell whether there is a folder of that phase."""
+        return has_folders(opt, phase, ONE_FOLDER)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` = L/50 - 1 (1, H, W), `B` = ab/110 (2, H, W), and the path of both."""
         path = self.AB_paths[index]
-        pixels = self.reader.pixels(path, self.transform)
-        lab = rgb2lab(pixels).astype(np.float32)  # (H, W, 3)
+        image = self.reader.read(path, self.transform)
+        lab = rgb2lab(np.asarray(image)).astype(np.float32)  # (H, W, 3)
         L, ab = torch.from_numpy(lab).permute(2, 0, 1).contiguous().split([1, 2])
         return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}
 

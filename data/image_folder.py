@@ -9,19 +9,15 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from util.base.errors import UserError
+from util.images.reading import LOWER_CASE as _LOWER_CASE
 from util.images.reading import default_loader as default_loader
+from util.images.reading import is_image_file as is_image_file
 
-_LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")
 _OF_REFERENCE = _LOWER_CASE + tuple(ending.upper() for ending in _LOWER_CASE)
 IMG_EXTENSIONS = [*_OF_REFERENCE, ".webp", ".WEBP"]
 
 # How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
-
-
-def is_image_file(filename: str) -> bool:
-    """Tell whether a file name ends like an image's, in whatever case."""
-    return filename.lower().endswith((*_LOWER_CASE, ".webp"))
 
 
 def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:

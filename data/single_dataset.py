@@ -1,26 +1,41 @@
 """One folder of images, to be translated without a target."""
 
 from argparse import Namespace
+from typing import Any
 
-from data.base_dataset import BuiltInDataset, check_crop_fits, find_images, get_transform
-from data.pipeline.image_reader import ImageReader, Levels
+from data.base_dataset import (
+    BaseDataset,
+    channels_of_sides,
+    check_crop_fits,
+    find_images,
+    get_transform,
+)
+from data.pipeline.image_reader import ImageReader
 
 
-class SingleDataset(BuiltInDataset):
+class SingleDataset(BaseDataset):
     """Read `<dataroot>` itself."""
+
+    reader = ImageReader()
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         check_crop_fits(opt)
         self.A_paths = find_images(opt, opt.dataroot, f"{opt.dataroot}/*.jpg")
-        self.reader = ImageReader(opt, len(self.A_paths))
-        channels = opt.output_nc if opt.direction == "BtoA" else opt.input_nc
+        self.reader = ImageReader.of(opt, len(self.A_paths))
+        channels, _ = channels_of_sides(opt)
         self.transform = get_transform(opt, grayscale=channels == 1)
 
-    def levels(self, index: int) -> Levels:
+    @classmethod
+    def has_split(cls, opt: Namespace, phase: str) -> bool:
+        """Say no to validation: the folder has one phase only, whatever that is called."""
+        del opt
+        return phase != "val"
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `A_paths`."""
         path = self.A_paths[index]
-        return Levels.of(A=self.reader.read(path, self.transform), A_paths=path)
+        return {"A": self.reader.read(path, self.transform), "A_paths": path}
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -2,7 +2,7 @@
 
 1. Copy this file to `data/NAME_dataset.py` and rename the class to `NameDataset`
    (for `my_photos_dataset.py`: `MyPhotosDataset`). There is nothing to register.
-2. Change the four functions below.
+2. Change the functions below.
 3. Use it: `python train.py --dataset_mode NAME --dataroot ... --model ...`
 
 As it stands it makes pairs for learning to sharpen: B is an image, A the same image blurred.

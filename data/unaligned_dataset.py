@@ -1,38 +1,51 @@
 """Two folders of images that do not belong together one by one."""
 
-import os
 import random
 from argparse import Namespace
+from typing import Any
 
-from data.base_dataset import BuiltInDataset, check_crop_fits, find_images, get_transform
-from data.pipeline.image_reader import ImageReader, Levels
+from data.base_dataset import (
+    TWO_FOLDERS,
+    BaseDataset,
+    channels_of_sides,
+    check_crop_fits,
+    find_images,
+    folders_of,
+    get_transform,
+    has_folders,
+)
+from data.pipeline.image_reader import ImageReader
 
 
-class UnalignedDataset(BuiltInDataset):
+class UnalignedDataset(BaseDataset):
     """Read `<dataroot>/<phase>A` and `<dataroot>/<phase>B`, for example trainA and trainB.
 
     The larger side decides the length. `--serial_batches` walks through both sides, otherwise
     each A meets a random B.
     """
 
+    reader = ImageReader()
+
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         check_crop_fits(opt)
-        self.dir_A = os.path.join(opt.dataroot, f"{opt.phase}A")
-        self.dir_B = os.path.join(opt.dataroot, f"{opt.phase}B")
+        self.dir_A, self.dir_B = folders_of(opt, opt.phase, TWO_FOLDERS)
         layout = f"{self.dir_A}/*.jpg   images of one domain\n{self.dir_B}/*.jpg   of the other"
         self.A_paths = find_images(opt, self.dir_A, layout)
         self.B_paths = find_images(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
-        self.reader = ImageReader(opt, self.A_size + self.B_size)
-        swap = opt.direction == "BtoA"
-        channels_A = opt.output_nc if swap else opt.input_nc
-        channels_B = opt.input_nc if swap else opt.output_nc
+        self.reader = ImageReader.of(opt, self.A_size + self.B_size)
+        channels_A, channels_B = channels_of_sides(opt)
         self.transform_A = get_transform(opt, grayscale=channels_A == 1)
         self.transform_B = get_transform(opt, grayscale=channels_B == 1)
 
-    def levels(self, index: int) -> Levels:
+    @classmethod
+    def has_split(cls, opt: Namespace, phase: str) -> bool:
+        """Tell whether both folders of that phase are there."""
+        return has_folders(opt, phase, TWO_FOLDERS)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""
         A_path = self.A_paths[index % self.A_size]
         if self.opt.serial_batches:
@@ -42,7 +55,7 @@ class UnalignedDataset(BuiltInDataset):
         B_path = self.B_paths[index_B]
         A = self.reader.read(A_path, self.transform_A)
         B = self.reader.read(B_path, self.transform_B)
-        return Levels.of(A=A, B=B, A_paths=A_path, B_paths=B_path)
+        return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
 
     def __len__(self) -> int:
         """Return the size of the larger side."""

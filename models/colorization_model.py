@@ -20,8 +20,6 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 class ColorizationModel(Pix2PixModel):
     """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
-    takes_batches_on_device = True
-
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Use the options of pix2pix, and colour images split into L and ab."""
@@ -53,7 +51,9 @@ class ColorizationModel(Pix2PixModel):
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return the images in RGB."""
         made, real = (
-            to_network(torch.from_numpy(self.lab2rgb(self.real_A, colour)).permute(2, 0, 1)[None])
+            to_network(
+                torch.from_numpy(self.lab2rgb(self.real_A, colour) / WHITE).permute(2, 0, 1)[None]
+            )
             for colour in (self.fake_B, self.real_B)
         )
         return {"": (made, real)}

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
+from models.gan.inputs import both_sides, require_equal_size
 from models.gan.options import (
     add_gradient_penalty_option,
     builtin_option_problems,
     gradient_penalty_weight,
     learning_rate,
-    require_equal_size,
 )
+from models.gan.step_ways import discriminate_both
 
 
 class Pix2PixModel(BaseModel):
@@ -25,7 +26,6 @@ class Pix2PixModel(BaseModel):
     """
 
     batch_independent = True
-    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -74,7 +74,7 @@ class Pix2PixModel(BaseModel):
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
         # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]
-        self.real_A, self.real_B, self.image_paths = self.both_sides(input)
+        self.real_A, self.real_B, self.image_paths = both_sides(self, input)
 
     def forward(self) -> None:
         """Translate A."""
@@ -86,19 +86,19 @@ class Pix2PixModel(BaseModel):
         """Take one step of the discriminator, then one of the generator."""
         self.forward()
         self.set_requires_grad(self.netD, True)
-        self.clear_gradients(self.optimizer_D)
+        self._optimization.clear(self.optimizer_D)
         self.backward_D()
-        self.step_D()
+        self._optimization.step(self.optimizer_D, self.netD)
         self.set_requires_grad(self.netD, False)  # it only judges here
-        self.clear_gradients(self.optimizer_G)
+        self._optimization.clear(self.optimizer_G)
         self.backward_G()
-        self.step_G()
+        self._optimization.step(self.optimizer_G, self.netG)
 
     def backward_D(self) -> None:
         """Compute the discriminator's loss and gradients."""
         fake_AB = torch.cat((self.real_A, self.fake_B), 1).detach()
         real_AB = torch.cat((self.real_A, self.real_B), 1)
-        of_fake, of_real = self.judge(self.netD, fake_AB, real_AB)
+        of_fake, of_real = discriminate_both(self, self.netD, fake_AB, real_AB)
         self.loss_D_fake = self.criterionGAN(of_fake, False)
         self.loss_D_real = self.criterionGAN(of_real, True)
         self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
@@ -107,19 +107,15 @@ class Pix2PixModel(BaseModel):
                 self.netD, real_AB, fake_AB, self.device, lambda_gp=lambda_gp
             )
             self.loss_D = self.loss_D + penalty
-        self.backward(self.loss_D, self.optimizer_D)
-
-    def step_D(self) -> None:
-        """Take the discriminator's step."""
-        self.step(self.optimizer_D, self.netD)
+        self._optimization.backward(self.loss_D, self.optimizer_D)
 
     def backward_G(self) -> None:
         """Compute the generator's losses and gradients."""
-        self.compute_losses_G()
-        self.backward(self.loss_G, self.optimizer_G)
+        self.equation_4()
+        self._optimization.backward(self.loss_G, self.optimizer_G)
 
-    def compute_losses_G(self) -> None:
-        """Compute the generator's losses."""
+    def equation_4(self) -> None:
+        """Compute the generator's losses, equation 4 of the paper."""
         fake_AB = torch.cat((self.real_A, self.fake_B), 1)
         self.loss_G_GAN = self.criterionGAN(self.netD(fake_AB), True)
         self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
@@ -127,9 +123,5 @@ class Pix2PixModel(BaseModel):
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return the generator's loss on a validation batch."""
-        self.compute_losses_G()
+        self.equation_4()
         return {"G": self.loss_G}
-
-    def step_G(self) -> None:
-        """Take the generator's step."""
-        self.step(self.optimizer_G, self.netG)

@@ -2,7 +2,7 @@
 
 1. Copy this file to `models/NAME_model.py` and rename the class to `NameModel`
    (for `my_idea_model.py`: `MyIdeaModel`). There is nothing to register.
-2. Change the six functions below.
+2. Change the functions below.
 3. Use it: `python train.py --model NAME --dataroot ...`
 
 As it stands it trains one generator G to turn A into B by the L1 distance |G(A) - B|:
@@ -16,12 +16,11 @@ import torch
 
 from models import networks
 from models.base_model import BaseModel
+from models.gan.inputs import both_sides
 
 
 class TemplateModel(BaseModel):
     """Regression from A to B."""
-
-    takes_batches_on_device = True  # set_input only calls .to(self.device)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -73,7 +72,7 @@ class TemplateModel(BaseModel):
         `self.data_A = input["my_key"].to(self.device)`.
         """
         # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]; the paths name test.py's results
-        self.data_A, self.data_B, self.image_paths = self.both_sides(input)
+        self.data_A, self.data_B, self.image_paths = both_sides(self, input)
 
     def forward(self) -> None:
         """Run the networks; test.py calls this too."""
@@ -84,7 +83,7 @@ class TemplateModel(BaseModel):
         # Keep losses as tensors: turning them into numbers waits for the GPU, and is done for
         # you when they are printed.
         self.loss_G = self.criterionLoss(self.output, self.data_B) * self.opt.lambda_regression
-        self.backward(self.loss_G, self.optimizer)
+        self.optimization.backward(self.loss_G, self.optimizer)
 
     def validation_pairs(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Return images and what they should be, for the metrics of --val_freq.
@@ -97,6 +96,6 @@ class TemplateModel(BaseModel):
     def optimize_parameters(self) -> None:
         """Take one training step."""
         self.forward()
-        self.clear_gradients(self.optimizer)
+        self.optimization.clear(self.optimizer)
         self.backward_G()
-        self.step(self.optimizer, self.netG)  # say which networks the optimiser trains
+        self.optimization.step(self.optimizer, self.netG)  # say which networks the optimiser trains

@@ -18,7 +18,6 @@ class TestModel(BaseModel):
 
     __test__ = False  # for pytest: not a test case
     batch_independent = True
-    takes_batches_on_device = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:

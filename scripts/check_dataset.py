@@ -256,7 +256,8 @@ def interrupts_held() -> Iterator[None]:
 def prepare_process() -> None:
     """Let a process end at Ctrl-C without a word, and whenever the main one has gone."""
     threading.Thread(target=end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a script's background job
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

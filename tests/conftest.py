@@ -1,10 +1,14 @@
-"""What all tests share: a summary at the end, also of several processes; GPUs; large layers."""
+"""What all tests share: a summary of all processes; signals; GPUs; large layers."""
 
+import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.summary import SUMMARY, Summary
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)  # SIGHUP stays: `nohup scripts/ci.sh` must go on
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +55,23 @@ def pytest_terminal_summary(
         terminalreporter.section(title)
         for line in lines:
             terminalreporter.line(line)
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_on_a_terminal() -> Iterator[None]:
+    """Let signals work in tests, and in what they start, however the tests were started.
+
+    A script's background jobs ignore Ctrl-C, and all that they start inherits it.
+    """
+    ignored = [number for number in STOPPING if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        is_ctrl_c = number == signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -1,156 +1,22 @@
-"""Web pages of images: a heading, then a table with one row of labelled images, and so on.
+"""Web pages of images: a heading, then a table with one row of labelled images, and so on."""
 
-Style and scripts stand in `util/display/pages`. Without scripts a page is the plain list of its
-images.
-"""
-
-import json
 import math
 import os
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
-from urllib.parse import quote
 
-from util.display.pages.assets import asset
+from util.display.pages.elements import (
+    heading,
+    image_row,
+    image_size,
+    numbers,
+    page,
+    printable,
+    section,
+)
 from util.inference.result_names import ResultNames
 from util.storage.files import write_text
-
-Size = tuple[int, int]  # width and height of an image file
-
-
-def heading(text: str) -> str:
-    """Render one heading."""
-    from dominate.tags import h3
-
-    return str(h3(printable(text)).render())
-
-
-def image_row(
-    images: Sequence[str],
-    texts: Sequence[str],
-    links: Sequence[str],
-    width: int = 400,
-    *,
-    sizes: Sequence[Size | None] = (),
-) -> str:
-    """Render a table of one row: each image links to its file, its label stands below.
-
-    `images` and `links` are file names below the page's `images` folder. A browser that is told
-    the `sizes` knows where everything will stand before it has loaded the images.
-    """
-    from dominate.tags import a, br, img, p, table, td, tr
-
-    known = sizes or [None] * len(images)
-    grid = table(border=1, style="table-layout: fixed;")
-    with grid, tr():
-        for image, text, link, size in zip(images, texts, links, known, strict=True):
-            sides = {"width": size[0], "height": size[1]} if size else {}
-            with td(style="word-wrap: break-word;", halign="center", valign="top"), p():
-                with a(href=address(link)):
-                    img(style=f"width:{width}px", src=address(image), alt=printable(text),
-                        loading="lazy", **sides)  # fmt: skip
-                br()
-                p(printable(text))
-    return str(grid.render(pretty=False))
-
-
-def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
-    """Render numbers with their names in a line, for readers and perhaps for scripts."""
-    if not values:
-        return ""
-    parts = []
-    for name, value in values.items():
-        text = escape(printable(name))
-        number = json.dumps(float(f"{value:.8g}"))  # as scripts write it: Infinity, NaN
-        data = f' data-score="{text}" data-value="{number}"' if for_scripts else ""
-        parts.append(f"<span{data}>{text} <b>{shown(value)}</b></span>")
-    return f'<div class="numbers">{"".join(parts)}</div>'
-
-
-def shown(value: float) -> str:
-    """Write a number for people, with four digits."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "\u221e")
-    return f"{value:#.4g}".rstrip(".")
-
-
-def section(
-    parts: Iterable[str], sizes: Sequence[Size | None], width: int, *, data: str = ""
-) -> str:
-    """Render what belongs together: a heading and what stands below it.
-
-    Browsers leave out the work for sections that nobody sees; how high one is, is estimated.
-    """
-    drawn = [height * width / max(1, wide) for wide, height in filter(None, sizes)]
-    high = f";--h:{max(drawn) + 80:.0f}px" if drawn else ""
-    body = "\n".join(part for part in parts if part)
-    return f'<section style="--n:{max(1, len(sizes))}{high}"{data}>\n{body}\n</section>'
-
-
-def page(
-    title: str,
-    body: str,
-    refresh: int = 0,
-    *,
-    kind: str = "list",
-    style: str = "",
-    scripts: Sequence[str] = (),
-) -> str:
-    """Render a whole page around `body`; it reloads itself every `refresh` seconds unless 0.
-
-    Args:
-        title: of the page.
-        body: what is on it, as HTML.
-        refresh: how often it reloads itself. Scripts take that over, to disturb nobody.
-        kind: class of the body, for the style.
-        style: of the body.
-        scripts: names of files in `util/display/pages`.
-    """
-    import dominate
-    from dominate.tags import meta, noscript, script
-    from dominate.tags import style as style_tag
-    from dominate.util import raw
-
-    document = dominate.document(title=printable(title))
-    with document.head:
-        meta(charset="utf-8")
-        meta(name="viewport", content="width=device-width")
-        if refresh > 0:
-            with noscript():
-                meta(http_equiv="refresh", content=str(refresh))
-        style_tag(raw(asset("style.css")))
-    document.body["class"] = kind
-    document.body["style"] = style
-    document.body["data-refresh"] = str(refresh)
-    document.body.add(raw(body))
-    document.body.add(script(raw(asset("page.js", *scripts))))
-    return str(document.render())
-
-
-def image_size(path: str | Path) -> Size | None:
-    """Read the width and height of a PNG file; None if it is none, or not there."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(24)
-    except OSError:
-        return None
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
-        return None
-    width, height = struct.unpack(">II", head[16:])
-    return width, height
-
-
-def address(file: str) -> str:
-    """Return the address of a file below the page's `images` folder."""
-    return f"images/{quote(file, errors='surrogateescape')}"  # bytes that are no UTF-8 stay so
-
-
-def printable(text: str) -> str:
-    """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass
@@ -158,10 +24,36 @@ class _Section:
     """A heading with the rows below it."""
 
     heading: str = ""
-    rows: list[str] = field(default_factory=list)
-    sizes: list[Size | None] = field(default_factory=list)
-    width: int = 0
+    rows: list["_Row"] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> int:
+        return max((len(row.images) for row in self.rows), default=0)
+
+    @property
+    def width(self) -> int:
+        return self.rows[-1].width if self.rows else 0
+
+    def render(self, folder: str) -> str:
+        """Render all of it; sizes are read now, since images may be written after `add_images`."""
+        sizes = [[image_size(Path(folder, name)) for name in row.images] for row in self.rows]
+        rows = [
+            image_row(row.images, row.texts, row.links, row.width, sizes=known)
+            for row, known in zip(self.rows, sizes, strict=True)
+        ]
+        parts = [self.heading, numbers(self.scores, for_scripts=True), *rows]
+        return section(parts, max(sizes, key=len, default=[]), self.width)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Images beside each other: file names below the image folder, labels, what they link to."""
+
+    images: Sequence[str]
+    texts: Sequence[str]
+    links: Sequence[str]
+    width: int
 
 
 class HTML:
@@ -190,26 +82,12 @@ class HTML:
         self._sections.append(_Section(heading(text)))
 
     def add_images(
-        self,
-        ims: Sequence[str],
-        txts: Sequence[str],
-        links: Sequence[str],
-        width: int = 400,
-        *,
-        sizes: Sequence[Size | None] = (),
+        self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400
     ) -> None:
-        """Add a row of images (file names below the image folder) with their labels and links.
-
-        `sizes` of the images are read from the files if they are not given.
-        """
-        found = sizes or [image_size(os.path.join(self.img_dir, name)) for name in ims]
-        row = image_row(ims, txts, links, width, sizes=found)
+        """Add a row of images (file names below the image folder) with their labels and links."""
         if not self._sections:
             self._sections.append(_Section())
-        last = self._sections[-1]
-        last.rows.append(row)
-        last.width = width
-        last.sizes = max(last.sizes, list(found), key=len)
+        self._sections[-1].rows.append(_Row(list(ims), list(txts), list(links), width))
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""
@@ -217,15 +95,8 @@ class HTML:
 
     def save(self) -> None:
         """Write `index.html`."""
-        sections = "\n".join(
-            section(
-                [part.heading, numbers(part.scores, for_scripts=True), *part.rows],
-                part.sizes,
-                part.width,
-            )
-            for part in self._sections
-        )
-        most = max((len(part.sizes) for part in self._sections), default=1)
+        sections = "\n".join(part.render(self.img_dir) for part in self._sections)
+        most = max((part.columns for part in self._sections), default=1)
         width = max((part.width for part in self._sections), default=0)
         body = f"{self._summary()}\n<main>\n{sections}\n</main>"
         text = page(

@@ -7,11 +7,13 @@ whole data set. scripts/check_dataset.py makes a report of them.
 import hashlib
 import logging
 import os
+import shlex
 import stat
 import time
 import warnings
+from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,14 @@ from typing import TypeVar
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
-from data.image_folder import default_loader
 from util.base.errors import UserError
+from util.base.log import warn
+from util.images.reading import default_loader, is_image_file
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
 
+SHOWN_PROBLEMS = 5
 LONGEST_REASON = 150  # characters of what Pillow has to say
 STANDARD_ERROR = 2  # its descriptor
 
@@ -235,6 +239,39 @@ def odd_width(size: Size) -> str | None:
 
 
 # ---- the cheap part, for the start of a training ------------------------------------------
+
+
+def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
+    """Say what a quick look at a data set's files finds; takes a second at most.
+
+    Args:
+        files: by the attribute that lists them. Where there is one, other files than images may
+            be listed too, which a plugin reads in its own way; they are passed over.
+        opt: `preprocess`, `crop_size`, `dataset_mode` and `dataroot` are read.
+    """
+    listed = {
+        path: None
+        for attribute, paths in files.items()
+        for path in paths
+        if not attribute or is_image_file(path)
+    }
+    problems = spot_check(
+        list(listed),
+        preprocess=opt.preprocess,
+        crop_size=opt.crop_size,
+        side_by_side=opt.dataset_mode == "aligned",
+        root=opt.dataroot,
+    )
+    if not problems:
+        return
+    shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+    hidden = len(problems) - SHOWN_PROBLEMS
+    more = f"\n  ... and {hidden} more" if hidden > 0 else ""
+    warn(
+        f"{len(problems)} images will fail:\n  {shown}{more}\n"
+        f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
+        "image; --skip_bad_images goes on without the bad ones."
+    )
 
 
 def spot_check(

@@ -4,14 +4,16 @@ import hashlib
 import mmap
 import os
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+Array = NDArray[Any]
 Key = tuple[object, ...]  # its `repr` must be the same in every process
 Lock = Any  # of threading or of multiprocessing, whose types are private
 
@@ -23,25 +25,13 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own her
 HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
 
 # The columns of a row of the index, and of the head that precedes it.
-_ROW = 8  # digest (2), where it begins (+ 1; 0: not yet written), shape (3), original size (2)
-_BEGIN, _SHAPE, _SIZE = 2, slice(3, 6), slice(6, 8)
+_ROW = 8  # digest (2), where it begins (+ 1; 0: not yet written), type, dimensions, shape (3)
+_BEGIN, _TYPE, _DIMENSIONS, _SHAPE = 2, 3, 4, 5
 _USED, _COUNT, _FULL = 0, 1, 2
 
 
-class CachedImage(NamedTuple):
-    """An image in memory.
-
-    Attributes:
-        levels: uint8, of three dimensions; not to be written to.
-        size: (width, height) of the image that it was made from.
-    """
-
-    levels: Tensor
-    size: tuple[int, int]
-
-
 class ImageCache:
-    """Keep uint8 tensors of three dimensions until a budget is used up; nothing is ever replaced.
+    """Keep arrays of any type until a budget is used up; nothing is ever replaced.
 
     With `shared`, processes that are forked from this one, or get the cache by being spawned, see
     what each of them keeps. A process that dies meanwhile costs at most the others' use of the
@@ -49,7 +39,7 @@ class ImageCache:
 
     Args:
         budget: bytes of memory at most.
-        entries: how many images there may be.
+        entries: how many arrays there may be, of up to three dimensions each.
         shared: share with other processes.
     """
 
@@ -62,13 +52,13 @@ class ImageCache:
         self._connect()
 
     def _connect(self) -> None:
-        self._seen: dict[Key, CachedImage] = {}  # by this process, which needs no lock for them
+        self._seen: dict[Key, Array] = {}  # by this process, which needs no lock for them
         self._is_stuck = False  # who held the lock was killed
         memory = self._memory.view()
         self._head = memory[: _ROW * 8].view(np.int64)
         index_end = (self._rows + 1) * _ROW * 8
         self._index = memory[_ROW * 8 : index_end].view(np.int64).reshape(self._rows, _ROW)
-        self._levels = memory[index_end:]
+        self._bytes = memory[index_end:]
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what each process has for itself."""
@@ -80,7 +70,7 @@ class ImageCache:
 
     @property
     def count(self) -> int:
-        """Return how many images are kept."""
+        """Return how many arrays are kept."""
         return int(self._head[_COUNT])
 
     @property
@@ -90,33 +80,41 @@ class ImageCache:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether an image found no room."""
+        """Tell whether an array found no room."""
         return bool(self._head[_FULL])
 
-    def get(self, key: Key) -> CachedImage | None:
-        """Return what was kept under a key, by whichever process."""
-        found = self._seen.get(key)
-        if found is None and (row := self._look_up(key)) is not None:
-            shape, begin = row[_SHAPE].tolist(), int(row[_BEGIN]) - 1
-            levels = self._levels[begin : begin + int(np.prod(shape))].reshape(shape)
-            width, height = row[_SIZE].tolist()
-            found = self._seen[key] = CachedImage(torch.from_numpy(levels), (width, height))
+    def get_or_keep(self, key: Key, make: Callable[[], Array]) -> Array:
+        """Return what is kept under a key; else make it, and keep it if there is room."""
+        found = self.get(key)
+        if found is None:
+            found = make()
+            self.put(key, found)
         return found
 
-    def put(self, key: Key, levels: Tensor, size: tuple[int, int]) -> None:
-        """Keep a copy of an image, unless there is no room or it is kept already."""
-        claimed = self._claim(key, levels, size)
+    def get(self, key: Key) -> Array | None:
+        """Return what was kept under a key, by whichever process; it is not to be written to."""
+        found = self._seen.get(key)
+        if found is None and (row := self._look_up(key)) is not None:
+            begin, shape = int(row[_BEGIN]) - 1, row[_SHAPE : _SHAPE + row[_DIMENSIONS]].tolist()
+            dtype = np.dtype(row[_TYPE : _TYPE + 1].tobytes().rstrip(b"\0").decode())
+            found = np.ndarray(shape, dtype, self._bytes, begin)
+            self._seen[key] = found
+        return found
+
+    def put(self, key: Key, array: Array) -> None:
+        """Keep a copy of an array, unless there is no room or it is kept already."""
+        claimed = self._claim(key, array)
         if claimed is None:
             return
         row, begin = claimed
-        self._levels[begin : begin + levels.numel()].reshape(levels.shape)[...] = levels.numpy()
-        # The lock also makes sure that who sees the row sees the image.
+        np.ndarray(array.shape, array.dtype, self._bytes, begin)[...] = array
+        # The lock also makes sure that who sees the row sees the array.
         if self._take_lock():
             row[_BEGIN] = begin + 1
             self._head[_COUNT] += 1
             self._lock.release()
 
-    def _claim(self, key: Key, levels: Tensor, size: tuple[int, int]) -> tuple[Any, int] | None:
+    def _claim(self, key: Key, array: Array) -> tuple[Any, int] | None:
         """Return an empty row, with all but its place written, and the place."""
         if not self._take_lock():
             return None
@@ -125,13 +123,15 @@ class ImageCache:
             if is_taken:
                 return None
             begin = int(self._head[_USED])
-            length = levels.numel() + -levels.numel() % ALIGNMENT
+            length = array.nbytes + -array.nbytes % ALIGNMENT
             if row is None or begin + length > self.budget or not self._memory.has_room(length):
                 self._head[_FULL] = 1
                 return None
             self._head[_USED] = begin + length
             row[:_BEGIN] = _digest(key)
-            row[_SHAPE], row[_SIZE] = levels.shape, size
+            row[_TYPE] = np.frombuffer(array.dtype.str.encode().ljust(8, b"\0"), np.int64)[0]
+            row[_DIMENSIONS] = array.ndim
+            row[_SHAPE : _SHAPE + array.ndim] = array.shape
             return row, begin
         finally:
             self._lock.release()

@@ -10,24 +10,12 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset, Sampler, default_collate
 
-from data.base_dataset import BuiltInDataset
-from data.pipeline.image_reader import Levels
 from util.base import rng
-from util.base.errors import UserError
+from util.base.errors import LoadError, UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
-
-
-class LoadError(UserError):
-    """Images cannot be loaded any more.
-
-    Attributes:
-        hint: what to do about it.
-    """
-
-    hint = ""
 
 
 class ImageError(LoadError):
@@ -118,21 +106,6 @@ class SeededDataset(Dataset[Any]):
             return Failure(str(error))
 
 
-class LevelsDataset(Dataset[Any]):
-    """Give the items of a built-in data set before their images are normalised."""
-
-    def __init__(self, dataset: BuiltInDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, index: int) -> Levels:
-        """Return the levels at an index."""
-        return self.dataset.levels(index)
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.dataset)
-
-
 class SkippingDataset(Dataset[Any]):
     """Put the next item that can be used in the place of one that cannot."""
 
@@ -183,8 +156,7 @@ def collate(items: list[Any]) -> Any:
             return item
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
     items = [item.content if isinstance(item, Substituted) else item for item in items]
-    collate_items = Levels.collate if isinstance(items[0], Levels) else default_collate
-    batch = collate_items(items)
+    batch = default_collate(items)
     return Substituted(batch, problems) if problems else batch
 
 

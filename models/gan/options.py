@@ -3,12 +3,10 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 
-from torch import Tensor
-
 from models import networks
 from models.architectures import registry
 from models.architectures.losses import GAN_MODES, GANLoss
-from util.base.errors import UserError, suggest
+from util.base.errors import suggest
 from util.base.new_options import NewOption, new_option
 
 
@@ -40,7 +38,7 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
     gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
     if gan_mode not in GAN_MODES and networks.GANLoss is GANLoss:
         yield f"--gan_mode {gan_mode} is not known. {suggest(gan_mode, GAN_MODES)}"
-    elif getattr(opt, "precision", "fp32") == "fp16" and gradient_penalty_weight(opt) > 0:
+    elif new_option(opt, "precision") == "fp16" and gradient_penalty_weight(opt) > 0:
         yield (
             "--precision fp16 has too few exponents for the gradient penalty of --gan_mode wgangp: "
             "the discriminator would not learn. Use --precision bf16, or --lambda_gp 0."
@@ -49,7 +47,7 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
 
 def _recompute_problems(opt: Namespace) -> Iterator[str]:
     suits = opt.netG.startswith("resnet") and opt.norm in ("instance", "none")
-    if getattr(opt, "grad_checkpoint", False) and not suits:
+    if new_option(opt, "grad_checkpoint") and not suits:
         yield (
             f"--grad_checkpoint computes the blocks of a ResNet generator twice, which --netG "
             f"{opt.netG} with --norm {opt.norm} cannot do. It needs resnet_9blocks or "
@@ -57,28 +55,7 @@ def _recompute_problems(opt: Namespace) -> Iterator[str]:
         )
 
 
-def require_equal_size(made: Tensor, target: Tensor) -> None:
-    """Refuse images that cannot be compared with what the generator makes of them.
-
-    Raises:
-        UserError: the sides or channels differ.
-    """
-    if made.shape == target.shape:
-        return
-    channels = "" if made.shape[1] == target.shape[1] else " and channels"
-    raise UserError(
-        f"The generator makes {_size(made)}, to be compared with {_size(target)}: sizes{channels} "
-        "must agree. ResNets round sides up to a multiple of 4: use a --crop_size that is one, or "
-        "--preprocess none, which rounds images too. In pairs, both halves must be equally wide."
-    )
-
-
-def _size(images: Tensor) -> str:
-    _, channels, height, width = images.shape
-    return f"{width}x{height} images of {channels} channels"
-
-
 def learning_rate(opt: Namespace, side: str) -> float:
     """Return `--lr_G` or `--lr_D` if given, else `--lr`."""
-    own: float | None = getattr(opt, f"lr_{side}", None)
+    own: float | None = new_option(opt, f"lr_{side}")
     return float(opt.lr) if own is None else own

@@ -24,18 +24,16 @@ PRECISIONS: dict[str, torch.dtype | None] = {
 
 
 class Precision:
-    """Let networks compute in `--precision`, and scale losses where it needs that."""
+    """Let networks compute in `--precision`."""
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name = name
         self.device = device
         self.dtype = PRECISIONS[name]
-        self._scalers: dict[Optimizer, GradScaler] = {}
-        self._scaled: set[Optimizer] = set()  # whose losses were scaled since their last step
 
     @property
     def scales_losses(self) -> bool:
-        """Tell whether losses are scaled."""
+        """Tell whether losses have to be scaled."""
         return self.dtype is torch.float16
 
     def attach(self, net: nn.Module) -> None:
@@ -47,12 +45,40 @@ class Precision:
         net.register_forward_pre_hook(region.enter)
         net.register_forward_hook(region.leave, always_call=True)
 
-    def scaled(self, loss: Tensor, optimizer: Optimizer) -> Tensor:
-        """Return what to call `backward` of, for the gradients of this optimiser."""
-        if not self.scales_losses:
-            return loss
-        self._scaled.add(optimizer)
-        return self._scaler(optimizer).scale(loss)
+
+class LossScaling:
+    """Scale losses up before the backward pass, and gradients down before the step.
+
+    There is one scale in a run. It is looked at again once all gradients that were made with it
+    have had their step; so a loss may train several optimisers, and an optimiser may step several
+    times in a batch.
+    """
+
+    def __init__(self, device: torch.device, *, is_used: bool) -> None:
+        self.is_used = is_used
+        self._scaler = GradScaler(device.type, enabled=is_used)
+        self._scaled: set[Optimizer] = set()  # whose gradients wait for their step
+        self._stepped: set[Optimizer] = set()  # since the scale was looked at
+
+    def backward(self, loss: Tensor, optimizers: Sequence[Optimizer]) -> None:
+        """Compute the gradients of a loss, for the parameters of these optimisers.
+
+        Raises:
+            UserError: some of them have stepped, while gradients of others still wait.
+        """
+        if not self._stepped.isdisjoint(optimizers):
+            self._look_at_the_scale()
+        if not self._stepped.isdisjoint(optimizers):
+            raise UserError(
+                "--precision fp16 has one scale for all losses, but an optimiser is to step again "
+                "while gradients of an earlier loss still wait for their step. Take all steps of a "
+                "loss before the next one's backward pass, leave out --accumulate if an optimiser "
+                "steps twice in a batch, or use --precision bf16."
+            )
+        if self.is_used:
+            self._scaled.update(optimizers)
+        scaled: Tensor = self._scaler.scale(loss)
+        scaled.backward()
 
     def unscale(self, optimizer: Optimizer) -> None:
         """Bring gradients back to their true size.
@@ -60,42 +86,50 @@ class Precision:
         Raises:
             UserError: their loss was never scaled.
         """
-        if not self.scales_losses:
+        if not self.is_used:
             return
         if optimizer not in self._scaled:
             raise UserError(
-                "--precision fp16 needs a model that computes its gradients by self.backward(loss, "
-                "optimizer), which this one does not. Use --precision bf16, or change the model."
+                "--precision fp16 needs a model that computes its gradients by "
+                "self.optimization.backward(loss, optimizer), which this one does not. Use "
+                "--precision bf16, or change the model."
             )
-        self._scalers[optimizer].unscale_(optimizer)
+        self._scaler.unscale_(optimizer)
 
-    def step(self, optimizer: Optimizer) -> None:
-        """Take the step; with fp16 not if a gradient is infinite, and the scale falls then."""
-        if not self.scales_losses:
-            optimizer.step()
-            return
+    def step(self, optimizer: Optimizer, *, more_wait: bool = False) -> None:
+        """Take the step; with fp16 not if a gradient is infinite, and the scale falls then.
+
+        Args:
+            optimizer: its gradients have their true size.
+            more_wait: other scaled gradients of it wait for other steps.
+        """
+        self._scaler.step(optimizer)
+        if self.is_used:
+            self._stepped.add(optimizer)
+            if not more_wait:
+                self._scaled.discard(optimizer)
+
+    def forget(self, optimizer: Optimizer) -> None:
+        """Take note that an optimiser's gradients were thrown away."""
         self._scaled.discard(optimizer)
-        self._scalers[optimizer].step(optimizer)
-        self._scalers[optimizer].update()
 
-    def state_dict(self, optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
-        """Return the scale of each optimiser's losses."""
-        if not self.scales_losses:
-            return []
-        return [self._scaler(optimizer).state_dict() for optimizer in optimizers]
+    def _look_at_the_scale(self) -> None:
+        if self._stepped and not self._scaled:
+            self._scaler.update()
+            self._stepped.clear()
 
-    def load_state_dict(
-        self, state: Sequence[dict[str, Any]], optimizers: Sequence[Optimizer]
-    ) -> None:
-        """Take back what `state_dict` returned; a run of another precision has none of use."""
-        if self.scales_losses:
-            for optimizer, scale in zip(optimizers, state, strict=False):
-                self._scaler(optimizer).load_state_dict(scale)
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return the scale, in a list; empty if there is none."""
+        self._look_at_the_scale()
+        return [self._scaler.state_dict()] if self.is_used else []
 
-    def _scaler(self, optimizer: Optimizer) -> GradScaler:
-        if optimizer not in self._scalers:
-            self._scalers[optimizer] = GradScaler(self.device.type)
-        return self._scalers[optimizer]
+    def load_state_dict(self, state: Sequence[dict[str, Any]]) -> None:
+        """Take back what `state_dict` returned; a run of another precision has none of use.
+
+        Earlier versions had a scale for each optimiser: the smallest suits all of them.
+        """
+        if self.is_used and state:
+            self._scaler.load_state_dict(min(state, key=lambda each: float(each["scale"])))
 
 
 class _Region:

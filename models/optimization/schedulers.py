@@ -15,13 +15,14 @@ from torch.optim.lr_scheduler import (
 )
 
 from util.base.errors import ChoiceError, suggest
-from util.training.best import metric_and_direction
+from util.base.new_options import new_option
+from util.scores.images import metric_and_direction
+from util.training.length import Length
 
 
 def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     def share_of_lr(epochs_done: int) -> float:
-        past = max(0, epochs_done + opt.epoch_count - opt.n_epochs)
-        return 1.0 - past / (opt.n_epochs_decay + 1)
+        return Length.of(opt).share_of_rate(epochs_done + opt.epoch_count)
 
     return LambdaLR(optimizer, share_of_lr)
 
@@ -31,12 +32,12 @@ def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
 
 
 def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    _, mode = metric_and_direction(getattr(opt, "save_best", ""))
+    _, mode = metric_and_direction(new_option(opt, "save_best"))
     return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
 
 
 def _cosine(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, T_max=opt.n_epochs + opt.n_epochs_decay, eta_min=0)
+    return CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
 
 
 LR_POLICIES: dict[str, Callable[[Optimizer, Namespace], LRScheduler]] = {
@@ -69,17 +70,21 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     return LR_POLICIES[opt.lr_policy](optimizer, opt)
 
 
-def skip_epochs(scheduler: LRScheduler, epochs: int) -> None:
+def skip_epochs(scheduler: LRScheduler, before: int, here: int = 0) -> None:
     """Bring a new schedule to where it is after so many epochs.
 
     `linear` counts from `epoch_count` by itself; `plateau` depends on metrics nobody knows any
     more, so only its epoch number moves.
+
+    Args:
+        scheduler: a new one.
+        before: epochs of earlier runs, before `epoch_count`.
+        here: epochs since then.
     """
-    if isinstance(scheduler, LambdaLR):
-        return
     if isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.last_epoch = epochs
+        scheduler.last_epoch = before + here
         return
+    epochs = here if isinstance(scheduler, LambdaLR) else before + here
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
         for _ in range(epochs):

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.architectures import switches
-from models.architectures.resnet import ResnetGenerator
 from models.optimization.fused import use_fused_steps
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
@@ -96,8 +95,8 @@ class Speed:
             net.compile(
                 options={"fallback_random": True, "triton.cudagraphs": self._records_graphs}
             )
-        if self.device.type == "cpu" and any(isinstance(net, ResnetGenerator) for net in nets):
-            say("--compile: on CPUs compiled ResNets are slower than without it.")
+        if self.device.type == "cpu":  # docs/performance.md
+            say("--compile is for GPUs: on a CPU, networks were slower with it than without.")
         return ["compiled networks"]
 
     def _recompute(self, nets: Mapping[str, nn.Module]) -> list[str]:

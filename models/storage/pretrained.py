@@ -1,9 +1,40 @@
-"""Find the checkpoints that `--pretrained` means."""
+"""Start from the networks of another run: `--pretrained`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from models.storage.names import networks_of
+from util.base.log import say
+from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
+from util.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from models.base_model import BaseModel
+
+
+def load_pretrained(model: "BaseModel", source: str) -> None:
+    """Take what fits by name and shape, and say what does not.
+
+    Args:
+        model: its networks are filled.
+        source: a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which
+            goes into the network that its name ends with, else into the first one.
+
+    Raises:
+        CheckpointError: there is nothing of that name, or it cannot be read.
+    """
+    networks = networks_of(model)
+    for name, file in find_pretrained(source, model.opt.checkpoints_dir, list(networks)):
+        if file is None:
+            say(f"--pretrained {source} has no network {name}: it starts fresh")
+            continue
+        left_out = checkpoint.load_what_fits(networks[name], file)
+        fitted = "all of it" if not left_out else f"without {len(left_out)} tensors"
+        say(f"network {name} starts from {file}, {fitted}")
+        for line in left_out:
+            say(f"  {line}")
 
 
 def find_pretrained(
@@ -48,8 +79,8 @@ def _network_of(file: Path, networks: Sequence[str]) -> str:
 
 def _newest(folder: Path, network: str) -> Path | None:
     """Return `latest` if there is one, else the file written last."""
-    latest = folder / f"latest_net_{network}.pth"
+    run = RunFolder(folder)
+    latest = run.network_file("latest", network)
     if latest.is_file():
         return latest
-    files = folder.glob(f"*_net_{network}.pth")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+    return max(run.network_files(network), key=lambda file: file.stat().st_mtime, default=None)

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from models.storage.names import networks_of
+from models.storage.network_files import collecting, files_of
+from models.storage.state import adopt_new_optimizers, load_training_state, training_state
 from util.base.plugins import own_method
 
 if TYPE_CHECKING:
@@ -28,10 +31,17 @@ class TrainedModel:
     def __init__(self, model: "BaseModel") -> None:
         self.model = model
 
+    @property
+    def loss_names(self) -> list[str]:
+        """The names of the losses to report."""
+        return [name for name in self.model.loss_names if isinstance(name, str)]
+
     # ---- a step -----------------------------------------------------------------------------
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins; called before `set_input`."""
+        adopt_new_optimizers(self.model)
+        self.model._optimization.begin_batch()
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Take a batch from the data set."""
@@ -52,8 +62,7 @@ class TrainedModel:
         loss, which `--lr_policy plateau` follows. A loss that was never set is left out.
         """
         model = self.model
-        names = [name for name in model.loss_names if isinstance(name, str)]
-        losses = {name: getattr(model, f"loss_{name}", None) for name in [*names, "G"]}
+        losses = {name: getattr(model, f"loss_{name}", None) for name in [*self.loss_names, "G"]}
         known = {
             name: loss for name, loss in losses.items() if isinstance(loss, Tensor | int | float)
         }
@@ -188,7 +197,7 @@ class TrainedModel:
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the networks in `model_names`, by name."""
-        return self.model._networks()
+        return networks_of(self.model)
 
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""
@@ -204,14 +213,13 @@ class TrainedModel:
 
     def save_networks(self, label: int | str) -> dict[Path, object]:
         """Return what the model's `save_networks` would write, by file."""
-        files: dict[Path, object] = {}
-        direct = self.model.save_files
-        self.model.save_files = files.update
-        try:
+        with collecting() as files:
             self.model.save_networks(label)
-        finally:
-            self.model.save_files = direct
         return files
+
+    def network_files(self, label: int | str) -> dict[str, Path]:
+        """Return the files that belong to a label, by network."""
+        return files_of(self.model, label)
 
     def load_networks(self, label: int | str) -> None:
         """Read all networks of a label."""
@@ -219,7 +227,7 @@ class TrainedModel:
 
     def training_state(self) -> dict[str, Any]:
         """Return all that training changes, except the networks: plain containers and tensors."""
-        return self.model.training_state()
+        return training_state(self.model)
 
     def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
         """Take back what `training_state` returned; the networks are loaded separately.
@@ -232,7 +240,7 @@ class TrainedModel:
         Raises:
             UserError: the state was made by a model with other optimisers or image pools.
         """
-        self.model.load_training_state(state, keep_rates=keep_rates)
+        load_training_state(self.model, state, keep_rates=keep_rates)
 
 
 def _together(losses: Sequence[Tensor | float], device: torch.device) -> Tensor:

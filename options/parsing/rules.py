@@ -12,6 +12,7 @@ from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
 from util.base.new_options import DEFAULTS, new_option
+from util.training.length import Length
 
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
 PREPROCESS_MODES = (
@@ -101,7 +102,7 @@ def train_problems(opt: Namespace) -> Iterator[str]:
 def _contradicting_lengths(opt: Namespace) -> Iterator[str]:
     if not {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys():
         return
-    last = opt.n_epochs + opt.n_epochs_decay
+    last = Length.of(opt).epochs
     if opt.epoch_count > last:
         yield (
             f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "

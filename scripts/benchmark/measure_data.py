@@ -25,7 +25,6 @@ def data_rows(context: Context) -> Iterator[Row]:
     """Time the loader: one core without workers, and the first batch of later epochs."""
     for mode, case, goal in (
         ("default", "loader per core: a pair, same bits", None),
-        ("max", "loader per core: a pair, --speed max", cases.LOADER),
         ("cached", "loader per core: a pair, cached", cases.LOADER_CACHED),
     ):
         context.tell(case)

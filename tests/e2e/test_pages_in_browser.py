@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from PIL import Image
 from tests.support.browser import CHROMIUM, Browser, browsing
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord
 from util.html import HTML
 
 pytestmark = [
@@ -52,9 +51,9 @@ def record(epoch: int, *, validated: bool) -> EpochRecord:
 class Training:
     """A run whose page is written as train.py does."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:
+    def __init__(self, folder: Path) -> None:
         self.page = folder / "index.html"
-        self.sink = PageSink(folder, "Experiment name = run", 256, **options)
+        self.sink = PageSink(folder, "Experiment name = run", 256)
         self.epoch = 0
 
     def train(self, epochs: int = 1, labels: list[str] = LABELS) -> "Training":
@@ -222,7 +221,8 @@ def test_values_appear_under_the_mouse(browser: Browser, finished: Training) -> 
 def test_names_of_anything_stay_text(browser: Browser, tmp_path: Path) -> None:
     overview = {HOSTILE: {HOSTILE: HOSTILE}, "Options": {"x": "</script><script>hacked=1"}}
     label = HOSTILE.replace("/", "")
-    run = Training(tmp_path / "a b#c%41", overview=overview)
+    run = Training(tmp_path / "a b#c%41")
+    run.sink.begin(overview)
     run.sink.scalars(LogStep(1, 1), {HOSTILE: 1.0})
     run.train(2, [label, "fake_B"]).finish()
     browser.open(Path(str(run.page).replace("%", "%25").replace("#", "%23")))

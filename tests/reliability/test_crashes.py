@@ -24,6 +24,8 @@ import pytest
 import torch
 
 from models.base_model import BaseModel
+from models.storage.names import networks_of
+from models.storage.trained_model import TrainedModel
 from tests.reliability.conftest import Count
 from tests.support.commands import ROOT, loss_lines, script
 from tests.support.runs import (
@@ -39,14 +41,15 @@ from tests.support.runs import (
 from tests.support.small_models import build, train_options
 from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
 from util.base.errors import UserError, run_command
+from util.display.create import create_sinks
+from util.display.reporter import Reporter
 from util.display.sinks.jsonl import read_losses
 from util.storage import checkpoint, files, journal
 from util.storage.run_folder import RunFolder
-from util.training.meters import RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.run_lock import RunLock
 from util.training.saver import SaveError, Saver, read_state
-from util.visualizer import Visualizer
 
 PROGRAM = (sys.executable, "train.py")
 STEPS = 5  # of an epoch
@@ -362,7 +365,7 @@ def fill(model: BaseModel, number: float) -> None:
     """Let all networks be full of one number."""
     with torch.no_grad():
         for name in model.model_names:
-            for parameter in model.net(name).parameters():
+            for parameter in networks_of(model)[name].parameters():
                 parameter.fill_(number)
     model.metric = number
 
@@ -373,7 +376,7 @@ def loaded(model: BaseModel) -> float:
     numbers = {
         float(number)
         for name in model.model_names
-        for parameter in model.net(name).parameters()
+        for parameter in networks_of(model)[name].parameters()
         for number in parameter.detach().aminmax()
     }
     assert len(numbers) == 1, "two saves are mixed"
@@ -383,10 +386,11 @@ def loaded(model: BaseModel) -> float:
 def save(model: BaseModel, number: float) -> None:
     """Save as a run does, networks and state, in a thread of its own."""
     fill(model, number)
-    visualizer = Visualizer(model.opt)
-    with Saver(model.opt, model, NoImages(), Progress(), RunningMean(), visualizer) as saver:
+    reporter = Reporter(create_sinks(model.opt))
+    parts = (TrainedModel(model), NoImages(), Progress(), LossMeter(), reporter)
+    with Saver(model.opt, *parts) as saver:
         saver.save("latest")
-    visualizer.close()
+    reporter.close()
 
 
 def killed_save(model: BaseModel, line: int) -> int:

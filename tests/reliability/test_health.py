@@ -19,7 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import models.pix2pix_model
 from models.base_model import BaseModel
+from models.optimization.step import Optimization
 from models.pix2pix_model import Pix2PixModel
+from models.storage.names import networks_of
+from models.storage.trained_model import TrainedModel
 from tests.reliability.conftest import Count
 from tests.support.commands import loss_lines
 from tests.support.runs import command, draw_data, resume, run, signal_at
@@ -32,7 +35,7 @@ from util.training.health import (
     NonFiniteError,
     StuckTrainingHints,
 )
-from util.training.meters import RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 
 STEPS = 5  # of an epoch
@@ -274,7 +277,7 @@ class Watcher(TorchDispatchMode):
 def watched(patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
     """Watch a block; not the optimisers, which count their steps on the host."""
     watcher = Watcher()
-    step = BaseModel.step
+    step = Optimization.step
 
     def unwatched_step(*arguments: Any) -> None:
         watcher.paused = True
@@ -282,7 +285,7 @@ def watched(patch: pytest.MonkeyPatch) -> Iterator[Watcher]:
         watcher.paused = False
 
     with patch.context() as inner:
-        inner.setattr(BaseModel, "step", unwatched_step)
+        inner.setattr(Optimization, "step", unwatched_step)
         for name in WAITING:
             inner.setattr(Tensor, name, watcher.wrap(name))
         with watcher:
@@ -302,19 +305,20 @@ def test_a_step_does_not_wait_for_the_device(
     name: str, more: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = build(train_options(tmp_path, name, *more))
-    progress, mean = Progress(), RunningMean()
-    guard = HealthMonitor(model, Namespace(), progress, mean, "stop")  # type: ignore[arg-type]
+    trained, progress, meter = TrainedModel(model), Progress(), LossMeter()
+    health = HealthMonitor(trained, Namespace(), progress, meter, "stop")  # type: ignore[arg-type]
     model.set_input(batch(name, 0))
     model.optimize_parameters()  # what is made once
     with watched(monkeypatch) as watcher:
         for number in range(3):
             model.set_input(batch(name, number))
             model.optimize_parameters()
-            mean.add(model.generator_loss())
+            names, values = trained.loss_vector()
+            meter.add(names, values)
             progress.advance(1)
-            guard.look()
+            health.after_step(values)
         assert watcher.seen == []
-        assert guard.losses_are_fine()
+        assert health.losses_are_fine()
     assert watcher.seen != []  # which shows that it sees
 
 
@@ -325,11 +329,7 @@ class Losses:
     """A model of which only the losses are known."""
 
     def __init__(self) -> None:
-        self.finite: Tensor | bool = True
         self.broken: list[str] = []
-
-    def losses_are_finite(self) -> Tensor | bool:
-        return self.finite
 
     def broken_networks(self) -> list[str]:
         return self.broken
@@ -346,27 +346,26 @@ class Losses:
 @given(
     finite=st.lists(st.booleans(), min_size=1, max_size=30),
     looks=st.sets(st.integers(0, 29)),
-    as_tensor=st.booleans(),
+    bad=st.sampled_from([NAN, math.inf, -math.inf]),
 )
 def test_the_first_bad_step_is_told_at_the_next_look(
-    finite: list[bool], looks: set[int], as_tensor: bool
+    finite: list[bool], looks: set[int], bad: float
 ) -> None:
     model, progress = Losses(), Progress()
-    watch = NonFiniteDetector(model)
+    detector = NonFiniteDetector(model)
     first_bad = None
     for number, good in enumerate(finite, 1):
         progress.advance(1)
         model.step = number
-        model.finite = torch.tensor(good) if as_tensor else good
-        watch.look(progress)
+        detector.after_step(progress, torch.tensor([1.0, 2.0 if good else bad]))
         first_bad = first_bad or (None if good else number)
         if number not in looks:
             continue
         if first_bad is None:
-            watch.check(progress)
+            detector.check(progress)
             continue
         with pytest.raises(NonFiniteError, match=f"since step {first_bad} ") as caught:
-            watch.check(progress)
+            detector.check(progress)
         assert f"\n    {first_bad}.png" in str(caught.value)
         assert f"\n    {first_bad + 1}.png" not in str(caught.value)
         first_bad = None  # told once
@@ -392,19 +391,30 @@ def test_every_kind_of_loss_is_looked_at(
     model = build(train_options(tmp_path, "pix2pix"))
     for name in model.loss_names:
         setattr(model, f"loss_{name}", torch.tensor(1.0))
-    assert bool(model.losses_are_finite())
+    assert are_fine(model)
     model.loss_G_L1 = kind(bad)  # type: ignore[assignment]
-    assert not bool(model.losses_are_finite())
+    assert not are_fine(model)
     del model.loss_G_L1  # plugins may compute a loss at times only
-    assert bool(model.losses_are_finite())
+    assert are_fine(model)
+
+
+def are_fine(model: BaseModel) -> bool:
+    trained = TrainedModel(model)
+    detector = NonFiniteDetector(trained)
+    detector.after_step(Progress(step=1), trained.loss_vector()[1])
+    try:
+        detector.check(Progress(step=1))
+    except NonFiniteError:
+        return False
+    return True
 
 
 def test_statistics_of_batch_norm_count_as_weights(tmp_path: Path) -> None:
     model = build(train_options(tmp_path, "pix2pix"))
-    assert model.broken_networks() == []
-    buffers = dict(model.net("D").named_buffers())
+    assert TrainedModel(model).broken_networks() == []
+    buffers = dict(networks_of(model)["D"].named_buffers())
     next(value for key, value in buffers.items() if key.endswith("running_var"))[0] = math.inf
-    assert model.broken_networks() == ["D"]
+    assert TrainedModel(model).broken_networks() == ["D"]
 
 
 # ---- advice -------------------------------------------------------------------------------------
@@ -417,25 +427,25 @@ def advised(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_a_discriminator_that_stays_at_zero_is_pointed_out_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    advice = StuckTrainingHints()
+    hints = StuckTrainingHints()
     for _ in range(9):
-        advice.losses({"D_A": 0.0001, "G_A": 0.0, "D_B": 0.3})
+        hints.advise_on_losses({"D_A": 0.0001, "G_A": 0.0, "D_B": 0.3})
     assert advised(capsys) == []
-    advice.losses({"D_A": -0.0001, "G_A": 0.0, "D_B": 0.3})
+    hints.advise_on_losses({"D_A": -0.0001, "G_A": 0.0, "D_B": 0.3})
     (line,) = advised(capsys)
     assert "D_A has been 0.000 10 times in a row" in line
     for _ in range(30):
-        advice.losses({"D_A": 0.0, "G_A": 0.0, "D_B": 0.3})
+        hints.advise_on_losses({"D_A": 0.0, "G_A": 0.0, "D_B": 0.3})
     assert advised(capsys) == []
     for _ in range(10):
-        advice.losses({"D_B": 0.0})
+        hints.advise_on_losses({"D_B": 0.0})
     assert len(advised(capsys)) == 1
 
 
 def test_zero_now_and_then_means_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    advice = StuckTrainingHints()
+    hints = StuckTrainingHints()
     for number in range(60):
-        advice.losses({"D": 0.5 if number % 9 == 0 else 0.0})
+        hints.advise_on_losses({"D": 0.5 if number % 9 == 0 else 0.0})
     assert advised(capsys) == []
 
 
@@ -443,12 +453,12 @@ FLAT = torch.full((1, 3, 4, 4), 0.25)
 
 
 def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixture[str]) -> None:
-    advice = StuckTrainingHints()
+    hints = StuckTrainingHints()
     for _ in range(3):
-        advice.images({"fake_B": FLAT + torch.arange(3.0).view(1, 3, 1, 1) / 4})
+        hints.advise_on_images({"fake_B": FLAT + torch.arange(3.0).view(1, 3, 1, 1) / 4})
     (line,) = advised(capsys)
     assert "fake_B is of one colour" in line
-    advice.images({"fake_A": FLAT.requires_grad_()})
+    hints.advise_on_images({"fake_A": FLAT.requires_grad_()})
     assert len(advised(capsys)) == 1
 
 
@@ -465,7 +475,7 @@ def test_an_output_of_one_colour_is_pointed_out_once(capsys: pytest.CaptureFixtu
 def test_other_images_are_left_in_peace(
     visuals: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    StuckTrainingHints().images(visuals)
+    StuckTrainingHints().advise_on_images(visuals)
     assert advised(capsys) == []
 
 

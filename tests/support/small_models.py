@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models import create_model
 from models.base_model import BaseModel
+from models.storage.names import networks_of
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 
@@ -73,7 +74,7 @@ def weights(model: BaseModel) -> dict[str, Tensor]:
     return {
         f"{name}.{key}": value.clone()
         for name in model.model_names
-        for key, value in model.net(name).state_dict().items()
+        for key, value in networks_of(model)[name].state_dict().items()
     }
 
 

@@ -18,6 +18,37 @@ def tracked_files() -> list[str]:
     return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
 
 
+def documents() -> dict[str, str]:
+    names = [name for name in tracked_files() if re.fullmatch(r"README\.md|docs/.*\.md", name)]
+    return {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+
+
+def test_the_documents_name_files_that_exist() -> None:
+    rooms = ("", "options", "models", "data", "util")
+    named = {
+        (document, path)
+        for document, text in documents().items()
+        for path in re.findall(r"[`(]([\w./]+\.(?:py|sh|md))[`)]", text)
+    }
+    assert len(named) > 100
+    missing = [
+        (document, path)
+        for document, path in sorted(named)
+        if not any((ROOT / room / path).is_file() for room in rooms)
+        and not (ROOT / document).parent.joinpath(path).is_file()
+    ]
+    assert missing == []
+
+
+def test_how_much_memory_is_told_in_one_place() -> None:
+    """Beside the command that measures it: elsewhere such numbers went out of date."""
+    files = {name for name in tracked_files() if name.endswith((".py", ".md"))}
+    files -= {"docs/performance.md", "tests/unit/test_project.py"}
+    number = re.compile(r"(half|a third|a quarter|0\.\d+) (of )?the memory")
+    told = {name for name in files if number.search((ROOT / name).read_text(encoding="utf-8"))}
+    assert told == set()
+
+
 def requirement_names(lines: list[str]) -> dict[str, str]:
     found = (re.match(r"([A-Za-z0-9_-]+)([<>=][^;# ]*)", line.strip()) for line in lines)
     return {match[1]: match[2] for match in found if match}

@@ -23,6 +23,16 @@ class UserError(ValueError):
     """Something the user can put right: says what was given, why it fails, and what to do."""
 
 
+class LoadError(UserError):
+    """Images cannot be loaded any more.
+
+    Attributes:
+        hint: what to do about it.
+    """
+
+    hint = ""
+
+
 class ChoiceError(UserError, NotImplementedError):
     """A name that none of the built-in tables knows (netG, norm, init_type, gan_mode, ...)."""
 

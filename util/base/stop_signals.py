@@ -14,7 +14,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignals:
     """Note SIGTERM and SIGINT within a `with` block instead of dying of them.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once. What the process was started to ignore it goes on to
+    ignore: shells start the background jobs of scripts so, which a Ctrl-C is not meant for.
 
     Attributes:
         received: the signal that came, None as long as there was none.
@@ -27,7 +28,8 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():  # others cannot have handlers
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            heeded = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -56,7 +58,8 @@ class StopSignals:
 @contextmanager
 def end_in_order() -> Iterator[None]:
     """Let SIGTERM end a `with` block as Ctrl-C does, through its exits, with the status 143."""
-    if threading.current_thread() is not threading.main_thread():  # others cannot have handlers
+    is_main = threading.current_thread() is threading.main_thread()  # others have no handlers
+    if not is_main or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
         yield
         return
 

@@ -1,4 +1,4 @@
-"""What this machine has for this process: processor cores, a device to compute on."""
+"""What the system gives this process: cores, a device, a place among other processes."""
 
 import os
 from collections.abc import Sequence
@@ -13,6 +13,11 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def is_main_process() -> bool:
+    """Tell whether this process talks, shows and saves: of several that train together only one."""
+    return True
 
 
 def claim_device(gpu_ids: Sequence[int]) -> "torch.device":

@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from util.base.errors import UserError
 
+LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")  # of the reference
 _PILLOW = r"PIL\."  # the modules whose warnings nobody needs
 _ORIENTATION = 274  # the EXIF tag that says how a camera was held; by its value, what undoes that
 _UPRIGHT = {
@@ -21,6 +22,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def is_image_file(filename: str) -> bool:
+    """Tell whether a file name ends like an image's, in whatever case."""
+    return filename.lower().endswith((*LOWER_CASE, ".webp"))
 
 
 def default_loader(path: str | Path) -> Image.Image:

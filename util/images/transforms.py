@@ -1,17 +1,16 @@
-"""AnyImage transforms: small objects that can be pickled, so that every platform's workers run.
+"""Transforms of images: small objects that can be pickled, so that every platform's workers run.
 
 Random ones draw from torch's generator exactly as torchvision's of the same name do; the
 arithmetic is torchvision's too. Written with Pillow alone because importing torchvision costs as
 much time as importing torch.
 
-Images are Pillow's, or tensors of levels: uint8 (C, H, W), where they have been kept in memory.
+Images are Pillow's. What cuts and mirrors also takes tensors of stored values, (C, H, W), as they
+are kept in memory.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +20,10 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import say
+from util.images.ranges import MEAN, STD, to_network, to_unit
 
 AnyImage = Image.Image | Tensor
+Step = Callable[[Any], Any]
 Size = tuple[int, int]  # width, height
 
 
@@ -30,11 +31,13 @@ Size = tuple[int, int]  # width, height
 class Compose:
     """Apply one transform after the other."""
 
-    transforms: Sequence[Callable[[Any], Any]]
+    transforms: Sequence[Step]
 
     def __call__(self, image: Any) -> Any:
         """Return the transformed image."""
-        return apply(self.transforms, image)
+        for step in self.transforms:
+            image = step(image)
+        return image
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Resize:
     height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: Image.Image) -> Image.Image:
         """Return an image of `width` x `height`."""
         return _resized(image, (self.width, self.height), self.method)
 
@@ -67,9 +70,9 @@ class ScaleWidth:
     least_height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: Image.Image) -> Image.Image:
         """Return an image of the wanted width."""
-        width, height = size_of(image)
+        width, height = image.size
         if width == self.width and height >= self.least_height:
             return image
         new_height = int(max(self.width * height / width, self.least_height))
@@ -83,13 +86,12 @@ class RoundSides:
     base: int = 4
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: AnyImage) -> AnyImage:
+    def __call__(self, image: Image.Image) -> Image.Image:
         """Return the image, resized only if a side is no multiple."""
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
-        given = size_of(image)
-        width, height = (max(round(side / self.base), 1) * self.base for side in given)
-        if (width, height) != given:
-            _note_rounding(given, (width, height), self.base)
+        width, height = (max(round(side / self.base), 1) * self.base for side in image.size)
+        if (width, height) != image.size:
+            _note_rounding(image.size, (width, height), self.base)
         return _resized(image, (width, height), self.method)
 
 
@@ -156,45 +158,75 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
-class ToNormalizedTensor:
-    """Turn an 8-bit image into a float32 tensor (C, H, W) with values in [-1, 1]."""
+class ToTensor:
+    """Turn an image into a float32 tensor (C, H, W) with values in [0, 1]."""
 
     def __call__(self, image: AnyImage) -> Tensor:
         """Return the tensor."""
-        return normalized(to_levels(image))
+        return to_unit(to_stored(image))
 
 
-# ---- levels -------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Normalize:
+    """Subtract a mean and divide by a deviation: one of each for all channels, or for every one."""
+
+    mean: Sequence[float] = (MEAN,)
+    std: Sequence[float] = (STD,)
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        """Return a new tensor (C, H, W)."""
+        mean, std = (
+            torch.tensor(values, dtype=tensor.dtype).view(-1, 1, 1)
+            for values in (self.mean, self.std)
+        )
+        return tensor.sub(mean).div_(std)
 
 
-def to_levels(image: AnyImage) -> Tensor:
-    """Return the levels of an 8-bit image, uint8 (C, H, W); a tensor stays as it is."""
+@dataclass(frozen=True)
+class _ToNetwork:
+    """`ToTensor` and `Normalize` in one go."""
+
+    def __call__(self, image: AnyImage) -> Tensor:
+        """Return a tensor (C, H, W) with values in [-1, 1]."""
+        return to_network(to_stored(image))
+
+
+FIXED = (Grayscale, Resize, ScaleWidth, RoundSides)  # make the same of an image every time
+_OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize, _ToNetwork)
+
+
+def take_tensors(steps: Sequence[Step]) -> bool:
+    """Tell whether steps make the same of an image and of the tensor of its stored values."""
+    kinds = {type(step) for step in steps}
+    return kinds.issubset(_OF_TENSORS) and not kinds.isdisjoint((ToTensor, _ToNetwork))
+
+
+def in_one_go(steps: Sequence[Step]) -> Sequence[Step]:
+    """Return steps that do the same in less time: those that `get_transform` ends with in one."""
+    return [*steps[:-2], _ToNetwork()] if steps[-2:] == [ToTensor(), Normalize()] else steps
+
+
+# ---- images of both kinds ---------------------------------------------------------------
+
+
+def to_stored(image: AnyImage) -> Tensor:
+    """Return the values that an image stores as a tensor (C, H, W), their type unchanged."""
     if isinstance(image, Tensor):
         return image
+    if image.mode == "1":  # black and white, of which an array would hold 0 and 1
+        image = image.convert("L")
     if image.mode == "RGB":  # Pillow separates the channels, a row at a time
         rows = np.frombuffer(image.tobytes("raw", "RGB;L"), dtype=np.uint8)
         chw = rows.reshape(image.height, 3, image.width).transpose(1, 0, 2)
     else:
-        pixels = np.array(image, dtype=np.uint8)  # (H, W) or (H, W, C)
-        chw = np.atleast_3d(pixels).transpose(2, 0, 1)
+        chw = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
     return torch.from_numpy(chw.copy(order="C"))
 
 
-def normalized(levels: Tensor) -> Tensor:
-    """Return levels as float32 values in [-1, 1] on their device, the same bits on every one."""
-    if levels.is_cuda:  # where division by a number may round otherwise
-        flat = levels.flatten().int()
-        return _values_of_levels(levels.device).index_select(0, flat).view(levels.shape)
-    values = levels.to(torch.float32, memory_format=torch.contiguous_format)
-    return values.div_(127.5).sub_(1)  # equals (levels / 255 - 0.5) / 0.5 for each of the 256
-
-
-@functools.cache
-def _values_of_levels(device: torch.device) -> Tensor:
-    return normalized(torch.arange(256, dtype=torch.uint8)).to(device)
-
-
-# ---- images of both kinds ---------------------------------------------------------------
+def to_pillow(stored: Tensor) -> Image.Image:
+    """Return a Pillow image of stored values (C, H, W)."""
+    pixels = stored.permute(1, 2, 0).numpy()
+    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
 def size_of(image: AnyImage) -> Size:
@@ -204,25 +236,8 @@ def size_of(image: AnyImage) -> Size:
     return image.size
 
 
-def _resized(image: AnyImage, size: Size, method: int) -> AnyImage:
-    """Resize with Pillow; a tensor with torch, which is faster, where that is nearly the same.
-
-    Torch begins with the width. Pillow may begin with the height where that shrinks more: other
-    values are rounded then, and a fifth of the levels differ. So Pillow does those.
-    """
-    width, height = size_of(image)
-    if (width, height) == size:
-        return image
-    if not isinstance(image, Tensor):
-        return image.resize(size, Image.Resampling(method))
-    if method == Image.Resampling.BICUBIC and size[1] * width >= size[0] * height:
-        return F.interpolate(image[None], size=size[::-1], mode="bicubic", antialias=True)[0]
-    return to_levels(_to_pillow(image).resize(size, Image.Resampling(method)))
-
-
-def _to_pillow(levels: Tensor) -> Image.Image:
-    pixels = levels.permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+def _resized(image: Image.Image, size: Size, method: int) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling(method))
 
 
 def _cut(image: AnyImage, x: int, y: int, size: int) -> AnyImage:
@@ -239,52 +254,6 @@ def _mirrored(image: AnyImage) -> AnyImage:
     if isinstance(image, Tensor):
         return image.flip(-1)
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-
-
-# ---- the parts of a transform -------------------------------------------------------------
-
-
-class Parts(NamedTuple):
-    """A transform that has been taken apart.
-
-    Attributes:
-        fixed: does the same to an image every time: gray, size.
-        varying: differs from epoch to epoch: crop, flip.
-        normalizes: whether floats come out, not images.
-    """
-
-    fixed: tuple[Callable[[Any], Any], ...]
-    varying: tuple[Callable[[Any], Any], ...]
-    normalizes: bool
-
-
-_FIXED = (Grayscale, Resize, ScaleWidth, RoundSides)
-_VARYING = (CropAt, RandomCrop, Flip, RandomFlip)
-
-
-def parts_of(transform: Any) -> Parts | None:
-    """Take a transform apart; None if it is not made of the steps above, in the usual order.
-
-    Plugins give their own transforms to data sets that they derive from the built-in ones.
-    """
-    if type(transform) is not Compose:
-        return None
-    steps = list(transform.transforms)
-    normalizes = bool(steps) and type(steps[-1]) is ToNormalizedTensor
-    if normalizes:
-        steps.pop()
-    fixed = tuple(takewhile(lambda step: type(step) in _FIXED, steps))
-    varying = tuple(steps[len(fixed) :])
-    if any(type(step) not in _VARYING for step in varying):
-        return None
-    return Parts(fixed, varying, normalizes)
-
-
-def apply(steps: Sequence[Callable[[Any], Any]], image: Any) -> Any:
-    """Apply one step after the other."""
-    for step in steps:
-        image = step(image)
-    return image
 
 
 _rounding_noted = False

@@ -2,7 +2,9 @@
 
 import errno
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -58,7 +60,7 @@ class ImageWriter:
 
     A bounded number of images waits. At the end of a `with` block all are on the disk. A block
     that ends with an error or Ctrl-C leaves out those that wait still; what is being written is
-    finished, so that every file is whole.
+    finished, so that every file is whole. Inside the block `writer_in_use` returns it.
 
     Args:
         threads: how many write; by default one for each core.
@@ -71,9 +73,11 @@ class ImageWriter:
         self._failure: Exception | None = None
 
     def __enter__(self) -> Self:
+        _in_use.append(self)
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        _in_use.remove(self)
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
             self._raise_failure()
@@ -107,3 +111,16 @@ class ImageWriter:
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+_in_use: list[ImageWriter] = []  # the writers of the `with` blocks that run
+
+
+@contextmanager
+def writer_in_use() -> Iterator[ImageWriter]:
+    """Lend the writer of the block around; without one a new one, which ends with this block."""
+    if _in_use:
+        yield _in_use[-1]
+        return
+    with ImageWriter() as own:
+        yield own

@@ -13,6 +13,13 @@ from util.scores.images import METRICS
 PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # what was made, and what it should be
 
 
+def show_scores(webpage: object, visuals: Mapping[str, Any]) -> None:
+    """Add the scores of an image to the page of results, if that is a page that takes them."""
+    add_scores = getattr(webpage, "add_scores", None)  # a fork's own util/html.py has none
+    if add_scores is not None:
+        add_scores(image_scores(visuals))
+
+
 def image_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
     """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 

@@ -110,6 +110,18 @@ METRICS = {
 }  # fmt: skip
 
 
+def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
+    """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
+    name, _, direction = wanted.partition(":")
+    return name, "max" if (direction or default_direction(name)) == "max" else "min"
+
+
+def default_direction(metric: str) -> str:
+    """Return `max` for metrics of which more is better, else `min`."""
+    kind = metric.rpartition("_")[2]  # cycle_A_PSNR is a PSNR; losses are none of these
+    return METRICS[kind].better if kind in METRICS else "min"
+
+
 def mean_over_images(values: Tensor) -> float:
     """Return the mean of one metric over images; infinite values are left out.
 

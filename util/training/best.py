@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from util.base.errors import UserError, suggest
-from util.scores.images import METRICS
+from util.scores.images import metric_and_direction
 
 
 class BestEpoch:
@@ -80,15 +80,3 @@ class BestEpoch:
         if state["name"] == self.name:
             self.value, self.epoch, self.since = state["value"], state["epoch"], state["since"]
             self.latest = state["latest"]
-
-
-def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
-    """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
-    name, _, direction = wanted.partition(":")
-    return name, "max" if (direction or default_direction(name)) == "max" else "min"
-
-
-def default_direction(metric: str) -> str:
-    """Return `max` for metrics of which more is better, else `min`."""
-    kind = metric.rpartition("_")[2]  # cycle_A_PSNR is a PSNR; losses are none of these
-    return METRICS[kind].better if kind in METRICS else "min"

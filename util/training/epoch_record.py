@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from util.display.sinks.epochs import BestRecord, EpochRecord
+from util.display.sinks.base import BestRecord, EpochRecord
 from util.training.best import BestEpoch
 from util.training.progress import Progress
 from util.training.validation import Validation

@@ -10,7 +10,7 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.log import warn
 from util.images.ranges import ONE_LEVEL
-from util.training.meters import LossMeans, RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.saver import Saver
 
@@ -27,9 +27,6 @@ class NonFiniteError(UserError):
 
 class Model(Protocol):
     """What is asked of a model."""
-
-    def losses_are_finite(self) -> Tensor | bool:
-        """Tell it, without waiting for the device."""
 
     def broken_networks(self) -> list[str]:
         """Return the names of networks with numbers that are not finite."""
@@ -49,13 +46,12 @@ class NonFiniteDetector:
         self._first_bad: Tensor | None = None  # the step's number, -1: none
         self._recent: deque[tuple[int, list[str]]] = deque(maxlen=RECENT_STEPS)
 
-    def look(self, progress: Progress) -> None:
-        """Look at the losses of the step just taken; does not wait for the device."""
+    def after_step(self, progress: Progress, losses: Tensor) -> None:
+        """Look at the losses (any shape) of the step just taken; does not wait for the device."""
         self._recent.append((progress.step, [str(path) for path in self.model.get_image_paths()]))
-        finite = torch.as_tensor(self.model.losses_are_finite())
         if self._first_bad is None:
-            self._first_bad = torch.full((), -1, device=finite.device)
-        good = finite | (self._first_bad >= 0)
+            self._first_bad = torch.full((), -1, device=losses.device)
+        good = losses.isfinite().all() | (self._first_bad >= 0)
         self._first_bad = torch.where(good, self._first_bad, progress.step)
 
     def check(self, progress: Progress) -> None:
@@ -114,12 +110,12 @@ class HealthMonitor:
         model: what is trained.
         saver: knows the last save.
         progress: where training stands.
-        epoch_loss: begins anew after going back, since the bad numbers are in it.
+        losses: begin anew after going back, since the bad numbers are in them.
         on_nan: `stop` or `rollback`.
-        loss_means: begin anew likewise.
 
     Attributes:
         steps: how many steps this process has taken.
+        hints: says what losses and images that are shown tell.
     """
 
     def __init__(
@@ -127,25 +123,23 @@ class HealthMonitor:
         model: Model,
         saver: Saver,
         progress: Progress,
-        epoch_loss: RunningMean,
+        losses: LossMeter,
         on_nan: str,
-        loss_means: LossMeans | None = None,
     ) -> None:
         self.model = model
         self.saver = saver
         self.progress = progress
-        self.epoch_loss = epoch_loss
+        self.losses = losses
         self.on_nan = on_nan
-        self.loss_means = loss_means or LossMeans()
         self.steps = 0
-        self._watch = NonFiniteDetector(model)
-        self._advice = StuckTrainingHints()
+        self.hints = StuckTrainingHints()
+        self._detector = NonFiniteDetector(model)
         self._rollbacks: dict[int, int] = {}  # by the save that was gone back to
 
-    def look(self) -> None:
-        """Look at the step just taken; does not wait for the device."""
+    def after_step(self, losses: Tensor) -> None:
+        """Look at the losses of the step just taken; does not wait for the device."""
         self.steps += 1
-        self._watch.look(self.progress)
+        self._detector.after_step(self.progress, losses)
 
     def losses_are_fine(self) -> bool:
         """Tell whether all losses since the last check were finite; if not, go back or stop.
@@ -153,11 +147,11 @@ class HealthMonitor:
         Raises:
             NonFiniteError: they were not, and going back is not wanted or does not help.
         """
-        return self._is_fine(self._watch.check)
+        return self._is_fine(self._detector.check)
 
     def weights_are_fine(self) -> bool:
         """Tell the same of losses and weights."""
-        return self._is_fine(self._watch.check_weights)
+        return self._is_fine(self._detector.check_weights)
 
     def _is_fine(self, check: Callable[[Progress], None]) -> bool:
         try:
@@ -180,17 +174,8 @@ class HealthMonitor:
             ) from error  # fmt: skip
         warn(str(error))
         self.saver.roll_back()
-        self.epoch_loss.reset()
-        self.loss_means.reset()
-        self._watch.reset()
-
-    def advise_on_losses(self, losses: Mapping[str, float]) -> None:
-        """Say what losses that are printed tell."""
-        self._advice.losses(losses)
-
-    def advise_on_images(self, visuals: Mapping[str, Any]) -> None:
-        """Say what images that are shown tell."""
-        self._advice.images(visuals)
+        self.losses.reset()
+        self._detector.reset()
 
 
 class StuckTrainingHints:
@@ -200,7 +185,7 @@ class StuckTrainingHints:
         self._at_zero: dict[str, int] = {}  # by loss, prints in a row
         self._said: set[str] = set()
 
-    def losses(self, losses: Mapping[str, float]) -> None:
+    def advise_on_losses(self, losses: Mapping[str, float]) -> None:
         """Look at losses that are printed."""
         for name, value in losses.items():
             if not name.startswith("D"):
@@ -214,7 +199,7 @@ class StuckTrainingHints:
                     "--gan_mode lsgan, a smaller --ndf or more images.",
                 )
 
-    def images(self, visuals: Mapping[str, Any]) -> None:
+    def advise_on_images(self, visuals: Mapping[str, Any]) -> None:
         """Look at images that are shown: tensors (N, C, H, W) in [-1, 1]; others are left out."""
         for name, image in visuals.items():
             made = name.startswith(("fake", "output"))

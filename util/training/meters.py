@@ -1,83 +1,74 @@
-"""Running means that stay on the device until somebody asks for them."""
+"""Means of the losses that stay on the device until somebody asks for them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-
-class RunningMean:
-    """Average scalars over an epoch without waiting for the device at every step."""
-
-    def __init__(self) -> None:
-        self._sum: Tensor | float = 0.0
-        self._count = 0
-
-    def add(self, value: Tensor | float | None) -> None:
-        """Count one value in; None (nothing to average) is passed over."""
-        if value is None:
-            return
-        self._sum = self._sum + (value.detach() if isinstance(value, torch.Tensor) else value)
-        self._count += 1
-
-    def mean(self) -> float | None:
-        """Return the mean of what was added, None if that was nothing."""
-        return float(self._sum) / self._count if self._count else None
-
-    def reset(self) -> None:
-        """Begin a new mean."""
-        self._sum, self._count = 0.0, 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return sum and count."""
-        return {"sum": self._sum, "count": self._count}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with a mean that was begun."""
-        self._sum, self._count = state["sum"], state["count"]
+GENERATORS = "G"  # the loss that `--lr_policy plateau` follows
 
 
-class LossMeans:
-    """Average all losses of a model over an epoch, without waiting for the device."""
+class LossMeter:
+    """Average a model's losses over an epoch; a step costs one addition on the device."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
         self._sums: Tensor | None = None
         self._count = 0
 
-    def add(self, losses: Mapping[str, Tensor | float]) -> None:
-        """Count the losses of one step in; a model whose losses change begins anew."""
-        if not losses:
-            return
-        if list(losses) != self._names:
+    def add(self, names: Sequence[str], values: Tensor) -> None:
+        """Count the losses of one step in; a model whose losses change begins anew.
+
+        Shapes:
+            values: (losses,), detached, in the order of the names
+        """
+        if list(names) != self._names:
             self.reset()
-            self._names = list(losses)
-        device = next((v.device for v in losses.values() if isinstance(v, Tensor)), None)
-        numbers = [
-            # torch.full fills on the device; sending a number there would wait for it
-            value.sum() if isinstance(value, Tensor) else torch.full((), value, device=device)
-            for value in losses.values()
-        ]
-        values = torch.stack([number.to(device) for number in numbers]).detach()
-        self._sums = values if self._sums is None else self._sums.to(device) + values
+            self._names = list(names)
+        # A new tensor: the values may be changed in place afterwards.
+        self._sums = values + (0 if self._sums is None else self._sums.to(values.device))
         self._count += 1
 
-    def means(self) -> dict[str, float]:
-        """Return the means by name; empty if nothing was added."""
+    def means(self, names: Sequence[str]) -> dict[str, float]:
+        """Return the means of these losses, as far as there are any; waits for the device."""
         if self._sums is None:
             return {}
-        return dict(zip(self._names, (self._sums / self._count).tolist(), strict=True))
+        found = dict(zip(self._names, (self._sums / self._count).tolist(), strict=True))
+        return {name: found[name] for name in names if name in found}
+
+    def generators_mean(self) -> float | None:
+        """Return the mean of the generators' loss, None if there is none."""
+        if self._sums is None or GENERATORS not in self._names:
+            return None
+        return float(self._sums[self._names.index(GENERATORS)]) / self._count
 
     def reset(self) -> None:
         """Begin new means."""
         self._names, self._sums, self._count = [], None, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return names, sums and count."""
-        return {"names": self._names, "sums": self._sums, "count": self._count}
+        """Return what goes into a state, under two names since earlier versions had two meters."""
+        generators: dict[str, Any] = {"sum": 0.0, "count": 0}
+        if self._sums is not None and GENERATORS in self._names:
+            total = self._sums[self._names.index(GENERATORS)]
+            generators = {"sum": total, "count": self._count}
+        means = {"names": self._names, "sums": self._sums, "count": self._count}
+        return {"epoch_loss": generators, "loss_means": means}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on with means that were begun."""
-        self._names, self._sums = list(state["names"]), state["sums"]
-        self._count = state["count"]
+        """Go on with means that were begun; states of earlier versions are taken too.
+
+        Those have the generators' loss in `epoch_loss` alone, the first ones no other loss at all.
+        """
+        means = state.get("loss_means", {"names": [], "sums": None, "count": 0})
+        self._names, self._sums, self._count = list(means["names"]), means["sums"], means["count"]
+        generators = state["epoch_loss"]
+        if GENERATORS in self._names or generators["count"] == 0:
+            return
+        total = torch.as_tensor(generators["sum"]).reshape(1)
+        if self._sums is None:
+            self._names, self._sums, self._count = [GENERATORS], total, generators["count"]
+        else:
+            self._names.append(GENERATORS)
+            self._sums = torch.cat([self._sums, total.to(self._sums)])

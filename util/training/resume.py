@@ -13,13 +13,14 @@ from util.base.errors import UserError
 from util.base.log import say, warn
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
+from util.training.length import Length
 from util.training.progress import Progress
 from util.training.saver import Model, Saver, read_state
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (
     *("lr", "lr_G", "lr_D", "lr_gamma", "lr_policy", "lr_decay_iters"),
-    *("beta1", "n_epochs", "n_epochs_decay"),
+    *("beta1", *Length.OPTIONS),
 )
 NUMBER = (int, float)
 # What a training state holds, as far as it is not the model's own business.
@@ -105,7 +106,8 @@ class ResumePoint:
         with self._taking_back():
             model.load_training_state(state["model"], keep_rates=self.new_rates)
             progress.load_state_dict(state["progress"])
-            saver.visualizer.load_state_dict(state["visualizer"])
+            saver.reporter.load_state_dict(state["visualizer"])
+            saver.losses.load_state_dict(state)
             for name, part in saver.others.items():
                 if name in state:
                     part.load_state_dict(state[name])
@@ -120,7 +122,6 @@ class ResumePoint:
             progress.epoch, progress.epoch_images = self.epoch, 0
         elif same_images:
             saver.dataset.load_state_dict(state["data"])
-            saver.epoch_loss.load_state_dict(state["epoch_loss"])
         else:
             self._give_up_the_epoch(model, progress)
         say(

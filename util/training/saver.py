@@ -19,10 +19,12 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError, system_error
 from util.base.log import say
+from util.base.new_options import new_option
+from util.base.system import is_main_process
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, option_for
-from util.training.meters import RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 
 FORMAT = 1
@@ -54,12 +56,10 @@ class Data(Stateful, Protocol):
 class Model(Protocol):
     """What is asked of a model."""
 
-    save_files: Callable[[Mapping[Path, object]], object]
+    def save_networks(self, label: int | str) -> dict[Path, object]:
+        """Return what is to be written of all networks, by file."""
 
-    def save_networks(self, epoch: int | str) -> None:
-        """Hand all networks to `save_files`."""
-
-    def load_networks(self, epoch: int | str) -> None:
+    def load_networks(self, label: int | str) -> None:
         """Read all networks."""
 
     def training_state(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Saver:
     Args:
         opt: the run's options.
         model: its networks and what trains them.
-        dataset, progress, epoch_loss, visualizer: what else a run must remember.
+        dataset, progress, losses, reporter: what else a run must remember.
         others: more of it, by name; states of versions that did not know them are taken too.
 
     Attributes:
@@ -97,16 +97,16 @@ class Saver:
         model: Model,
         dataset: Data,
         progress: Progress,
-        epoch_loss: RunningMean,
-        visualizer: Stateful,
+        losses: LossMeter,
+        reporter: Stateful,
         others: Mapping[str, Stateful] | None = None,
     ) -> None:
         self.opt = opt
         self.model = model
         self.dataset = dataset
         self.progress = progress
-        self.epoch_loss = epoch_loss
-        self.visualizer = visualizer
+        self.losses = losses
+        self.reporter = reporter
         self.others = others or {}
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
@@ -131,9 +131,11 @@ class Saver:
         Raises:
             SaveError: this save or the one before could not be written.
         """
+        if not is_main_process():  # it saves for all
+            return
         self.wait()  # one copy in memory is enough
         try:
-            files = {str(label): self._networks(label) for label in labels}
+            files = {str(label): self.model.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
         state = snapshot(self._state())
@@ -188,17 +190,6 @@ class Saver:
             return "Nothing had been saved yet."
         return f"Continue with:\n  {command_to_continue(self.opt, self.last_label)}"
 
-    def _networks(self, label: int | str) -> dict[Path, object]:
-        """Let the model save its networks, and catch what it would have written."""
-        files: dict[Path, object] = {}
-        direct = self.model.save_files
-        self.model.save_files = files.update
-        try:
-            self.model.save_networks(label)
-        finally:
-            self.model.save_files = direct
-        return files
-
     def _state(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
@@ -208,8 +199,8 @@ class Saver:
             "random": rng.state_dict(),
             "data": self.dataset.state_dict(),
             "progress": self.progress.state_dict(),
-            "epoch_loss": self.epoch_loss.state_dict(),
-            "visualizer": self.visualizer.state_dict(),
+            **self.losses.state_dict(),
+            "visualizer": self.reporter.state_dict(),
             **{name: part.state_dict() for name, part in self.others.items()},
         }
 
@@ -230,9 +221,9 @@ class Saver:
                 else:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
-        if self.opt.keep_last > 0:
+        if (keep := new_option(self.opt, "keep_last")) > 0:
             for label in files:
-                prune(self.folder, label, self.opt.keep_last)
+                prune(self.folder, label, keep)
 
     def _failure(self, error: Exception) -> SaveError:
         cause = system_error(error)

@@ -1,6 +1,5 @@
 """How good the model is on images that it does not learn from."""
 
-import os
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
 from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
@@ -39,7 +39,7 @@ class Data(Protocol):
 class Model(Protocol):
     """What is asked of a model."""
 
-    def evaluation_without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
+    def without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
         """Lend the networks."""
 
     def set_input(self, input: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Validator:
         features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         samples: list[dict[str, ImageArray]] = []
         count = 0
-        with rng.isolated(SEED), self.model.evaluation_without_trace(evaluation=self.evaluation):
+        with rng.isolated(SEED), self.model.without_trace(evaluation=self.evaluation):
             for batch in self.dataset:
                 self.model.set_input(batch)
                 self.model.forward()
@@ -211,13 +211,15 @@ def create_validator(
     model: Model,
     best: BestEpoch,
     create_dataset: Callable[[Namespace], Data],
+    has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none.
 
     Raises:
         UserError: a best epoch is wanted, but cannot be found.
     """
-    if opt.val_freq == 0 or not has_validation_data(opt):
+    every = new_option(opt, "val_freq")
+    if every == 0 or not has_split(opt, "val"):
         if best.name:
             raise UserError(
                 f"--save_best {best.name} needs images to measure on: {opt.dataroot} has neither "
@@ -226,13 +228,14 @@ def create_validator(
         return None
     data = create_dataset(validation_options(opt))
     device = claim_device(opt.gpu_ids)
+    lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
     validator = Validator(
         model,
         data,
-        evaluation=opt.val_eval,
-        every=opt.val_freq,
-        lpips=load_lpips(opt.lpips_weights, device) if opt.lpips_weights else None,
-        inception=load_inception(opt.inception_weights, device) if opt.inception_weights else None,
+        evaluation=new_option(opt, "val_eval"),
+        every=every,
+        lpips=load_lpips(lpips, device) if lpips else None,
+        inception=load_inception(inception, device) if inception else None,
     )
     if best.name:
         best.check(validator.run(most=1).metrics)  # rather now than after an epoch
@@ -244,13 +247,8 @@ def validation_options(opt: Namespace) -> Namespace:
     changed = {
         "phase": "val", "isTrain": False, "serial_batches": True, "no_flip": True,
         "batch_size": 1, "num_threads": 0, "load_size": opt.crop_size,
-        "max_dataset_size": opt.num_val, "skip_bad_images": False,
+        "max_dataset_size": new_option(opt, "num_val"),
     }  # fmt: skip
-    return Namespace(**(vars(opt) | changed))
-
-
-def has_validation_data(opt: Namespace) -> bool:
-    """Tell whether the data has a split to validate on: `val`, or `valA` and `valB`."""
-    folders = [os.path.join(opt.dataroot, name) for name in ("val", "valA", "valB")]
-    alone, A, B = (os.path.isdir(folder) for folder in folders)
-    return alone or (A and B)
+    options = Namespace(**(vars(opt) | changed))
+    set_new_option(options, "skip_bad_images", False)
+    return options

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
+from models.storage.names import networks_of
+from models.storage.trained_model import TrainedModel
 from tests.support.small_models import build, noise, test_options, train_options, weights
 from util.base.errors import UserError
 from util.storage.checkpoint import CheckpointError, save_state
@@ -82,7 +84,7 @@ def test_network_that_was_never_made_is_named_with_a_near_miss(opt: Namespace) -
     assert "Did you mean 'G_A'?" in text
 
 
-@pytest.mark.parametrize("call", ["save_networks", "load_networks", "net"])
+@pytest.mark.parametrize("call", ["save_networks", "load_networks"])
 def test_network_that_was_never_made_is_named_wherever_it_is_used(
     model: PlainModel, call: str
 ) -> None:
@@ -95,7 +97,7 @@ def test_attribute_that_is_no_network_is_not_taken_for_one(model: PlainModel) ->
     model.model_names = ["G_B"]
     model.netG_B = "not a network"
     with pytest.raises(UserError, match="has no network self.netG_B"):
-        model.net("G_B")
+        networks_of(model)["G_B"]
 
 
 def test_loss_that_was_never_set_is_named_with_a_near_miss(model: PlainModel) -> None:
@@ -195,7 +197,7 @@ def test_setup_keeps_the_networks_and_their_parameters(opt: Namespace) -> None:
     model = PlainModel(opt)
     net, parameters = model.netG_A, list(model.netG_A.parameters())
     model.setup(opt)
-    assert model.net("G_A") is model.netG_A
+    assert networks_of(model)["G_A"] is model.netG_A
     assert model.netG_A is net
     assert all(a is b for a, b in zip(parameters, net.parameters(), strict=True))
 
@@ -250,7 +252,7 @@ def test_test_runs_without_gradients_and_computes_the_images(model: PlainModel) 
 def test_eval_switches_every_network(tmp_path: Path) -> None:
     model = build(train_options(tmp_path, "cycle_gan"))
     model.eval()
-    assert not any(model.net(name).training for name in model.model_names)
+    assert not any(networks_of(model)[name].training for name in model.model_names)
 
 
 # ---- files --------------------------------------------------------------------------------
@@ -367,7 +369,10 @@ def test_test_model_loads_the_generator_that_the_suffix_names(tmp_path: Path) ->
     trained.save_networks("latest")
     opt = test_options(tmp_path, "test", "--model_suffix", "_B")
     tested = build(opt, seed=9)  # --no_dropout is seen in the checkpoint
-    found, wanted = tested.net("G_B").state_dict(), trained.net("G_B").state_dict()
+    found, wanted = (
+        networks_of(tested)["G_B"].state_dict(),
+        networks_of(trained)["G_B"].state_dict(),
+    )
     assert list(found) == list(wanted)
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
@@ -392,17 +397,17 @@ def validated(folder: Path, *more: str) -> PlainModel:
 
 def test_images_of_pairs_are_compared(tmp_path: Path) -> None:
     model = validated(tmp_path, "--dataset_mode", "aligned")
-    ((made, real),) = model.validation_pairs().values()
+    ((made, real),) = TrainedModel(model).validation_pairs().values()
     assert made is model.fake_B
     assert real is model.real_B
-    assert list(model.validation_sets()) == [""]
+    assert list(TrainedModel(model).validation_sets()) == [""]
     model.real_B = noise((1, 3, 8, 4))
-    assert model.validation_pairs() == model.validation_sets() == {}
+    assert TrainedModel(model).validation_pairs() == TrainedModel(model).validation_sets() == {}
 
 
 def test_images_that_do_not_belong_together_are_compared_as_sets_only(tmp_path: Path) -> None:
     model = validated(tmp_path, "--dataset_mode", "unaligned")
-    assert model.validation_pairs() == {}
-    ((made, real),) = model.validation_sets().values()
+    assert TrainedModel(model).validation_pairs() == {}
+    ((made, real),) = TrainedModel(model).validation_sets().values()
     assert made is model.fake_B
     assert real is model.real_B

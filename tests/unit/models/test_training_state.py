@@ -11,6 +11,9 @@ from torch import nn
 
 from models.base_model import BaseModel
 from models.optimization.schedulers import LR_POLICIES
+from models.storage.names import networks_of
+from models.storage.state import load_pool_state, pool_state
+from models.storage.trained_model import TrainedModel
 from tests.support.small_models import batch, build, noise, train_options, train_step, weights
 from util.base import rng
 from util.base.errors import UserError
@@ -79,12 +82,12 @@ def continued_steps(
             first.update_learning_rate()
     first.save_networks("latest")
     state = written_and_read(
-        {"training": first.training_state(), "rng": rng.state_dict()}, tmp_path
+        {"training": TrainedModel(first).training_state(), "rng": rng.state_dict()}, tmp_path
     )
     wanted = [train_step(first, batch(kind, 100 + n, n=2)) for n in range(steps)]
 
     second.load_networks("latest")
-    second.load_training_state(state["training"])
+    TrainedModel(second).load_training_state(state["training"])
     rng.load_state_dict(state["rng"])
     found = [train_step(second, batch(kind, 100 + n, n=2)) for n in range(steps)]
 
@@ -108,7 +111,7 @@ def test_continued_cycle_gan_takes_bit_equal_steps(policy: str, tmp_path: Path) 
 def test_continued_pix2pix_with_dropout_takes_bit_equal_steps(tmp_path: Path) -> None:
     first = build(train_options(tmp_path, "pix2pix"), seed=1)
     second = build(train_options(tmp_path, "pix2pix"), seed=2)
-    assert any(isinstance(layer, nn.Dropout) for layer in first.net("G").modules())
+    assert any(isinstance(layer, nn.Dropout) for layer in networks_of(first)["G"].modules())
     continued_steps(tmp_path, first, second, "pix2pix")
 
 
@@ -154,9 +157,11 @@ def test_learning_rates_may_be_tensors(
     wanted = capsys.readouterr().out
     second.update_learning_rate()
     assert capsys.readouterr().out == wanted
-    assert second.learning_rates() == pytest.approx(plain.learning_rates(), rel=1e-6)
+    assert TrainedModel(second).learning_rates() == pytest.approx(
+        TrainedModel(plain).learning_rates(), rel=1e-6
+    )
     continued_steps(tmp_path, first, second, "template")
-    assert second.learning_rates() == first.learning_rates()
+    assert TrainedModel(second).learning_rates() == TrainedModel(first).learning_rates()
 
 
 def test_resumed_by_epoch_count_the_state_decides_the_rate(tmp_path: Path) -> None:
@@ -168,9 +173,9 @@ def test_resumed_by_epoch_count_the_state_decides_the_rate(tmp_path: Path) -> No
         for _ in range(3):
             train_step(whole, batch("template", 0))
             whole.update_learning_rate()
-        state = written_and_read(whole.training_state(), tmp_path)
+        state = written_and_read(TrainedModel(whole).training_state(), tmp_path)
         resumed = old_plugin(tmp_path, *chosen, "--epoch_count", "4")
-        resumed.load_training_state(state)
+        TrainedModel(resumed).load_training_state(state)
         for _ in range(4):
             rates = [model.optimizers[0].param_groups[0]["lr"] for model in (whole, resumed)]
             assert rates[1] == pytest.approx(rates[0]), policy
@@ -184,7 +189,7 @@ def test_state_of_an_old_plugin_holds_all_that_training_changes(tmp_path: Path) 
     for number in range(3):
         train_step(model, batch("template", number))
     model.metric = 0.25
-    state = model.training_state()
+    state = TrainedModel(model).training_state()
     assert len(state["optimizers"]) == 2
     assert len(state["schedulers"]) == 2
     assert sorted(state["image_pools"]) == ["fake_pool_of_mine", "history"]
@@ -197,7 +202,7 @@ def test_state_of_an_old_plugin_holds_all_that_training_changes(tmp_path: Path) 
 def test_metric_may_be_a_tensor(tmp_path: Path) -> None:
     model = old_plugin(tmp_path)
     model.metric = torch.tensor(0.5)
-    state = written_and_read(model.training_state(), tmp_path)
+    state = written_and_read(TrainedModel(model).training_state(), tmp_path)
     assert state["metric"] == 0.5
 
 
@@ -212,7 +217,9 @@ def test_extra_state_is_the_plugins_own(tmp_path: Path) -> None:
     opt = train_options(tmp_path, "template")
     model = WithExtra(opt)
     model.setup(opt)
-    model.load_training_state(written_and_read(model.training_state(), tmp_path))
+    TrainedModel(model).load_training_state(
+        written_and_read(TrainedModel(model).training_state(), tmp_path)
+    )
     assert torch.equal(model.taken["centre"], torch.ones(2))
     assert model.taken["names"] == ["x"]
 
@@ -220,7 +227,7 @@ def test_extra_state_is_the_plugins_own(tmp_path: Path) -> None:
 def test_state_is_not_changed_by_later_steps_once_written(tmp_path: Path) -> None:
     model = old_plugin(tmp_path)
     train_step(model, batch("template", 0))
-    state = written_and_read(model.training_state(), tmp_path)
+    state = written_and_read(TrainedModel(model).training_state(), tmp_path)
     before = state["optimizers"][0]["state"][0]["exp_avg"].clone()
     train_step(model, batch("template", 1))
     assert torch.equal(state["optimizers"][0]["state"][0]["exp_avg"], before)
@@ -230,19 +237,19 @@ def test_state_is_not_changed_by_later_steps_once_written(tmp_path: Path) -> Non
 
 
 def test_state_with_other_optimizers_is_refused(tmp_path: Path) -> None:
-    state = old_plugin(tmp_path).training_state()
+    state = TrainedModel(old_plugin(tmp_path)).training_state()
     other = old_plugin(tmp_path)
     del other.optimizers[1]
     with pytest.raises(UserError, match=r"other optimizers \(2\) than this OldPlugin \(1\)"):
-        other.load_training_state(state)
+        TrainedModel(other).load_training_state(state)
 
 
 def test_state_with_other_schedulers_is_refused(tmp_path: Path) -> None:
-    state = old_plugin(tmp_path).training_state()
+    state = TrainedModel(old_plugin(tmp_path)).training_state()
     other = old_plugin(tmp_path)
     del other.schedulers[1]
     with pytest.raises(UserError, match=r"other schedulers \(2\) than this OldPlugin \(1\)"):
-        other.load_training_state(state)
+        TrainedModel(other).load_training_state(state)
 
 
 def test_state_with_other_pools_is_refused_and_nothing_is_taken(tmp_path: Path) -> None:
@@ -251,7 +258,7 @@ def test_state_with_other_pools_is_refused_and_nothing_is_taken(tmp_path: Path) 
     other = old_plugin(tmp_path)
     other.new_pool = ImagePool(1)
     with pytest.raises(UserError, match="other image pools.*new_pool.*Continue with the model"):
-        other.load_training_state(saved.training_state())
+        TrainedModel(other).load_training_state(TrainedModel(saved).training_state())
     assert not other.optimizers[0].state
     assert other.history.num_imgs == 0
 
@@ -262,7 +269,7 @@ def test_state_of_an_optimizer_with_other_parameters_is_refused(tmp_path: Path) 
     other = old_plugin(tmp_path)
     other.optimizers[0] = torch.optim.Adam(other.netG.parameters())
     with pytest.raises(ValueError, match="parameter group"):
-        other.load_training_state(saved.training_state())
+        TrainedModel(other).load_training_state(TrainedModel(saved).training_state())
 
 
 # ---- pools --------------------------------------------------------------------------------
@@ -275,7 +282,7 @@ def test_pool_continues_with_another_size(size: int) -> None:
     images = noise((3, 1, 2, 2))
     saved.query(images)
     pool = ImagePool(size)
-    pool.load_state_dict(saved.state_dict())
+    load_pool_state(pool, pool_state(saved), torch.device("cpu"))
     assert pool.num_imgs == len(pool.images) == min(size, 3)
     for _ in range(10):
         assert pool.query(noise((2, 1, 2, 2))).shape == (2, 1, 2, 2)

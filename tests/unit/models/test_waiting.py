@@ -18,14 +18,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from models.base_model import BaseModel
+from models.storage.trained_model import TrainedModel
 from tests.support.commands import ROOT
 from tests.support.small_models import batch, build, train_options
 from util.training.health import NonFiniteDetector
-from util.training.meters import LossMeans, RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmark.inside.counting import META, move_to_meta
+from benchmark.worker.counting import META, move_to_meta
 
 
 class NoTransfers(TorchDispatchMode):
@@ -109,12 +110,12 @@ def test_a_transfer_would_be_seen() -> None:
 )
 def test_nothing_waits_for_the_device(chosen: tuple[str, ...], tmp_path: Path) -> None:
     model = on_meta(tmp_path, *chosen)
-    progress, watch = Progress(), NonFiniteDetector(model)
-    mean, means = RunningMean(), LossMeans()
+    trained, meter = TrainedModel(model), LossMeter()
+    progress, detector = Progress(), NonFiniteDetector(trained)
     for _ in range(2):
         step(model)
         with no_waiting():
-            mean.add(model.generator_loss())
-            means.add(model.losses_on_device())
+            names, values = trained.loss_vector()
+            meter.add(names, values)
             progress.advance(1)
-            watch.look(progress)
+            detector.after_step(progress, values)

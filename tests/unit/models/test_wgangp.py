@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks import cal_gradient_penalty
+from models.storage.names import networks_of
 from tests.support.small_models import (
     batch,
     build,
@@ -63,7 +64,7 @@ def test_cycle_gan_adds_exactly_the_penalty(
 ) -> None:
     more = ("--norm", norm, "--netD", netD, "--lambda_gp", str(LAMBDA), "--init_gain", "0.2")
     model = ready(tmp_path, "cycle_gan", *more)
-    critic = model.net(f"D_{side}")
+    critic = networks_of(model)[f"D_{side}"]
     torch.manual_seed(11)
     getattr(model, f"backward_D_{side}")()
     loss = getattr(model, f"loss_D_{side}")
@@ -155,7 +156,7 @@ def test_penalty_leaves_the_batch_and_the_generator_alone(kind: str, tmp_path: P
     assert not model.real_B.requires_grad
     for name in model.model_names:
         if name.startswith("G"):
-            assert all(p.grad is None for p in model.net(name).parameters())
+            assert all(p.grad is None for p in networks_of(model)[name].parameters())
 
 
 def test_penalty_brings_the_slopes_towards_one(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from util.base.errors import UserError
-from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks import LogStep, Sink
 from util.display.sinks.text import loss_line
 from util.html import HTML
 from util.inference.result_names import ResultNames
@@ -51,10 +48,11 @@ def visuals(value: float = 0.0) -> "OrderedDict[str, Any]":
     )
 
 
-class Recorder:
+class Recorder(Sink):
     """A sink that remembers, and fails if `broken`."""
 
-    def __init__(self, broken: bool = False) -> None:
+    def __init__(self, broken: bool = False, **declared: Any) -> None:
+        vars(self).update(declared)
         self.broken = broken
         self.events: list[Any] = []
 
@@ -63,14 +61,24 @@ class Recorder:
         if self.broken:
             raise ConnectionError("gone")
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
-        self._take("scalars", when, dict(values))
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
+        self._take("scalars", when, dict(losses))
 
     def images(self, when: LogStep, images: Mapping[str, Any]) -> None:
         self._take("images", when, list(images))
 
     def close(self) -> None:
         self._take("close")
+
+
+def wait(visualizer: Visualizer) -> None:
+    for sink in visualizer.sinks:
+        sink.wait()
+
+
+def close(visualizer: Visualizer) -> None:
+    for sink in visualizer.sinks:
+        sink.close()
 
 
 # ---- losses ------------------------------------------------------------------------------------
@@ -90,8 +98,8 @@ def test_losses_are_printed_and_logged_in_the_same_words(
 
 def test_losses_to_plot_reach_the_plotters_with_their_share_of_the_epoch(tmp_path: Path) -> None:
     visualizer = Visualizer(options(tmp_path))
-    plotter = Recorder()
-    visualizer.plotters.append(plotter)
+    plotter = Recorder(losses_as="plot")
+    visualizer.sinks.append(plotter)
     visualizer.plot_current_losses(3, 0.75, LOSSES)
     assert plotter.events == [("scalars", LogStep(3, fraction=0.75), dict(LOSSES))]
 
@@ -102,7 +110,7 @@ def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) 
     visualizer.display_current_results(visuals=visuals(), epoch=1, save_result=True)
     visualizer.plot_current_losses(epoch=1, counter_ratio=0.5, losses=LOSSES)
     visualizer.print_current_losses(epoch=1, iters=1, losses=LOSSES, t_comp=0.1, t_data=0.1)
-    visualizer.wait()
+    wait(visualizer)
     assert (tmp_path / "run" / "web" / "index.html").is_file()
 
 
@@ -112,7 +120,7 @@ def test_the_calls_take_their_arguments_by_the_references_names(tmp_path: Path) 
 def test_images_reach_the_page(tmp_path: Path, read_page: ReadPage) -> None:
     visualizer = Visualizer(options(tmp_path))
     visualizer.display_current_results(visuals(1.0), 7, False)
-    visualizer.wait()
+    wait(visualizer)
     shown = read_page(tmp_path / "run" / "web" / "index.html")
     assert shown.text("title") == ["Experiment name = run"]
     assert shown.images == [
@@ -128,8 +136,8 @@ def test_the_page_takes_the_first_images_of_an_epoch_and_those_to_be_saved(
     tmp_path: Path,
 ) -> None:
     visualizer = Visualizer(options(tmp_path))
-    page = Recorder()
-    visualizer.page = page  # type: ignore[assignment]
+    page = Recorder(images_every="update_html_freq")
+    visualizer.sinks[:] = [page]
     for epoch in (1, 2):
         visualizer.reset()
         assert not visualizer.saved
@@ -148,7 +156,7 @@ def test_without_a_page_nothing_of_it_is_made(
     visualizer = Visualizer(options(tmp_path, **changed))
     visualizer.reset()
     visualizer.display_current_results(visuals(), 1, True)
-    visualizer.close()
+    close(visualizer)
     assert not (tmp_path / "run" / "web").exists()
     assert (tmp_path / "run" / "loss_log.txt").exists() == logged
 
@@ -164,7 +172,7 @@ def test_a_continued_run_keeps_log_and_page(tmp_path: Path, read_page: ReadPage)
         visualizer = Visualizer(options(tmp_path))
         visualizer.display_current_results(visuals(), epoch, True)
         visualizer.print_current_losses(epoch, 1, LOSSES, 0.0, 0.0)
-        visualizer.close()
+        close(visualizer)
     assert read_page(tmp_path / "run/web/index.html").text("h3") == ["epoch [2]", "epoch [1]"]
     assert (tmp_path / "run/loss_log.txt").read_text().count("(epoch: ") == 2
 
@@ -177,23 +185,13 @@ def test_a_page_that_cannot_be_written_stops_nothing_and_recovers(
     page.mkdir()  # so that writing it fails
     for _ in range(2):
         visualizer.display_current_results(visuals(), 1, True)
-        visualizer.wait()
+        wait(visualizer)
     assert capsys.readouterr().err.count("PageSink failed") == 1
     page.rmdir()
     visualizer.reset()
     visualizer.display_current_results(visuals(), 2, True)
-    visualizer.wait()
+    wait(visualizer)
     assert read_page(page).text("h3") == ["epoch [2]", "epoch [1]"]
-
-
-def test_close_closes_every_sink_even_if_one_fails(tmp_path: Path) -> None:
-    visualizer = Visualizer(options(tmp_path))
-    printer, plotter, page = Recorder(broken=True), Recorder(broken=True), Recorder()
-    visualizer.printers.append(printer)
-    visualizer.plotters.append(plotter)
-    visualizer.page = page  # type: ignore[assignment]
-    visualizer.close()
-    assert printer.events == plotter.events == page.events == [("close",)]
 
 
 # ---- save_images -------------------------------------------------------------------------------
@@ -252,75 +250,3 @@ def test_unusual_names_of_inputs_lead_to_their_results(
     shown = read_page(tmp_path / "index.html")
     assert shown.images == [f"images/{name}_{label}.png" for label in ("real", "fake")]
     assert shown.text("h3") == [name]
-
-
-# ---- the end -----------------------------------------------------------------------------------
-
-
-def page_after(folder: Path, error: BaseException | None) -> str:
-    """Return the text of the page of a run that ended in some way."""
-    visualizer = Visualizer(options(folder))
-    with suppress(BaseException), visualizer.session(lambda: "Continue with:\n  train <again>"):
-        visualizer.display_current_results(visuals(), 1, True, total_iters=4)
-        if error is not None:
-            raise error
-    return (folder / "run" / "web" / "index.html").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (SystemExit(143), "Training was stopped by SIGTERM. "),
-        (SystemExit(130), "Training was stopped by SIGINT. "),
-        (SystemExit(1), "Training was stopped. "),
-        (UserError("No space.\n  Do this."), "Training was stopped by an error. No space. "),
-        (KeyError("x"), "Training was stopped by an error. KeyError: &#x27;x&#x27; "),
-        (KeyboardInterrupt(), "Training was stopped by an error. KeyboardInterrupt: "),
-    ],
-    ids=str,
-)
-def test_the_page_says_what_stopped_training_and_how_to_continue(
-    tmp_path: Path, error: BaseException, said: str
-) -> None:
-    text = page_after(tmp_path, error)
-    assert said in text
-    assert "<pre>Continue with:\n  train &lt;again&gt;</pre>" in text
-    assert 'data-refresh="0"' in text
-
-
-def test_the_page_of_a_run_that_has_ended_needs_no_advice(tmp_path: Path) -> None:
-    text = page_after(tmp_path, None)
-    assert "Training has ended." in text
-    assert "<pre>" not in text
-    assert 'data-refresh="0"' in text
-
-
-def test_what_is_raised_inside_comes_out_and_everything_is_closed(tmp_path: Path) -> None:
-    visualizer = Visualizer(options(tmp_path))
-    recorder = Recorder()
-    visualizer.galleries.append(recorder)
-    with pytest.raises(KeyError), visualizer.session(str):
-        raise KeyError("x")
-    assert recorder.events == [("close",)]
-
-
-def test_a_continued_run_keeps_the_epochs_in_which_nothing_was_printed(tmp_path: Path) -> None:
-    """Losses may be printed rarely; what an epoch brought counts as shown too."""
-    first = Visualizer(options(tmp_path))
-    brought = EpochRecord(
-        epoch=3, total_iters=30, lr={}, seconds=1.0, images_per_second=1.0, memory_mib=1.0,
-        train={"G": 1.0},
-    )  # fmt: skip
-    first.display_current_results(visuals(), 3, True, total_iters=30)
-    first.report_epoch(brought, [])
-    state = first.state_dict()
-    assert state["total_images"] == 30
-    first.close()
-    again = Visualizer(options(tmp_path, continue_train=True))
-    again.load_state_dict(state)
-    again.wait()
-    text = (tmp_path / "run" / "web" / "index.html").read_text(encoding="utf-8")
-    assert "epoch003_real_A.png" in text
-    assert "images/s over epochs" in text
-    assert 'data-refresh="1"' in text
-    again.close()

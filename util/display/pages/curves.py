@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from util.display.pages.elements import printable
 from util.display.pages.svg import (
     MOST_POINTS,
     Point,
@@ -13,8 +14,7 @@ from util.display.pages.svg import (
     places_to_keep,
     small_curve,
 )
-from util.display.sinks.epochs import EpochRecord
-from util.html import printable
+from util.display.sinks.base import EpochRecord
 
 KEPT = MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
 ONE_EACH = {"images_per_second": "images/s", "memory_mib": "memory (MiB)"}

@@ -10,11 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from util.display.pages.curves import Curves
-from util.display.pages.sheet import sheet
-from util.display.sinks.base import ImageArray, LogStep
-from util.display.sinks.epochs import EpochRecord
-from util.display.sinks.jsonl import LossRecord
-from util.html import (
+from util.display.pages.elements import (
     Size,
     heading,
     image_row,
@@ -24,12 +20,14 @@ from util.html import (
     printable,
     section,
 )
+from util.display.pages.sheet import sheet
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
+from util.display.sinks.jsonl import LossRecord
 from util.images.writing import save_image, write_image
 from util.storage.files import write_text
 
 IMAGE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
 FOLLOWS = "Training goes on, and this page follows."
-Overview = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Row:
     sheet: Size | None = None
 
 
-class PageSink:
+class PageSink(Sink):
     """Write images to `web_dir/images` and show them in `web_dir/index.html`.
 
     Each epoch's row is rendered once and kept as text, and the curves are thinned, so an update
@@ -54,8 +52,9 @@ class PageSink:
         width: of its images.
         history: losses of the run that is continued.
         epochs: what its epochs brought.
-        overview: what to know about the run: names and texts, in sections.
     """
+
+    images_every = "update_html_freq"
 
     def __init__(
         self,
@@ -65,7 +64,6 @@ class PageSink:
         history: Iterable[LossRecord] = (),
         *,
         epochs: Iterable[EpochRecord] = (),
-        overview: Overview | None = None,
     ) -> None:
         self.web_dir = Path(web_dir)
         self.image_dir = self.web_dir / "images"
@@ -73,7 +71,7 @@ class PageSink:
         Image.preinit()  # not later in a thread: a worker process forked meanwhile would hang
         self.title = title
         self.width = width
-        self._overview = _overview(overview or {})
+        self._overview = ""
         self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
         self._text = ""  # that row
         self._older = ""  # all rows below it
@@ -85,9 +83,13 @@ class PageSink:
         for record in epochs:
             self._curves.add_epoch(record)
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def begin(self, overview: Overview) -> None:
+        """Keep what to know about the run, to show it."""
+        self._overview = _overview(overview)
+
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn with the next images."""
-        self._curves.add_losses(when.epoch, when.images, values)
+        self._curves.add_losses(when.epoch, when.images, losses)
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Save the images and put them at the top of the page."""
@@ -96,7 +98,7 @@ class PageSink:
         sizes = {label: (image.shape[1], image.shape[0]) for label, image in images.items()}
         self._show(Row(when.epoch, sizes))
 
-    def epoch(self, record: EpochRecord, samples: Sequence[Mapping[str, ImageArray]]) -> None:
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Add an epoch's numbers, and one sheet of what was made of validation images."""
         epoch = record["epoch"]
         self._curves.add_epoch(record)
@@ -107,19 +109,19 @@ class PageSink:
             row = replace(row, sheet=drawn.size)
         self._show(row)
 
-    def go_on_after(self, epoch: int, images: int) -> None:
+    def go_on_after(self, when: LogStep) -> None:
         """Show the run up to an earlier save, from which it goes on; later losses are dropped."""
-        self._curves.forget_after(epoch, images)
-        self._row, self._text, self._older = None, "", self._rows_on_disk(epoch + 1)
+        self._curves.forget_after(when.epoch, when.images)
+        self._row, self._text, self._older = None, "", self._rows_on_disk(when.epoch + 1)
         self._write()
 
-    def finish(self, state: str = "Training has ended.") -> None:
+    def finish(self, text: str = "Training has ended.") -> None:
         """Write the page a last time: it reloads itself no more.
 
         Args:
-            state: what became of training; below a first line there may be how to continue.
+            text: what became of training; below a first line there may be how to continue.
         """
-        self._state = state
+        self._state = text
         if self._row is None:
             self._older = self._rows_on_disk()
         self._write()

@@ -7,8 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from util.display.sinks.base import ImageArray, LogStep, Sink, deliver
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink, deliver
 
 S = TypeVar("S", bound=Sink)
 MOST_EVENTS = 1000  # that wait,
@@ -30,12 +29,13 @@ class _Event(Generic[S]):
     epoch: int | None = None
 
 
-class BackgroundSink(Generic[S]):
+class BackgroundSink(Sink, Generic[S]):
     """Hand everything to another sink, in the same order, beside training.
 
     Nothing that was reported is lost, and memory is bounded: if the sink is so slow that too much
     waits, the caller waits too. Errors of the sink are handled as `deliver` handles them. The
-    thread ends when there is nothing to do; Python waits for it before it ends itself.
+    thread ends when there is nothing to do; Python waits for it before it ends itself. A state is
+    not kept: asking for one would mean waiting.
 
     Args:
         sink: does the work. Nobody else may use it.
@@ -44,14 +44,20 @@ class BackgroundSink(Generic[S]):
 
     def __init__(self, sink: S, *, newest_only: bool = False) -> None:
         self.sink = sink
+        self.losses_as = sink.losses_as
+        self.images_every = sink.images_every
         self._newest_only = newest_only
         self._changed = threading.Condition()  # guards what follows
         self._waiting: deque[_Event[S]] = deque()
         self._works = False
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def begin(self, overview: Overview) -> None:
+        """Take what is known about the run before it begins."""
+        self._add(_Event(lambda sink: sink.begin(overview)))
+
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Take the losses of one moment."""
-        kept = dict(values)
+        kept = dict(losses)
         self._add(_Event(lambda sink: sink.scalars(when, kept)))
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
@@ -61,13 +67,16 @@ class BackgroundSink(Generic[S]):
         self._add(_Event(lambda sink: sink.images(when, kept), has_images=True, epoch=epoch))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
-        """Take an epoch's numbers and validation images, if the sink knows what to do."""
-        call = getattr(self.sink, "epoch")  # noqa: B009 - not part of every sink
-        self._add(_Event(lambda _: call(record, samples), has_images=bool(samples)))
+        """Take an epoch's numbers and validation images."""
+        self._add(_Event(lambda sink: sink.epoch(record, samples), has_images=bool(samples)))
 
-    def later(self, call: Callable[[S], None]) -> None:
-        """Do something else with the sink once it has done what it was handed before."""
-        self._add(_Event(call))
+    def go_on_after(self, when: LogStep) -> None:
+        """Forget what was reported after this moment."""
+        self._add(_Event(lambda sink: sink.go_on_after(when)))
+
+    def finish(self, text: str) -> None:
+        """Take the last words."""
+        self._add(_Event(lambda sink: sink.finish(text)))
 
     def wait(self) -> None:
         """Return when the sink has done all it was handed."""

@@ -5,61 +5,14 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict, cast
+from typing import Any, cast
 
 from util.base.errors import UserError
-from util.display.sinks.base import ImageArray
+from util.display.sinks.base import EpochRecord, ImageArray, Sink
 from util.display.sinks.jsonl import append_line
 
 
-class BestRecord(TypedDict):
-    """The best epoch so far."""
-
-    metric: str
-    value: float | None
-    epoch: int
-
-
-class EpochRecord(TypedDict):
-    """What one epoch brought; numbers that are not finite are null in the file.
-
-    Attributes:
-        epoch: its number, from 1.
-        total_iters: images seen since the first epoch.
-        lr: learning rate of each optimiser, by its attribute's name.
-        seconds: how long training took, without validation.
-        images_per_second: images trained in this time, by this process.
-        memory_mib: most memory so far, of the GPU if there is one, else of the process.
-        train: means of the losses over the epoch.
-        val: metrics on the validation images, in epochs that were validated.
-        val_images: how many there were.
-        val_statistics: `batch` or `running`.
-        val_seconds: how long it took.
-        best: the best epoch so far, with `--save_best`.
-    """
-
-    epoch: int
-    total_iters: int
-    lr: dict[str, float]
-    seconds: float
-    images_per_second: float
-    memory_mib: float
-    train: dict[str, float]
-    val: NotRequired[dict[str, float]]
-    val_images: NotRequired[int]
-    val_statistics: NotRequired[str]
-    val_seconds: NotRequired[float]
-    best: NotRequired[BestRecord]
-
-
-class EpochSink(Protocol):
-    """A destination for what an epoch brought."""
-
-    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
-        """Take an epoch's numbers, and what was made of some validation images."""
-
-
-class MetricsSink:
+class MetricsSink(Sink):
     """Append every epoch to `metrics.jsonl`."""
 
     def __init__(self, path: str | Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TypedDict
 
 from util.base.errors import UserError, writing
-from util.display.sinks.base import ImageArray, LogStep
+from util.display.sinks.base import LogStep, Sink
 
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
@@ -44,7 +44,7 @@ class LossRecord(TypedDict):
     losses: dict[str, float]
 
 
-class JsonlSink:
+class JsonlSink(Sink):
     """Append losses to `losses.jsonl`, one JSON object a line.
 
     Each line is written at once, so a process that is killed leaves at most one broken line, the
@@ -54,7 +54,7 @@ class JsonlSink:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Append one line."""
         record = {
             "epoch": when.epoch,
@@ -64,15 +64,9 @@ class JsonlSink:
                 "time": _finite(when.compute_seconds),
                 "data": _finite(when.load_seconds),
             },
-            "losses": {name: _finite(value) for name, value in values.items()},
+            "losses": {name: _finite(value) for name, value in losses.items()},
         }
         append_line(self.path, json.dumps(record, ensure_ascii=False, allow_nan=False))
-
-    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
-        """Images do not fit in a text file."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def append_line(path: Path, text: str) -> None:

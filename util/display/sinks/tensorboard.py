@@ -17,39 +17,36 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from util.base.errors import UserError
-from util.display.sinks.base import ImageArray, LogStep
-from util.display.sinks.epochs import EpochRecord, flat
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.epochs import flat
 
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 
 
-class TensorboardSink:
-    """Append losses, images and metrics to an event file below `folder/tensorboard`.
+class TensorboardSink(Sink):
+    """Append losses, images and metrics to an event file in a folder.
 
     Every process begins a file of its own with its first event. Each event is written at once and
     as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
-    process wrote counts up to `resume_images`: TensorBoard no longer shows later points.
-
-    Args:
-        folder: of the run.
-        resume_images: images seen since training began when the run to be continued was saved;
-            None for a run that begins anew.
+    process wrote counts up to `go_on_after`: TensorBoard no longer shows later points.
 
     Raises:
         UserError: the package is not installed.
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: str | Path, *, resume_images: int | None = None) -> None:
+    images_every = "display_freq"
+
+    def __init__(self, folder: str | Path) -> None:
         self._package = _import_package()
-        self.folder = Path(folder, "tensorboard")
+        self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
-        self._forgotten_from: int | None = 0 if resume_images is None else resume_images + 1
+        self._forgotten_from: int | None = 0  # images, of a run that begins anew
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Write losses as `loss/NAME` over the images seen."""
-        self._write_numbers(_step(when), {f"loss/{name}": value for name, value in values.items()})
+        self._write_numbers(_step(when), {f"loss/{name}": value for name, value in losses.items()})
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Write images as `images/LABEL` over the images seen, or the epoch if that is all."""
@@ -69,12 +66,9 @@ class TensorboardSink:
         """Write numbers of an epoch by tags like `train/G_L1`, `val/PSNR`, `lr/G`, over epochs."""
         self._write_numbers(when.epoch, values)
 
-    def forget_after(self, total_images: int) -> None:
+    def go_on_after(self, when: LogStep) -> None:
         """Go on from an earlier save: later points no longer count once the next ones are there."""
-        self._forgotten_from = total_images + 1
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        self._forgotten_from = (when.total_images or 0) + 1
 
     def _write_numbers(self, step: int, values: Mapping[str, float]) -> None:
         numbers = [{"tag": tag, "simple_value": float(value)} for tag, value in values.items()]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from util.base.errors import writing
 from util.base.log import say
-from util.display.sinks.base import ImageArray, LogStep, deliver
+from util.display.sinks.base import LogStep, Sink, deliver
 
 
 def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
@@ -18,21 +18,15 @@ def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
     )
 
 
-class ConsoleSink:
+class ConsoleSink(Sink):
     """Print losses."""
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Print one line."""
-        say(loss_line(when, values))
-
-    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
-        """Images do not fit on a console."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        say(loss_line(when, losses))
 
 
-class LossFileSink:
+class LossFileSink(Sink):
     """Append losses to `loss_log.txt`; every start of a run adds a header."""
 
     def __init__(self, path: str | Path) -> None:
@@ -41,15 +35,9 @@ class LossFileSink:
         self._header = f"================ Training Loss ({now}) ================\n"
         deliver([self], lambda sink: sink._append(""))  # tried again with the first losses
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Append one line."""
-        self._append(f"{loss_line(when, values)}\n")
-
-    def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
-        """Images do not fit in a text file."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
+        self._append(f"{loss_line(when, losses)}\n")
 
     def _append(self, text: str) -> None:
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:

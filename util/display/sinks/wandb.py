@@ -12,15 +12,15 @@ from PIL import Image
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import ImageArray, LogStep
-from util.display.sinks.epochs import EpochRecord, flat
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.epochs import flat
 from util.storage.files import write_text
 
 RUN_ID_FILE = "wandb_run_id.txt"
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
 
-class WandbSink:
+class WandbSink(Sink):
     """Send losses and images to a run of Weights & Biases.
 
     `WANDB_MODE` decides between online, offline and disabled. Nobody is ever asked for a key:
@@ -29,6 +29,8 @@ class WandbSink:
     false, so that a training that is continued (`resume`) goes on in the same run. A run that is
     active already, for instance a sweep's, is used as it is.
     """
+
+    images_every = "display_freq"
 
     def __init__(
         self,
@@ -49,9 +51,9 @@ class WandbSink:
             Path(folder).mkdir(parents=True, exist_ok=True)
             self._run = self._start(project, name, config, str(folder), resume)
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Log losses."""
-        self._run.log({name: float(value) for name, value in values.items()} | _axes(when))
+        self._run.log({name: float(value) for name, value in losses.items()} | _axes(when))
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Log images under their labels."""
@@ -125,6 +127,13 @@ class WandbSink:
         if self._keep_id:
             write_text(self._id_file, f"{run.id}\n")
         return run, ""
+
+
+def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
+    """Log images to the run that is active, if there is one; none is started."""
+    wandb = _import_wandb()
+    if wandb.run is not None:
+        WandbSink("", "", {}, ".").images(LogStep(0), images)
 
 
 def _import_wandb() -> ModuleType:

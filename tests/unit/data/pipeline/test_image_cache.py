@@ -3,12 +3,13 @@
 import multiprocessing
 import threading
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
+from numpy.typing import NDArray
 
 import data.pipeline.image_cache
 from data.pipeline.image_cache import ImageCache, free_memory
@@ -17,50 +18,53 @@ from data.pipeline.image_reader import make_cache
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
 
 
-def levels(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+def array(*shape: int, seed: int = 0, dtype: str = "u1") -> NDArray[Any]:
+    return np.random.default_rng(seed).integers(0, 256, shape).astype(dtype)
 
 
 @pytest.mark.parametrize("shared", [False, True])
 @given(
-    shapes=st.lists(st.tuples(*[st.integers(1, 9)] * 3), min_size=1, max_size=20),
+    shapes=st.lists(
+        st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple), min_size=1, max_size=20
+    ),
+    dtype=st.sampled_from(["u1", "?", "<u2", ">i4", "f2", "<f4", "f8", "c16"]),
     budget=st.integers(0, 4000),
 )
 def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
-    shared: bool, shapes: list[tuple[int, int, int]], budget: int
+    shared: bool, shapes: list[tuple[int, ...]], dtype: str, budget: int
 ) -> None:
     cache = ImageCache(budget, len(shapes), shared=shared)
-    images = {(f"{number}.png", number): levels(*s, seed=number) for number, s in
-                enumerate(shapes)}  # fmt: skip
-    for number, (key, image) in enumerate(images.items()):
-        cache.put(key, image, (number, 2 * number))
+    images = {
+        (f"{number}.png", number): array(*shape, seed=number, dtype=dtype)
+        for number, shape in enumerate(shapes)
+    }
+    for key, image in images.items():
+        cache.put(key, image)
     kept = {key: found for key in images if (found := cache.get(key)) is not None}
-    for number, key in enumerate(images):
-        if key in kept:
-            assert torch.equal(kept[key].levels, images[key])
-            assert kept[key].size == (number, 2 * number)
+    for key, found in kept.items():
+        assert (found.dtype, found.shape) == (images[key].dtype, images[key].shape)
+        assert found.tobytes() == images[key].tobytes()
     assert cache.count == len(kept)
-    assert sum(found.levels.numel() for found in kept.values()) <= cache.used <= budget
+    assert sum(found.nbytes for found in kept.values()) <= cache.used <= budget
     assert cache.is_full == (len(kept) < len(images))
 
 
 def test_first_image_under_a_key_stays_and_strided_ones_are_copied() -> None:
     cache = ImageCache(1000, 2, shared=False)
-    first = levels(5, 6, 3).permute(2, 0, 1)
-    cache.put(("a",), first, (6, 5))
-    cache.put(("a",), levels(3, 5, 6, seed=1), (6, 5))
+    first = array(5, 6, 3).transpose(2, 0, 1)
+    cache.put(("a",), first)
+    cache.put(("a",), array(3, 5, 6, seed=1))
     found = cache.get(("a",))
     assert found is not None
-    assert torch.equal(found.levels, first)
-    assert found.levels.is_contiguous()
+    assert np.array_equal(found, first)
+    assert found.flags.c_contiguous
     assert cache.get(("b",)) is None
 
 
 def test_more_images_than_were_announced_do_no_harm() -> None:
     cache = ImageCache(10**6, 1, shared=False)
     for number in range(50):
-        cache.put((number,), levels(2, 2, 2, seed=number), (2, 2))
+        cache.put((number,), array(2, 2, 2, seed=number))
     assert cache.is_full
     assert 1 <= cache.count < 50
     assert sum(cache.get((number,)) is not None for number in range(50)) == cache.count
@@ -68,7 +72,7 @@ def test_more_images_than_were_announced_do_no_harm() -> None:
 
 def put(cache: ImageCache, first: int) -> None:
     for number in range(first, first + 40):
-        cache.put((number,), levels(3, 4, 5, seed=number), (4, 5))
+        cache.put((number,), array(3, 4, 5, seed=number))
 
 
 @pytest.mark.parametrize("nameless", [True, False])
@@ -88,7 +92,7 @@ def test_forked_processes_see_what_each_of_them_keeps(
     for number in range(80):
         found = cache.get((number,))
         assert found is not None
-        assert torch.equal(found.levels, levels(3, 4, 5, seed=number))
+        assert np.array_equal(found, array(3, 4, 5, seed=number))
 
 
 def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
@@ -96,24 +100,24 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
 ) -> None:
     monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
     cache = ImageCache(1000, 4, shared=True)
-    cache.put(("seen",), levels(2, 2, 2), (2, 2))
+    cache.put(("seen",), array(2, 2, 2))
     assert cache.get(("seen",)) is not None
     cache._lock.acquire()
-    cache.put(("a",), levels(2, 2, 2), (2, 2))
+    cache.put(("a",), array(2, 2, 2))
     assert cache.get(("a",)) is None
     assert cache.get(("seen",)) is not None
     cache._lock.release()
-    cache.put(("a",), levels(2, 2, 2), (2, 2))  # it does not wait again
+    cache.put(("a",), array(2, 2, 2))  # it does not wait again
     assert cache.count == 1
 
 
 def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:
     cache = ImageCache(10**6, 4, shared=True)
-    cache.put(("a",), levels(2, 2, 2), (2, 2))
+    cache.put(("a",), array(2, 2, 2))
     monkeypatch.setattr(
         data.pipeline.image_cache, "free_memory", lambda: data.pipeline.image_cache.RESERVE
     )
-    cache.put(("b",), levels(2, 2, 2), (2, 2))
+    cache.put(("b",), array(2, 2, 2))
     assert cache.is_full
     assert cache.count == 1
 

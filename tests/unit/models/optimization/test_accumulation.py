@@ -13,16 +13,15 @@ from torch.optim import Optimizer
 
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
+from models.optimization.speed import Speed
+from models.storage.names import networks_of
 from tests.support.small_models import batch, build, train_options, train_step
 
 # model -> phases in the order in which one step runs them
 PHASES = {
-    "cycle_gan": [
-        *["forward", "backward_G", "step_G"],
-        *["backward_D_A", "backward_D_B", "step_D"],
-    ],
-    "pix2pix": ["forward", "backward_D", "step_D", "backward_G", "step_G"],
-    "colorization": ["forward", "backward_D", "step_D", "backward_G", "step_G"],
+    "cycle_gan": ["forward", "backward_G", "backward_D_A", "backward_D_B"],
+    "pix2pix": ["forward", "backward_D", "backward_G"],
+    "colorization": ["forward", "backward_D", "backward_G"],
     "template": ["forward", "backward_G"],
 }
 # model -> each optimiser step with the networks it trains
@@ -67,26 +66,48 @@ def test_step_consists_of_named_phases(
     assert order == PHASES[kind]
 
 
-STEPS_OF_CYCLE_GAN = {
-    "in parts": ["forward_and_backward_G_in_parts", "forward_A", "forward_B", "step_G"],
-    "together": ["forward_together", "backward_G", "step_G"],
-    "all at once": ["forward", "forward_A", "forward_B", "backward_G", "step_G"],
+# The two identity terms come last.
+PHASES_OF_CYCLE_GAN = {
+    "losses in parts": ["equation_3", *["backward"] * 4],
+    "passes put together": ["equation_3", "backward"],
+    "losses at once": ["forward", "backward_G", "equation_3", "backward"],
 }
 
 
-@pytest.mark.parametrize("way", STEPS_OF_CYCLE_GAN)
+@pytest.mark.parametrize("way", PHASES_OF_CYCLE_GAN)
 def test_each_way_of_a_cycle_gan_step_has_its_phases(
-    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    more = ("--lambda_identity", "0") if way == "all at once" else ()
-    model = build(train_options(tmp_path, "cycle_gan", *more))
-    if way != "in parts":
-        monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: True)  # as on a GPU
+    more = ("--lambda_identity", "0") if way == "losses at once" else ()
+    if way != "losses in parts":  # as on a GPU
+        monkeypatch.setattr(Speed, "merges_forward_passes", lambda *_: True)
+    model: Any = build(train_options(tmp_path, "cycle_gan", *more))
+    assert f", {way}\n" in capsys.readouterr().out
     order: list[str] = []
-    for phase in {phase for phases in STEPS_OF_CYCLE_GAN.values() for phase in phases}:
+    for phase in ("forward", "backward_G", "equation_3"):
         wrapped(monkeypatch, type(model), phase, lambda *_, name=phase: order.append(name))
+
+    def note(_: Tensor, optimizer: Optimizer) -> None:
+        if optimizer is model.optimizer_G:
+            order.append("backward")
+
+    wrapped(monkeypatch, model._optimization, "backward", note)
     train_step(model, batch("cycle_gan", 1))
-    assert order == STEPS_OF_CYCLE_GAN[way]
+    assert order == PHASES_OF_CYCLE_GAN[way]
+
+
+def test_a_gpu_computes_in_parts_where_memory_is_dear(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = build(train_options(tmp_path, "cycle_gan", "--grad_checkpoint"))
+    assert ", losses in parts\n" in capsys.readouterr().out
+    on_gpu = torch.empty(0, device="meta")
+    assert not model._optimization.speed.merges_forward_passes(on_gpu)
+    model = build(train_options(tmp_path, "cycle_gan"))
+    assert model._optimization.speed.merges_forward_passes(on_gpu)
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
@@ -97,20 +118,20 @@ def test_a_subclass_of_cycle_gan_trains_alike_on_every_device(
     order: list[str] = []
 
     class Own(CycleGANModel):
-        def forward_A(self) -> None:
-            order.append("forward_A")
-            super().forward_A()
+        def forward(self) -> None:
+            order.append("forward")
+            super().forward()
 
-        def compute_losses_G(self) -> None:
-            order.append("compute_losses_G")
-            super().compute_losses_G()
+        def backward_D_A(self) -> None:
+            order.append("backward_D_A")
+            super().backward_D_A()
 
     opt = train_options(tmp_path, "cycle_gan")
     model = Own(opt)
     model.setup(opt)
-    monkeypatch.setattr(model.speed, "merges_forward_passes", lambda _: on_gpu)
+    monkeypatch.setattr(model._optimization.speed, "merges_forward_passes", lambda _: on_gpu)
     train_step(model, batch("cycle_gan", 1))
-    assert order == ["forward_A", "compute_losses_G"]
+    assert order == ["forward", "backward_D_A"]
 
 
 @pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
@@ -120,14 +141,14 @@ def test_every_optimiser_step_goes_through_the_one_place(
     model = build(train_options(tmp_path, kind, *more))
     asked: list[tuple[Optimizer, tuple[nn.Module, ...]]] = []
     stepped: list[Optimizer] = []
-    wrapped(monkeypatch, model, "step", lambda opt, *nets: asked.append((opt, nets)))
+    wrapped(monkeypatch, model._optimization, "step", lambda opt, *nets: asked.append((opt, nets)))
     for optimizer in model.optimizers:
         wrapped(monkeypatch, optimizer, "step", lambda opt=optimizer: stepped.append(opt))
     train_step(model, batch(kind, 1))
 
     assert [id(optimizer) for optimizer, _ in asked] == [id(optimizer) for optimizer in stepped]
     wanted = [
-        (getattr(model, optimizer), tuple(model.net(name) for name in names))
+        (getattr(model, optimizer), tuple(networks_of(model)[name] for name in names))
         for optimizer, names in STEPS[kind]
     ]
     assert len(asked) == len(wanted)
@@ -146,7 +167,7 @@ def test_step_is_told_exactly_the_networks_that_the_optimiser_trains(
         trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
         assert trained == {id(p) for net in nets for p in net.parameters()}
 
-    wrapped(monkeypatch, model, "step", check)
+    wrapped(monkeypatch, model._optimization, "step", check)
     train_step(model, batch(kind, 1))
 
 
@@ -156,11 +177,11 @@ def test_skipped_steps_leave_all_weights(
 ) -> None:
     """Whoever replaces `step` decides whether weights move: there is no second way."""
     model = build(train_options(tmp_path, kind))
-    monkeypatch.setattr(model, "step", lambda *_: None)
-    before = {n: [p.clone() for p in model.net(n).parameters()] for n in model.model_names}
+    monkeypatch.setattr(model._optimization, "step", lambda *_: None)
+    before = {n: [p.clone() for p in networks_of(model)[n].parameters()] for n in model.model_names}
     train_step(model, batch(kind, 1))
     for name, parameters in before.items():
-        for old, new in zip(parameters, model.net(name).parameters(), strict=True):
+        for old, new in zip(parameters, networks_of(model)[name].parameters(), strict=True):
             assert torch.equal(old, new), name
 
 
@@ -215,7 +236,7 @@ def test_waiting_in_disguise_is_noticed(convert: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
 def test_step_never_waits_for_the_device(kind: str, more: tuple[str, ...], tmp_path: Path) -> None:
     pool = () if "--pool_size" in more or kind == "template" else ("--pool_size", "2")
-    model = build(train_options(tmp_path, kind, *more, *pool))
+    model: Any = build(train_options(tmp_path, kind, *more, *pool))
     for number in range(4):  # the pool is full after two
         with no_waiting():
             model.set_input(batch(kind, number))
@@ -224,7 +245,7 @@ def test_step_never_waits_for_the_device(kind: str, more: tuple[str, ...], tmp_p
         loss = getattr(model, f"loss_{name}")
         left_out = name.startswith("idt") and "--lambda_identity" in more
         assert left_out or isinstance(loss, Tensor), name
-    assert isinstance(model.generator_loss(), Tensor)
+    assert isinstance(model.loss_G, Tensor)
 
 
 @pytest.mark.parametrize("kind", ["cycle_gan", "pix2pix"])
@@ -256,12 +277,12 @@ def test_set_input_only_moves_data(kind: str, direction: str, tmp_path: Path) ->
 @pytest.mark.parametrize("kind", PHASES)
 def test_all_networks_learn(kind: str, tmp_path: Path) -> None:
     model = build(train_options(tmp_path, kind))
-    before = {n: [p.clone() for p in model.net(n).parameters()] for n in model.model_names}
+    before = {n: [p.clone() for p in networks_of(model)[n].parameters()] for n in model.model_names}
     train_step(model, batch(kind, 1))
     for name, parameters in before.items():
         moved = [
             not torch.equal(old, new)
-            for old, new in zip(parameters, model.net(name).parameters(), strict=True)
+            for old, new in zip(parameters, networks_of(model)[name].parameters(), strict=True)
         ]
         assert sum(moved) > len(moved) / 2, name
 
@@ -273,10 +294,14 @@ def test_generator_step_leaves_no_gradient_in_the_discriminators(
     model: Any = build(train_options(tmp_path, kind))
     names = [name for name in model.model_names if name.startswith("D")]
     before: dict[str, list[Tensor | None]] = {}
+    compared: list[Optimizer] = []
 
-    def look(_: BaseModel | None = None) -> dict[str, list[Tensor | None]]:
+    def look() -> dict[str, list[Tensor | None]]:
         return {
-            name: [None if p.grad is None else p.grad.clone() for p in model.net(name).parameters()]
+            name: [
+                None if p.grad is None else p.grad.clone()
+                for p in networks_of(model)[name].parameters()
+            ]
             for name in names
         }
 
@@ -287,16 +312,19 @@ def test_generator_step_leaves_no_gradient_in_the_discriminators(
     # The class's methods: with others of its own, a CycleGAN would compute in another way.
     wrapped(monkeypatch, type(model), "set_requires_grad", note)
 
-    def compare(*_: Any) -> None:
+    def compare(optimizer: Optimizer, *_: nn.Module) -> None:
+        if optimizer is not model.optimizer_G:
+            return
+        compared.append(optimizer)
         for name, gradients in look().items():
             for old, new in zip(before[name], gradients, strict=True):
                 assert (old is None) == (new is None)
                 assert old is None or new is None or torch.equal(old, new)
 
-    wrapped(monkeypatch, type(model), "step_G", compare)
+    wrapped(monkeypatch, model._optimization, "step", compare)
     train_step(model, batch(kind, 1))
     train_step(model, batch(kind, 2))
-    assert before
+    assert len(compared) == 2
 
 
 @pytest.mark.parametrize("kind", ["colorization"])

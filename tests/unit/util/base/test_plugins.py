@@ -168,9 +168,15 @@ def test_a_models_own_missing_import_surfaces(
 
 def test_a_derived_class_does_not_inherit_what_a_class_says_of_itself() -> None:
     class Own(models.find_model_using_name("pix2pix")):  # type: ignore[misc]
-        """Its set_input may do anything."""
+        """Its forward pass may do anything."""
 
-    for name in ("cycle_gan", "pix2pix", "colorization", "test", "template"):
-        assert declares(models.find_model_using_name(name), "takes_batches_on_device")
-    assert Own.takes_batches_on_device
-    assert not declares(Own, "takes_batches_on_device")
+    for name in ("cycle_gan", "pix2pix", "test"):
+        assert declares(models.find_model_using_name(name), "batch_independent")
+    assert Own.batch_independent
+    assert not declares(Own, "batch_independent")
+
+
+@pytest.mark.parametrize("value", [1, "yes", lambda self: True])
+def test_a_trait_is_declared_by_true_alone(value: object) -> None:
+    assert not declares(type("Own", (), {"batch_independent": value}), "batch_independent")
+    assert declares(type("Own", (), {"batch_independent": True}), "batch_independent")

@@ -10,7 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.support.paths import ROOT
-from util.base.stop_signals import SIGNALS, StopSignals, leave_stopping_to_the_parent
+from util.base.stop_signals import (
+    SIGNALS,
+    StopSignals,
+    end_in_order,
+    leave_stopping_to_the_parent,
+)
 
 WORK = """
 import sys, time
@@ -71,6 +76,29 @@ def start() -> Iterator[Start]:
     for process in running:
         process.kill()
         process.communicate()
+
+
+@both
+def test_what_the_process_was_started_to_ignore_stays_ignored(
+    start: Start, number: signal.Signals
+) -> None:
+    signal.signal(number, signal.SIG_IGN)  # which the script inherits
+    process = start(WORK)
+    process.send_signal(number)
+    other = next(one for one in SIGNALS if one != number)
+    process.send_signal(other)
+    out, error = process.communicate(timeout=30)
+    assert (process.returncode, out) == (128 + other, "saved\n")
+    assert number.name not in error
+
+
+@both
+def test_a_block_leaves_ignored_signals_alone(number: signal.Signals) -> None:
+    signal.signal(number, signal.SIG_IGN)
+    for block in (StopSignals, end_in_order):
+        with block():
+            assert signal.getsignal(number) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
 
 
 def line_of_stderr(process: "subprocess.Popen[str]") -> str:

@@ -38,8 +38,16 @@ def test_every_stored_value_comes_back_from_the_networks() -> None:
 def test_floating_point_values_are_taken_as_they_are() -> None:
     values = torch.tensor([0.0, 0.25, 1.0], dtype=torch.float64)
     assert to_unit(values) is values
-    assert to_network(values * 255).tolist() == pytest.approx([-1, -0.5, 1])
+    assert to_network(values).tolist() == [-1, -0.5, 1]
     assert to_network(values).dtype == torch.float64
+
+
+def test_types_of_which_nobody_knows_what_is_white_are_refused() -> None:
+    for change in (to_unit, to_network):
+        with pytest.raises(
+            TypeError, match="8 bits or floating point values, but these torch.int32"
+        ):
+            change(LEVELS.int())
 
 
 def test_the_unit_range_is_cut_off_and_float32() -> None:

@@ -67,13 +67,54 @@ def test_random_flip_is_torchvisions(width: int, height: int, mode: str, seed: i
 def test_tensor_is_torchvisions(width: int, height: int, mode: str, seed: int) -> None:
     half = (0.5,) if mode == "L" else (0.5, 0.5, 0.5)
     theirs = tv.Compose([tv.ToTensor(), tv.Normalize(half, half)])
-    both(ours.ToNormalizedTensor(), theirs, seed, drawn_image(width, height, seed, mode))
+    image = drawn_image(width, height, seed, mode)
+    for mine in (
+        ours.Compose([ours.ToTensor(), ours.Normalize()]),
+        ours.Compose([ours.ToTensor(), ours.Normalize(half, half)]),
+        ours.Compose(ours.in_one_go([ours.ToTensor(), ours.Normalize()])),
+    ):
+        both(mine, theirs, seed, image)
+    both(ours.ToTensor(), tv.ToTensor(), seed, image)
+
+
+@given(seed=SEEDS)
+def test_normalize_is_torchvisions_for_any_numbers_and_leaves_its_input_alone(seed: int) -> None:
+    tensor = torch.rand(3, 5, 4, generator=torch.Generator().manual_seed(seed))
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    before = tensor.clone()
+    both(ours.Normalize(mean, std), tv.Normalize(mean, std), 0, tensor)
+    assert torch.equal(tensor, before)
+
+
+def test_the_last_two_steps_are_torchvisions_by_name() -> None:
+    """Plugins take them away, or put their own steps in front of them."""
+    transform = get_transform(options("X"))
+    assert [type(step).__name__ for step in transform.transforms[-2:]] == ["ToTensor", "Normalize"]
+    del transform.transforms[-2:]
+    transform.transforms.extend([tv.ToTensor(), tv.Normalize((0.5,) * 3, (0.5,) * 3)])
+    both(transform, get_transform(options("X")), 3, drawn_image(12, 12))
+
+
+@given(width=SIDES, height=SIDES, size=SIDES, mode=st.sampled_from(["RGB", "L"]), seed=SEEDS)
+def test_tensors_of_stored_values_are_cut_and_mirrored_as_images_are(
+    width: int, height: int, size: int, mode: str, seed: int
+) -> None:
+    image = drawn_image(width, height, seed, mode)
+    steps = [ours.CropAt(2, 1, size), ours.RandomFlip(), ours.ToTensor()]
+    if size <= min(width, height):
+        steps.insert(0, ours.RandomCrop(size))
+    transform = ours.Compose(steps)
+    both(lambda given: transform(ours.to_stored(given)), transform, seed, image)
+    assert ours.take_tensors(steps)
+    assert not ours.take_tensors(steps[:-1])  # an image is wanted
+    assert not ours.take_tensors([tv.RandomHorizontalFlip(), *steps])
+    assert np.array_equal(pixels(ours.to_pillow(ours.to_stored(image))), pixels(image))
 
 
 def test_tensor_holds_every_grey_value_as_torchvision_does() -> None:
     image = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16))
     theirs = tv.Compose([tv.ToTensor(), tv.Normalize((0.5,), (0.5,))])
-    both(ours.ToNormalizedTensor(), theirs, 0, image)
+    both(ours.Compose([ours.ToTensor(), ours.Normalize()]), theirs, 0, image)
 
 
 @given(width=SIDES, height=SIDES, new_width=SIDES, new_height=SIDES, seed=SEEDS)

@@ -265,12 +265,15 @@ def test_a_file_in_the_place_of_the_folder_is_an_error_of_the_system(tmp_path: P
 # ---- disks with peculiarities -------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(params=["on this disk", "on this system"])
+def no_locks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "lockf", refuse)
+    if request.param == "on this disk":
+        monkeypatch.setattr(fcntl, "lockf", refuse)
+    else:
+        monkeypatch.setitem(sys.modules, "fcntl", None)  # importing it fails
 
 
 @pytest.mark.usefixtures("no_locks")

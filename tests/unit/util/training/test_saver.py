@@ -6,7 +6,7 @@ import re
 import shlex
 import threading
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from util.base.errors import UserError
 from util.storage import checkpoint, files
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder
-from util.training.meters import RunningMean
+from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.saver import (
     FORMAT,
@@ -62,19 +62,16 @@ class FakeModel:
         self.networks = {"G": torch.zeros(3), "D": torch.zeros(3)}
         self.state: dict[str, Any] = {"moments": torch.zeros(2)}
         self.loaded: list[Any] = []
-        self.save_files: Callable[[Mapping[Path, object]], object] = checkpoint.save_set
 
-    def save_networks(self, epoch: int | str) -> None:
-        self.save_files(
-            {
-                self.folder / f"{epoch}_net_{name}.pth": {"w": tensor.clone()}
-                for name, tensor in self.networks.items()
-            }
-        )
+    def save_networks(self, label: int | str) -> dict[Path, object]:
+        return {
+            self.folder / f"{label}_net_{name}.pth": {"w": tensor.clone()}
+            for name, tensor in self.networks.items()
+        }
 
-    def load_networks(self, epoch: int | str) -> None:
+    def load_networks(self, label: int | str) -> None:
         for name in self.networks:
-            path = self.folder / f"{epoch}_net_{name}.pth"
+            path = self.folder / f"{label}_net_{name}.pth"
             self.networks[name] = checkpoint.load_state(path)["w"]
 
     def training_state(self) -> dict[str, Any]:
@@ -101,7 +98,7 @@ def options(folder: Path, **changed: Any) -> Namespace:
 
 def new_saver(folder: Path, **changed: Any) -> Saver:
     opt = options(folder, **changed)
-    return Saver(opt, FakeModel(folder), Part(), Progress(), RunningMean(), Part())
+    return Saver(opt, FakeModel(folder), Part(), Progress(), LossMeter(), Part())
 
 
 @pytest.fixture
@@ -136,8 +133,8 @@ def model_of(made: Saver) -> FakeModel:
 def test_a_save_holds_the_networks_and_all_states(folder: Path, made: Saver) -> None:
     model_of(made).fill(3)
     made.progress.advance(4)
-    made.visualizer.load_state_dict({"saved": True})
-    made.epoch_loss.add(torch.tensor(2.5))
+    made.reporter.load_state_dict({"saved": True})
+    made.losses.add(["G"], torch.tensor([2.5]))
     with made:
         made.save("latest", 7)
     assert names(folder) == [*of_label("7"), *of_label("latest")]
@@ -229,8 +226,9 @@ def test_check_waits_for_nothing(folder: Path, made: Saver, gate: Gate) -> None:
 
 
 def test_a_plugin_that_writes_its_networks_itself_gets_a_state(folder: Path, made: Saver) -> None:
-    def save_networks(epoch: int | str) -> None:
-        checkpoint.save_state({"w": torch.ones(1)}, folder / f"{epoch}_net_X.pth")
+    def save_networks(label: int | str) -> dict[Path, object]:
+        checkpoint.save_state({"w": torch.ones(1)}, folder / f"{label}_net_X.pth")
+        return {}
 
     made.model.save_networks = save_networks  # type: ignore[method-assign]
     with made:
@@ -250,13 +248,6 @@ def test_a_plugin_that_keeps_its_networks_elsewhere_gets_a_state(
     assert names(folder) == ["latest_state.pth"]
     assert names(tmp_path / "weights") == of_label("latest")[:2]
     assert read_state(RunFolder(folder), "latest") is not None
-
-
-def test_saving_leaves_the_model_as_it_was(made: Saver) -> None:
-    before = made.model.save_files
-    with made:
-        made.save("latest")
-    assert made.model.save_files is before
 
 
 # ---- what goes wrong ----------------------------------------------------------------------------
@@ -380,7 +371,7 @@ def test_a_folder_that_is_gone_is_an_error(folder: Path, made: Saver) -> None:
 
 
 def test_networks_that_a_plugin_cannot_write_are_an_error_too(made: Saver) -> None:
-    def save_networks(epoch: int | str) -> None:
+    def save_networks(label: int | str) -> dict[Path, object]:
         raise FULL
 
     made.model.save_networks = save_networks  # type: ignore[method-assign]
@@ -584,7 +575,7 @@ def test_rolling_back_restores_the_last_save_and_keeps_the_rates(folder: Path, m
 
 def test_rolling_back_to_networks_alone_takes_these(folder: Path, made: Saver) -> None:
     model_of(made).fill(4)
-    model_of(made).save_networks("latest")
+    checkpoint.save_set(model_of(made).save_networks("latest"))
     made.last_label = "latest"
     model_of(made).fill(float("nan"))
     made.roll_back()

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.training.best import BestEpoch, metric_and_direction
+from util.scores.images import metric_and_direction
+from util.training.best import BestEpoch
 from util.training.validation import Validator, with_means_of_both_sides
 
 
@@ -27,7 +28,7 @@ class Doubler:
         self.aside: list[bool] = []
 
     @contextmanager
-    def evaluation_without_trace(self, *, evaluation: bool) -> Iterator[None]:
+    def without_trace(self, *, evaluation: bool) -> Iterator[None]:
         self.aside.append(evaluation)
         yield
 

@@ -11,39 +11,33 @@ carried out late, as a server does that was frozen.
 """
 
 import json
-import logging
 import threading
 import time
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from html import escape
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from importlib import import_module
 from importlib.util import find_spec
-from io import BytesIO
 from math import ceil, isfinite, nan
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from util.base.errors import UserError
 from util.base.log import say, warn
-from util.display.sinks.base import ImageArray, LogStep
+from util.display.sinks.base import ImageArray, LogStep, Sink
+from util.display.sinks.visdom.connection import (
+    Address,
+    Connection,
+    RefusedError,
+    UnreachableError,
+    client_class,
+)
+from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import how_to_install
 from util.images.ranges import WHITE, shown
 
-Numbers = NDArray[np.float64]
-
 FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
 LONGEST_PAUSE = 30.0
-CONNECT_SECONDS = 1.0
 READ_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 DOUBT_SECONDS = 60.0  # a request that was given up may be carried out that much later
@@ -53,23 +47,7 @@ GAP = 2  # pixels around the images of a panel
 LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
-class UnreachableError(Exception):
-    """There is no answer; whether the request was carried out is unknown.
-
-    Attributes:
-        dropped: the connection was lost, which may have happened long ago.
-    """
-
-    def __init__(self, reason: str, *, dropped: bool = False) -> None:
-        super().__init__(reason)
-        self.dropped = dropped
-
-
-class RefusedError(Exception):
-    """The server answers, but not with 200."""
-
-
-class VisdomSink:
+class VisdomSink(Sink):
     """Show losses in one window, and images in a panel or in a window each.
 
     Args:
@@ -81,6 +59,9 @@ class VisdomSink:
         name: name of the run, for titles.
         win_size: width at which an image is shown.
     """
+
+    losses_as = "plot"
+    images_every = "display_freq"
 
     def __init__(
         self,
@@ -119,9 +100,9 @@ class VisdomSink:
         self._told = 0  # 1: that there is no connection, 2: that there is one again
         self._quiet = False
 
-    def scalars(self, when: LogStep, values: Mapping[str, float]) -> None:
+    def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Add a point to each curve."""
-        numbers = {name: float(value) for name, value in values.items()}
+        numbers = {name: float(value) for name, value in losses.items()}
         with self._changed:
             self._history.add(when.epoch + when.fraction, numbers)
             self._wake_worker()
@@ -302,7 +283,7 @@ class VisdomSink:
             return False
         return self._closing() or time.monotonic() < self._failed_at + DOUBT_SECONDS
 
-    def _send_plot(self, history: "LossHistory", names: list[str], count: int) -> None:
+    def _send_plot(self, history: LossHistory, names: list[str], count: int) -> None:
         self._sent = None
         with self._changed:
             x, curves = history.rows(0, count, names)
@@ -312,7 +293,7 @@ class VisdomSink:
         self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
         self._losses_are_there(history, names, count)
 
-    def _send_points(self, history: "LossHistory", start: int, stop: int) -> None:
+    def _send_points(self, history: LossHistory, start: int, stop: int) -> None:
         self._sent = None
         names = self._sent_names
         with self._changed:
@@ -324,7 +305,7 @@ class VisdomSink:
         self._client.append_points(self._loss_window, traces)
         self._losses_are_there(history, names, stop)
 
-    def _losses_are_there(self, history: "LossHistory", names: list[str], count: int) -> None:
+    def _losses_are_there(self, history: LossHistory, names: list[str], count: int) -> None:
         with self._changed:
             self.sends += 1
             self._sent_names = names
@@ -374,174 +355,6 @@ class VisdomSink:
         if not self._quiet:
             with suppress(OSError, ValueError):  # nobody reads any more
                 how(text)
-
-
-class LossHistory:
-    """Points of the loss curves, 8 bytes a number; a loss that a point lacks is NaN."""
-
-    def __init__(self) -> None:
-        self._x = array("d")
-        self._curves: dict[str, array[float]] = {}
-
-    def __len__(self) -> int:
-        return len(self._x)
-
-    @property
-    def names(self) -> list[str]:
-        """Return the names of the losses in order of appearance."""
-        return list(self._curves)
-
-    @property
-    def size(self) -> int:
-        """Return how many numbers a plot of everything has."""
-        return len(self._x) * len(self._curves)
-
-    def add(self, x: float, values: Mapping[str, float]) -> None:
-        """Add one point."""
-        for name in values:
-            if name not in self._curves:
-                self._curves[name] = array("d", [nan]) * len(self._x)
-        for name, curve in self._curves.items():
-            curve.append(values.get(name, nan))
-        self._x.append(x)
-
-    def rows(self, start: int, stop: int, names: Sequence[str]) -> tuple[Numbers, Numbers]:
-        """Return copies of x (points,) and of some curves (points, losses)."""
-        curves = [np.array(self._curves[name][start:stop]) for name in names]
-        return np.array(self._x[start:stop]), np.stack(curves, axis=1)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything as tensors (float64), which a state file holds compactly."""
-        losses = {name: _as_tensor(curve) for name, curve in self._curves.items()}
-        return {"x": _as_tensor(self._x), "losses": losses}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take what `state_dict` returned."""
-        x = array("d", state["x"].tolist())
-        curves = {str(name): array("d", curve.tolist()) for name, curve in state["losses"].items()}
-        if any(len(curve) != len(x) for curve in curves.values()):
-            raise ValueError("the saved loss curves are not of the same length")
-        self._x, self._curves = x, curves
-
-
-def _as_tensor(numbers: "array[float]") -> Tensor:
-    return torch.tensor(np.array(numbers, dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where the server is."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, server: str, port: int) -> "Address":
-        """Read what the options say."""
-        try:
-            parts = urlsplit(server if "//" in server else f"http://{server}")
-            scheme, host, port = parts.scheme, parts.hostname, parts.port or port
-        except ValueError:  # a port that is no number
-            scheme, host = "", None
-        if scheme not in ("http", "https") or not host or not 0 < port < 65536:
-            raise UserError(
-                f"--display_server {server} with --display_port {port} is no address. Give them "
-                "like --display_server http://localhost --display_port 8097."
-            )
-        return cls(scheme, host, port)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
-
-
-class Connection:
-    """One connection to a server, with time limits; it never reconnects by itself.
-
-    `http.client` uses no proxies, and unlike `requests` it does not hide that a connection was
-    dropped: behind the next one there may be a server that has forgotten everything.
-
-    Args:
-        address: where to connect to.
-        patience: seconds to wait for the answer to a request of so many bytes.
-    """
-
-    def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
-        self.patience = patience
-        kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-        self._http = kind(address.host, address.port, timeout=CONNECT_SECONDS)
-        try:
-            self._http.connect()
-        except (OSError, ValueError) as error:
-            raise UnreachableError(reason_of(error)) from error
-        self._http.auto_open = 0
-
-    def post(self, path: str, body: bytes) -> str:
-        """Send JSON and return the answer."""
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        try:
-            if self._http.sock is None:
-                raise ConnectionResetError("connection closed")
-            self._http.sock.settimeout(self.patience(len(body)))
-            # Given as a file it is sent in blocks, each with the time limit to itself.
-            self._http.request("POST", quote(path), BytesIO(body), headers)
-            answer = self._http.getresponse()
-            text = answer.read().decode(errors="replace")
-        except (OSError, HTTPException) as error:
-            self.close()
-            dropped = isinstance(error, ConnectionError)
-            raise UnreachableError(reason_of(error), dropped=dropped) from error
-        if answer.status != 200:
-            raise RefusedError(f"it answers {answer.status} {answer.reason} to {path}")
-        return text
-
-    def close(self) -> None:
-        """Close it; more calls do nothing."""
-        self._http.close()
-
-
-@cache
-def client_class() -> Any:
-    """Return visdom's client, changed so that it neither hangs nor prints nor logs."""
-    visdom: Any = import_module("visdom")  # slow, and only needed where there is a server
-    logging.getLogger("visdom").setLevel(logging.CRITICAL)
-
-    class Client(visdom.Visdom):
-        """Builds visdom's messages; they travel through a connection with time limits."""
-
-        def __init__(self, connection: Connection, env: str) -> None:
-            # Without `send` the constructor asks no server; and it must not log with
-            # `Logger.warn`, whose DeprecationWarning may be an error.
-            super().__init__(env=env, send=False, use_incoming_socket=False, raise_exceptions=True)
-            self.send = True
-            self.connection = connection
-            self._send({"eid": env}, endpoint=f"env/{env}")
-
-        def _handle_post(self, url: str, data: Any = None) -> str:
-            path = url.removeprefix(f"{self.server}:{self.port}")
-            return self.connection.post(path, (data or "{}").encode())
-
-        def append_points(self, window: str, traces: list[dict[str, Any]]) -> None:
-            """Append to every trace of a plot, which has been seen to be there.
-
-            `line(update="append")` would ask again whether it is there, and if not make a plot of
-            the new points alone.
-            """
-            for trace in traces:
-                trace["type"] = "scatter"
-            message = {"win": window, "data": traces, "layout": {}, "opts": {}, "append": True}
-            self._send(message, endpoint="update")
-
-    return Client
-
-
-def reason_of(error: Exception) -> str:
-    """Say in a few words why a server could not be reached."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return text[:1].lower() + text[1:]
 
 
 def grid(images: Sequence[ImageArray], ncols: int) -> ImageArray:

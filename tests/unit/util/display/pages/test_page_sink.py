@@ -16,7 +16,7 @@ from util.display.pages import page_sink
 from util.display.pages.curves import Curves
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
-from util.display.sinks.epochs import EpochRecord
+from util.display.sinks.base import EpochRecord
 
 ReadPage = Callable[[Path], Any]
 LABELS = ["real_A", "fake_B", "real_B"]
@@ -339,7 +339,7 @@ def test_an_epoch_that_is_trained_again_replaces_what_came_after(
         sink.scalars(LogStep(epoch, 100), {"G": 0.5})
         sink.images(LogStep(epoch), images())
         sink.epoch(record(epoch, val={"PSNR": 20.0}), [])
-    sink.go_on_after(2, 100)
+    sink.go_on_after(LogStep(2, 100))
     assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
     sink.images(LogStep(3), images())
     shown = read_page(tmp_path / "index.html")
@@ -416,7 +416,7 @@ def test_a_page_says_why_training_stopped_and_how_to_continue_until_it_does(
 
     again = new_sink(tmp_path)
     assert read_page(tmp_path / "index.html").text("pre") == shown.text("pre")
-    again.go_on_after(1, 100)
+    again.go_on_after(LogStep(1, 100))
     shown = read_page(tmp_path / "index.html")
     assert refreshes(shown) == ["1"]
     assert "Training goes on" in words(shown)
@@ -443,7 +443,8 @@ def test_a_run_that_had_nothing_left_to_do_ends_the_page_of_the_one_before(
 def test_the_overview_shows_its_sections(tmp_path: Path, read_page: ReadPage) -> None:
     hostile = {"--x<script>": "</dl><script>alert(1)</script>", 'a"b': "50% & more \udcff"}
     overview = {"Options": {"lr": "0.0004", "name": "run"}, "Data & <b>": hostile}
-    sink = PageSink(tmp_path, "t", 256, overview=overview)
+    sink = PageSink(tmp_path, "t", 256)
+    sink.begin(overview)
     sink.images(LogStep(1), images())
     shown = read_page(tmp_path / "index.html")
     assert shown.text("h2") == ["Options", "Data & <b>"]

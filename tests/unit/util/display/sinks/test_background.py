@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from util.display.sinks import LogStep
+from util.display.sinks import LogStep, Sink
 from util.display.sinks import background as module
 from util.display.sinks.background import BackgroundSink
 
 
-class SlowSink:
+class SlowSink(Sink):
     """Notes what it takes once it is allowed to."""
 
     def __init__(self) -> None:
@@ -36,6 +36,9 @@ class SlowSink:
 
     def epoch(self, record: Any, samples: list[Any]) -> None:
         self._take("epoch", record["epoch"], len(samples))
+
+    def finish(self, text: str) -> None:
+        self._take("finish", text)
 
     def close(self) -> None:
         self._take("close")
@@ -75,12 +78,12 @@ def test_everything_arrives_in_order_before_the_sink_is_closed() -> None:
     background.images(LogStep(1), images(1))
     background.images(LogStep(1), images(2))
     background.epoch(record(1), [])
-    background.later(lambda sink: sink.events.append("later"))
+    background.finish("done")
     sink.open.set()
     background.close()
     assert sink.events[1:] == [
-        ("scalars", 1, {"G": 1.0}), ("images", 1, 1), ("images", 1, 2), ("epoch", 1, 0), "later",
-        ("close",),
+        ("scalars", 1, {"G": 1.0}), ("images", 1, 1), ("images", 1, 2), ("epoch", 1, 0),
+        ("finish", "done"), ("close",),
     ]  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from util.base.errors import UserError
 from util.display.pages.curves import Curves
-from util.display.sinks.epochs import BestRecord, EpochRecord, MetricsSink, read_metrics
+from util.display.sinks.base import BestRecord, EpochRecord
+from util.display.sinks.epochs import MetricsSink, read_metrics
 
 
 def record(epoch: int, **more: Any) -> EpochRecord:

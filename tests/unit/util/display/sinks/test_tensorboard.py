@@ -29,9 +29,17 @@ def moment(total: int, *, per_epoch: int = 100) -> LogStep:
     return LogStep(epoch + 1, images + 1, total_images=total)
 
 
+def new_sink(folder: Path, *, resume: int | None = None) -> TensorboardSink:
+    """Return the sink of a run, which goes on after so many images."""
+    sink = TensorboardSink(folder / "tensorboard")
+    if resume is not None:
+        sink.go_on_after(LogStep(0, total_images=resume))
+    return sink
+
+
 def write(folder: Path, totals: list[int], value: float, *, resume: int | None = None) -> None:
     """Write one loss at each of these moments, as a process of its own would."""
-    sink = TensorboardSink(folder, resume_images=resume)
+    sink = new_sink(folder, resume=resume)
     for total in totals:
         sink.scalars(moment(total), {"G": value})
     sink.close()
@@ -72,7 +80,7 @@ def test_without_the_package_it_says_how_to_get_it(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", stand_in)
     with pytest.raises(UserError) as caught:
-        TensorboardSink(tmp_path / "run")
+        new_sink(tmp_path / "run")
     assert str(caught.value) == (
         "--tensorboard needs the package tensorboard, which is not installed. Install it "
         "(pip install tensorboard, or uv sync --extra tensorboard), or leave --tensorboard out."
@@ -88,7 +96,7 @@ def test_a_package_that_tensorboard_itself_lacks_is_named(
     (tmp_path / "tensorboard.py").write_text("import a_package_nobody_has\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError) as caught:
-        TensorboardSink(tmp_path / "run")
+        new_sink(tmp_path / "run")
     assert caught.value.name == "a_package_nobody_has"
 
 
@@ -111,7 +119,7 @@ real = pytest.mark.usefixtures("_package")
 
 @real
 def test_losses_stand_over_the_images_seen(tmp_path: Path) -> None:
-    sink = TensorboardSink(tmp_path / "new" / "run")
+    sink = new_sink(tmp_path / "new" / "run")
     sink.scalars(LogStep(1, 50, total_images=50), {"G_L1": 0.5, "D": 2})
     values = {"G_L1": torch.tensor(0.25), "D": np.float32(4)}
     sink.scalars(LogStep(2, 20, total_images=120), values)  # type: ignore[arg-type]
@@ -125,7 +133,7 @@ def test_losses_stand_over_the_images_seen(tmp_path: Path) -> None:
 
 @real
 def test_numbers_of_an_epoch_stand_over_epochs_by_their_own_tags(tmp_path: Path) -> None:
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     for epoch in (1, 2):
         sink.scalars(moment(100 * epoch), {"G": 1.0})
         sink.metrics(moment(100 * epoch), {"train/G": 1.0, "val/PSNR": 16.0 * epoch, "lr/G": 0.5})
@@ -140,7 +148,7 @@ def test_numbers_of_an_epoch_stand_over_epochs_by_their_own_tags(tmp_path: Path)
 @real
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])
 def test_numbers_that_are_not_finite_crash_nothing(tmp_path: Path, value: float) -> None:
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     sink.scalars(moment(1), {"G": value})
     sink.scalars(moment(2), {"G": 1.0})
     sink.metrics(moment(2), {"val/L1": value})
@@ -155,7 +163,7 @@ def test_numbers_that_are_not_finite_crash_nothing(tmp_path: Path, value: float)
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
 def test_images_come_with_their_labels(tmp_path: Path, channels: int, mode: str) -> None:
     image = np.arange(5 * 7 * channels, dtype=np.uint8).reshape(5, 7, channels)
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     sink.images(LogStep(3, 40, total_images=240), {"fake_B": image, "real_A": image})
     sink.images(LogStep(4), {"fake_B": 255 - image})  # all that the visualizer knows is the epoch
     found = Found(tmp_path)
@@ -171,7 +179,7 @@ def test_images_come_with_their_labels(tmp_path: Path, channels: int, mode: str)
 @real
 def test_everything_is_on_the_disk_at_once(tmp_path: Path) -> None:
     """A process that is killed loses nothing."""
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     threads = threading.active_count()
     for total in (10, 20):
         sink.scalars(moment(total), {"G": 1.0})
@@ -199,7 +207,7 @@ def test_a_continued_run_replaces_what_came_after_its_save(tmp_path: Path) -> No
 def test_images_after_the_save_are_replaced_too(tmp_path: Path) -> None:
     image = np.zeros((2, 2, 3), np.uint8)
     for resume in (None, 100):
-        sink = TensorboardSink(tmp_path, resume_images=resume)
+        sink = new_sink(tmp_path, resume=resume)
         for total in (100, 200) if resume is None else (200,):
             sink.images(moment(total), {"fake": image})
     assert Found(tmp_path).steps == {"images/fake": [100, 200]}
@@ -214,10 +222,10 @@ def test_a_run_that_begins_anew_replaces_everything(tmp_path: Path) -> None:
 
 @real
 def test_going_back_in_the_middle_of_a_run_replaces_what_came_after(tmp_path: Path) -> None:
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     for total in (100, 200, 300):
         sink.scalars(moment(total), {"G": 1.0})
-    sink.forget_after(200)
+    sink.go_on_after(LogStep(2, 100, total_images=200))
     sink.scalars(moment(250), {"G": 2.0})
     assert Found(tmp_path).scalars["loss/G"] == [(100, 1), (200, 1), (250, 2)]
 
@@ -225,8 +233,8 @@ def test_going_back_in_the_middle_of_a_run_replaces_what_came_after(tmp_path: Pa
 @real
 def test_the_save_to_go_on_from_may_be_told_later(tmp_path: Path) -> None:
     write(tmp_path, [100, 200, 300], 1.0)
-    sink = TensorboardSink(tmp_path)
-    sink.forget_after(200)
+    sink = new_sink(tmp_path)
+    sink.go_on_after(LogStep(2, 100, total_images=200))
     sink.scalars(moment(300), {"G": 2.0})
     assert Found(tmp_path).scalars["loss/G"] == [(100, 1), (200, 1), (300, 2)]
 
@@ -257,7 +265,7 @@ def test_a_folder_that_was_away_for_a_while_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
-    sink = TensorboardSink(folder)
+    sink = new_sink(folder)
     for total in range(1, 7):
         if total == 3:
             shutil.move(folder, tmp_path / "away")
@@ -272,7 +280,7 @@ def test_a_folder_that_was_away_for_a_while_stops_nothing(
 
 @real
 def test_a_folder_of_events_that_was_deleted_is_begun_anew(tmp_path: Path) -> None:
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     sink.scalars(moment(100), {"G": 1.0})
     shutil.rmtree(tmp_path / "tensorboard")
     for total in (200, 300):
@@ -287,7 +295,7 @@ def test_a_full_disk_leaves_no_half_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """No reader gets past one; and there is room again later."""
-    sink = TensorboardSink(tmp_path)
+    sink = new_sink(tmp_path)
     sink.scalars(moment(100), {"G": 1.0})
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", nearly_full)
@@ -311,7 +319,7 @@ def nearly_full(path: Path, mode: str, buffering: int) -> io.FileIO:
 @real
 def test_what_was_to_be_forgotten_is_forgotten_after_a_failure(tmp_path: Path) -> None:
     write(tmp_path, [100, 200, 300], 1.0)
-    sink = TensorboardSink(tmp_path, resume_images=100)
+    sink = new_sink(tmp_path, resume=100)
     shutil.move(tmp_path / "tensorboard", tmp_path / "away")
     (tmp_path / "tensorboard").touch()  # no folder can be made there
     with pytest.raises(OSError, match="tensorboard"):
@@ -326,5 +334,5 @@ def test_what_was_to_be_forgotten_is_forgotten_after_a_failure(tmp_path: Path) -
 def test_a_folder_that_cannot_be_made_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "tensorboard").touch()
     with pytest.raises(FileExistsError) as caught:
-        TensorboardSink(tmp_path)
+        new_sink(tmp_path)
     assert caught.value.filename == str(tmp_path / "tensorboard")

@@ -28,16 +28,10 @@ from tests.support.paths import ROOT
 from util.base.errors import UserError
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.visdom import sink as visdom_sink
+from util.display.sinks.visdom.connection import Address, Connection, UnreachableError
+from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import VisdomServer, start_server
-from util.display.sinks.visdom.sink import (
-    Address,
-    Connection,
-    LossHistory,
-    UnreachableError,
-    VisdomSink,
-    grid,
-    label_table,
-)
+from util.display.sinks.visdom.sink import VisdomSink, grid, label_table
 
 LONGEST_BLOCK = 1.0  # seconds that the training thread may lose in a call
 NAMES = ("G_GAN", "G_L1", "D_real", "D_fake")

@@ -1,4 +1,4 @@
-"""Batches made from levels: the same bits as from floats, whatever is cached, for everybody."""
+"""Batches of the built-in data sets: the same bits whatever is cached, for everybody."""
 
 import hashlib
 import os
@@ -23,9 +23,11 @@ from data.aligned_dataset import AlignedDataset
 from data.base_dataset import get_params, get_transform
 from data.colorization_dataset import ColorizationDataset
 from data.image_folder import default_loader
+from data.pipeline.image_cache import ImageCache
+from data.pipeline.image_reader import ImageReader
 from data.single_dataset import SingleDataset
 from data.unaligned_dataset import UnalignedDataset
-from tests.support.drawn import draw, options
+from tests.support.drawn import draw, drawn_image, options
 from tests.support.paths import ROOT
 from util.base import rng
 from util.images import transforms as T
@@ -197,54 +199,6 @@ def test_items_are_those_of_the_plain_way(mode: str, root: Path, register: Regis
     assert_same(items, [plain[index] for index in range(4)])
 
 
-# ---- normalisation ------------------------------------------------------------------------
-
-
-def test_every_level_is_normalised_as_by_three_steps() -> None:
-    levels = torch.arange(256, dtype=torch.uint8)
-    wanted = levels.to(torch.float32).div(255).sub(0.5).div(0.5)
-    assert torch.equal(T.normalized(levels), wanted)
-
-
-@pytest.mark.gpu
-def test_gpu_yields_the_bits_of_the_cpu(root: Path) -> None:
-    wanted = [batch for batch in epochs(of("aligned", root)) if isinstance(batch, dict)]
-    rng.seed_all(3)
-    loader = create_dataset(of("aligned", root, model="pix2pix"))
-    loader.send_to(torch.device("cuda"))
-    found = [batch for _ in range(3) for batch in loader]
-    assert all(batch[key].is_cuda for batch in found for key in "AB")
-    moved = [{k: v.cpu() if isinstance(v, Tensor) else v for k, v in b.items()} for b in found]
-    for one, other in zip(moved, wanted, strict=True):
-        assert all(torch.equal(one[key], other[key]) for key in "AB")
-
-
-# ---- the fast resize of --speed max -------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [(72, 72), (48, 72), (72, 40), (30, 30), (90, 64)])
-@pytest.mark.parametrize("gray", [False, True])
-def test_fast_resize_stays_within_two_levels_of_pillow(
-    size: tuple[int, int], gray: bool, root: Path, tmp_path: Path
-) -> None:
-    ramp = np.add.outer(np.arange(64), 2 * np.arange(64)) % 256
-    noise = np.random.default_rng(0).integers(-20, 20, (64, 64, 3))
-    image = Image.fromarray((ramp[:, :, None] + noise).clip(0, 255).astype(np.uint8))
-    image.save(tmp_path / "a.png")
-    steps = [T.Grayscale()] if gray else []
-    transform = T.Compose([*steps, T.Resize(*size), T.ToNormalizedTensor()])
-    exact, fast = (
-        data.pipeline.image_reader.ImageReader(Namespace(speed=speed), 1)
-        .read(str(tmp_path / "a.png"), transform)
-        .levels.int()
-        for speed in ("faithful", "max")
-    )
-    assert exact.shape == fast.shape == (1 if gray else 3, size[1], size[0])
-    gap = (exact - fast).abs()
-    assert gap.max() <= 2
-    assert (gap > 0).float().mean() < 0.02
-
-
 # ---- plugins ------------------------------------------------------------------------------
 
 
@@ -333,6 +287,33 @@ def test_without_cache_every_epoch_decodes(root: Path, decoded: Callable[[], lis
     assert len(decoded()) == 3 * 4
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "I;16", "F"])
+def test_kept_images_have_the_type_and_channels_of_the_read_ones(
+    mode: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of more than 8 bits or other channels, for data sets to come."""
+    image = drawn_image(9, 7).convert("L" if mode in ("I;16", "F") else "RGB").convert(mode)
+    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", lambda path: image)
+    transform = T.Compose([T.Resize(9, 7), T.CropAt(1, 2, 5), T.Flip()])
+    wanted = transform(image)
+    for kept in ("decoded", "resized"):
+        reader = ImageReader(ImageCache(10**6, 10, shared=False), kept)
+        for _ in range(2):
+            found = reader.read("a.png", transform)
+            assert found.mode == wanted.mode
+            assert np.array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def test_plugin_that_leaves_out_the_constructor_reads_without_a_cache(root: Path) -> None:
+    class Own(SingleDataset):
+        def __init__(self, opt: Namespace) -> None:
+            self.A_paths = sorted(map(str, (root / "single").iterdir()))
+            self.transform = get_transform(opt)
+
+    item = Own(of("single", root, cache="resized"))[0]
+    assert item["A"].shape == (3, 16, 16)
+
+
 def test_images_that_are_read_once_are_not_kept(root: Path) -> None:
     loader = create_dataset(of("single", root, isTrain=False, cache="resized"))
     assert loader.dataset.reader.cache is None
@@ -343,14 +324,14 @@ def test_full_cache_is_told_of_once(
     workers: int, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     epochs(of("single", root, num_threads=workers, cache="resized", cache_gb=0.000002))
-    assert capsys.readouterr().out.count("--cache is full: 1 images") == 1
+    assert capsys.readouterr().out.count("--cache is full: 0.0 GB of images are kept.") == 1
 
 
 # ---- workers that stay --------------------------------------------------------------------
 
 
 def pids(loader: Any) -> list[int]:
-    return [worker.pid for worker in loader._loader._iterator._workers]
+    return [worker.pid for worker in loader.dataloader._iterator._workers]
 
 
 def test_workers_stay_and_are_no_more_than_cores(root: Path) -> None:
@@ -420,7 +401,7 @@ from data.pipeline.sampling import WorkerError
 loader = create_dataset(Namespace(**eval(sys.argv[1], {"inf": float("inf")})))
 batches = iter(loader)
 next(batches)
-os.kill(loader._loader._iterator._workers[0].pid, 9)
+os.kill(loader.dataloader._iterator._workers[0].pid, 9)
 time.sleep(0.5)  # no word of it here
 try:
     list(batches)

@@ -1,0 +1,57 @@
+"""Batches as the models take them, and whether what is made of them fits."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from util.base.errors import UserError
+
+if TYPE_CHECKING:
+    from models.base_model import BaseModel
+
+
+def both_sides(
+    model: "BaseModel", batch: Mapping[str, Any]
+) -> tuple[Tensor, Tensor, Sequence[str]]:
+    """Return a batch's source and target on the model's device, and the paths of the source.
+
+    `--direction BtoA` swaps what the data set calls A and B.
+
+    Raises:
+        UserError: the data set gives single images.
+    """
+    opt = model.opt
+    source, target = ("A", "B") if opt.direction == "AtoB" else ("B", "A")
+    if missing := {source, target, f"{source}_paths"} - batch.keys():
+        raise UserError(
+            f"--model {opt.model} needs images of both domains, but --dataset_mode "
+            f"{opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. Use "
+            "another --dataset_mode, or --model test for single images."
+        )
+    return (
+        batch[source].to(model.device, non_blocking=True),
+        batch[target].to(model.device, non_blocking=True),
+        batch[f"{source}_paths"],
+    )
+
+
+def require_equal_size(made: Tensor, target: Tensor) -> None:
+    """Refuse images that cannot be compared with what the generator makes of them.
+
+    Raises:
+        UserError: the sides or channels differ.
+    """
+    if made.shape == target.shape:
+        return
+    channels = "" if made.shape[1] == target.shape[1] else " and channels"
+    raise UserError(
+        f"The generator makes {_size(made)}, to be compared with {_size(target)}: sizes{channels} "
+        "must agree. ResNets round sides up to a multiple of 4: use a --crop_size that is one, or "
+        "--preprocess none, which rounds images too. In pairs, both halves must be equally wide."
+    )
+
+
+def _size(images: Tensor) -> str:
+    _, channels, height, width = images.shape
+    return f"{width}x{height} images of {channels} channels"

@@ -1,0 +1,97 @@
+"""Ways to compute a step of adversarial training that give the same numbers.
+
+A model says what is computed. On a GPU, passes through one network are put together, which saves
+launches; elsewhere, and with `--grad_checkpoint`, losses are computed one after the other, which
+saves memory: each forgets what its backward pass needed before the next one begins.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from models.architectures.switches import (
+    can_discriminate_as_one_batch,
+    discriminate_as_one_batch,
+    is_batch_independent,
+)
+
+if TYPE_CHECKING:
+    from models.base_model import BaseModel
+    from models.cycle_gan_model import CycleGANModel
+
+
+def discriminate_both(
+    model: "BaseModel", netD: nn.Module, first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return a discriminator's scores of two batches; in one pass where that is faster.
+
+    Not for wgangp, where the gradients of the last bias cancel: exactly only if each batch has its
+    own sum, and Adam makes whole steps of what is left otherwise.
+    """
+    merges = model._optimization.speed.merges_forward_passes(first)
+    is_wgangp = getattr(model.opt, "gan_mode", "") == "wgangp"
+    if merges and not is_wgangp and can_discriminate_as_one_batch(netD, first, second):
+        return discriminate_as_one_batch(netD, first, second)
+    return netD(first), netD(second)
+
+
+IN_PARTS, TOGETHER, AT_ONCE = "losses in parts", "passes put together", "losses at once"
+
+
+def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
+    """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device.
+
+    Args:
+        model: it has a batch; its discriminators are frozen, the generators' gradients cleared.
+        known: the class whose steps may be computed in another order, or together. A subclass, or
+            whoever has replaced a method of this object, may count on the usual one.
+    """
+    way = way_of(model, known)
+    if way == IN_PARTS:
+        _in_parts(model)
+    elif way == TOGETHER and model.real_A.shape == model.real_B.shape:
+        _together(model)
+    else:
+        model.forward()
+        model.backward_G()
+
+
+def way_of(model: "CycleGANModel", known: type) -> str:
+    """Return how a CycleGAN's generators are trained."""
+    if type(model) is not known or not vars(model).keys().isdisjoint(dir(known)):
+        return AT_ONCE
+    somewhere = torch.empty(0, device=model.device)
+    if not model._optimization.speed.merges_forward_passes(somewhere):
+        return IN_PARTS
+    alone = is_batch_independent(model.netG_A) and is_batch_independent(model.netG_B)
+    return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
+
+
+def _in_parts(model: "CycleGANModel") -> None:
+    """Compute the gradients of each term of the loss before the next one: they add up.
+
+    The passes come in the usual order.
+    """
+    terms = []
+    model.fake_B = model.netG_A(model.real_A)
+    model.rec_A = model.netG_B(model.fake_B)
+    for term in model.equation_3():
+        model._optimization.backward(term, model.optimizer_G)
+        terms.append(term.detach())
+        if len(terms) == 1:  # the second term is about these images
+            model.fake_A = model.netG_B(model.real_B)
+            model.rec_B = model.netG_A(model.fake_A)
+    model.loss_G = torch.stack(terms).sum()
+
+
+def _together(model: "CycleGANModel") -> None:
+    """Translate for the identity terms in the passes of `forward`."""
+    with_A_first = torch.cat([model.real_A, model.real_B])
+    with_B_first = torch.cat([model.real_B, model.real_A])
+    model.fake_B, idt_A = model.netG_A(with_A_first).chunk(2)
+    model.fake_A, idt_B = model.netG_B(with_B_first).chunk(2)
+    model.rec_A = model.netG_B(model.fake_B)
+    model.rec_B = model.netG_A(model.fake_A)
+    model.loss_G = torch.stack(list(model.equation_3(idt_A, idt_B))).sum()
+    model._optimization.backward(model.loss_G, model.optimizer_G)

@@ -1,0 +1,102 @@
+"""How long a run will go on, and the progress line of an epoch."""
+
+import re
+
+import pytest
+
+from tests.support.terminal import on_terminal
+from util.base.log import say
+from util.training.length import Length
+from util.training.progress import Progress
+from util.training.time_left import TimeLeft, epoch_bar
+
+
+def test_on_a_terminal_the_bar_appears_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with (
+        on_terminal() as terminal,
+        epoch_bar(TimeLeft(Progress(epoch=3), Length(100, 100), 400)) as bar,
+    ):
+        bar.update(100)
+        bar.refresh()
+        say("(epoch: 3) G: 1.000 ")
+        bar.update(300)
+    assert "epoch 3/200" in terminal.output
+    assert "0/400" in terminal.output
+    assert "100/400" in terminal.output
+    assert "img/s" in terminal.output
+    assert capsys.readouterr().out == "(epoch: 3) G: 1.000 \n"  # as without a bar
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the time, which only the test changes."""
+    time = [1000.0]
+    monkeypatch.setattr("util.training.time_left.time.monotonic", lambda: time[0])
+    return time
+
+
+def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> None:
+    progress = Progress()
+    clock = TimeLeft(progress, length=Length(3, 0), images=10)
+    assert clock.seconds_left() is None
+    assert clock.in_words() == "run ?"
+    progress.advance(4)
+    now[0] += 8
+    assert clock.seconds_left() == 26 * 2
+    assert clock.in_words() == "run 00:52"
+    progress.advance(6)
+    progress.next_epoch()
+    now[0] += 32  # of which validation and saving took a part
+    assert clock.seconds_left() == 20 * 4
+    for _ in range(2):
+        progress.advance(10)
+        progress.next_epoch()
+    assert clock.seconds_left() == 0
+
+
+def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list[float]) -> None:
+    progress = Progress(epoch=2, epoch_images=5, total_images=15)
+    clock = TimeLeft(progress, length=Length(2, 0), images=10)
+    now[0] += 7
+    assert clock.seconds_left() is None
+    progress.advance(1)
+    assert clock.seconds_left() == 4 * 7
+
+
+def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> None:
+    progress = Progress()
+    clock = TimeLeft(progress, length=Length(1, 0), images=10)
+    now[0] += 1
+    progress.advance(12)
+    assert clock.seconds_left() == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59, "00:59"), (3600, "1:00:00"), (47 * 3600, "47:00:00"), (75 * 3600 + 60, "3d 3h")],
+)
+def test_days_are_written_as_days(now: list[float], seconds: int, words: str) -> None:
+    progress = Progress()
+    clock = TimeLeft(progress, length=Length(2, 0), images=1)
+    progress.advance(1)
+    now[0] += seconds
+    progress.next_epoch()
+    assert clock.in_words() == f"run {words}"
+
+
+def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[float]) -> None:
+    progress = Progress(epoch=2, epoch_images=100, total_images=500)
+    clock = TimeLeft(progress, length=Length(4, 0), images=400)
+    with on_terminal() as terminal, epoch_bar(clock) as bar:
+        bar.start_t = bar._time() - 10
+        now[0] += 10
+        progress.advance(100)
+        bar.update(100)
+        bar.refresh()
+    shown = terminal.output.split("\r")[-3]  # then the line is cleared
+    assert re.fullmatch(
+        r"epoch 2/4:  50%\|.+\| 200/400, +\d+\.\d+img/s, left: epoch 00:\d\d, run 01:40", shown
+    ), shown
+    assert len(shown) <= 80

@@ -1,0 +1,149 @@
+"""The parts that pages are made of, as HTML: headings, rows of images, numbers, a whole page.
+
+Style and scripts stand in files beside this one. Without scripts a page is the plain list of its
+images.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from util.display.pages.assets import asset
+
+Size = tuple[int, int]  # width and height of an image file
+
+
+def heading(text: str) -> str:
+    """Render one heading."""
+    from dominate.tags import h3
+
+    return str(h3(printable(text)).render())
+
+
+def image_row(
+    images: Sequence[str],
+    texts: Sequence[str],
+    links: Sequence[str],
+    width: int = 400,
+    *,
+    sizes: Sequence[Size | None] = (),
+) -> str:
+    """Render a table of one row: each image links to its file, its label stands below.
+
+    `images` and `links` are file names below the page's `images` folder. A browser that is told
+    the `sizes` knows where everything will stand before it has loaded the images.
+    """
+    from dominate.tags import a, br, img, p, table, td, tr
+
+    known = sizes or [None] * len(images)
+    grid = table(border=1, style="table-layout: fixed;")
+    with grid, tr():
+        for image, text, link, size in zip(images, texts, links, known, strict=True):
+            sides = {"width": size[0], "height": size[1]} if size else {}
+            with td(style="word-wrap: break-word;", halign="center", valign="top"), p():
+                with a(href=address(link)):
+                    img(style=f"width:{width}px", src=address(image), alt=printable(text),
+                        loading="lazy", **sides)  # fmt: skip
+                br()
+                p(printable(text))
+    return str(grid.render(pretty=False))
+
+
+def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
+    """Render numbers with their names in a line, for readers and perhaps for scripts."""
+    if not values:
+        return ""
+    parts = []
+    for name, value in values.items():
+        text = escape(printable(name))
+        number = json.dumps(float(f"{value:.8g}"))  # as scripts write it: Infinity, NaN
+        data = f' data-score="{text}" data-value="{number}"' if for_scripts else ""
+        parts.append(f"<span{data}>{text} <b>{shown(value)}</b></span>")
+    return f'<div class="numbers">{"".join(parts)}</div>'
+
+
+def shown(value: float) -> str:
+    """Write a number for people, with four digits."""
+    if not math.isfinite(value):
+        return str(value).replace("inf", "\u221e")
+    return f"{value:#.4g}".rstrip(".")
+
+
+def section(
+    parts: Iterable[str], sizes: Sequence[Size | None], width: int, *, data: str = ""
+) -> str:
+    """Render what belongs together: a heading and what stands below it.
+
+    Browsers leave out the work for sections that nobody sees; how high one is, is estimated.
+    """
+    drawn = [height * width / max(1, wide) for wide, height in filter(None, sizes)]
+    high = f";--h:{max(drawn) + 80:.0f}px" if drawn else ""
+    body = "\n".join(part for part in parts if part)
+    return f'<section style="--n:{max(1, len(sizes))}{high}"{data}>\n{body}\n</section>'
+
+
+def page(
+    title: str,
+    body: str,
+    refresh: int = 0,
+    *,
+    kind: str = "list",
+    style: str = "",
+    scripts: Sequence[str] = (),
+) -> str:
+    """Render a whole page around `body`; it reloads itself every `refresh` seconds unless 0.
+
+    Args:
+        title: of the page.
+        body: what is on it, as HTML.
+        refresh: how often it reloads itself. Scripts take that over, to disturb nobody.
+        kind: class of the body, for the style.
+        style: of the body.
+        scripts: names of files in `util/display/pages`.
+    """
+    import dominate
+    from dominate.tags import meta, noscript, script
+    from dominate.tags import style as style_tag
+    from dominate.util import raw
+
+    document = dominate.document(title=printable(title))
+    with document.head:
+        meta(charset="utf-8")
+        meta(name="viewport", content="width=device-width")
+        if refresh > 0:
+            with noscript():
+                meta(http_equiv="refresh", content=str(refresh))
+        style_tag(raw(asset("style.css")))
+    document.body["class"] = kind
+    document.body["style"] = style
+    document.body["data-refresh"] = str(refresh)
+    document.body.add(raw(body))
+    document.body.add(script(raw(asset("page.js", *scripts))))
+    return str(document.render())
+
+
+def image_size(path: str | Path) -> Size | None:
+    """Read the width and height of a PNG file; None if it is none, or not there."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(24)
+    except OSError:
+        return None
+    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
+        return None
+    width, height = struct.unpack(">II", head[16:])
+    return width, height
+
+
+def address(file: str) -> str:
+    """Return the address of a file below the page's `images` folder."""
+    return f"images/{quote(file, errors='surrogateescape')}"  # bytes that are no UTF-8 stay so
+
+
+def printable(text: str) -> str:
+    """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
+    return text.encode("utf-8", "replace").decode("utf-8")

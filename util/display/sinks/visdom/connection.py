@@ -1,0 +1,147 @@
+"""The way to a visdom server: an address, a connection with time limits, a client that is quiet."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from importlib import import_module
+from io import BytesIO
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from util.base.errors import UserError
+
+CONNECT_SECONDS = 1.0
+
+
+class UnreachableError(Exception):
+    """There is no answer; whether the request was carried out is unknown.
+
+    Attributes:
+        dropped: the connection was lost, which may have happened long ago.
+    """
+
+    def __init__(self, reason: str, *, dropped: bool = False) -> None:
+        super().__init__(reason)
+        self.dropped = dropped
+
+
+class RefusedError(Exception):
+    """The server answers, but not with 200."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server is."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, server: str, port: int) -> "Address":
+        """Read what the options say."""
+        try:
+            parts = urlsplit(server if "//" in server else f"http://{server}")
+            scheme, host, port = parts.scheme, parts.hostname, parts.port or port
+        except ValueError:  # a port that is no number
+            scheme, host = "", None
+        if scheme not in ("http", "https") or not host or not 0 < port < 65536:
+            raise UserError(
+                f"--display_server {server} with --display_port {port} is no address. Give them "
+                "like --display_server http://localhost --display_port 8097."
+            )
+        return cls(scheme, host, port)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+class Connection:
+    """One connection to a server, with time limits; it never reconnects by itself.
+
+    `http.client` uses no proxies, and unlike `requests` it does not hide that a connection was
+    dropped: behind the next one there may be a server that has forgotten everything.
+
+    Args:
+        address: where to connect to.
+        patience: seconds to wait for the answer to a request of so many bytes.
+    """
+
+    def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
+        self.patience = patience
+        kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
+        self._http = kind(address.host, address.port, timeout=CONNECT_SECONDS)
+        try:
+            self._http.connect()
+        except (OSError, ValueError) as error:
+            raise UnreachableError(reason_of(error)) from error
+        self._http.auto_open = 0
+
+    def post(self, path: str, body: bytes) -> str:
+        """Send JSON and return the answer."""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        try:
+            if self._http.sock is None:
+                raise ConnectionResetError("connection closed")
+            self._http.sock.settimeout(self.patience(len(body)))
+            # Given as a file it is sent in blocks, each with the time limit to itself.
+            self._http.request("POST", quote(path), BytesIO(body), headers)
+            answer = self._http.getresponse()
+            text = answer.read().decode(errors="replace")
+        except (OSError, HTTPException) as error:
+            self.close()
+            dropped = isinstance(error, ConnectionError)
+            raise UnreachableError(reason_of(error), dropped=dropped) from error
+        if answer.status != 200:
+            raise RefusedError(f"it answers {answer.status} {answer.reason} to {path}")
+        return text
+
+    def close(self) -> None:
+        """Close it; more calls do nothing."""
+        self._http.close()
+
+
+@cache
+def client_class() -> Any:
+    """Return visdom's client, changed so that it neither hangs nor prints nor logs."""
+    visdom: Any = import_module("visdom")  # slow, and only needed where there is a server
+    logging.getLogger("visdom").setLevel(logging.CRITICAL)
+
+    class Client(visdom.Visdom):
+        """Builds visdom's messages; they travel through a connection with time limits."""
+
+        def __init__(self, connection: Connection, env: str) -> None:
+            # Without `send` the constructor asks no server; and it must not log with
+            # `Logger.warn`, whose DeprecationWarning may be an error.
+            super().__init__(env=env, send=False, use_incoming_socket=False, raise_exceptions=True)
+            self.send = True
+            self.connection = connection
+            self._send({"eid": env}, endpoint=f"env/{env}")
+
+        def _handle_post(self, url: str, data: Any = None) -> str:
+            path = url.removeprefix(f"{self.server}:{self.port}")
+            return self.connection.post(path, (data or "{}").encode())
+
+        def append_points(self, window: str, traces: list[dict[str, Any]]) -> None:
+            """Append to every trace of a plot, which has been seen to be there.
+
+            `line(update="append")` would ask again whether it is there, and if not make a plot of
+            the new points alone.
+            """
+            for trace in traces:
+                trace["type"] = "scatter"
+            message = {"win": window, "data": traces, "layout": {}, "opts": {}, "append": True}
+            self._send(message, endpoint="update")
+
+    return Client
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why a server could not be reached."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,65 @@
+"""The points of the loss curves, which a server that was started anew must get again."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Numbers = NDArray[np.float64]
+
+
+class LossHistory:
+    """Points of the loss curves, 8 bytes a number; a loss that a point lacks is NaN."""
+
+    def __init__(self) -> None:
+        self._x = array("d")
+        self._curves: dict[str, array[float]] = {}
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the losses in order of appearance."""
+        return list(self._curves)
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers a plot of everything has."""
+        return len(self._x) * len(self._curves)
+
+    def add(self, x: float, values: Mapping[str, float]) -> None:
+        """Add one point."""
+        for name in values:
+            if name not in self._curves:
+                self._curves[name] = array("d", [nan]) * len(self._x)
+        for name, curve in self._curves.items():
+            curve.append(values.get(name, nan))
+        self._x.append(x)
+
+    def rows(self, start: int, stop: int, names: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """Return copies of x (points,) and of some curves (points, losses)."""
+        curves = [np.array(self._curves[name][start:stop]) for name in names]
+        return np.array(self._x[start:stop]), np.stack(curves, axis=1)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as tensors (float64), which a state file holds compactly."""
+        losses = {name: _as_tensor(curve) for name, curve in self._curves.items()}
+        return {"x": _as_tensor(self._x), "losses": losses}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take what `state_dict` returned."""
+        x = array("d", state["x"].tolist())
+        curves = {str(name): array("d", curve.tolist()) for name, curve in state["losses"].items()}
+        if any(len(curve) != len(x) for curve in curves.values()):
+            raise ValueError("the saved loss curves are not of the same length")
+        self._x, self._curves = x, curves
+
+
+def _as_tensor(numbers: "array[float]") -> Tensor:
+    return torch.tensor(np.array(numbers, dtype=np.float64))

@@ -1,0 +1,45 @@
+"""How long a run is: the one place that knows what ends it and what its schedules count."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from util.training.progress import Progress
+
+
+@dataclass(frozen=True)
+class Length:
+    """Count a run in epochs, as `--n_epochs` and `--n_epochs_decay` do.
+
+    Attributes:
+        constant: epochs at the initial learning rate.
+        decay: epochs after them, in which it falls to zero.
+    """
+
+    constant: int
+    decay: int
+
+    OPTIONS: ClassVar = ("n_epochs", "n_epochs_decay")
+
+    @classmethod
+    def of(cls, opt: Namespace) -> Self:
+        """Return the length that the options give."""
+        return cls(opt.n_epochs, opt.n_epochs_decay)
+
+    @property
+    def epochs(self) -> int:
+        """The number of the last epoch."""
+        return self.constant + self.decay
+
+    def is_over(self, progress: Progress) -> bool:
+        """Tell whether there is nothing left to train."""
+        return progress.epoch > self.epochs
+
+    def images_left(self, progress: Progress, images: int) -> int:
+        """Return how many images are left to train on, with so many in an epoch."""
+        epochs = self.epochs - progress.epoch + 1
+        return max(0, epochs * images - progress.epoch_images)
+
+    def share_of_rate(self, epoch: int) -> float:
+        """Return the part of the learning rate that `--lr_policy linear` has left in an epoch."""
+        return 1.0 - max(0, epoch - self.constant) / (self.decay + 1)

@@ -1,0 +1,70 @@
+"""How long a run will go on, and the progress line that says so."""
+
+import time
+from contextlib import AbstractContextManager
+from typing import Any
+
+from tqdm import tqdm
+
+from util.display.progress_bar import progress_bar
+from util.training.length import Length
+from util.training.progress import Progress
+
+EPOCH_LINE = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, "
+    "left: epoch {remaining}{postfix}"
+)
+
+
+class TimeLeft:
+    """Tell how long a run will go on.
+
+    Goes by the mean over all that this process has trained so far, with the time that validation,
+    images and saving took. Nothing is counted at a step: `progress` knows.
+
+    Args:
+        progress: where training stands.
+        length: of the run.
+        images: in an epoch.
+    """
+
+    def __init__(self, progress: Progress, length: Length, images: int) -> None:
+        self.progress = progress
+        self.length = length
+        self.images = images
+        self._images_before = progress.total_images
+        self._began = time.monotonic()
+
+    def seconds_left(self) -> float | None:
+        """Return an estimate, None before anything was trained."""
+        trained = self.progress.total_images - self._images_before
+        if trained <= 0:
+            return None
+        left = self.length.images_left(self.progress, self.images)
+        return left * (time.monotonic() - self._began) / trained
+
+    def in_words(self) -> str:
+        """Return the estimate for the line, `?` before there is one."""
+        seconds = self.seconds_left()
+        return f"run {'?' if seconds is None else _duration(seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    """Write hours and minutes as tqdm does; what takes days, in days."""
+    hours = round(seconds / 3600)
+    return tqdm.format_interval(seconds) if hours < 48 else f"{hours // 24}d {hours % 24}h"
+
+
+def epoch_bar(time_left: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
+    """Show how far the running epoch is, how fast it goes, and what is left of it and of the run.
+
+    Images that were seen before an interruption count as done, but not for the speed.
+    """
+    progress = time_left.progress
+    return progress_bar(
+        f"epoch {progress.epoch}/{time_left.length.epochs}",
+        time_left.images,
+        done=progress.epoch_images,
+        line=EPOCH_LINE,
+        more=time_left.in_words,
+    )
