@@ -1,7 +1,6 @@
 """A store of generated images, from which a discriminator sees older ones too."""
 
 import random
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,15 +41,3 @@ class ImagePool:
         index = random.randint(0, self.pool_size - 1)
         stored, self.images[index] = self.images[index], image.clone()
         return stored
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the stored images."""
-        return {"pool_size": self.pool_size, "images": list(self.images)}
-
-    def load_state_dict(
-        self, state: dict[str, Any], device: torch.device | str | None = None
-    ) -> None:
-        """Take over stored images, to `device`; a smaller pool keeps the first ones."""
-        images = list(state["images"])[: self.pool_size]
-        self.images = [image if device is None else image.to(device) for image in images]
-        self.num_imgs = len(self.images)

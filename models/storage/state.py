@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -27,7 +28,7 @@ def training_state(model: "BaseModel") -> dict[str, Any]:
         "schedulers": [
             scheduler_state(scheduler, model.opt.epoch_count) for scheduler in model.schedulers
         ],
-        "image_pools": {name: pool.state_dict() for name, pool in _image_pools(model).items()},
+        "image_pools": {name: pool_state(pool) for name, pool in _image_pools(model).items()},
         "metric": float(model.metric),
         "steps": model._optimization.state_dict(model.optimizers),
         "epochs": model._optimization.epochs,
@@ -59,7 +60,7 @@ def load_training_state(
         for scheduler, saved in zip(model.schedulers, state["schedulers"], strict=False):
             load_scheduler_state(scheduler, saved, model.opt.epoch_count)
     for name, pool in pools.items():
-        pool.load_state_dict(state["image_pools"][name], model.device)
+        load_pool_state(pool, state["image_pools"][name], model.device)
     model.metric = float(state["metric"])
     optimization = model._optimization
     optimization.load_state_dict(state.get("steps", {}), model.optimizers)
@@ -126,6 +127,18 @@ def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, Ima
 def _image_pools(model: "BaseModel") -> dict[str, ImagePool]:
     """Find the pools by themselves, so that models that never heard of states take part."""
     return {key: value for key, value in vars(model).items() if isinstance(value, ImagePool)}
+
+
+def pool_state(pool: ImagePool) -> dict[str, Any]:
+    """Return the stored images; by attributes that forks' own pools have as well."""
+    return {"pool_size": pool.pool_size, "images": list(getattr(pool, "images", []))}
+
+
+def load_pool_state(pool: ImagePool, state: Mapping[str, Any], device: torch.device) -> None:
+    """Take over stored images, to `device`; a smaller pool keeps the first ones."""
+    images = list(state["images"])[: pool.pool_size]
+    pool.images = [image.to(device) for image in images]
+    pool.num_imgs = len(pool.images)
 
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:

@@ -12,6 +12,7 @@ from torch import nn
 from models.base_model import BaseModel
 from models.optimization.schedulers import LR_POLICIES
 from models.storage.names import networks_of
+from models.storage.state import load_pool_state, pool_state
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import batch, build, noise, train_options, train_step, weights
 from util.base import rng
@@ -281,7 +282,7 @@ def test_pool_continues_with_another_size(size: int) -> None:
     images = noise((3, 1, 2, 2))
     saved.query(images)
     pool = ImagePool(size)
-    pool.load_state_dict(saved.state_dict())
+    load_pool_state(pool, pool_state(saved), torch.device("cpu"))
     assert pool.num_imgs == len(pool.images) == min(size, 3)
     for _ in range(10):
         assert pool.query(noise((2, 1, 2, 2))).shape == (2, 1, 2, 2)

@@ -8,7 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.storage.state import load_pool_state, pool_state
 from util.image_pool import ImagePool
+
+CPU = torch.device("cpu")
 
 pytestmark = pytest.mark.usefixtures("own_randomness")
 # The fixture only puts the generators back after the last example.
@@ -124,7 +127,7 @@ def test_a_restored_pool_continues_identically(
     for n in before:
         pool.query(numbered(first, n))
         first += n
-    state, generator = pool.state_dict(), random.getstate()
+    state, generator = pool_state(pool), random.getstate()
 
     def go_on(continued: ImagePool) -> list[list[int]]:
         random.setstate(generator)
@@ -132,7 +135,7 @@ def test_a_restored_pool_continues_identically(
 
     expected = go_on(pool)
     restored = ImagePool(pool_size)
-    restored.load_state_dict(state)  # taken before the original went on
+    load_pool_state(restored, state, CPU)  # taken before the original went on
     assert go_on(restored) == expected
 
 
@@ -140,7 +143,7 @@ def test_a_smaller_pool_takes_over_what_fits() -> None:
     pool = ImagePool(5)
     pool.query(numbered(0, 5))
     smaller = ImagePool(3)
-    smaller.load_state_dict(pool.state_dict())
+    load_pool_state(smaller, pool_state(pool), CPU)
     assert numbers(torch.cat(smaller.images)) == [0, 1, 2]
     random.seed(0)
     assert max(numbers(smaller.query(numbered(5, 50)))) < 55
@@ -150,7 +153,7 @@ def test_a_larger_pool_goes_on_filling() -> None:
     pool = ImagePool(2)
     pool.query(numbered(0, 2))
     larger = ImagePool(4)
-    larger.load_state_dict(pool.state_dict())
+    load_pool_state(larger, pool_state(pool), CPU)
     assert numbers(larger.query(numbered(2, 2))) == [2, 3]
     assert numbers(torch.cat(larger.images)) == [0, 1, 2, 3]
 
