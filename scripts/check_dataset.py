@@ -28,10 +28,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import find_dataset_using_name
+from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS
 from data.checks import files
 from data.checks import folders as layouts
 from data.checks.files import Inspection, Size
-from data.checks.folders import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, Folder
+from data.checks.folders import Folder
 from data.image_folder import make_dataset
 from options.parsing.rules import base_problems
 from util.base.errors import UserError, run_command

@@ -1,23 +1,15 @@
 """Where data sets keep their images: folders by name."""
 
 import os
-from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.base_dataset import ONE_FOLDER, TWO_FOLDERS, folders_of
+from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, Layout, folders_of
 from data.checks.files import shown_name
 from util.base.errors import UserError
 
 PHASES = ("train", "val", "test")
-ITSELF = (".",)
-LAYOUTS: dict[str, tuple[str, ...]] = {  # of the built-in data sets
-    "aligned": ONE_FOLDER,
-    "colorization": ONE_FOLDER,
-    "unaligned": TWO_FOLDERS,
-    "single": ITSELF,
-}
 
 
 @dataclass(frozen=True)
@@ -32,7 +24,7 @@ class Folder:
     """
 
     path: str
-    layout: tuple[str, ...]
+    layout: Layout
     phase: str
 
     @property
@@ -63,7 +55,7 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
         Folder(path, layout, phase)
         for layout in layouts
         for phase in PHASES
-        for path in folders_of(Namespace(dataroot=str(root)), phase, layout)
+        for path in folders_of(str(root), phase, layout)
         if os.path.isdir(path)
     ]
     if found or dataset_mode is not None:
