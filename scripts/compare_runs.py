@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.display.sinks.epochs import read_metrics
+from util.storage.run_folder import RunFolder
 
-FILE = "metrics.jsonl"
+FILE = RunFolder("").metrics.name
 # Standard errors within which 95% of the differences lie that are chance alone, for 2 to 11 pairs
 # (Student's t with 1 to 10 degrees of freedom). For more pairs the last one stands, a little high.
 BY_CHANCE = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23)
@@ -120,11 +121,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if problems := list(argument_problems(args)):
         parser.error(" ".join(problems))
-    groups = [
+    first, second = (
         [read_run(find_run(run, args.checkpoints_dir), args.last) for run in runs]
         for runs in (args.first, args.second)
-    ]
-    comparisons = compare(*groups, wanted=args.metrics)
+    )
+    comparisons = compare(first, second, wanted=args.metrics)
     say(f"{len(args.first)} pairs of runs, means of the last {args.last} of their validations")
     say("\n".join([HEAD.rstrip(), *(comparison.line() for comparison in comparisons)]))
     if args.within is not None:

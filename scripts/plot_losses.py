@@ -35,9 +35,10 @@ from util.display.pages.svg import LARGEST, PALETTE
 from util.display.sinks.epochs import read_metrics
 from util.display.sinks.jsonl import LossRecord, continued, parse_loss_log, read_losses
 from util.storage.files import replacing
+from util.storage.run_folder import RunFolder
 
-LOSSES, LOG, METRICS = "losses.jsonl", "loss_log.txt", "metrics.jsonl"
-LOG_FILES = (LOSSES, LOG, METRICS)
+RUN = RunFolder("")
+LOSSES, LOG, METRICS = LOG_FILES = (RUN.losses.name, RUN.loss_log.name, RUN.metrics.name)
 VALIDATION = "val/"  # how names of validation metrics begin
 IMAGES = (".png", ".svg", ".pdf")
 TABLE = ".csv"
@@ -427,7 +428,9 @@ def table_rows(runs: Iterable[Run], names: Sequence[str]) -> Iterator[tuple[obje
 
 def cannot_write(output: str, error: OSError) -> UserError:
     """Say why, and what to do."""
-    return UserError(f"--output {output} cannot be written: {error}. Choose another file.")
+    return UserError(
+        f"--output {output} cannot be written: {error.strerror or error}. Choose another file."
+    )
 
 
 # ---- lines --------------------------------------------------------------------------------

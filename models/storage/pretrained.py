@@ -8,6 +8,7 @@ from models.storage.names import networks_of
 from util.base.log import say
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
+from util.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from models.base_model import BaseModel
@@ -78,8 +79,8 @@ def _network_of(file: Path, networks: Sequence[str]) -> str:
 
 def _newest(folder: Path, network: str) -> Path | None:
     """Return `latest` if there is one, else the file written last."""
-    latest = folder / f"latest_net_{network}.pth"
+    run = RunFolder(folder)
+    latest = run.network_file("latest", network)
     if latest.is_file():
         return latest
-    files = folder.glob(f"*_net_{network}.pth")
-    return max(files, key=lambda file: file.stat().st_mtime, default=None)
+    return max(run.network_files(network), key=lambda file: file.stat().st_mtime, default=None)

@@ -1,6 +1,6 @@
 """Do both sides compute the same? Asked before any speed is."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,8 +160,8 @@ def rounding(truth: Arrays, found: Arrays) -> float:
 
     Of the network where that is most.
     """
-    error: Counter[str] = Counter()
-    length: Counter[str] = Counter()
+    error: defaultdict[str, float] = defaultdict(float)
+    length: defaultdict[str, float] = defaultdict(float)
     for name in (name for name in truth if name.endswith(".weight")):
         network = name.partition(".")[0]
         error[network] += float(np.square(found[name] - truth[name]).sum())

@@ -37,16 +37,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
-from cityscapes import CLASSES, IGNORED, Scores, confusion, from_colours, from_ids, scores
 from PIL import Image
 from torch import Tensor
 
 from data.image_folder import default_loader, make_dataset
+from eval_cityscapes.cityscapes import (
+    CLASSES,
+    IGNORED,
+    Scores,
+    confusion,
+    from_colours,
+    from_ids,
+    scores,
+)
 from util.base.errors import UserError, run_command
 from util.base.log import say, warn
 from util.display.progress_bar import progress_bar

@@ -24,7 +24,7 @@ IGNORED = 255
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """Return the command as a module; its other module is `cityscapes` there."""
+    """Return the command as a module; its other module is `eval_cityscapes.cityscapes`."""
     with imported(FOLDER / "evaluate.py") as module:
         yield module
 
@@ -32,7 +32,7 @@ def script() -> Iterator[ModuleType]:
 @pytest.fixture
 def cityscapes(script: ModuleType) -> ModuleType:
     """Return the module of classes and scores."""
-    return sys.modules["cityscapes"] if script else script
+    return sys.modules["eval_cityscapes.cityscapes"] if script else script
 
 
 Run = Callable[..., tuple[int, str, str]]

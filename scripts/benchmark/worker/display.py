@@ -43,16 +43,17 @@ def _tame_visdom() -> None:
         import visdom
     except ImportError:
         return
-    if getattr(visdom.Visdom, "is_tame", False):
+    client: Any = visdom.Visdom
+    if getattr(client, "is_tame", False):
         return
-    original = visdom.Visdom.__init__
+    original = client.__init__
 
     def init(self: Any, *args: Any, **keywords: Any) -> None:
         original(self, *args, **(keywords | {"use_incoming_socket": False}))
 
-    visdom.Visdom.__init__ = init
-    visdom.Visdom.check_connection = lambda *_args, **_keywords: True
-    visdom.Visdom.is_tame = True
+    client.__init__ = init
+    client.check_connection = lambda *_args, **_keywords: True
+    client.is_tame = True
 
 
 # ---- the training page --------------------------------------------------------------------

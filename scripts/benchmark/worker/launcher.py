@@ -7,6 +7,7 @@ sleep instead of computing, and note how long the loop needs between steps). REP
 what was found, SCRIPT with what follows is the command.
 """
 
+import importlib
 import json
 import os
 import runpy
@@ -27,8 +28,7 @@ def main(watch: str, report: str, script: str, *argv: str) -> None:
     """Run the command with a model whose step is watched."""
     sys.path[0] = os.getcwd()
     sys.argv = [script, *argv]
-    import models
-
+    models: Any = importlib.import_module("models")
     create = models.create_model
 
     def create_watched(opt: Any) -> Any:
