@@ -25,7 +25,6 @@ from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
 from util.base.new_options import new_option
 from util.base.system import claim_device
-from util.storage import checkpoint
 from util.storage.run_folder import label_of
 
 
@@ -77,7 +76,6 @@ class BaseModel(ABC):
         self.metric: float = 0
         # Our own code uses the private name: the other one may be a subclass's own.
         self._optimization = Optimization(opt, self.device)
-        self.save_files: Any = checkpoint.save_set  # until train.py asks TrainedModel
         if not hasattr(type(self), "optimization"):
             self.optimization = self._optimization
 
@@ -210,59 +208,6 @@ class BaseModel(ABC):
             CheckpointError: a file is missing, broken or made for another network.
         """
         network_files.load(self, epoch)
-
-    # ---- until train.py asks TrainedModel -------------------------------------------------
-
-    def _training(self) -> Any:
-        from models.storage.trained_model import TrainedModel
-
-        return TrainedModel(self)
-
-    def generator_loss(self) -> Tensor | float | None:
-        """Return `loss_G`."""
-        return getattr(self, "loss_G", None)
-
-    def losses_on_device(self) -> dict[str, Tensor | float]:
-        """Return the losses."""
-        names, values = self._training().loss_vector()
-        found = dict(zip(names, values, strict=True))
-        return {name: found[name] for name in self.loss_names if name in found}
-
-    def losses_are_finite(self) -> Tensor | bool:
-        """Tell whether no loss is infinite or nan."""
-        return self._training().loss_vector()[1].isfinite().all()
-
-    def broken_networks(self) -> list[str]:
-        """Return the names of broken networks."""
-        return self._training().broken_networks()
-
-    def learning_rates(self) -> dict[str, float]:
-        """Return the learning rates."""
-        return self._training().learning_rates()
-
-    def evaluation_without_trace(self, *, evaluation: bool) -> Any:
-        """Lend the networks."""
-        return self._training().without_trace(evaluation=evaluation)
-
-    def training_state(self) -> dict[str, Any]:
-        """Return the state."""
-        return self._training().training_state()
-
-    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
-        """Take the state."""
-        self._training().load_training_state(state, keep_rates=keep_rates)
-
-    def validation_pairs(self) -> Any:
-        """Return pairs."""
-        return self._training().validation_pairs()
-
-    def validation_sets(self) -> Any:
-        """Return sets."""
-        return self._training().validation_sets()
-
-    def validation_losses(self) -> Any:
-        """Return losses."""
-        return {}
 
 
 def _to_floats(values: Sequence[Tensor | float]) -> list[float]:

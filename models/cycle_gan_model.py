@@ -117,16 +117,8 @@ class CycleGANModel(BaseModel):
 
     def forward(self) -> None:
         """Translate there and back, from both sides."""
-        self.forward_A()
-        self.forward_B()
-
-    def forward_A(self) -> None:
-        """Translate A to B and back."""
         self.fake_B = self.netG_A(self.real_A)
         self.rec_A = self.netG_B(self.fake_B)
-
-    def forward_B(self) -> None:
-        """Translate B to A and back."""
         self.fake_A = self.netG_B(self.real_B)
         self.rec_B = self.netG_A(self.fake_A)
 
@@ -144,14 +136,14 @@ class CycleGANModel(BaseModel):
         self._optimization.step(self.optimizer_D, self.netD_A, self.netD_B)
 
     def backward_G(self) -> None:
-        """Compute the generators' loss, equation 3, and its gradients."""
-        self.loss_G = torch.stack(list(self.losses_G())).sum()
+        """Compute the generators' loss and its gradients."""
+        self.loss_G = torch.stack(list(self.equation_3())).sum()
         self._optimization.backward(self.loss_G, self.optimizer_G)
 
-    def losses_G(
+    def equation_3(
         self, idt_A: Tensor | None = None, idt_B: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Yield the terms of equation 3, in one those that are about the same images.
+        """Yield the terms of the paper's equation 3, in one those that are about the same images.
 
         Args:
             idt_A: what G_A makes of B, if that is known already.
@@ -205,7 +197,7 @@ class CycleGANModel(BaseModel):
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return the generators' loss on a validation batch."""
-        return {"G": torch.stack(list(self.losses_G())).sum()}
+        return {"G": torch.stack(list(self.equation_3())).sum()}
 
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what went there and back with where it came from; unpaired data has no more."""

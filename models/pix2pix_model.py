@@ -111,11 +111,11 @@ class Pix2PixModel(BaseModel):
 
     def backward_G(self) -> None:
         """Compute the generator's losses and gradients."""
-        self.compute_losses_G()
+        self.equation_4()
         self._optimization.backward(self.loss_G, self.optimizer_G)
 
-    def compute_losses_G(self) -> None:
-        """Compute the generator's losses."""
+    def equation_4(self) -> None:
+        """Compute the generator's losses, equation 4 of the paper."""
         fake_AB = torch.cat((self.real_A, self.fake_B), 1)
         self.loss_G_GAN = self.criterionGAN(self.netD(fake_AB), True)
         self.loss_G_L1 = self.criterionL1(self.fake_B, self.real_B) * self.opt.lambda_L1
@@ -123,5 +123,5 @@ class Pix2PixModel(BaseModel):
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return the generator's loss on a validation batch."""
-        self.compute_losses_G()
+        self.equation_4()
         return {"G": self.loss_G}

@@ -74,12 +74,14 @@ def _in_parts(model: "CycleGANModel") -> None:
     The passes come in the usual order.
     """
     terms = []
-    model.forward_A()
-    for term in model.losses_G():
+    model.fake_B = model.netG_A(model.real_A)
+    model.rec_A = model.netG_B(model.fake_B)
+    for term in model.equation_3():
         model._optimization.backward(term, model.optimizer_G)
         terms.append(term.detach())
-        if len(terms) == 1:
-            model.forward_B()  # makes the images that the second term is about
+        if len(terms) == 1:  # the second term is about these images
+            model.fake_A = model.netG_B(model.real_B)
+            model.rec_B = model.netG_A(model.fake_A)
     model.loss_G = torch.stack(terms).sum()
 
 
@@ -91,5 +93,5 @@ def _together(model: "CycleGANModel") -> None:
     model.fake_A, idt_B = model.netG_B(with_B_first).chunk(2)
     model.rec_A = model.netG_B(model.fake_B)
     model.rec_B = model.netG_A(model.fake_A)
-    model.loss_G = torch.stack(list(model.losses_G(idt_A, idt_B))).sum()
+    model.loss_G = torch.stack(list(model.equation_3(idt_A, idt_B))).sum()
     model._optimization.backward(model.loss_G, model.optimizer_G)

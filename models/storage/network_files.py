@@ -59,7 +59,7 @@ def save(model: "BaseModel", label: int | str) -> None:
     }
     collected = _collected.get()
     if collected is None:
-        vars(model).get("save_files", checkpoint.save_set)(states)
+        checkpoint.save_set(states)
     else:
         collected.update(states)
 

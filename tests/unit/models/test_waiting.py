@@ -26,7 +26,7 @@ from util.training.meters import LossMeter
 from util.training.progress import Progress
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmark.inside.counting import META, move_to_meta
+from benchmark.worker.counting import META, move_to_meta
 
 
 class NoTransfers(TorchDispatchMode):

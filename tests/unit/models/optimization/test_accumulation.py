@@ -66,13 +66,11 @@ def test_step_consists_of_named_phases(
     assert order == PHASES[kind]
 
 
+# The two identity terms come last.
 PHASES_OF_CYCLE_GAN = {
-    "losses in parts": [
-        *["forward_A", "losses_G", "backward", "forward_B", "backward"],
-        *["backward", "backward"],  # of the identity terms
-    ],
-    "passes put together": ["losses_G", "backward"],
-    "losses at once": ["forward", "forward_A", "forward_B", "backward_G", "losses_G", "backward"],
+    "losses in parts": ["equation_3", *["backward"] * 4],
+    "passes put together": ["equation_3", "backward"],
+    "losses at once": ["forward", "backward_G", "equation_3", "backward"],
 }
 
 
@@ -89,7 +87,7 @@ def test_each_way_of_a_cycle_gan_step_has_its_phases(
     model: Any = build(train_options(tmp_path, "cycle_gan", *more))
     assert f", {way}\n" in capsys.readouterr().out
     order: list[str] = []
-    for phase in ("forward", "forward_A", "forward_B", "backward_G", "losses_G"):
+    for phase in ("forward", "backward_G", "equation_3"):
         wrapped(monkeypatch, type(model), phase, lambda *_, name=phase: order.append(name))
 
     def note(_: Tensor, optimizer: Optimizer) -> None:
@@ -120,20 +118,20 @@ def test_a_subclass_of_cycle_gan_trains_alike_on_every_device(
     order: list[str] = []
 
     class Own(CycleGANModel):
-        def forward_A(self) -> None:
-            order.append("forward_A")
-            super().forward_A()
+        def forward(self) -> None:
+            order.append("forward")
+            super().forward()
 
-        def losses_G(self, *identity: Tensor | None) -> Iterator[Tensor]:
-            order.append("losses_G")
-            yield from super().losses_G(*identity)
+        def backward_D_A(self) -> None:
+            order.append("backward_D_A")
+            super().backward_D_A()
 
     opt = train_options(tmp_path, "cycle_gan")
     model = Own(opt)
     model.setup(opt)
     monkeypatch.setattr(model._optimization.speed, "merges_forward_passes", lambda _: on_gpu)
     train_step(model, batch("cycle_gan", 1))
-    assert order == ["forward_A", "losses_G"]
+    assert order == ["forward", "backward_D_A"]
 
 
 @pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
@@ -238,7 +236,7 @@ def test_waiting_in_disguise_is_noticed(convert: Callable[[Any], Any]) -> None:
 @pytest.mark.parametrize(("kind", "more"), CONFIGURATIONS, ids=IDS)
 def test_step_never_waits_for_the_device(kind: str, more: tuple[str, ...], tmp_path: Path) -> None:
     pool = () if "--pool_size" in more or kind == "template" else ("--pool_size", "2")
-    model = build(train_options(tmp_path, kind, *more, *pool))
+    model: Any = build(train_options(tmp_path, kind, *more, *pool))
     for number in range(4):  # the pool is full after two
         with no_waiting():
             model.set_input(batch(kind, number))
@@ -247,7 +245,7 @@ def test_step_never_waits_for_the_device(kind: str, more: tuple[str, ...], tmp_p
         loss = getattr(model, f"loss_{name}")
         left_out = name.startswith("idt") and "--lambda_identity" in more
         assert left_out or isinstance(loss, Tensor), name
-    assert isinstance(model.generator_loss(), Tensor)
+    assert isinstance(model.loss_G, Tensor)
 
 
 @pytest.mark.parametrize("kind", ["cycle_gan", "pix2pix"])
