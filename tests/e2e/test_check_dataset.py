@@ -90,9 +90,9 @@ def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) 
 
 def test_problems_end_with_status_1_in_any_terminal(tmp_path: Path) -> None:
     draw_pairs(tmp_path / "set", "train", 2)
-    (tmp_path / "set/train/grün.png").touch()
+    Path(os.fsdecode(bytes(tmp_path) + "/set/train/grün.png".encode())).touch()
     command = [sys.executable, "-X", "utf8=0", str(SCRIPT), "--dataroot", "set"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
     )
