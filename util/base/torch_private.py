@@ -87,3 +87,9 @@ def running_batches(loader: DataLoader[Any]) -> Any | None:
 def forget_running_batches(loader: DataLoader[Any]) -> None:
     """Let a loader start workers anew for its next epoch."""
     loader._iterator = None
+
+
+def shared_bytes(size: int) -> torch.UntypedStorage:
+    """Return memory that processes share; the system provides what is written to."""
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
+    return storage

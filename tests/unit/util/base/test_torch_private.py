@@ -152,3 +152,16 @@ def test_workers_that_go_on_are_found_and_forgotten() -> None:
     torch_private.forget_running_batches(loader)
     assert torch_private.running_batches(loader) is None
     torch_private.stop_workers(batches)
+
+
+def test_shared_bytes_are_seen_by_other_processes() -> None:
+    memory = torch_private.shared_bytes(3)
+    assert memory.is_shared()
+    values = torch.tensor([], dtype=torch.uint8).set_(memory)
+    values.zero_()
+    child = torch.multiprocessing.get_context("fork").Process(target=values.fill_, args=(7,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that forking beside threads is dangerous
+        child.start()
+    child.join()
+    assert values.tolist() == [7, 7, 7]
