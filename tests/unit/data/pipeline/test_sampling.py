@@ -54,7 +54,7 @@ class DrawingDataset(BaseDataset):
 
 @pytest.fixture(autouse=True)
 def _plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("data.drawing_dataset")
+    module: Any = ModuleType("data.drawing_dataset")
     module.DrawingDataset = DrawingDataset
     monkeypatch.setitem(sys.modules, "data.drawing_dataset", module)
 
@@ -344,7 +344,7 @@ def test_plugins_own_error_in_a_worker_is_not_swallowed() -> None:
         def __getitem__(self, index: int) -> dict[str, Any]:
             raise RuntimeError("the plugin's own fault")
 
-    sys.modules["data.drawing_dataset"].DrawingDataset = Faulty
+    vars(sys.modules["data.drawing_dataset"])["DrawingDataset"] = Faulty
     Faulty.__name__ = "DrawingDataset"
     with pytest.raises(RuntimeError, match="the plugin's own fault"):
         list(create_dataset(drawing(1)))
