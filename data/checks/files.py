@@ -358,21 +358,6 @@ def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:
     return [paths for paths in groups.values() if len(paths) > 1]
 
 
-def without_partner(
-    folder: str | Path, paths: Sequence[str], other: str | Path, other_paths: Sequence[str]
-) -> list[str]:
-    """Return those of `paths` for which the other folder has no file of that name.
-
-    Folders inside count as part of the name, the ending does not.
-    """
-    partners = {_stem(path, other) for path in other_paths}
-    return [path for path in paths if _stem(path, folder) not in partners]
-
-
-def _stem(path: str, folder: str | Path) -> str:
-    return os.path.splitext(os.path.relpath(path, folder))[0]
-
-
 def look_side_by_side(sizes: Sequence[Size]) -> bool:
     """Tell whether most images are about twice as wide as high, as A and B in one file are."""
     wide = sum(1.8 <= width / height <= 2.2 for width, height in sizes)

@@ -41,12 +41,11 @@ class Speed:
     """
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
-        precision = getattr(opt, "precision", "fp32")
-        self.precision = Precision(precision if precision in PRECISIONS else "fp32", device)
+        self.precision = Precision(new_option(opt, "precision"), device)
         self.device = device
-        self.max = getattr(opt, "speed", "faithful") == "max"
-        self.compile = bool(getattr(opt, "compile", False))
-        self.saves_memory = bool(getattr(opt, "grad_checkpoint", False))
+        self.max = new_option(opt, "speed") == "max"
+        self.compile: bool = new_option(opt, "compile")
+        self.saves_memory: bool = new_option(opt, "grad_checkpoint")
         self.is_chosen = self.max or self.compile or self.precision.dtype is not None
 
     def merges_forward_passes(self, images: Tensor) -> bool:
