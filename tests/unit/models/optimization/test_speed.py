@@ -104,7 +104,8 @@ def test_pix2pix_is_the_same_together(argv: Sequence[str], tmp_path: Path) -> No
     for together in (True, False):
         model = build(train_options(tmp_path, "pix2pix", *argv))
         to_double(model)
-        model._optimization.speed.merges_forward_passes = lambda _, way=together: way  # type: ignore[method-assign]
+        speed: Any = model._optimization.speed
+        speed.merges_forward_passes = lambda _, way=together: way
         losses = train_step(model, double_batch("pix2pix", 5, n=2))
         statistics = {
             f"{name}.{key}": value.double()
@@ -460,7 +461,7 @@ def test_gradients_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) 
         weight.grad = gradient.clone(memory_format=torch.preserve_format)
         optimizer.step()
         weights_after.append(weight.detach())
-    assert torch.allclose(*weights_after, atol=1e-6)
+    assert torch.allclose(weights_after[0], weights_after[1], atol=1e-6)
 
 
 def test_moments_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) -> None:
