@@ -17,6 +17,7 @@ import torch
 from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
+from models.base_model import BaseModel
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
@@ -57,34 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")
-    title = f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}"
-    webpage = HTML(folder, title)
+    webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
-
-    bar = progress_bar("translating", min(len(dataset), opt.num_test))
-    inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with end_in_order(), ImageWriter(), bar as shown, inference:
-        number = 0
-        for batch in dataset:
-            model.set_input(batch)
-            model.test()
-            made, sources = model.get_current_visuals(), model.get_image_paths()
-            for visuals, paths in one_by_one(made, sources, opt.batch_size):
-                if number % 5 == 0:
-                    say(f"processing ({number:04d})-th image... {paths}")
-                save_images(
-                    webpage,
-                    visuals,
-                    paths,
-                    aspect_ratio=opt.aspect_ratio,
-                    width=opt.display_winsize,
-                    use_wandb=opt.use_wandb,
-                )
-                if opt.dataset_mode != "unaligned":  # else real_B is any image of domain B
-                    show_scores(webpage, visuals)
-                number += 1
-                shown.update(1)
+    no_gradients = torch.inference_mode(declares(model_class, "batch_independent"))
+    with end_in_order(), ImageWriter(), no_gradients:  # images are written beside the next ones
+        translate(opt, dataset, model, webpage)
     webpage.save()  # now that all its images are there
     reporter.close()
     if len(dataset) > opt.num_test:
@@ -92,6 +71,27 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"{opt.num_test} of {len(dataset)} images were translated; "
             f"--num_test {len(dataset)} translates all."
         )
+
+
+def translate(
+    opt: Namespace, dataset: CustomDatasetDataLoader, model: BaseModel, webpage: HTML
+) -> None:
+    """Save what the model makes of each image, and add it to the page as a row."""
+    number = 0
+    with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
+        for batch in dataset:
+            model.set_input(batch)  # take the batch apart, move it to the device
+            model.test()  # forward without gradients
+            made, sources = model.get_current_visuals(), model.get_image_paths()
+            for visuals, paths in one_by_one(made, sources, opt.batch_size):
+                if number % 5 == 0:
+                    say(f"processing ({number:04d})-th image... {paths}")
+                save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
+                            width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
+                if opt.dataset_mode != "unaligned":  # else real_B is any image of domain B
+                    show_scores(webpage, visuals)
+                number += 1
+                bar.update(1)
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

@@ -84,13 +84,13 @@ class Point:
     Attributes:
         epoch: number of the epoch, from 1.
         iters: images seen in that epoch, None for numbers of a whole epoch.
-        total_iters: images seen since the first epoch, None where that is unknown.
+        total_images: those seen since the first epoch, None where that is unknown.
         values: losses by name; metrics of validation as `val/NAME`.
     """
 
     epoch: int
     iters: int | None
-    total_iters: int | None
+    total_images: int | None
     values: Mapping[str, float]
 
 
@@ -422,7 +422,7 @@ def table_rows(runs: Iterable[Run], names: Sequence[str]) -> Iterator[tuple[obje
         for point in run.points:
             for name in names:
                 if name in point.values:
-                    when = (point.epoch, point.iters, point.total_iters)
+                    when = (point.epoch, point.iters, point.total_images)
                     yield (run.label, *when, printable(name), float(point.values[name]))
 
 
@@ -477,7 +477,7 @@ def positions_of(run: Run, unit: str) -> Numbers:
     points = run.points
     longest = max((point.iters or 0 for point in points), default=0) or 1
     if unit == "images" and counts_all_images(run):
-        return np.array([point.total_iters for point in points], dtype=np.float64)
+        return np.array([point.total_images for point in points], dtype=np.float64)
     shares = [1.0 if point.iters is None else point.iters / longest for point in points]
     epochs = np.array([point.epoch - 1 for point in points]) + np.array(shares)
     return epochs * longest if unit == "images" else epochs
@@ -489,7 +489,7 @@ def counts_all_images(run: Run) -> bool:
     It does when only the networks are continued.
     """
     for points in (run.losses, run.epochs):
-        totals = [point.total_iters for point in points]
+        totals = [point.total_images for point in points]
         known = [total for total in totals if total is not None]
         if len(known) < len(totals) or any(b < a for a, b in pairwise(known)):
             return False

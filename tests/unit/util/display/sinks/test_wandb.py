@@ -296,8 +296,9 @@ def test_the_server_gets_half_a_minute_unless_the_environment_says_otherwise(
 
 
 SCRIPT = """
-import json, pathlib, struct, sys, time
+import json, pathlib, sys
 import numpy as np
+from tests.support.wandb_files import logged
 from util.display.sinks import LogStep
 from util.display.sinks.wandb import WandbSink
 
@@ -310,43 +311,7 @@ for channels in (1, 3, 4):
     sink.images(LogStep(1), {f"fake_{channels}": image})
 sink.close()
 
-
-def records(content):  # LevelDB's log format: blocks of 32 KiB, records split between them
-    place, data = 7, b""
-    while place + 7 <= len(content):
-        rest = 32768 - place % 32768
-        if rest < 7:
-            place += rest
-            continue
-        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
-        data += content[place + 7 : place + 7 + length]
-        place += 7 + length
-        if kind in (1, 4):
-            yield data
-            data = b""
-
-
-from wandb.proto.wandb_internal_pb2 import Record
-
-found = {"history": [], "config": {}}
-(file,) = pathlib.Path(sys.argv[1]).glob("wandb/offline-run-*/*.wandb")
-deadline = time.monotonic() + 30
-while not list(records(file.read_bytes())) and time.monotonic() < deadline:
-    time.sleep(0.1)  # on a busy machine wandb's own process is not done yet
-for data in records(file.read_bytes()):
-    record = Record.FromString(data)
-    kind = record.WhichOneof("record_type")
-    if kind == "run":
-        found["name"], found["project"] = record.run.display_name, record.run.project
-        for item in record.run.config.update:
-            found["config"][item.key] = json.loads(item.value_json)
-    elif kind == "history":
-        row = {
-            "/".join(item.nested_key) or item.key: json.loads(item.value_json)
-            for item in record.history.item
-        }
-        found["history"].append(row)
-json.dump(found, open(sys.argv[2], "w"))
+json.dump(logged(pathlib.Path(sys.argv[1])), open(sys.argv[2], "w"))
 """
 
 

@@ -1,0 +1,277 @@
+"""Every display, switched on by its option through train.py: where it lies, and what it has."""
+
+import io
+import json
+import socket
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.commands import ROOT, Page, loss_lines, names, small, start, test, train
+from util.base.errors import UserError
+from util.display.sinks.epochs import read_metrics
+from util.display.sinks.jsonl import read_losses
+from util.display.sinks.visdom.server import VisdomServer, start_server
+
+OFTEN = ("--print_freq", "1", "--display_freq", "2", "--update_html_freq", "2")
+LOSSES = ["G_GAN", "G_L1", "D_real", "D_fake"]
+VISUALS = ["real_A", "fake_B", "real_B"]
+ALWAYS = {"loss_log.txt", "losses.jsonl", "metrics.jsonl", "train_opt.json", "train_opt.txt"}
+
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(pairs: Path, tmp_path: Path) -> Run:
+    """Return a function that trains for an epoch of three images and returns the run's folder."""
+
+    def train_with(*more: str) -> Path:
+        return train(tmp_path, pairs, "pix2pix", *OFTEN, *more)
+
+    return train_with
+
+
+def contents(folder: Path) -> set[str]:
+    """Return what a run has left beside its checkpoints."""
+    return {path.name for path in folder.iterdir() if path.suffix != ".pth"}
+
+
+# ---- text, files, page --------------------------------------------------------------------------
+
+
+def test_without_any_option_there_are_text_lines_and_a_page(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = run()
+    assert contents(folder) == ALWAYS | {"web"}
+    wanted = [(1, images, LOSSES) for images in (1, 2, 3)]
+    assert loss_lines(capsys.readouterr().out) == wanted
+    log = (folder / "loss_log.txt").read_text()
+    assert loss_lines(log) == wanted
+    losses = read_losses(folder / "losses.jsonl")
+    assert [each["total_iters"] for each in losses] == [1, 2, 3]
+    assert all(list(each["losses"]) == LOSSES and each["time"] > 0 for each in losses)
+    printed = [line for line in log.splitlines() if line.startswith("(epoch")]
+    for line, each in zip(printed, losses, strict=True):
+        assert line.endswith("".join(f"{n}: {value:.3f} " for n, value in each["losses"].items()))
+
+
+def test_the_means_of_an_epoch_are_those_of_its_losses(run: Run) -> None:
+    folder = run()
+    (record,) = read_metrics(folder / "metrics.jsonl")
+    losses = [each["losses"] for each in read_losses(folder / "losses.jsonl")]
+    for name in LOSSES:
+        mean = sum(each[name] for each in losses) / len(losses)
+        assert record["train"][name] == pytest.approx(mean, rel=1e-5)
+    assert list(record["train"]) == LOSSES  # without the sum that --lr_policy plateau follows
+    assert set(record["lr"]) == {"G", "D"}
+    assert record["total_iters"] == 3
+
+
+def test_the_page_has_images_curves_and_the_options(run: Run) -> None:
+    folder = run("--beta1", "0.25")
+    page = Page(folder / "web" / "index.html")
+    assert page.images == [f"images/epoch001_{label}.png" for label in VISUALS]
+    text = (folder / "web" / "index.html").read_text()
+    assert "<dt>beta1</dt><dd>0.25</dd>" in text
+    assert "<dt>images in an epoch</dt><dd>3</dd>" in text
+    assert 'data-name="G_L1"' in text
+    assert "Training has ended." in text
+    for image in names(folder / "web" / "images"):
+        with Image.open(folder / "web" / "images" / image) as opened:
+            assert opened.size == (32, 32)
+
+
+def test_no_html_means_no_page(run: Run) -> None:
+    assert contents(run("--no_html")) == ALWAYS
+
+
+def test_the_page_takes_the_last_images_of_an_epoch_that_is_shorter_than_display_freq(
+    run: Run,
+) -> None:
+    folder = run("--display_freq", "400", "--update_html_freq", "1000")
+    assert len(Page(folder / "web" / "index.html").images) == len(VISUALS)
+
+
+# ---- tensorboard --------------------------------------------------------------------------------
+
+
+def events(folder: Path) -> Any:
+    module = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
+    )
+    found = module.EventAccumulator(str(folder))
+    found.Reload()
+    return found
+
+
+def scalars(found: Any, tag: str) -> list[tuple[int, float]]:
+    return [(event.step, event.value) for event in found.Scalars(tag)]
+
+
+def test_tensorboard_lies_in_the_runs_folder_and_has_everything(run: Run) -> None:
+    folder = run("--tensorboard")
+    assert contents(folder) == ALWAYS | {"web", "tensorboard"}
+    assert [path.name[:7] for path in (folder / "tensorboard").iterdir()] == ["events."]
+    found = events(folder / "tensorboard")
+    losses = [each["losses"]["G_L1"] for each in read_losses(folder / "losses.jsonl")]
+    assert scalars(found, "loss/G_L1") == [
+        (images, pytest.approx(value)) for images, value in enumerate(losses, 1)
+    ]
+    (record,) = read_metrics(folder / "metrics.jsonl")
+    assert scalars(found, "train/D_real") == [(1, pytest.approx(record["train"]["D_real"]))]
+    assert scalars(found, "lr/G") == [(1, pytest.approx(0.0002))]
+    assert set(found.Tags()["images"]) == {f"images/{label}" for label in VISUALS}
+    (event,) = found.Images("images/fake_B")
+    assert event.step == 2
+    with Image.open(io.BytesIO(event.encoded_image_string)) as image:
+        assert image.size == (32, 32)
+
+
+def test_tensorboard_goes_on_with_a_continued_run(run: Run) -> None:
+    run("--tensorboard")
+    folder = run("--continue_train", "--n_epochs", "2")
+    found = events(folder / "tensorboard")
+    assert [step for step, _ in scalars(found, "loss/G_L1")] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in scalars(found, "lr/G")] == [1, 2]
+
+
+def test_without_a_page_tensorboard_still_has_images(run: Run) -> None:
+    folder = run("--tensorboard", "--no_html")
+    assert contents(folder) == ALWAYS | {"tensorboard"}
+    assert "images/fake_B" in events(folder / "tensorboard").Tags()["images"]
+
+
+def test_validation_reaches_tensorboard_and_the_page(pairs: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for phase, source in (("train", "train"), ("val", "test")):
+        (data / phase).symlink_to(pairs / source)
+    folder = train(tmp_path, data, "pix2pix", *OFTEN, "--tensorboard")
+    (record,) = read_metrics(folder / "metrics.jsonl")
+    found = events(folder / "tensorboard")
+    assert scalars(found, "val/PSNR") == [(1, pytest.approx(record["val"]["PSNR"], rel=1e-5))]
+    assert "images/validation/fake_B" in found.Tags()["images"]
+    assert "validation_epoch001.png" in names(folder / "web" / "images")
+
+
+# ---- wandb --------------------------------------------------------------------------------------
+
+
+def logged(folder: Path) -> Any:
+    """Return what an offline run of wandb has; wandb is not imported here, it stays in memory."""
+    done = start(["-m", "tests.support.wandb_files", folder], ROOT)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="needs wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_offline")
+def test_wandb_lies_in_the_runs_folder_and_has_everything(pairs: Path, tmp_path: Path) -> None:
+    more = ("--load_size", "36", "--ndf", "2", "--display_id", "-1", "--n_epochs", "1")
+    argv = small(tmp_path, pairs, "pix2pix", *more, "--n_epochs_decay", "0", *OFTEN, "--use_wandb")
+    done = start([ROOT / "train.py", *argv], tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "checkpoints" / "run"
+    assert contents(folder) == ALWAYS | {"web", "wandb"}
+    found = logged(folder)
+    assert (found["name"], found["config"]["model"]) == ("run", "pix2pix")
+    rows = [row for row in found["history"] if "G_L1" in row]
+    losses = read_losses(folder / "losses.jsonl")
+    assert [row["G_L1"] for row in rows] == [each["losses"]["G_L1"] for each in losses]
+    assert [(row["epoch"], row["iters"], row["total_iters"]) for row in rows] == [
+        (1, images, images) for images in (1, 2, 3)
+    ]
+    assert any("train/G_L1" in row for row in found["history"])
+    assert any(key.startswith("fake_B") for row in found["history"] for key in row)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_offline")
+def test_wandb_has_the_results_of_a_test(run: Run, pairs: Path, tmp_path: Path) -> None:
+    folder = run("--no_html")
+    argv = small(tmp_path, pairs, "pix2pix", "--results_dir", str(tmp_path / "results"))
+    done = start([ROOT / "test.py", *argv, "--use_wandb"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = logged(folder)["history"]
+    labels = [{key.split("/")[0] for key in row if not key.startswith("_")} for row in rows]
+    assert [set(VISUALS) <= found for found in labels] == [True, True]
+
+
+# ---- visdom -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[VisdomServer]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    running = start_server(port, tmp_path / "server")
+    yield running
+    running.stop()
+
+
+def window(port: int, number: int) -> Any:
+    """Return a window of visdom's page."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    question = json.dumps({"win": str(number), "eid": "main"})
+    connection.request("POST", "/win_data", question)
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    return found
+
+
+@pytest.mark.slow
+def test_visdom_shows_curves_and_images(run: Run, server: VisdomServer) -> None:
+    folder = run("--display_id", "1", "--display_port", str(server.port))
+    traces = window(server.port, 1)["content"]["data"]
+    assert [trace["name"] for trace in traces] == LOSSES
+    assert traces[0]["x"] == [pytest.approx(1 + images / 3) for images in (1, 2, 3)]
+    losses = [each["losses"]["G_GAN"] for each in read_losses(folder / "losses.jsonl")]
+    assert traces[0]["y"] == pytest.approx(losses)
+    assert window(server.port, 2)["content"]["src"].startswith("data:image/png")
+    assert all(label in window(server.port, 3)["content"] for label in VISUALS)
+
+
+def test_a_visdom_server_that_is_not_there_stops_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))  # and nobody listens
+        folder = run("--display_id", "1", "--display_port", str(listener.getsockname()[1]))
+    assert "visdom at http://localhost" in capsys.readouterr().err
+    assert len(read_losses(folder / "losses.jsonl")) == 3
+
+
+# ---- all of them --------------------------------------------------------------------------------
+
+
+def test_a_display_that_cannot_be_made_says_so_before_training(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "checkpoints" / "run"
+    folder.mkdir(parents=True)
+    (folder / "tensorboard").touch()
+    with pytest.raises((OSError, UserError), match="tensorboard"):
+        run("--tensorboard")
+    assert not list(folder.glob("*.pth"))
+
+
+def test_a_test_leaves_nothing_in_the_runs_folder(run: Run, pairs: Path, tmp_path: Path) -> None:
+    folder = run("--tensorboard")
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    results = test(tmp_path, pairs, "pix2pix")
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert {path.name for path in after.keys() - before.keys()} == {"test_opt.json", "test_opt.txt"}
+    assert before.items() <= after.items()
+    assert len(Page(results / "index.html").images) == 2 * len(VISUALS)
