@@ -15,6 +15,7 @@ SENSITIVE = [
     "tests/unit/util/base/test_log.py",
     "tests/unit/util/storage/test_files.py",
     "tests/unit/util/display/test_progress_bar.py",
+    "tests/unit/test_demo_dataset.py",
     "tests/e2e/test_check_dataset.py::test_an_interrupt_ends_quietly_with_status_130",
     "tests/e2e/test_check_dataset.py::test_problems_end_with_status_1_in_any_terminal",
 ]
