@@ -1,18 +1,16 @@
 """Pairs of images, each pair side by side in one file."""
 
+import os
 from argparse import Namespace
 from typing import Any
 
 from data.base_dataset import (
-    ONE_FOLDER,
     BaseDataset,
     channels_of_sides,
     check_crop_fits,
     find_images,
-    folders_of,
     get_params,
     get_transform,
-    has_folders,
 )
 from data.pipeline.image_reader import ImageReader
 
@@ -24,17 +22,12 @@ class AlignedDataset(BaseDataset):
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
-        (self.dir_AB,) = folders_of(opt, opt.phase, ONE_FOLDER)
+        self.dir_AB = os.path.join(opt.dataroot, opt.phase)
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
         self.AB_paths = find_images(opt, self.dir_AB, layout)
         check_crop_fits(opt)
         self.reader = ImageReader.of(opt, len(self.AB_paths))
         self.input_nc, self.output_nc = channels_of_sides(opt)
-
-    @classmethod
-    def has_split(cls, opt: Namespace, phase: str) -> bool:
-        """Tell whether there is a folder of that phase."""
-        return has_folders(opt, phase, ONE_FOLDER)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B`, cropped and flipped alike, and their paths."""

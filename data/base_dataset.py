@@ -4,7 +4,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from textwrap import indent
 from typing import Any
 
@@ -15,8 +15,16 @@ from data.image_folder import make_dataset
 from util.base.errors import UserError
 from util.images import transforms as T
 
-ONE_FOLDER = ("{phase}",)  # below --dataroot, for example train
-TWO_FOLDERS = ("{phase}A", "{phase}B")  # trainA and trainB
+Layout = tuple[str, ...]  # names of folders below --dataroot
+ONE_FOLDER: Layout = ("{phase}",)  # for example train
+TWO_FOLDERS: Layout = ("{phase}A", "{phase}B")  # trainA and trainB
+ITSELF: Layout = (".",)  # for all phases
+LAYOUTS = {  # of the built-in data sets; all others may have the first or the second
+    "aligned": ONE_FOLDER,
+    "colorization": ONE_FOLDER,
+    "unaligned": TWO_FOLDERS,
+    "single": ITSELF,
+}
 _LISTS = ("paths", "imgs", "image_files")  # usual names of lists of files, besides *_paths
 
 
@@ -42,7 +50,12 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 
         By default, whether `opt.dataroot` has a folder `val`, or both `valA` and `valB`.
         """
-        return any(has_folders(opt, phase, names) for names in (ONE_FOLDER, TWO_FOLDERS))
+        layout = LAYOUTS.get(opt.dataset_mode)
+        return any(
+            all(map(os.path.isdir, folders_of(opt.dataroot, phase, names)))
+            for names in (ONE_FOLDER, TWO_FOLDERS)
+            if layout in (names, None)
+        )
 
     def image_files(self) -> list[str]:
         """Return the files of all images, which are looked at before training.
@@ -149,14 +162,9 @@ def channels_of_sides(opt: Namespace) -> tuple[int, int]:
     return opt.input_nc, opt.output_nc
 
 
-def folders_of(opt: Namespace, phase: str, names: Sequence[str]) -> list[str]:
-    """Return the folders of a phase below `--dataroot`, for names like those of TWO_FOLDERS."""
-    return [os.path.join(opt.dataroot, name.format(phase=phase)) for name in names]
-
-
-def has_folders(opt: Namespace, phase: str, names: Sequence[str]) -> bool:
-    """Tell whether all folders of a phase are there."""
-    return all(map(os.path.isdir, folders_of(opt, phase, names)))
+def folders_of(root: str, phase: str, layout: Layout) -> list[str]:
+    """Return the folders that hold a phase of the data set that lies at `root`."""
+    return [os.path.join(root, name.format(phase=phase)) for name in layout]
 
 
 def lists_of_files(dataset: BaseDataset) -> dict[str, list[str]]:

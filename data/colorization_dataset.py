@@ -1,20 +1,13 @@
 """Colour images, split into lightness and colour."""
 
+import os
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import numpy as np
 import torch
 
-from data.base_dataset import (
-    ONE_FOLDER,
-    BaseDataset,
-    check_crop_fits,
-    find_images,
-    folders_of,
-    get_transform,
-    has_folders,
-)
+from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
 from data.pipeline.image_reader import ImageReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab
@@ -41,15 +34,10 @@ class ColorizationDataset(BaseDataset):
                 f"AtoB, but got {opt.input_nc}, {opt.output_nc}, {opt.direction}. Leave these "
                 "options out."
             )
-        (self.dir,) = folders_of(opt, opt.phase, ONE_FOLDER)
+        self.dir = os.path.join(opt.dataroot, opt.phase)
         self.AB_paths = find_images(opt, self.dir, f"{self.dir}/*.jpg   in colour")
         self.reader = ImageReader.of(opt, len(self.AB_paths))
         self.transform = get_transform(opt, convert=False)
-
-    @classmethod
-    def has_split(cls, opt: Namespace, phase: str) -> bool:
-        """Tell whether there is a folder of that phase."""
-        return has_folders(opt, phase, ONE_FOLDER)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` = L/50 - 1 (1, H, W), `B` = ab/110 (2, H, W), and the path of both."""

@@ -26,12 +26,6 @@ class SingleDataset(BaseDataset):
         channels, _ = channels_of_sides(opt)
         self.transform = get_transform(opt, grayscale=channels == 1)
 
-    @classmethod
-    def has_split(cls, opt: Namespace, phase: str) -> bool:
-        """Say no to validation: the folder has one phase only, whatever that is called."""
-        del opt
-        return phase != "val"
-
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `A_paths`."""
         path = self.A_paths[index]

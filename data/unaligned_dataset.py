@@ -1,18 +1,16 @@
 """Two folders of images that do not belong together one by one."""
 
+import os
 import random
 from argparse import Namespace
 from typing import Any
 
 from data.base_dataset import (
-    TWO_FOLDERS,
     BaseDataset,
     channels_of_sides,
     check_crop_fits,
     find_images,
-    folders_of,
     get_transform,
-    has_folders,
 )
 from data.pipeline.image_reader import ImageReader
 
@@ -29,7 +27,8 @@ class UnalignedDataset(BaseDataset):
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         check_crop_fits(opt)
-        self.dir_A, self.dir_B = folders_of(opt, opt.phase, TWO_FOLDERS)
+        self.dir_A = os.path.join(opt.dataroot, f"{opt.phase}A")
+        self.dir_B = os.path.join(opt.dataroot, f"{opt.phase}B")
         layout = f"{self.dir_A}/*.jpg   images of one domain\n{self.dir_B}/*.jpg   of the other"
         self.A_paths = find_images(opt, self.dir_A, layout)
         self.B_paths = find_images(opt, self.dir_B, layout)
@@ -39,11 +38,6 @@ class UnalignedDataset(BaseDataset):
         channels_A, channels_B = channels_of_sides(opt)
         self.transform_A = get_transform(opt, grayscale=channels_A == 1)
         self.transform_B = get_transform(opt, grayscale=channels_B == 1)
-
-    @classmethod
-    def has_split(cls, opt: Namespace, phase: str) -> bool:
-        """Tell whether both folders of that phase are there."""
-        return has_folders(opt, phase, TWO_FOLDERS)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""

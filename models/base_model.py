@@ -21,7 +21,6 @@ from models.storage import network_files
 from models.storage.names import named_values, networks_of
 from models.storage.pretrained import load_pretrained
 from models.storage.state import adopt_new_optimizers
-from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
 from util.base.new_options import new_option
 from util.base.system import claim_device
@@ -63,8 +62,6 @@ class BaseModel(ABC):
         self.opt = opt
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
-        if self.isTrain and not new_option(opt, "compile"):
-            leave_out_the_compiler()
         self.device = claim_device(self.gpu_ids)
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []

@@ -4,8 +4,8 @@
     python scripts/check_dataset.py --dataroot ./datasets/facades --preprocess crop --crop_size 256
 
 Reads every image to its end, in several processes, and prints a table, what is wrong with which
-file, and a verdict. Exit status: 0 nothing wrong, 1 problems, 2 the command itself was wrong.
-Duplicates and notes alone are no problems.
+file, and a verdict. Exit status: 0 nothing wrong, 1 problems, 2 the command was wrong, or train.py
+would refuse the whole data set, with the same message. Duplicates and notes alone are no problems.
 """
 
 import argparse
@@ -27,7 +27,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from data.base_dataset import check_crop_fits
+from data import find_dataset_using_name
+from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS
 from data.checks import files
 from data.checks import folders as layouts
 from data.checks.files import Inspection, Size
@@ -39,7 +40,6 @@ from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
 from util.storage.files import write_text
 
-MODES = ("aligned", "unaligned", "single", "colorization")
 OPTIONS = ("preprocess", "load_size", "crop_size")
 PER_PARCEL = 8  # images that a process takes at once
 FEW = 64  # up to so many images, starting processes takes longer than it saves
@@ -66,7 +66,6 @@ class Contents:
     """A folder and what was found in it."""
 
     folder: Folder
-    path: str
     inspections: list[Inspection]
     passed_over: list[str]
 
@@ -112,7 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("folder", nargs="?", help="the data set's folder; the same as --dataroot")
     add("--dataroot", help="the data set's folder, as for train.py")
-    add("--dataset_mode", choices=MODES, help="how to read it, if not to be found out")
+    add("--dataset_mode", choices=LAYOUTS, help="how to read it, if not to be found out")
     add("--preprocess", default="resize_and_crop", help="as for train.py")
     add("--load_size", type=int, default=286, help="as for train.py")
     add("--crop_size", type=int, default=256, help="as for train.py")
@@ -138,10 +137,6 @@ def argument_problems(args: argparse.Namespace) -> Iterator[str]:
         **{name: getattr(args, name) for name in OPTIONS},
     )
     yield from base_problems(options)
-    try:
-        check_crop_fits(options)
-    except UserError as error:
-        yield str(error)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -175,24 +170,49 @@ def check(root: str, args: argparse.Namespace) -> Report:
     """Read the data set and report on it.
 
     Raises:
-        UserError: there is no such folder, or none that the data set's mode would read.
+        UserError: there is no such folder, or training would refuse what is in it.
     """
     folders = layouts.find_folders(root, args.dataset_mode)
-    places = {folder: folder.within(root) for folder in folders}
-    listed = {folder: make_dataset(place) for folder, place in places.items()}
+    for mode in modes_to_train(folders, args.dataset_mode):
+        open_for_training(mode, root, args)
+    listed = {folder: make_dataset(folder.path) for folder in folders}
     paths = [path for images in listed.values() for path in images]
     show(f"Reading {len(paths)} images below {root}")
     inspected = {one.path: one for one in inspect_all(paths, args.workers)}
     contents = [
         Contents(
             folder,
-            places[folder],
             [inspected[path] for path in images],
-            layouts.passed_over(places[folder], images),
+            layouts.passed_over(folder.path, images),
         )
         for folder, images in listed.items()
     ]
     return make_report(root, contents, args)
+
+
+def modes_to_train(folders: Sequence[Folder], dataset_mode: str | None) -> list[str]:
+    """Return the data sets that train.py would make of the folders; none if they are for tests."""
+    to_train = [folder for folder in folders if folder.phase in ("", "train")]
+    if dataset_mode is not None:
+        return [dataset_mode] if to_train or not folders else []
+    modes = {ONE_FOLDER: "aligned", TWO_FOLDERS: "unaligned", ITSELF: "single"}
+    return list(dict.fromkeys(modes[folder.layout] for folder in to_train))
+
+
+def open_for_training(mode: str, root: str, args: argparse.Namespace) -> None:
+    """Make a data set as train.py does.
+
+    Raises:
+        UserError: what train.py would say.
+    """
+    channels = (1, 2) if mode == "colorization" else (3, 3)
+    find_dataset_using_name(mode)(
+        argparse.Namespace(
+            dataroot=root, dataset_mode=mode, phase="train", isTrain=False, direction="AtoB",
+            input_nc=channels[0], output_nc=channels[1], no_flip=False,
+            max_dataset_size=float("inf"), **{name: getattr(args, name) for name in OPTIONS},
+        )
+    )  # fmt: skip
 
 
 def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
@@ -292,22 +312,21 @@ def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
     """Tell whether the images of train, val and test hold A and B side by side."""
     if dataset_mode is not None:
         return dataset_mode == "aligned"
-    phases = [content for content in contents if content.folder.kind == "phase"]
+    phases = [content for content in contents if content.folder.layout == ONE_FOLDER]
     return files.look_side_by_side([size for content in phases for size in content.sizes])
 
 
 def reading_of(contents: list[Contents], side_by_side: bool) -> str:
     """Say how the folders were understood."""
     words = {
-        "phase": "A and B side by side in every image (--dataset_mode aligned)"
+        ONE_FOLDER: "A and B side by side in every image (--dataset_mode aligned)"
         if side_by_side
         else "single images in phases (as for --dataset_mode colorization)",
-        "domain": "two domains without pairs (--dataset_mode unaligned)",
-        "half": "pairs in two folders, A and B",
-        "single": "single images (--dataset_mode single)",
+        TWO_FOLDERS: "two domains without pairs (--dataset_mode unaligned)",
+        ITSELF: "single images (--dataset_mode single)",
     }
-    kinds = dict.fromkeys(content.folder.kind for content in contents)
-    return "; ".join(words[kind] for kind in kinds)
+    found = dict.fromkeys(content.folder.layout for content in contents)
+    return "; ".join(words[layout] for layout in found)
 
 
 def by_kind(found: Iterable[tuple[str, Finding]]) -> dict[str, list[Finding]]:
@@ -322,13 +341,13 @@ def problems_of(
     root: str, contents: list[Contents], args: argparse.Namespace, side_by_side: bool
 ) -> Iterator[tuple[str, Finding]]:
     """Yield what must be put right."""
-    by_name = {content.folder.name: content for content in contents}
     for content in contents:
-        halved = side_by_side and content.folder.kind == "phase"
+        halved = side_by_side and content.folder.layout == ONE_FOLDER
         for one in content.inspections:
             for kind, what in flaws_of(one, args, halved):
                 yield kind, Finding(files.shown_name(one.path, root), what)
-        yield from gaps_of(root, content, by_name)
+        if not content.inspections:
+            yield "missing", Finding(content.folder.name, "has no images")
 
 
 def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterator[tuple[str, str]]:
@@ -344,24 +363,6 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
         yield "too small", small
 
 
-def gaps_of(
-    root: str, content: Contents, by_name: dict[str, Contents]
-) -> Iterator[tuple[str, Finding]]:
-    """Yield what a folder lacks: images, the other domain's folder, partners."""
-    folder = content.folder
-    if not content.inspections:
-        yield "missing", Finding(folder.name, "has no images")
-    other = by_name.get(folder.counterpart or folder.name)
-    if other is None and (folder.kind == "half" or folder.phase == "train"):
-        what = f"does not exist, but {folder.name} needs it"
-        yield "missing", Finding(folder.counterpart or "", what)
-    if other is None or folder.kind != "half":
-        return
-    for path in files.without_partner(content.path, content.paths, other.path, other.paths):
-        name = files.shown_name(path, root)
-        yield "without partner", Finding(name, f"nothing of that name in {other.folder.name}")
-
-
 def notes_of(
     root: str, contents: list[Contents], groups: list[list[str]]
 ) -> Iterator[tuple[str, Finding]]:
@@ -371,6 +372,8 @@ def notes_of(
         for one in content.inspections:
             name = files.shown_name(one.path, root)
             yield from (("odd, but usable", Finding(name, note)) for note in one.notes)
+    if not any(content.folder.phase in ("", "train") for content in contents):
+        yield "not for training", Finding(".", "has no folder for --phase train, only for others")
     for group in groups:
         names = [files.shown_name(path, root) for path in group]
         several = dict.fromkeys(phases[path] for path in group)

@@ -5,12 +5,10 @@ whole data set. scripts/check_dataset.py makes a report of them.
 """
 
 import hashlib
-import logging
 import os
 import shlex
 import stat
 import time
-import warnings
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +22,7 @@ from PIL.ExifTags import Base as ExifTag
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.images.reading import default_loader, is_image_file
+from util.images.reading import default_loader, is_image_file, silence_pillow
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
@@ -83,7 +81,8 @@ def inspect_image(path: str) -> Inspection:
     """
     if problem := _trouble_on_disk(path):
         return Inspection(path, problem=problem)
-    with _silent_pillow(), _silent_libraries():
+    silence_pillow()
+    with _silent_libraries():
         header, problem = _attempt(_read_header, path)
         size = None
         if header is not None:
@@ -176,19 +175,6 @@ def _notes(path: str, header: _Header, frames: int) -> Iterator[str]:
 
 
 @contextmanager
-def _silent_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings and log entries from the console."""
-    logger, nowhere = logging.getLogger("PIL"), logging.NullHandler()
-    logger.addHandler(nowhere)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.removeHandler(nowhere)
-
-
-@contextmanager
 def _silent_libraries() -> Iterator[None]:
     """Keep from the console what libraries in C write there by themselves, as libtiff does."""
     try:
@@ -220,8 +206,8 @@ def too_small(
 
     Args:
         size: (width, height) of the image, the right way up.
-        preprocess: `--preprocess`.
-        crop_size: `--crop_size`.
+        preprocess: as the option.
+        crop_size: as the option.
         side_by_side: the file holds A and B, and each of them is cropped.
     """
     if "resize" in preprocess or "scale_width" in preprocess:
@@ -321,8 +307,8 @@ def spot_check(
 def _header_problem(path: str, preprocess: str, crop_size: int, side_by_side: bool) -> str | None:
     if problem := _trouble_on_disk(path):
         return problem
-    with _silent_pillow():
-        header, problem = _attempt(_read_header, path)
+    silence_pillow()
+    header, problem = _attempt(_read_header, path)
     if header is None:
         return problem
     size = header.size
@@ -356,21 +342,6 @@ def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:
         if inspection.digest is not None:
             groups[inspection.digest].append(inspection.path)
     return [paths for paths in groups.values() if len(paths) > 1]
-
-
-def without_partner(
-    folder: str | Path, paths: Sequence[str], other: str | Path, other_paths: Sequence[str]
-) -> list[str]:
-    """Return those of `paths` for which the other folder has no file of that name.
-
-    Folders inside count as part of the name, the ending does not.
-    """
-    partners = {_stem(path, other) for path in other_paths}
-    return [path for path in paths if _stem(path, folder) not in partners]
-
-
-def _stem(path: str, folder: str | Path) -> str:
-    return os.path.splitext(os.path.relpath(path, folder))[0]
 
 
 def look_side_by_side(sizes: Sequence[Size]) -> bool:

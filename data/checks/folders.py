@@ -1,15 +1,14 @@
 """Where data sets keep their images: folders by name."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, Layout, folders_of
 from data.checks.files import shown_name
 from util.base.errors import UserError
 
-Kind = Literal["phase", "domain", "half", "single"]
 PHASES = ("train", "val", "test")
 
 
@@ -18,28 +17,20 @@ class Folder:
     """A folder in which a data set keeps images.
 
     Attributes:
-        name: relative to the data set's folder, with slashes; "." for that folder itself.
-        kind: `phase` (train: pairs side by side, or single images), `domain` (trainA), `half`
-            (A/train: one half of pairs in two folders), or `single`.
-        phase: train, val, test, ...; empty if there is none.
+        path: with the data set's own folder in front.
+        layout: ONE_FOLDER (train: pairs side by side, or single images), TWO_FOLDERS (trainA is
+            one of them) or ITSELF (the data set's own folder).
+        phase: train, val or test; empty for ITSELF.
     """
 
-    name: str
-    kind: Kind
+    path: str
+    layout: Layout
     phase: str
 
-    def within(self, root: str) -> str:
-        """Return the path of the folder in the data set that lies at `root`."""
-        return root if self.kind == "single" else os.path.join(root, self.name)
-
     @property
-    def counterpart(self) -> str | None:
-        """Return the name of the folder with the other domain, if it needs one."""
-        if self.kind == "domain":
-            return self.phase + ("B" if self.name.endswith("A") else "A")
-        if self.kind == "half":
-            return ("B" if self.name.startswith("A") else "A") + self.name[1:]
-        return None
+    def name(self) -> str:
+        """Return the name below the data set's folder; "." for that itself."""
+        return os.path.basename(self.path) if self.phase else "."
 
 
 def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
@@ -51,43 +42,31 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
             and `root` itself if there is none.
 
     Raises:
-        UserError: `root` has no folder that the mode would read.
+        UserError: `root` is no folder, or keeps images in a way that no mode reads.
     """
     if not os.path.isdir(root):
         what = "is a file" if os.path.exists(root) else "does not exist"
         raise UserError(f"{root} {what}. Give the folder of a data set, as to train.py --dataroot.")
-    phases = [Folder(phase, "phase", phase) for phase in PHASES]
-    domains = [Folder(f"{phase}{side}", "domain", phase) for phase in PHASES for side in "AB"]
-    halves = list(_halves(str(root)))
-    read_by = {
-        "aligned": [*phases, *halves],
-        "colorization": phases,
-        "unaligned": domains,
-        "single": [],
-    }
-    candidates = [*phases, *domains, *halves] if dataset_mode is None else read_by[dataset_mode]
-    found = [folder for folder in candidates if os.path.isdir(folder.within(str(root)))]
-    if not found and dataset_mode not in (None, "single"):
-        wanted = ", ".join(folder.name for folder in candidates)
-        there = ", ".join(sorted(entry.name for entry in os.scandir(root) if entry.is_dir()))
+    itself = Folder(str(root), ITSELF, "")
+    if dataset_mode == "single":
+        return [itself]
+    layouts = [LAYOUTS[dataset_mode]] if dataset_mode else [ONE_FOLDER, TWO_FOLDERS]
+    found = [
+        Folder(path, layout, phase)
+        for layout in layouts
+        for phase in PHASES
+        for path in folders_of(str(root), phase, layout)
+        if os.path.isdir(path)
+    ]
+    if found or dataset_mode is not None:
+        return found
+    if all(os.path.isdir(os.path.join(root, side)) for side in "AB"):
         raise UserError(
-            f"{root} has none of the folders that --dataset_mode {dataset_mode} reads: {wanted}. "
-            f"Its folders: {there or 'none'}. Check the path, or leave --dataset_mode out."
+            f"{root} has the folders A and B, which no --dataset_mode reads. For pairs, join each "
+            f"into one image, A left and B right, in {root}/train (--dataset_mode aligned); "
+            f"without pairs, rename them to {root}/trainA and {root}/trainB."
         )
-    return found or [Folder(".", "single", "")]
-
-
-def _halves(root: str) -> Iterator[Folder]:
-    """Yield A/train, B/train, ...; or A and B themselves if they have no folders."""
-    sides = [os.path.join(root, side) for side in "AB"]
-    if not all(map(os.path.isdir, sides)):
-        return
-    entries = [entry for side in sides for entry in os.scandir(side)]
-    inside = {entry.name for entry in entries if entry.is_dir() and entry.name[0] != "."}
-    for phase in sorted(inside):
-        yield from (Folder(f"{side}/{phase}", "half", phase) for side in "AB")
-    if not inside:
-        yield from (Folder(side, "half", "") for side in "AB")
+    return [itself]
 
 
 def passed_over(folder: str, images: Iterable[str]) -> list[str]:

@@ -5,13 +5,14 @@ import mmap
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from util.base import torch_private
+from util.base.system import free_memory
 
 Array = NDArray[Any]
 Key = tuple[object, ...]  # its `repr` must be the same in every process
@@ -21,7 +22,6 @@ GIGABYTE = 10**9
 RESERVE = GIGABYTE // 2  # memory that is left to everybody else
 PATIENCE = 10.0  # seconds to wait for a lock whose holder may have been killed
 ALIGNMENT = 64  # bytes, a cache line
-CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
 HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
 
 # The columns of a row of the index, and of the head that precedes it.
@@ -204,7 +204,7 @@ class _SharedMemory(_OwnMemory):
             os.ftruncate(self._file, size)
             self._map = mmap.mmap(self._file, size)
         else:
-            self._storage = torch.UntypedStorage._new_shared(size)
+            self._storage = torch_private.shared_bytes(size)
 
     def __getstate__(self) -> dict[str, Any]:
         """Hand the memory to a process that is spawned."""
@@ -225,25 +225,3 @@ class _SharedMemory(_OwnMemory):
         if self._storage is None:
             return super().view()
         return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()
-
-
-def free_memory() -> int | None:
-    """Return how many bytes may still be taken before the system runs short; None if unknown."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-        free = 1024 * int({words[0]: words[1] for words in lines}["MemAvailable:"])
-        left_to_container = _left_to_container()
-        return free if left_to_container is None else min(free, left_to_container)
-    return None
-
-
-def _left_to_container() -> int | None:
-    """Return what the control group may still take; what files take of it can be taken back."""
-    folder = CONTROL_GROUP
-    with suppress(OSError, ValueError, KeyError):  # no group, or no limit: "max"
-        limit = int((folder / "memory.max").read_text())
-        taken = int((folder / "memory.current").read_text())
-        lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        files = int({words[0]: words[1] for words in lines}["inactive_file"])
-        return max(0, limit - taken + files)
-    return None

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.pipeline.image_cache import GIGABYTE, RESERVE, ImageCache, free_memory
+from data.pipeline.image_cache import GIGABYTE, RESERVE, ImageCache
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
+from util.base.system import free_memory
 from util.images import transforms as T
 from util.images.reading import default_loader
 

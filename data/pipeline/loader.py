@@ -45,6 +45,7 @@ class BatchLoader:
         workers: processes that load images, at most one for each core; 0 loads them here.
         most: images in an epoch at most.
         skip_bad: put other images in the place of those that cannot be used.
+        root: the folder of the images, which may have moved when a run goes on.
 
     Attributes:
         dataset: the data set itself.
@@ -62,8 +63,10 @@ class BatchLoader:
         workers: int = 0,
         most: float = float("inf"),
         skip_bad: bool = False,
+        root: str = "",
     ) -> None:
         self.dataset = dataset
+        self._root = os.path.join(root, "")
         # More processes than cores only take turns. Items do not depend on their number.
         self.workers = min(workers, usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
@@ -176,7 +179,10 @@ class BatchLoader:
 
     def _unpacked(self, batch: Any) -> Any:
         if isinstance(batch, Substituted):
-            self._note(batch.problems)
+            for problem in batch.problems:
+                if problem not in self.passed_over:
+                    warn(f"passed over: {problem}")
+                self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
             batch = batch.content
         self._tell_of_full_cache()
         return batch
@@ -191,12 +197,6 @@ class BatchLoader:
     def _put_back(self, randomness: Any) -> None:
         if randomness is not None:
             rng.put_back(randomness)
-
-    def _note(self, problems: list[str]) -> None:
-        for problem in problems:
-            if problem not in self.passed_over:
-                warn(f"passed over: {problem}")
-            self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
 
     def _tell_of_full_cache(self) -> None:
         cache = self._cache
@@ -244,12 +244,11 @@ class BatchLoader:
     @cached_property
     def _images(self) -> dict[str, Any]:
         """Describe the data set by its length and the names of its files."""
-        root = os.path.join(self.dataset.opt.dataroot, "")  # the whole may have moved
         names = hashlib.blake2b(digest_size=16)
         for attribute, paths in files_of(self.dataset).items():
             names.update(attribute.encode())
             for path in paths:
-                names.update(os.fsencode(path.removeprefix(root)) + b"\0")
+                names.update(os.fsencode(path.removeprefix(self._root)) + b"\0")
         return {"count": len(self.dataset), "names": names.hexdigest()}
 
 

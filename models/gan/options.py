@@ -21,7 +21,7 @@ def add_gradient_penalty_option(parser: ArgumentParser) -> None:
 
 def gradient_penalty_weight(opt: Namespace) -> float:
     """Return the weight of the gradient penalty, 0 where the loss needs none."""
-    is_needed = getattr(opt, "gan_mode", "lsgan") == "wgangp"  # a training option
+    is_needed = getattr(opt, "gan_mode", None) == "wgangp"  # a training option
     return float(new_option(opt, "lambda_gp")) if is_needed else 0.0
 
 
@@ -35,8 +35,8 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
             netG=opt.netG, netD=opt.netD, norm=opt.norm, init_type=opt.init_type
         )
         yield from _recompute_problems(opt)
-    gan_mode = getattr(opt, "gan_mode", "lsgan")  # a training option
-    if gan_mode not in GAN_MODES and networks.GANLoss is GANLoss:
+    gan_mode = getattr(opt, "gan_mode", None)  # a training option
+    if gan_mode is not None and gan_mode not in GAN_MODES and networks.GANLoss is GANLoss:
         yield f"--gan_mode {gan_mode} is not known. {suggest(gan_mode, GAN_MODES)}"
     elif new_option(opt, "precision") == "fp16" and gradient_penalty_weight(opt) > 0:
         yield (

@@ -28,7 +28,7 @@ def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
 
 
 def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=getattr(opt, "lr_gamma", 0.1))
+    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=new_option(opt, "lr_gamma"))
 
 
 def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:

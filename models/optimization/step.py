@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
+from models.optimization.fused import use_fused_steps
 from models.optimization.precision import LossScaling
-from models.optimization.speed import Speed, use_fused_steps
+from models.optimization.speed import Speed
 from util.base.errors import UserError
 from util.base.new_options import new_option
 
@@ -98,6 +99,8 @@ class Optimization:
     def begin_batch(self) -> None:
         """Tell that a new batch begins: `--accumulate` counts them."""
         self._accumulation.begin_batch()
+        if not any(map(self._accumulation.holds_gradients_of, self._optimizers)):
+            self.speed.begin_step()
 
     def set_up(
         self,

@@ -6,12 +6,11 @@ from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PureWindowsPath
-from typing import Any
 
 from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
-from util.base.new_options import DEFAULTS, new_option
+from util.base.new_options import framework_option, new_option
 from util.training.length import Length
 
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
@@ -147,7 +146,7 @@ def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
     Judged by the text alone, for every system alike: links are the user's own business.
     """
     for name in PATHS:
-        value = _value(opt, name)
+        value = framework_option(opt, name)
         if isinstance(value, str) and "\0" in value:  # from a notebook; no shell lets it through
             yield f"--{name} {value!r} cannot work: no name of a file holds a NUL. Leave it out."
     if why := _why_no_folder(getattr(opt, "name", "run")):  # with what --suffix has added
@@ -174,21 +173,16 @@ def _why_no_folder(name: str) -> str:
     return "" if set(parts) - {"", "."} else "it names no folder"
 
 
-def _value(opt: Namespace, name: str) -> Any:
-    """Return the framework's own value of an option, None if it has none."""
-    return new_option(opt, name) if name in DEFAULTS else getattr(opt, name, None)
-
-
 def _unknown(opt: Namespace, choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for name, known in choices.items():
-        value = _value(opt, name)
+        value = framework_option(opt, name)
         if value is not None and value not in known:
             yield f"--{name} {value} is not known. {suggest(value, known)}"
 
 
 def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
     for name, allowed in ranges.items():
-        value = _value(opt, name)
+        value = framework_option(opt, name)
         if not isinstance(value, int | float):  # a plugin has given the option another type
             continue
         too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ROOT, draw, draw_pairs, draw_unpaired, imported, scene, start
+from util.base.errors import UserError
 
 SCRIPT = ROOT / "scripts" / "check_dataset.py"
 
@@ -89,9 +90,9 @@ def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) 
 
 def test_problems_end_with_status_1_in_any_terminal(tmp_path: Path) -> None:
     draw_pairs(tmp_path / "set", "train", 2)
-    (tmp_path / "set/train/grün.png").touch()
+    Path(os.fsdecode(bytes(tmp_path) + "/set/train/grün.png".encode())).touch()
     command = [sys.executable, "-X", "utf8=0", str(SCRIPT), "--dataroot", "set"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=100
     )
@@ -159,49 +160,103 @@ def test_square_images_are_taken_for_pairs_only_on_demand(check: Check, tmp_path
     assert (status, list(report["problems"])) == (1, ["odd width"])
 
 
-def test_pairs_in_two_folders_need_partners(check: Check, tmp_path: Path) -> None:
+def test_pairs_in_two_folders_are_refused_with_advice(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
-    for name in (
-        "A/train/1.png",
-        "A/train/2.png",
-        "B/train/1.jpg",
-        "B/train/3.jpg",
-        "A/test/1.png",
-    ):
-        draw(root / name, scene(len(name) + ord(name[-5])))
-    status, said, report = check.report(root)
-    assert status == 1
-    assert "Read as pairs in two folders, A and B." in said
-    assert report["problems"] == {
-        "missing": [{"file": "B/test", "what": "does not exist, but A/test needs it"}],
-        "without partner": [
-            {"file": "A/train/2.png", "what": "nothing of that name in B/train"},
-            {"file": "B/train/3.jpg", "what": "nothing of that name in A/train"},
-        ],
-    }
+    for name in ("A/train/1.png", "A/train/2.png", "B/train/1.jpg", "B/train/2.jpg"):
+        draw(root / name, scene(1))
+    status, _, said = check(root)
+    assert status == 2
+    assert "has the folders A and B, which no --dataset_mode reads. For pairs, join each" in said
+    assert check(root, "--dataset_mode", "single")[0] == 0  # as train.py would read them
 
 
-def test_a_single_folder_needs_images(check: Check, tmp_path: Path) -> None:
-    root = tmp_path / "set"
-    draw(root / "deep/er/a.png", scene(0))
-    status, said, _ = check(root)
+def test_a_single_folder_may_hold_others(check: Check, tmp_path: Path) -> None:
+    draw(tmp_path / "set/deep/er/a.png", scene(0))
+    status, said, _ = check(tmp_path / "set")
     assert status == 0
     assert "Read as single images (--dataset_mode single)." in said
-    shutil.rmtree(root / "deep")
+
+
+def test_a_folder_for_validation_needs_images(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_pairs(root, "train", 1)
+    (root / "val").mkdir()
     status, said, _ = check(root)
     assert status == 1
-    assert "\n  .: has no images\n" in said
-    assert said.splitlines()[5].split() == [".", "0", "-", "-", "-", "0", "0", "0", "-"]
+    assert "\n  val: has no images\n" in said
+    assert said.splitlines()[6].split() == ["val", "0", "-", "-", "-", "0", "0", "0", "-"]
 
 
-def test_training_needs_both_domains_but_testing_does_not(check: Check, tmp_path: Path) -> None:
+def test_images_for_tests_alone_are_fine_but_said_to_be_no_more(
+    check: Check, tmp_path: Path
+) -> None:
     root = tmp_path / "set"
     draw(root / "testA/a.png", scene(0))
-    assert check.report(root)[0] == 0
-    draw(root / "trainB/b.png", scene(1))
-    status, _, report = check.report(root)
-    missing = [{"file": "trainA", "what": "does not exist, but trainB needs it"}]
-    assert (status, report["problems"]) == (1, {"missing": missing})
+    for arguments in ((), ("--dataset_mode", "unaligned")):
+        status, _, report = check.report(root, *arguments)
+        assert status == 0
+        assert list(report["notes"]) == ["not for training"]
+
+
+# ---- the same as train.py -----------------------------------------------------------------
+
+FOLDERS = {
+    "nothing": [],
+    "itself": ["."],
+    "pairs": ["train", "val"],
+    "domains": ["trainA", "trainB", "testA"],
+    "one domain": ["trainA"],
+    "the other": ["trainB", "testA", "testB"],
+    "halves": ["A/train", "B/train"],
+    "bare halves": ["A", "B"],
+    "elsewhere": ["images/train"],
+}
+MODES = {"aligned": "pix2pix", "unaligned": "cycle_gan", "colorization": "colorization"}
+
+
+@pytest.mark.parametrize("empty", [False, True])
+@pytest.mark.parametrize("there", FOLDERS)
+def test_what_train_py_refuses_is_refused_in_its_words(
+    there: str, empty: bool, check: Check, tmp_path: Path
+) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    for folder in FOLDERS[there]:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        if not empty:
+            draw(root / folder / "a.png", scene(0))
+    accepted = []
+    for mode, model in MODES.items():
+        error = error_of_training(root, mode, model, tmp_path)
+        status, _, said = check(root, "--dataset_mode", mode)
+        assert status == (2 if error else 0)
+        assert str(error or "") in said
+        accepted += [] if error else [mode]
+    status = check(root)[0]  # finds the mode out, or reads the folder itself
+    assert (status == 0) == (bool(accepted) or (there in ("itself", "elsewhere") and not empty))
+
+
+class Started(Exception):  # noqa: N818 - it is no error
+    """Training would begin now."""
+
+
+def error_of_training(root: Path, mode: str, model: str, folder: Path) -> UserError | None:
+    """Return what train.py refuses a data set with."""
+
+    def stop(opt: object) -> None:
+        raise Started
+
+    with imported(ROOT / "train.py") as train, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "create_model", stop)
+        arguments = ["--dataroot", root, "--dataset_mode", mode, "--model", model]
+        arguments += ["--gpu_ids", "-1", "--num_threads", "0", "--checkpoints_dir", folder / "runs"]
+        try:
+            train.main([str(argument) for argument in arguments])
+        except UserError as error:
+            return error
+        except Started:
+            return None
+    pytest.fail("training ended")
 
 
 # ---- what is found ------------------------------------------------------------------------
@@ -316,7 +371,7 @@ def test_long_lists_are_cut_on_the_screen_but_not_in_the_file(check: Check, tmp_
         ("{W}/file", ("file is a file.", "Give the folder of a data set")),
         ("", ("Give the data set's folder once: as --dataroot DIR, or just DIR.",)),
         ("{W} --dataroot {W}", ("Give the data set's folder once",)),
-        ("{W} --dataset_mode aligned", ("has none of the folders", "train, val, test")),
+        ("{W} --dataset_mode aligned", ("train is not a valid directory", "(with sub/, file)")),
         ("{W} --dataset_mode nosuch", ("invalid choice: 'nosuch'",)),
         ("{W} --preprocess corp", ("--preprocess corp is not known", "Did you mean 'crop'?")),
         ("{W} --crop_size 300", ("--crop_size 300 is larger than --load_size 286",)),

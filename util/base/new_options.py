@@ -53,6 +53,11 @@ def new_option(opt: Namespace, name: str) -> Any:
     return ours[name] if name in ours else getattr(opt, name, DEFAULTS[name])
 
 
+def framework_option(opt: Namespace, name: str) -> Any:
+    """Return what any option of the framework is set to, None if there is none of this name."""
+    return new_option(opt, name) if name in DEFAULTS else getattr(opt, name, None)
+
+
 def set_new_option(opt: Namespace, name: str, value: Any) -> None:
     """Set an option of ours, never a plugin's of the same name."""
     ours = getattr(opt, OURS, {})

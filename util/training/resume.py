@@ -11,6 +11,7 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.base.new_options import OURS, framework_option
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.length import Length
@@ -85,10 +86,12 @@ class ResumePoint:
         if problems := list(problems_of(self.state, {**LAYOUT, **there})):
             raise self._unfit(f"it has {', '.join(problems)}")
         saved, saved_epoch = self.state["options"], self.state["progress"]["epoch"]
+        if isinstance(ours := saved.get(OURS), dict):  # where a plugin has taken names
+            saved = saved | ours
         self.other_epoch = epoch_is_given and opt.epoch_count != saved_epoch
         if not self.other_epoch:
             self.epoch = saved_epoch
-        changed = [name for name in RATE_OPTIONS if saved.get(name) != getattr(opt, name, None)]
+        changed = [name for name in RATE_OPTIONS if saved.get(name) != framework_option(opt, name)]
         self.new_rates = self.other_epoch or bool(changed)
         opt.epoch_count = self.epoch if self.new_rates else saved["epoch_count"]
 

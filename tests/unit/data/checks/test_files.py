@@ -29,9 +29,8 @@ from data.checks.files import (
     shown_name,
     spot_check,
     too_small,
-    without_partner,
 )
-from data.checks.folders import Folder, find_folders, passed_over
+from data.checks.folders import find_folders, passed_over
 from data.image_folder import default_loader, make_dataset
 from tests.support.drawn import draw, drawn_image
 from util.base.errors import UserError
@@ -409,10 +408,7 @@ def test_a_quick_look_at_every_file_looks_at_each_once(
 
 # ---- folders ------------------------------------------------------------------------------
 
-PAIRED = [Folder("train", "phase", "train"), Folder("test", "phase", "test")]
-UNPAIRED = [Folder("trainA", "domain", "train"), Folder("trainB", "domain", "train")]
-HALVES = [Folder("A/train", "half", "train"), Folder("B/train", "half", "train")]
-ITSELF = [Folder(".", "single", "")]
+PAIRED, UNPAIRED, ITSELF = ["train", "test"], ["trainA", "trainB"], ["."]
 
 
 @pytest.mark.parametrize(
@@ -421,37 +417,38 @@ ITSELF = [Folder(".", "single", "")]
         (["train", "test"], None, PAIRED),
         (["train", "test"], "aligned", PAIRED),
         (["train", "test"], "colorization", PAIRED),
+        (["train", "test"], "unaligned", []),
         (["trainA", "trainB"], None, UNPAIRED),
         (["trainA", "trainB"], "unaligned", UNPAIRED),
         (["trainA", "trainB"], "single", ITSELF),
         (["train", "test", "trainA", "trainB"], None, PAIRED + UNPAIRED),
         (["train", "test", "trainA", "trainB"], "unaligned", UNPAIRED),
-        (["A/train", "B/train"], None, HALVES),
-        (["A/train", "B/train", "A/.cache"], "aligned", HALVES),
-        (["A", "B"], None, [Folder("A", "half", ""), Folder("B", "half", "")]),
-        (["A/train", "B"], None, HALVES[:1]),
-        (["A/train", "C"], None, ITSELF),  # a folder called A by chance
+        (["trainB"], None, ["trainB"]),
+        (["A", "C"], None, ITSELF),  # a folder called A by chance
+        (["A", "B"], "single", ITSELF),
+        (["A", "B", "train"], None, ["train"]),
         ([], None, ITSELF),
+        ([], "aligned", []),
         (["cats", "dogs"], None, ITSELF),
     ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else str(value),
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_folders_are_found_by_their_names(
-    there: list[str], mode: str | None, wanted: list[Folder], tmp_path: Path
+    there: list[str], mode: str | None, wanted: list[str], tmp_path: Path
 ) -> None:
     for name in there:
         (tmp_path / name).mkdir(parents=True)
-    assert find_folders(tmp_path, mode) == wanted
+    found = find_folders(tmp_path, mode)
+    assert [folder.name for folder in found] == wanted
+    assert [Path(folder.path) for folder in found] == [tmp_path / name for name in wanted]
+    assert [folder.phase for folder in found] == [name.rstrip("AB.") for name in wanted]
 
 
-def test_a_mode_s_folders_that_are_not_there_are_named(tmp_path: Path) -> None:
-    (tmp_path / "TrainA").mkdir()
-    with pytest.raises(UserError) as caught:
-        find_folders(tmp_path, "unaligned")
-    said = str(caught.value)
-    assert "--dataset_mode unaligned reads: trainA, trainB, valA, valB, testA, testB." in said
-    assert "Its folders: TrainA." in said
-    assert "Check the path, or leave --dataset_mode out." in said
+def test_pairs_in_two_folders_are_refused_with_advice(tmp_path: Path) -> None:
+    for folder in ("A/train", "B/train"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(UserError, match="A and B, which no --dataset_mode reads"):
+        find_folders(tmp_path)
 
 
 def test_a_data_set_that_is_no_folder_is_refused(tmp_path: Path) -> None:
@@ -460,22 +457,6 @@ def test_a_data_set_that_is_no_folder_is_refused(tmp_path: Path) -> None:
         find_folders(tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"file is a file\. Give the folder"):
         find_folders(tmp_path / "file")
-
-
-@pytest.mark.parametrize(
-    ("folder", "counterpart"),
-    [
-        (Folder("trainA", "domain", "train"), "trainB"),
-        (Folder("valB", "domain", "val"), "valA"),
-        (Folder("A/AB", "half", "AB"), "B/AB"),
-        (Folder("B", "half", ""), "A"),
-        (Folder("train", "phase", "train"), None),
-        (Folder(".", "single", ""), None),
-    ],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_folders_of_one_domain_know_the_other(folder: Folder, counterpart: str | None) -> None:
-    assert folder.counterpart == counterpart
 
 
 def test_what_no_training_reads_is_listed_but_hidden_files_are_not(tmp_path: Path) -> None:
@@ -509,13 +490,6 @@ def test_files_with_the_same_bytes_are_grouped_empty_ones_are_not(tmp_path: Path
         (tmp_path / name).touch()
         paths.append(str(tmp_path / name))
     assert duplicates(map(inspect_image, paths)) == [[paths[0], paths[2]]]
-
-
-def test_partners_have_the_same_name_apart_from_the_ending() -> None:
-    side_a = ["A/1.jpg", "A/2.jpg", "A/sub/3.jpg", "A/4.x.jpg"]
-    side_b = ["B/1.png", "B/3.png", "B/4.x.png"]
-    assert without_partner("A", side_a, "B", side_b) == ["A/2.jpg", "A/sub/3.jpg"]
-    assert without_partner("B", side_b, "A", side_a) == ["B/3.png"]
 
 
 @pytest.mark.parametrize(

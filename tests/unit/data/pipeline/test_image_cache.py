@@ -2,7 +2,6 @@
 
 import multiprocessing
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import data.pipeline.image_cache
-from data.pipeline.image_cache import ImageCache, free_memory
+from data.pipeline.image_cache import ImageCache
 from data.pipeline.image_reader import make_cache
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
@@ -153,18 +152,6 @@ def test_system_that_gives_no_memory_is_told_of(
     monkeypatch.setattr("data.pipeline.image_reader.ImageCache", refuse)
     assert make_cache(1.0, 10, shared=True) is None
     assert "--cache gets no memory" in capsys.readouterr().err
-
-
-def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(data.pipeline.image_cache, "CONTROL_GROUP", tmp_path)
-    without = free_memory()
-    assert without is None or without > 10**6
-    (tmp_path / "memory.max").write_text("3000\n")
-    (tmp_path / "memory.current").write_text("2500\n")
-    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 400\n")
-    assert free_memory() in (900, None)
-    (tmp_path / "memory.max").write_text("max\n")
-    assert free_memory() is None or free_memory() > 10**6  # type: ignore[operator]
 
 
 def test_threads_may_fill_it_together() -> None:
