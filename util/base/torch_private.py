@@ -44,6 +44,11 @@ def has_hook(module: nn.Module, hook: Any) -> bool:
     return hook in module._forward_hooks.values()
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Tell whether `module.compile()` was called."""
+    return module._compiled_call_impl is not None
+
+
 def add_to_each(tensors: Sequence[Tensor], number: int) -> None:
     """Add a number to tensors in place, all in one operation."""
     torch._foreach_add_(list(tensors), number)

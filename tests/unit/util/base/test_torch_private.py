@@ -84,6 +84,15 @@ def test_hooks_are_counted_and_found() -> None:
     assert torch_private.has_hook(module, hook)
 
 
+@pytest.mark.slow  # torch's compiler takes long to import
+def test_compiled_modules_are_recognised() -> None:
+    module = nn.Identity()
+    assert not torch_private.is_compiled(module)
+    module.compile(backend="eager")
+    assert torch_private.is_compiled(module)
+    assert not torch_private.is_compiled(nn.Sequential(module))
+
+
 def test_lists_of_tensors_change_in_place() -> None:
     tensors = [torch.ones(2), torch.zeros((), dtype=torch.long)]
     torch_private.add_to_each(tensors, 3)
