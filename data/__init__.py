@@ -51,7 +51,7 @@ class CustomDatasetDataLoader(BatchLoader):
         super().__init__(
             dataset, batch_size=opt.batch_size, shuffle=not opt.serial_batches,
             workers=int(opt.num_threads), most=opt.max_dataset_size,
-            skip_bad=new_option(opt, "skip_bad_images"),
+            skip_bad=new_option(opt, "skip_bad_images"), root=opt.dataroot,
         )  # fmt: skip
 
     def load_data(self) -> "CustomDatasetDataLoader":

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,6 @@ from models.storage import network_files
 from models.storage.names import named_values, networks_of
 from models.storage.pretrained import load_pretrained
 from models.storage.state import adopt_new_optimizers
-from util.base.light_start import leave_out_the_compiler
 from util.base.log import say
 from util.base.new_options import new_option
 from util.base.system import claim_device
@@ -63,8 +63,6 @@ class BaseModel(ABC):
         self.opt = opt
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
-        if self.isTrain and not new_option(opt, "compile"):
-            leave_out_the_compiler()
         self.device = claim_device(self.gpu_ids)
         self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
         self.loss_names: list[str] = []
@@ -123,9 +121,8 @@ class BaseModel(ABC):
                 load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
-        active = self._optimization.set_up(
-            nets, self.optimizers, adopt=partial(adopt_new_optimizers, self)
-        )
+        adopt = partial(adopt_new_optimizers, proxy(self))  # no circle: memory is freed at once
+        active = self._optimization.set_up(nets, self.optimizers, adopt)
         self.print_networks(opt.verbose)
         if self.isTrain or self._optimization.speed.is_chosen:
             say(active)

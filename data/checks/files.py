@@ -5,12 +5,10 @@ whole data set. scripts/check_dataset.py makes a report of them.
 """
 
 import hashlib
-import logging
 import os
 import shlex
 import stat
 import time
-import warnings
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +22,7 @@ from PIL.ExifTags import Base as ExifTag
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.images.reading import default_loader, is_image_file
+from util.images.reading import default_loader, is_image_file, silence_pillow
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
@@ -83,7 +81,8 @@ def inspect_image(path: str) -> Inspection:
     """
     if problem := _trouble_on_disk(path):
         return Inspection(path, problem=problem)
-    with _silent_pillow(), _silent_libraries():
+    silence_pillow()
+    with _silent_libraries():
         header, problem = _attempt(_read_header, path)
         size = None
         if header is not None:
@@ -176,19 +175,6 @@ def _notes(path: str, header: _Header, frames: int) -> Iterator[str]:
 
 
 @contextmanager
-def _silent_pillow() -> Iterator[None]:
-    """Keep Pillow's warnings and log entries from the console."""
-    logger, nowhere = logging.getLogger("PIL"), logging.NullHandler()
-    logger.addHandler(nowhere)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.removeHandler(nowhere)
-
-
-@contextmanager
 def _silent_libraries() -> Iterator[None]:
     """Keep from the console what libraries in C write there by themselves, as libtiff does."""
     try:
@@ -220,8 +206,8 @@ def too_small(
 
     Args:
         size: (width, height) of the image, the right way up.
-        preprocess: `--preprocess`.
-        crop_size: `--crop_size`.
+        preprocess: as the option.
+        crop_size: as the option.
         side_by_side: the file holds A and B, and each of them is cropped.
     """
     if "resize" in preprocess or "scale_width" in preprocess:
@@ -244,19 +230,13 @@ def odd_width(size: Size) -> str | None:
 def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
     """Say what a quick look at a data set's files finds; takes a second at most.
 
-    Args:
-        files: by the attribute that lists them. Where there is one, other files than images may
-            be listed too, which a plugin reads in its own way; they are passed over.
-        opt: `preprocess`, `crop_size`, `dataset_mode` and `dataroot` are read.
+    Lists of an attribute may hold files of other kinds, which a plugin reads in its own way: those
+    are passed over. What `image_files` declares (no attribute) is looked at whatever its name.
     """
-    listed = {
-        path: None
-        for attribute, paths in files.items()
-        for path in paths
-        if not attribute or is_image_file(path)
-    }
+    listed = [path for name, paths in files.items() for path in paths
+              if not name or is_image_file(path)]  # fmt: skip
     problems = spot_check(
-        list(listed),
+        list(dict.fromkeys(listed)),
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",
@@ -292,8 +272,8 @@ def spot_check(
 
     Args:
         paths: the images.
-        preprocess: `--preprocess`.
-        crop_size: `--crop_size`.
+        preprocess: as the option.
+        crop_size: as the option.
         side_by_side: every file holds A and B (`--dataset_mode aligned`).
         root: the folder to which the names in the lines are relative.
         headers: of how many images to read the header.
@@ -321,8 +301,8 @@ def spot_check(
 def _header_problem(path: str, preprocess: str, crop_size: int, side_by_side: bool) -> str | None:
     if problem := _trouble_on_disk(path):
         return problem
-    with _silent_pillow():
-        header, problem = _attempt(_read_header, path)
+    silence_pillow()
+    header, problem = _attempt(_read_header, path)
     if header is None:
         return problem
     size = header.size

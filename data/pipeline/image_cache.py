@@ -3,25 +3,23 @@
 import hashlib
 import mmap
 import os
-import threading
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from util.base import torch_private
+from util.base.system import free_memory
+
 Array = NDArray[Any]
 Key = tuple[object, ...]  # its `repr` must be the same in every process
-Lock = Any  # of threading or of multiprocessing, whose types are private
 
 GIGABYTE = 10**9
 RESERVE = GIGABYTE // 2  # memory that is left to everybody else
 PATIENCE = 10.0  # seconds to wait for a lock whose holder may have been killed
 ALIGNMENT = 64  # bytes, a cache line
-CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
 HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
 
 # The columns of a row of the index, and of the head that precedes it.
@@ -33,22 +31,20 @@ _USED, _COUNT, _FULL = 0, 1, 2
 class ImageCache:
     """Keep arrays of any type until a budget is used up; nothing is ever replaced.
 
-    With `shared`, processes that are forked from this one, or get the cache by being spawned, see
-    what each of them keeps. A process that dies meanwhile costs at most the others' use of the
-    cache.
+    Processes that are forked from this one, or get the cache by being spawned, see what each of
+    them keeps. A process that dies meanwhile costs at most the others' use of the cache.
 
     Args:
         budget: bytes of memory at most.
         entries: how many arrays there may be, of up to three dimensions each.
-        shared: share with other processes.
     """
 
-    def __init__(self, budget: int, entries: int, *, shared: bool) -> None:
+    def __init__(self, budget: int, entries: int) -> None:
         self.budget = budget
         self._rows = 1 << (2 * max(1, entries)).bit_length()  # at most half of them are used
         head = (self._rows + 1) * _ROW * 8
-        self._memory = _SharedMemory(head + budget) if shared else _OwnMemory(head + budget)
-        self._lock: Lock = torch.multiprocessing.Lock() if shared else threading.Lock()
+        self._memory = _SharedMemory(head + budget)
+        self._lock = torch.multiprocessing.Lock()
         self._connect()
 
     def _connect(self) -> None:
@@ -124,7 +120,7 @@ class ImageCache:
                 return None
             begin = int(self._head[_USED])
             length = array.nbytes + -array.nbytes % ALIGNMENT
-            if row is None or begin + length > self.budget or not self._memory.has_room(length):
+            if row is None or begin + length > self.budget or not _has_room(length):
                 self._head[_FULL] = 1
                 return None
             self._head[_USED] = begin + length
@@ -164,31 +160,18 @@ class ImageCache:
         return None, False
 
 
+def _has_room(length: int) -> bool:
+    """Tell whether the system has so many bytes left."""
+    free = free_memory()
+    return free is None or free - RESERVE > length
+
+
 def _digest(key: Key) -> Any:
     digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
     return np.frombuffer(digest, dtype=np.int64)
 
 
-# ---- memory -------------------------------------------------------------------------------
-
-
-class _OwnMemory:
-    """Bytes of this process; the system provides those that are written to."""
-
-    def __init__(self, size: int) -> None:
-        self._map = mmap.mmap(-1, size)
-
-    def view(self) -> Any:
-        """Return the bytes as an array."""
-        return np.frombuffer(self._map, dtype=np.uint8)
-
-    def has_room(self, length: int) -> bool:
-        """Tell whether the system has so many bytes left."""
-        free = free_memory()
-        return free is None or free - RESERVE > length
-
-
-class _SharedMemory(_OwnMemory):
+class _SharedMemory:
     """Bytes that several processes share.
 
     On Linux a file in memory without a name: provided as it is written to, gone with the last
@@ -204,7 +187,7 @@ class _SharedMemory(_OwnMemory):
             os.ftruncate(self._file, size)
             self._map = mmap.mmap(self._file, size)
         else:
-            self._storage = torch.UntypedStorage._new_shared(size)
+            self._storage = torch_private.shared_bytes(size)
 
     def __getstate__(self) -> dict[str, Any]:
         """Hand the memory to a process that is spawned."""
@@ -223,27 +206,5 @@ class _SharedMemory(_OwnMemory):
     def view(self) -> Any:
         """Return the bytes as an array."""
         if self._storage is None:
-            return super().view()
+            return np.frombuffer(self._map, dtype=np.uint8)
         return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()
-
-
-def free_memory() -> int | None:
-    """Return how many bytes may still be taken before the system runs short; None if unknown."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-        free = 1024 * int({words[0]: words[1] for words in lines}["MemAvailable:"])
-        left_to_container = _left_to_container()
-        return free if left_to_container is None else min(free, left_to_container)
-    return None
-
-
-def _left_to_container() -> int | None:
-    """Return what the control group may still take; what files take of it can be taken back."""
-    folder = CONTROL_GROUP
-    with suppress(OSError, ValueError, KeyError):  # no group, or no limit: "max"
-        limit = int((folder / "memory.max").read_text())
-        taken = int((folder / "memory.current").read_text())
-        lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        files = int({words[0]: words[1] for words in lines}["inactive_file"])
-        return max(0, limit - taken + files)
-    return None

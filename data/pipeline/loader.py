@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -45,6 +45,7 @@ class BatchLoader:
         workers: processes that load images, at most one for each core; 0 loads them here.
         most: images in an epoch at most.
         skip_bad: put other images in the place of those that cannot be used.
+        root: the folder of the images, which may have moved when a run goes on.
 
     Attributes:
         dataset: the data set itself.
@@ -62,8 +63,10 @@ class BatchLoader:
         workers: int = 0,
         most: float = float("inf"),
         skip_bad: bool = False,
+        root: str = "",
     ) -> None:
         self.dataset = dataset
+        self._root = os.path.join(root, "")
         # More processes than cores only take turns. Items do not depend on their number.
         self.workers = min(workers, usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
@@ -76,13 +79,15 @@ class BatchLoader:
         self._is_running = False
         self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
         self._has_told_of_full_cache = False
+        # These draw nothing from numpy, and keep nothing of what they hand out.
+        self._is_built_in = isinstance(vars(type(dataset)).get("reader"), ImageReader)
         items = SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
             SeededDataset(items) if self.workers else items,
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, copies=not self._is_built_in or self.workers > 0),
             worker_init_fn=prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
             # With workers, torch's own draw for them must not disturb the model's sequence.
@@ -176,27 +181,21 @@ class BatchLoader:
 
     def _unpacked(self, batch: Any) -> Any:
         if isinstance(batch, Substituted):
-            self._note(batch.problems)
+            for problem in batch.problems:
+                if problem not in self.passed_over:
+                    warn(f"passed over: {problem}")
+                self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
             batch = batch.content
         self._tell_of_full_cache()
         return batch
 
     def _randomness(self) -> Any:
         """Return the state of the generators of this process that items draw from, if any."""
-        if self.workers:
-            return None
-        is_built_in = "reader" in vars(type(self.dataset))  # these never draw from numpy
-        return rng.capture(numpy=not is_built_in)
+        return None if self.workers else rng.capture(numpy=not self._is_built_in)
 
     def _put_back(self, randomness: Any) -> None:
         if randomness is not None:
             rng.put_back(randomness)
-
-    def _note(self, problems: list[str]) -> None:
-        for problem in problems:
-            if problem not in self.passed_over:
-                warn(f"passed over: {problem}")
-            self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
 
     def _tell_of_full_cache(self) -> None:
         cache = self._cache
@@ -244,12 +243,11 @@ class BatchLoader:
     @cached_property
     def _images(self) -> dict[str, Any]:
         """Describe the data set by its length and the names of its files."""
-        root = os.path.join(self.dataset.opt.dataroot, "")  # the whole may have moved
         names = hashlib.blake2b(digest_size=16)
         for attribute, paths in files_of(self.dataset).items():
             names.update(attribute.encode())
             for path in paths:
-                names.update(os.fsencode(path.removeprefix(root)) + b"\0")
+                names.update(os.fsencode(path.removeprefix(self._root)) + b"\0")
         return {"count": len(self.dataset), "names": names.hexdigest()}
 
 

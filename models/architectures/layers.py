@@ -1,4 +1,4 @@
-"""Normalisation and padding layers, chosen by name."""
+"""What the built-in networks are put together from: convolutions with norms, padding."""
 
 import functools
 from collections.abc import Callable, Collection
@@ -6,12 +6,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.architectures.fast.batch_norm import count_batches
-from models.architectures.fast.convolutions import Conv2d, link_layers, with_dead_biases
+from models.architectures.fast.batch_norm import BatchNorm2d, count_batches
+from models.architectures.fast.convolutions import (
+    Conv2d,
+    Conv2dWithDeadBias,
+    ConvTranspose2d,
+    ConvTranspose2dWithDeadBias,
+    with_dead_biases,
+)
 from models.architectures.fast.instance_norm import InstanceNorm2d
 from util.base.errors import ChoiceError, suggest
+from util.base.torch_private import has_hook
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -29,18 +37,20 @@ def _no_norm(channels: int) -> nn.Module:
     return Identity()
 
 
-class SyncBatchNorm2d(nn.BatchNorm2d):
+class SyncBatchNorm2d(BatchNorm2d):
     """Batch norm whose statistics are those of all processes' batches together.
 
-    Runs on every device (torch's own refuses the CPU) and has the keys of `BatchNorm2d`.
-    With one process it is exactly `BatchNorm2d`.
+    Runs on every device (torch's own refuses the CPU) and has the keys of `nn.BatchNorm2d`.
+    With one process it is exactly that.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    is_counted_with_others = False
+
+    def normalise(self, x: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over N, H and W."""
         together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if not (together and self.training):
-            return super().forward(x)
+            return super().normalise(x)
         count = _sum_over_processes(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
         mean = _sum_over_processes(x.sum(dim=(0, 2, 3))) / count
         centred = x - mean[:, None, None]
@@ -101,8 +111,44 @@ def needs_bias(norm_layer: NormLayer) -> bool:
     Batch norm brings its own shift; the rule for `none` is the reference's and decides which
     keys a checkpoint has.
     """
-    func = norm_layer.func if isinstance(norm_layer, functools.partial) else norm_layer
-    return func is nn.InstanceNorm2d
+    return _made_by(norm_layer) is nn.InstanceNorm2d
+
+
+def conv_norm_act(
+    conv: type[Conv2d] | type[ConvTranspose2d],
+    channels_in: int,
+    channels_out: int,
+    norm_layer: NormLayer,
+    activation: nn.Module | None = None,
+    **settings: Any,
+) -> list[nn.Module]:
+    """Return a convolution, its norm and the activation behind it as layers of a network.
+
+    torch's batch norm and plain instance norm are built as ours, which compute the same faster.
+    The places of the layers, which decide a checkpoint's keys, do not depend on the norm.
+
+    Args:
+        conv: Conv2d or ConvTranspose2d of models/architectures/fast.
+        channels_in: channels of what comes in.
+        channels_out: channels of what goes out.
+        norm_layer: makes the norm, for so many channels.
+        activation: the layer behind the norm, if there is one.
+        settings: of the convolution, such as kernel_size.
+    """
+    kind, given = _made_by(norm_layer), getattr(norm_layer, "keywords", {})
+    is_plain = not (given.get("affine") or given.get("track_running_stats"))
+    if kind is nn.InstanceNorm2d and is_plain:
+        conv = Conv2dWithDeadBias if conv is Conv2d else ConvTranspose2dWithDeadBias
+        norm_layer = functools.partial(InstanceNorm2d, **given)
+    elif kind is nn.BatchNorm2d:
+        norm_layer = functools.partial(BatchNorm2d, **given)
+    layers = [conv(channels_in, channels_out, **settings), norm_layer(channels_out)]
+    guard_instance_norm(layers[1])
+    return layers if activation is None else [*layers, activation]
+
+
+def _made_by(norm_layer: NormLayer) -> object:
+    return norm_layer.func if isinstance(norm_layer, functools.partial) else norm_layer
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
@@ -114,9 +160,15 @@ class ReflectionPad2d(nn.ReflectionPad2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pad (N, C, H, W)."""
-        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
-            return mirror_border(x, self.padding)
-        return super().forward(x)
+        if not torch.jit.is_scripting():
+            return _reflect(x, self.padding)
+        return F.pad(x, self.padding, "reflect")
+
+
+def _reflect(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return mirror_border(x, padding)
+    return F.pad(x, padding, "reflect")
 
 
 def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
@@ -135,44 +187,43 @@ PADDING_LAYERS: dict[str, type[nn.Module]] = {
 }
 
 
-def padded_conv(
-    channels: int, padding_type: str, *, use_bias: bool
-) -> tuple[list[nn.Module], Conv2d]:
-    """Return the layers that pad by one pixel (none for `zero`), and a 3x3 convolution.
+def pad_by_one(padding_type: str) -> tuple[list[nn.Module], int]:
+    """Return the layers that pad by one pixel, and by how many the convolution itself pads.
 
     Raises:
         ChoiceError: a padding other than reflect, replicate and zero.
     """
     if padding_type == "zero":
-        return [], Conv2d(channels, channels, kernel_size=3, padding=1, bias=use_bias)
+        return [], 1
     if padding_type not in PADDING_LAYERS:
         known = [*PADDING_LAYERS, "zero"]
         raise ChoiceError(
             f"padding [{padding_type}] is not implemented. {suggest(padding_type, known)}"
         )
-    conv = Conv2d(channels, channels, kernel_size=3, bias=use_bias)
-    return [PADDING_LAYERS[padding_type](1)], conv
+    return [PADDING_LAYERS[padding_type](1)], 0
 
 
 class BuiltInNetwork(nn.Module):
-    """What the built-in networks share: a memory layout, and one count of batches.
+    """What the built-in networks share: a check of sizes, a memory layout, one count of batches.
 
     Attributes:
         channels_last_on: kinds of devices on which to compute in this layout, which convolutions
-            like. GPUs need kernels of our own for it, see `--compile`.
+            like.
     """
 
     def __init__(self, *, channels_last_on: Collection[str] = ("cpu",)) -> None:
         super().__init__()
         self.channels_last_on = channels_last_on
 
-    def connect(self) -> None:
-        """Make the layers fit together; called at the end of `__init__`."""
-        link_layers(self)
-        guard_instance_norm(self)
+    def require_size(self, height: int, width: int) -> None:
+        """Raise a UserError if images of this size cannot be taken."""
 
-    def run(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run images, (N, C, H, W), through the layers; what comes out is contiguous."""
+    def run_layers(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Run images, (N, C, H, W), through the layers; what comes out is contiguous.
+
+        TorchScript, which understands none of this, runs the layers alone.
+        """
+        self.require_size(*x.shape[-2:])
         if x.device.type in self.channels_last_on and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         made = layers(x).contiguous()
@@ -181,7 +232,7 @@ class BuiltInNetwork(nn.Module):
 
 
 def guard_instance_norm(net: nn.Module) -> None:
-    """Keep instance norm's backward pass right on the CPU.
+    """Keep the backward pass of torch's own instance norm right on the CPU.
 
     With batch 1 and an incoming gradient in channels_last, torch 2.13 and 2.15 silently compute
     a wrong input gradient (as large as the gradient itself). The guard makes that gradient
@@ -190,11 +241,11 @@ def guard_instance_norm(net: nn.Module) -> None:
     for module in net.modules():
         if isinstance(module, InstanceNorm2d):
             continue  # looks after itself
-        if isinstance(module, nn.InstanceNorm2d) and not hasattr(module, "gradient_guard"):
-            module.__dict__["gradient_guard"] = True
+        if isinstance(module, nn.InstanceNorm2d) and not has_hook(module, _contiguous_gradient):
             module.register_forward_hook(_contiguous_gradient)
 
 
-def _contiguous_gradient(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-    if output.requires_grad and output.device.type == "cpu" and output.shape[0] == 1:
+def _contiguous_gradient(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+    is_affected = output.requires_grad and output.device.type == "cpu" and output.shape[0] == 1
+    if not torch.jit.is_scripting() and is_affected:
         output.register_hook(Tensor.contiguous)

@@ -1,9 +1,12 @@
 """Losses that compare a discriminator's scores with what they should be."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
 from util.base.errors import ChoiceError, suggest
+from util.base.torch_private import is_compiled
 
 GAN_MODES: dict[str, type[nn.Module] | None] = {
     "lsgan": nn.MSELoss,  # Mao et al. 2017, "Least Squares Generative Adversarial Networks"
@@ -91,7 +94,9 @@ def cal_gradient_penalty(
     else:
         raise ChoiceError(f"{type} not implemented. {suggest(type, ['real', 'fake', 'mixed'])}")
     points.requires_grad_(True)
-    scores = netD(points)
+    # What torch has compiled knows no gradient of a gradient.
+    with torch.compiler.set_stance("force_eager") if is_compiled(netD) else nullcontext():
+        scores = netD(points)
     (gradients,) = torch.autograd.grad(
         scores, points, grad_outputs=torch.ones_like(scores), create_graph=True
     )

@@ -1,9 +1,10 @@
 """Discriminators that judge patches or single pixels (Isola et al. 2017, section 3.2.2)."""
 
+import torch
 from torch import Tensor, nn
 
-from models.architectures.fast.convolutions import Conv2d, conv_norm_act
-from models.architectures.layers import BuiltInNetwork, NormLayer, needs_bias
+from models.architectures.fast.convolutions import Conv2d
+from models.architectures.layers import BuiltInNetwork, NormLayer, conv_norm_act, needs_bias
 from util.base.errors import UserError
 
 
@@ -33,25 +34,23 @@ class NLayerDiscriminator(BuiltInNetwork):
             wider = ndf * min(2**level, 8)
             stride = 2 if level < n_layers else 1
             layers += conv_norm_act(
-                Conv2d(width, wider, 4, stride=stride, padding=1, bias=use_bias),
-                norm_layer(wider),
-                nn.LeakyReLU(0.2, inplace=True),
-            )
+                Conv2d, width, wider, norm_layer, nn.LeakyReLU(0.2, inplace=True),
+                kernel_size=4, stride=stride, padding=1, bias=use_bias,
+            )  # fmt: skip
             width = wider
         layers.append(nn.Conv2d(width, 1, kernel_size=4, stride=1, padding=1))
         self.model = nn.Sequential(*layers)
-        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Score every patch.
+        """Score every patch."""
+        return self.model(input) if torch.jit.is_scripting() else self.run_layers(self.model, input)
+
+    def require_size(self, height: int, width: int) -> None:
+        """Refuse images that are smaller than the network needs.
 
         Raises:
-            UserError: the image is smaller than the network needs.
+            UserError: this one is.
         """
-        self._require_size(*input.shape[-2:])
-        return self.run(self.model, input)
-
-    def _require_size(self, height: int, width: int) -> None:
         given = f"{width}x{height}"
         for layer in self.model:
             if isinstance(layer, nn.Conv2d):
@@ -83,14 +82,12 @@ class PixelDiscriminator(BuiltInNetwork):
             nn.Conv2d(input_nc, ndf, kernel_size=1),
             nn.LeakyReLU(0.2, inplace=True),
             *conv_norm_act(
-                Conv2d(ndf, 2 * ndf, kernel_size=1, bias=use_bias),
-                norm_layer(2 * ndf),
-                nn.LeakyReLU(0.2, inplace=True),
+                Conv2d, ndf, 2 * ndf, norm_layer, nn.LeakyReLU(0.2, inplace=True),
+                kernel_size=1, bias=use_bias,
             ),
             nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=use_bias),
-        )
-        self.connect()
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every pixel."""
-        return self.run(self.net, input)
+        return self.net(input) if torch.jit.is_scripting() else self.run_layers(self.net, input)

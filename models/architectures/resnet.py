@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, conv_norm_act
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
 from models.architectures.layers import (
     BuiltInNetwork,
     NormLayer,
     ReflectionPad2d,
+    conv_norm_act,
     needs_bias,
-    padded_conv,
+    pad_by_one,
 )
 from util.base.errors import UserError
 
@@ -23,6 +24,8 @@ class ResnetGenerator(BuiltInNetwork):
         output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
 
     Attributes:
+        divisor: sides that are multiples of it come out as they went in.
+        shortest_side: the fewest pixels that a side may have.
         recompute_blocks: see `--grad_checkpoint`.
     """
 
@@ -39,50 +42,47 @@ class ResnetGenerator(BuiltInNetwork):
         # With dropout its mask would be another one.
         super().__init__(channels_last_on=() if use_dropout else ("cpu",))
         self.recompute_blocks = False
+        self.divisor = 4
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
             *conv_norm_act(
-                Conv2d(input_nc, ngf, kernel_size=7, bias=use_bias),
-                norm_layer(ngf),
-                nn.ReLU(inplace=True),
+                Conv2d, input_nc, ngf, norm_layer, nn.ReLU(inplace=True),
+                kernel_size=7, bias=use_bias,
             ),
-        ]
+        ]  # fmt: skip
         for width in (ngf, 2 * ngf):
             layers += conv_norm_act(
-                Conv2d(width, 2 * width, kernel_size=3, stride=2, padding=1, bias=use_bias),
-                norm_layer(2 * width),
-                nn.ReLU(inplace=True),
-            )
+                Conv2d, width, 2 * width, norm_layer, nn.ReLU(inplace=True),
+                kernel_size=3, stride=2, padding=1, bias=use_bias,
+            )  # fmt: skip
         for _ in range(n_blocks):
             layers.append(ResnetBlock(4 * ngf, padding_type, norm_layer, use_dropout, use_bias))
         for width in (4 * ngf, 2 * ngf):
             layers += conv_norm_act(
-                ConvTranspose2d(
-                    width, width // 2, 3, stride=2, padding=1, output_padding=1, bias=use_bias
-                ),
-                norm_layer(width // 2),
-                nn.ReLU(inplace=True),
-            )
+                ConvTranspose2d, width, width // 2, norm_layer, nn.ReLU(inplace=True),
+                kernel_size=3, stride=2, padding=1, output_padding=1, bias=use_bias,
+            )  # fmt: skip
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
-        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of images.
+        """Translate a batch of images."""
+        return self.model(input) if torch.jit.is_scripting() else self.run_layers(self._run, input)
+
+    def require_size(self, height: int, width: int) -> None:
+        """Refuse images that are too small to be padded by reflection.
 
         Raises:
-            UserError: a side is too short to be padded by reflection.
+            UserError: this one is.
         """
-        height, width = input.shape[-2:]
         if min(height, width) < self.shortest_side:
             raise UserError(
                 f"An image of {width}x{height} is too small for a ResNet generator: both sides "
                 f"need {self.shortest_side} pixels or more."
             )
-        return self.run(self._run, input)
 
     def _run(self, x: Tensor) -> Tensor:
         if not (self.recompute_blocks and torch.is_grad_enabled()):
@@ -109,12 +109,17 @@ class ResnetBlock(nn.Module):
         use_bias: bool,
     ) -> None:
         super().__init__()
-        padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers = [*padding, *conv_norm_act(conv, norm_layer(dim), nn.ReLU(inplace=True))]
+        padding, more = pad_by_one(padding_type)
+        layers = padding + conv_norm_act(
+            Conv2d, dim, dim, norm_layer, nn.ReLU(inplace=True),
+            kernel_size=3, padding=more, bias=use_bias,
+        )  # fmt: skip
         if use_dropout:
             layers.append(nn.Dropout(0.5))
-        padding, conv = padded_conv(dim, padding_type, use_bias=use_bias)
-        layers += [*padding, *conv_norm_act(conv, norm_layer(dim))]
+        padding, more = pad_by_one(padding_type)
+        layers += padding + conv_norm_act(
+            Conv2d, dim, dim, norm_layer, kernel_size=3, padding=more, bias=use_bias
+        )
         self.conv_block = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -8,19 +8,25 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.architectures.fast.batch_norm import BatchNorm2d, separate_batch_statistics
-from models.architectures.fast.compiled import check_compiler
-from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
-from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
+from models.architectures.fast.convolutions import (
+    Conv2d,
+    Conv2dWithDeadBias,
+    ConvTranspose2d,
+    ConvTranspose2dWithDeadBias,
+)
+from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.architectures.layers import Identity, ReflectionPad2d
 from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
 from models.architectures.resnet import ResnetBlock, ResnetGenerator
 from models.architectures.unet import UnetGenerator, UnetSkipConnectionBlock
+from util.base.torch_private import count_hooks, has_amx
 
 BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscriminator)
 # Layers that treat every image alone, or keep batches apart (batch norm).
 KNOWN_LAYERS = (
     *(nn.Sequential, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.ReplicationPad2d, Identity),
-    *(Conv2d, ConvTranspose2d, InstanceNorm2d, Activation, BatchNorm2d, ReflectionPad2d),
+    *(Conv2d, Conv2dWithDeadBias, ConvTranspose2d, ConvTranspose2dWithDeadBias),
+    *(InstanceNorm2d, BatchNorm2d, ReflectionPad2d),
     *(ResnetBlock, UnetSkipConnectionBlock),
 )
 
@@ -35,30 +41,9 @@ def use_channels_last(net: nn.Module, *, half: bool) -> None:
         net: a network; those of others are left as they are.
         half: it computes in half precision.
     """
-    loses = isinstance(net, UnetGenerator) and not (half and _has_amx())
+    loses = isinstance(net, UnetGenerator) and not (half and has_amx())
     if isinstance(net, BUILT_IN):
         net.channels_last_on = ("cuda",) if loses else ("cpu", "cuda")
-
-
-def _has_amx() -> bool:
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
-
-
-def use_compiled_norms(net: nn.Module) -> bool:
-    """Let instance norms and the activations behind them run in kernels made by torch.compile.
-
-    Returns:
-        Whether the network has such norms.
-
-    Raises:
-        UserError: kernels cannot be made here.
-    """
-    norms = [module for module in net.modules() if isinstance(module, InstanceNorm2d)]
-    if norms:
-        check_compiler(next(net.parameters()).device)
-    for norm in norms:
-        norm.compiled = True
-    return bool(norms)
 
 
 def recompute_blocks(net: nn.Module) -> bool:
@@ -104,16 +89,15 @@ def _is_as_built(net: nn.Module) -> bool:
     Hooks (spectral norm is one) see single batches elsewhere, so they must here; those of
     `--precision`, one before and one after the network, do not care.
     """
-    layers = [module for module in net.modules() if module is not net]
     own = int(hasattr(net, "computes_in"))
-    if not len(net._forward_pre_hooks) == len(net._forward_hooks) == own:
+    if type(net) not in BUILT_IN or count_hooks(net) != (own, own):
         return False
-    return type(net) in BUILT_IN and all(
+    return all(
         type(layer) in KNOWN_LAYERS
-        and not layer._forward_pre_hooks
-        and not layer._forward_hooks
+        and not any(count_hooks(layer))
         and getattr(layer, "momentum", 0) is not None
-        for layer in layers
+        for layer in net.modules()
+        if layer is not net
     )
 
 

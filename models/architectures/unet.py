@@ -1,10 +1,12 @@
 """The U-Net generator: Isola et al. 2017, "Image-to-Image Translation with Conditional ..."."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, conv_norm_act
-from models.architectures.layers import BuiltInNetwork, NormLayer, needs_bias
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
+from models.architectures.layers import BuiltInNetwork, NormLayer, conv_norm_act, needs_bias
 from util.base.errors import UserError
 
 
@@ -14,6 +16,10 @@ class UnetGenerator(BuiltInNetwork):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
         output: (N, output_nc, H, W), values in [-1, 1]
+
+    Attributes:
+        divisor: sides must be multiples of it.
+        shortest_side: the fewest pixels that a side may have.
     """
 
     def __init__(
@@ -26,7 +32,7 @@ class UnetGenerator(BuiltInNetwork):
         use_dropout: bool = False,
     ) -> None:
         super().__init__(channels_last_on=())  # see `use_channels_last`
-        self.divisor = 2**num_downs
+        self.divisor = self.shortest_side = 2**num_downs
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
@@ -46,15 +52,17 @@ class UnetGenerator(BuiltInNetwork):
             outermost=True,
             norm_layer=norm_layer,
         )
-        self.connect()
 
     def forward(self, input: Tensor) -> Tensor:
-        """Translate a batch of images.
+        """Translate a batch of images."""
+        return self.model(input) if torch.jit.is_scripting() else self.run_layers(self.model, input)
+
+    def require_size(self, height: int, width: int) -> None:
+        """Refuse images that cannot be halved so often.
 
         Raises:
-            UserError: a side is no multiple of 2**num_downs.
+            UserError: a side of this one is no multiple of 2**num_downs.
         """
-        height, width = input.shape[-2:]
         if height % self.divisor or width % self.divisor:
             raise UserError(
                 f"This U-Net halves images until they are {self.divisor} times smaller, so both "
@@ -62,7 +70,6 @@ class UnetGenerator(BuiltInNetwork):
                 "Choose another --crop_size (and --load_size), or a generator that halves less "
                 "often: unet_128 needs multiples of 128, resnet_9blocks of 4."
             )
-        return self.run(self.model, input)
 
 
 class UnetSkipConnectionBlock(nn.Module):
@@ -88,25 +95,24 @@ class UnetSkipConnectionBlock(nn.Module):
         super().__init__()
         self.outermost = outermost
         use_bias = needs_bias(norm_layer)
-        conv = Conv2d(input_nc or outer_nc, inner_nc, 4, stride=2, padding=1, bias=use_bias)
-        down: list[nn.Module] = [conv]
-        if not outermost and not innermost:
-            down = conv_norm_act(conv, norm_layer(inner_nc))
-        if not outermost:
-            # In place, so that the skip connection carries the activated tensor.
-            down.insert(0, nn.LeakyReLU(0.2, inplace=True))
+        width_down = input_nc or outer_nc
+        width_up = inner_nc if innermost else 2 * inner_nc  # the level below doubles the channels
+        by_two: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1}
 
+        # In place, so that the skip connection carries the activated tensor.
+        down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
+        if outermost or innermost:
+            down.append(Conv2d(width_down, inner_nc, bias=use_bias, **by_two))
+        else:
+            down += conv_norm_act(Conv2d, width_down, inner_nc, norm_layer, bias=use_bias, **by_two)
         below = [] if submodule is None else [submodule]
-        conv_up = ConvTranspose2d(
-            inner_nc if innermost else 2 * inner_nc,  # the level below doubles the channels
-            outer_nc,
-            kernel_size=4,
-            stride=2,
-            padding=1,
-            bias=use_bias or outermost,
-        )
         up: list[nn.Module] = [nn.ReLU(inplace=True)]
-        up += [conv_up, nn.Tanh()] if outermost else conv_norm_act(conv_up, norm_layer(outer_nc))
+        if outermost:
+            up += [ConvTranspose2d(width_up, outer_nc, **by_two), nn.Tanh()]
+        else:
+            up += conv_norm_act(
+                ConvTranspose2d, width_up, outer_nc, norm_layer, bias=use_bias, **by_two
+            )
         if use_dropout:
             up.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*down, *below, *up)

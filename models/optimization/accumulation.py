@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from models.architectures.fast.memory_format import laid_out_as
+from util.base.torch_private import multiply_each
 
 
 @dataclass
@@ -81,7 +81,7 @@ class GradientAccumulation:
     def divide(self, optimizer: Optimizer) -> None:
         """Make the mean of the sum."""
         if self.every > 1:
-            torch._foreach_mul_(gradients_of(optimizer), 1 / self.every)
+            multiply_each(gradients_of(optimizer), 1 / self.every)
 
     def holds_gradients_of(self, optimizer: Optimizer) -> bool:
         """Tell whether other steps of this optimiser wait, with gradients of earlier batches."""

@@ -142,15 +142,26 @@ class _Region:
     def __init__(self, device_type: str, dtype: torch.dtype) -> None:
         self.device_type = device_type
         self.dtype = dtype
-        self._open: list[torch.autocast] = []
+        self._before: list[tuple[bool, torch.dtype, bool]] = []
+
+    # As `torch.autocast` does, in calls that torch.compile follows from one function to another.
 
     def enter(self, net: nn.Module, inputs: Any) -> None:
-        region = torch.autocast(self.device_type, self.dtype)
-        region.__enter__()
-        self._open.append(region)
+        kind = self.device_type
+        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        self._before.append((enabled, dtype, torch.is_autocast_cache_enabled()))
+        torch.set_autocast_enabled(kind, True)
+        torch.set_autocast_dtype(kind, self.dtype)
+        torch.autocast_increment_nesting()
+        torch.set_autocast_cache_enabled(True)
 
     def leave(self, net: nn.Module, inputs: Any, output: Any) -> Any:
-        self._open.pop().__exit__(None, None, None)
+        enabled, dtype, cached = self._before.pop()
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        torch.set_autocast_enabled(self.device_type, enabled)
+        torch.set_autocast_dtype(self.device_type, dtype)
+        torch.set_autocast_cache_enabled(cached)
         return _in_float32(output)
 
 

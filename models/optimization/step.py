@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
+from models.optimization.fused import use_fused_steps
 from models.optimization.precision import LossScaling
-from models.optimization.speed import Speed, use_fused_steps
+from models.optimization.speed import Speed
 from util.base.errors import UserError
 from util.base.new_options import new_option
 
@@ -31,7 +32,7 @@ class Optimization:
         after_step: called with the networks that an optimiser trains, after each of its steps; the
             place for averages of weights. What is skipped for `--accumulate` is no step; one that
             `--precision fp16` passes over is, since finding out would mean waiting for the device.
-        notes: each returns some words for the line that tells how the model computes.
+        notes: each returns some words for the line by which `set_up` tells how the model computes.
         epochs: how often the learning rates were updated.
         for_later: a saved state that knows of optimisers which are not made yet, and whether
             learning rates are kept; see `models/storage/state.py`.
@@ -98,6 +99,8 @@ class Optimization:
     def begin_batch(self) -> None:
         """Tell that a new batch begins: `--accumulate` counts them."""
         self._accumulation.begin_batch()
+        if not any(map(self._accumulation.holds_gradients_of, self._optimizers)):
+            self.speed.begin_step()
 
     def set_up(
         self,
@@ -116,7 +119,9 @@ class Optimization:
         self._adopt = adopt
         self._note(optimizers)
         self._first_ones = len(optimizers)
-        return ", ".join([active, *filter(None, (note() for note in self.notes))])
+        notes = [note() for note in self.notes]
+        self.notes.clear()
+        return ", ".join([active, *notes])
 
     def take_in(self, optimizers: Sequence[Optimizer]) -> list[tuple[int, Optimizer]]:
         """Prepare optimisers that were added since `set_up`, and return them with their places."""

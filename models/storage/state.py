@@ -12,6 +12,7 @@ from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.schedulers import load_scheduler_state, scheduler_state, skip_epochs
 from util.base.errors import UserError
 from util.base.plugins import own_method
+from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
             if isinstance(value, Tensor) and value.shape == parameter.shape and value.dim() > 0:
                 state[key] = laid_out_as(parameter, value)
     # A run that was stopped at the end of an epoch steps its schedules first: no reason to warn.
-    optimizer._opt_called = True  # type: ignore[attr-defined]
+    count_as_stepped(optimizer)
 
 
 def _settings(ours: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ pytestmark = [
     # Some records step the schedule before the first step of the optimiser, as the reference did.
     pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step"),
     pytest.mark.filterwarnings("ignore:TF32 acceleration"),  # switching oneDNN off warns of GPUs
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor"),  # torch's compiler looks
 ]
 
 SEEDED, FORMULA = load("trajectories"), load("trajectories_formula")

@@ -44,6 +44,11 @@ def has_hook(module: nn.Module, hook: Any) -> bool:
     return hook in module._forward_hooks.values()
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Tell whether `module.compile()` was called."""
+    return module._compiled_call_impl is not None
+
+
 def add_to_each(tensors: Sequence[Tensor], number: int) -> None:
     """Add a number to tensors in place, all in one operation."""
     torch._foreach_add_(list(tensors), number)
@@ -82,3 +87,9 @@ def running_batches(loader: DataLoader[Any]) -> Any | None:
 def forget_running_batches(loader: DataLoader[Any]) -> None:
     """Let a loader start workers anew for its next epoch."""
     loader._iterator = None
+
+
+def shared_bytes(size: int) -> torch.UntypedStorage:
+    """Return memory that processes share; the system provides what is written to."""
+    storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
+    return storage

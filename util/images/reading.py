@@ -1,5 +1,6 @@
 """Open image files: 8-bit RGB, the right way up, or an error that names the file."""
 
+import logging
 import os
 import stat
 import warnings
@@ -38,7 +39,7 @@ def default_loader(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, broken or no image.
     """
-    _silence_pillow()
+    silence_pillow()
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # whoever opens a pipe waits for its other end
             raise UserError(f"{path} is no file, but a folder, pipe or device. Remove it.")
@@ -71,7 +72,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _silence_pillow() -> None:
+def silence_pillow() -> None:
     """Let nobody be told about odd EXIF data, transparent palettes and large images.
 
     They can all be read, or else are an error. One filter for good, not `catch_warnings` around
@@ -79,6 +80,7 @@ def _silence_pillow() -> None:
     """
     if not any(_is_about_pillow(entry) for entry in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _is_about_pillow(entry: Any) -> bool:

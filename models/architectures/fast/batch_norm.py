@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from util.base.torch_private import add_to_each, is_transformed
+
 
 class BatchNorm2d(nn.BatchNorm2d):
     """Batch norm of the built-in networks.
@@ -22,12 +24,20 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over N, H and W."""
-        if self.parts == 1:
-            return self._normalise(input)
-        return torch.cat([self._normalise(part) for part in input.chunk(self.parts)])
+        if not torch.jit.is_scripting():
+            if self.parts == 1:
+                return self.normalise(input)
+            return torch.cat([self.normalise(part) for part in input.chunk(self.parts)])
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            input, self.running_mean, self.running_var, self.weight, self.bias,
+            self.training or self.running_mean is None, self.momentum, self.eps,  # type: ignore[arg-type]
+        )  # fmt: skip
 
-    def _normalise(self, x: Tensor) -> Tensor:
-        if not self.is_plain:
+    def normalise(self, x: Tensor) -> Tensor:
+        """Normalise one batch."""
+        if not self.is_counted_with_others or is_transformed():
             return super().forward(x)
         self._check_input_dim(x)
         return F.batch_norm(
@@ -36,7 +46,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )  # fmt: skip
 
     @property
-    def is_plain(self) -> bool:
+    def is_counted_with_others(self) -> bool:
         """Tell whether the statistics are kept as usual, so that the count decides nothing."""
         return (
             self.momentum is not None and self.track_running_stats and self.running_mean is not None
@@ -46,10 +56,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 def count_batches(net: nn.Module) -> None:
     """Let all batch norms of a built-in network that is being trained count one batch more."""
     norms = [module for module in net.modules() if isinstance(module, BatchNorm2d)]
-    counts = [norm.num_batches_tracked for norm in norms if norm.training and norm.is_plain]
-    known = [count for count in counts if count is not None]
-    if known:
-        torch._foreach_add_(known, norms[0].parts)
+    counted = [norm for norm in norms if norm.training and norm.is_counted_with_others]
+    counts = [norm.num_batches_tracked for norm in counted if norm.num_batches_tracked is not None]
+    if counts and not is_transformed():
+        add_to_each(counts, norms[0].parts)
 
 
 @contextmanager

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.architectures.fast import winograd
-from models.architectures.fast.memory_format import is_transformed, layout_of
+from models.architectures.fast.memory_format import layout_of
+from util.base.torch_private import is_transformed, is_watched
 
 PRECISIONS = (torch.float32, torch.float64)
 # Where the weight's gradient is worth being computed apart.
@@ -51,7 +52,7 @@ def _is_ours(x: Tensor, weight: Tensor) -> bool:
         and x.dtype in PRECISIONS
         and not torch.is_autocast_enabled("cpu")
         and not is_transformed()
-        and not torch._C._len_torch_dispatch_stack()  # somebody watches or replaces operations
+        and not is_watched()
     )
 
 

@@ -1,12 +1,9 @@
-"""Instance norm as the built-in networks compute it: fewer operations and less memory.
+"""Instance norm as the built-in networks compute it: fewer operations, the same numbers.
 
-The numbers are those of `nn.InstanceNorm2d`, up to rounding:
-
-- The activation behind the norm belongs to it. On the CPU nothing but the norm's input is kept for
-  the backward pass, which finds out from there where the activation was cut off. A GPU pays more
-  for the extra operation than for the memory.
-- In channels_last, which convolutions like, a single image is normalised by batch norm's kernel:
-  the statistics of a batch of one are those of the image.
+torch's own repeats a batch's statistics for every image, and is wrong for gradients in
+channels_last (see `guard_instance_norm`). Here group norm's kernel does it, with a group for each
+channel. In channels_last, which convolutions like, a single image is normalised by batch norm's
+kernel: the statistics of a batch of one are those of the image.
 """
 
 from typing import Any
@@ -15,34 +12,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.architectures.fast.compiled import normalise_backward_compiled, normalise_compiled
-from models.architectures.fast.memory_format import is_transformed, layout_of
+from models.architectures.fast.memory_format import layout_of
+from util.base.torch_private import is_transformed
 
 HALF = (torch.bfloat16, torch.float16)
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """Bring every channel of every image to mean 0 and variance 1, then apply the activation.
+    """Bring every channel of every image to mean 0 and variance 1.
 
-    Which one that is, `link_layers` finds out. Where torch takes the computation apart
-    (tracing, export, torch.func), and for images without batch, it is `nn.InstanceNorm2d`; there,
-    and where hooks watch the norm, the layer behind it, an `Activation`, does its part.
+    What comes out is a tensor of its own, so the activation behind it may work in place. Where
+    torch takes the computation apart (compiling, tracing, torch.func), and for images without
+    batch, this is `nn.InstanceNorm2d`.
 
     Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
 
     Shapes:
         input, output: (N, C, H, W), of more than one pixel
-
-    Attributes:
-        slope: of the activation for negative values: 0 is ReLU, None is no activation, or one that
-            the norm leaves to the layer behind it.
-        compiled: use kernels made by torch.compile, see `--compile`.
     """
-
-    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
-        super().__init__(num_features, eps=eps)
-        self.slope: float | None = None
-        self.compiled = False
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalised images.
@@ -50,82 +37,32 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         Raises:
             ValueError: images of one pixel, which have no variance.
         """
-        if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
-            return super().forward(input)
-        input = input.contiguous(memory_format=layout_of(input))
-        slope = None if self._forward_hooks else self.slope
-        made = _Normalise.apply(input, self.eps, slope, self.compiled)
-        made.is_activated = slope is not None  # tells the layer behind
-        return made
-
-    def extra_repr(self) -> str:
-        """Tell of the activation when the network is printed."""
-        return super().extra_repr() + ("" if self.slope is None else f", slope={self.slope}")
-
-
-class Activation(nn.Module):
-    """The activation behind a norm, unless the norm has applied it already."""
-
-    def __init__(self, activation: nn.Module) -> None:
-        super().__init__()
-        self.activation = activation
-
-    @property
-    def slope(self) -> float | None:
-        """Return the slope for negative values; None for activations that norms do not know."""
-        if type(self.activation) is nn.LeakyReLU:
-            return self.activation.negative_slope
-        return 0.0 if type(self.activation) is nn.ReLU else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return activated values."""
-        return x if getattr(x, "is_activated", False) else self.activation(x)
-
-
-def _activate(x: Tensor, slope: float | None) -> Tensor:
-    if slope is None:
-        return x
-    return F.leaky_relu(x, slope) if slope else F.relu(x)
+        if not torch.jit.is_scripting():
+            if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
+                return super().forward(input)
+            return _Normalise.apply(input.contiguous(memory_format=layout_of(input)), self.eps)
+        images = input if input.dim() == 4 else input[None]
+        return F.instance_norm(images, eps=self.eps).view_as(input)
 
 
 class _Normalise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float, slope: float | None, compiled: bool) -> Tensor:
-        if compiled:
-            y, mean, rstd = normalise_compiled(x.detach(), eps, slope)
-        else:
-            y, mean, rstd = normalise(x, eps)
-            if slope is not None:
-                y = F.leaky_relu_(y, slope) if slope else y.relu_()
-        keeps_output = slope is not None and not compiled and x.device.type != "cpu"
-        ctx.save_for_backward(x, mean, rstd, *([y] if keeps_output else []))
-        ctx.eps, ctx.slope, ctx.compiled = eps, slope, compiled
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        y, mean, rstd = normalise(x, eps)
+        ctx.save_for_backward(x, mean, rstd)
+        ctx.eps = eps
         return y
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, mean, rstd, *output = ctx.saved_tensors
+        x, mean, rstd = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient of this gradient is wanted too (WGAN-GP)
-            y = _activate(F.instance_norm(x, eps=ctx.eps), ctx.slope)
+            y = F.instance_norm(x, eps=ctx.eps)
             # Contiguous: torch's own instance norm needs that, see `guard_instance_norm`.
             (found,) = torch.autograd.grad(y, x, gradient.contiguous(), create_graph=True)
-            return found, None, None, None
+            return found, None
         gradient = gradient.contiguous(memory_format=layout_of(x))
-        if ctx.compiled:
-            found = normalise_backward_compiled(gradient, x.detach(), mean, rstd, ctx.slope)
-        else:
-            if ctx.slope is not None:
-                values = output[0] if output else x - mean.to(x.dtype)[:, :, None, None]
-                gradient = _activate_backward(gradient, values, ctx.slope)
-            found = normalise_backward(gradient, x, mean, rstd, ctx.eps)
-        return found, None, None, None
-
-
-def _activate_backward(gradient: Tensor, values: Tensor, slope: float) -> Tensor:
-    """Let pass what the activation let pass: that is where `values` are above 0."""
-    if slope == 0:
-        return torch.ops.aten.threshold_backward(gradient, values, 0)
-    return torch.ops.aten.leaky_relu_backward(gradient, values, slope, False)
+        return normalise_backward(gradient, x, mean, rstd, ctx.eps), None
 
 
 def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -134,7 +71,8 @@ def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     if _needs_batch_norm(x):
         flat = x.view(1, n * c, h, w)
         y, mean, rstd = torch.native_batch_norm(flat, None, None, None, None, True, 0.0, eps)
-        return y.view_as(x), mean.view(n, c), rstd.view(n, c)
+        y = torch.ops.aten._unsafe_view(y, x.shape)  # no view: it may be changed in place
+        return y, mean.view(n, c), rstd.view(n, c)
     ones, zeros = _precise_statistics(x)
     if layout_of(x) is torch.channels_last:
         parts = [

@@ -1,8 +1,7 @@
-"""What layers with kernels of their own must know: how a tensor lies, whether torch looks on."""
+"""How a tensor lies in memory."""
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 
 def layout_of(x: Tensor) -> torch.memory_format:
@@ -10,16 +9,6 @@ def layout_of(x: Tensor) -> torch.memory_format:
     if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
         return torch.contiguous_format
     return torch.channels_last
-
-
-def is_transformed() -> bool:
-    """Tell whether torch looks at the operations, and needs its own."""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
-    )
 
 
 def laid_out_as(parameter: Tensor, values: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
-"""Our instance norm computes what torch's computes, in every layout, and keeps less."""
+"""Our instance norm computes what torch's computes, in every layout, and keeps no more."""
 
 import copy
+import functools
 from collections.abc import Callable
 
 import pytest
@@ -11,14 +12,16 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from models.architectures.fast import instance_norm
+from models.architectures.fast.batch_norm import BatchNorm2d
 from models.architectures.fast.convolutions import (
     Conv2d,
+    Conv2dWithDeadBias,
     ConvTranspose2d,
-    conv_norm_act,
-    link_layers,
+    ConvTranspose2dWithDeadBias,
     with_dead_biases,
 )
 from models.architectures.fast.instance_norm import InstanceNorm2d
+from models.architectures.layers import conv_norm_act
 from models.networks import define_D, define_G
 from tests.support.small_models import noise
 
@@ -26,11 +29,16 @@ LAYOUTS = [torch.contiguous_format, torch.channels_last]
 SLOPES = [None, 0.0, 0.2]
 
 
-def norm_before(channels: int, slope: float | None) -> InstanceNorm2d:
+def activation_of(slope: float | None) -> nn.Module:
+    """Return the activation with this slope for negative values, as networks have it."""
+    if slope is None:
+        return nn.Identity()
+    return nn.LeakyReLU(slope, inplace=True) if slope else nn.ReLU(inplace=True)
+
+
+def norm_before(channels: int, slope: float | None) -> nn.Module:
     """Return a norm with an activation of this slope behind it."""
-    norm = InstanceNorm2d(channels)
-    norm.slope = slope
-    return norm
+    return nn.Sequential(InstanceNorm2d(channels), activation_of(slope))
 
 
 def definition(x: Tensor, slope: float | None) -> Tensor:
@@ -134,55 +142,94 @@ def test_one_pixel_has_no_variance() -> None:
         InstanceNorm2d(3)(torch.zeros(1, 3, 1, 1))
 
 
-def test_only_the_input_is_kept() -> None:
+def test_input_and_result_are_kept_once_each() -> None:
     x = noise((1, 4, 16, 16)).requires_grad_()
-    ours = saved_by(lambda: norm_before(4, 0.0)(x))
-    torchs = saved_by(lambda: nn.functional.relu(nn.functional.instance_norm(x)))
-    images = [[t for t in kept if t.numel() >= x.numel()] for kept in (ours, torchs)]
-    assert len(images[0]) == 1
-    assert images[0][0].data_ptr() == x.data_ptr()
-    assert len(images[1]) == 2
+    norm = norm_before(4, 0.0)
+    kept = saved_by(lambda: norm(x))
+    images = {tensor.data_ptr() for tensor in kept if tensor.numel() >= x.numel()}
+    assert len(images) == 2  # the layer behind keeps the result anyway
+    assert x.data_ptr() in images
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("n", [1, 2])
+def test_what_comes_out_is_normalised_and_not_yet_activated(
+    n: int, layout: torch.memory_format
+) -> None:
+    """The layer alone, and a hook on it, see what those of the original see."""
+    net = define_D(3, 4, "basic", norm="instance").double()
+    seen: list[Tensor] = []
+    net.model[3].register_forward_hook(lambda _module, _inputs, made: seen.append(made.clone()))
+    x = noise((n, 3, 32, 32)).double().contiguous(memory_format=layout)
+    net(x)
+    wanted = definition(nn.Sequential(*net.model[:3])(x), None)
+    assert seen[0].min() < 0
+    assert torch.allclose(seen[0], wanted, atol=1e-10)
+    assert torch.allclose(net.model[:4](x), wanted, atol=1e-10)
+    assert torch.allclose(net.model[:5](x), torch.where(wanted > 0, wanted, 0.2 * wanted))
 
 
 # ---- layers of a network ------------------------------------------------------------------
 
+PLAIN = functools.partial(nn.InstanceNorm2d, affine=False, track_running_stats=False)
+
 
 @pytest.mark.parametrize("slope", SLOPES)
 @pytest.mark.parametrize("kind", [Conv2d, ConvTranspose2d])
+@pytest.mark.parametrize("norm_layer", [nn.InstanceNorm2d, PLAIN], ids=["class", "partial"])
 def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
-    kind: type[nn.Module], slope: float | None
+    norm_layer: Callable[[int], nn.Module],
+    kind: type[Conv2d] | type[ConvTranspose2d],
+    slope: float | None,
 ) -> None:
-    activation = {None: None, 0.0: nn.ReLU(True), 0.2: nn.LeakyReLU(0.2, True)}[slope]
     torch.manual_seed(0)
-    conv = kind(3, 4, 3, padding=1).double()
-    layers = nn.Sequential(*conv_norm_act(conv, nn.InstanceNorm2d(4), activation))
-    link_layers(layers)
+    layers = nn.Sequential(
+        *conv_norm_act(kind, 3, 4, norm_layer, activation_of(slope), kernel_size=3, padding=1)
+    ).double()
+    conv: nn.Module = layers[0]
+    assert type(conv) in (Conv2dWithDeadBias, ConvTranspose2dWithDeadBias)
     x = noise((2, 3, 8, 8)).double()
-    wanted = definition(nn.Sequential(copy.deepcopy(conv))(x), slope)
-    with_bias = definition(type(conv).__mro__[1].forward(conv, x), slope)
-    assert torch.allclose(layers(x), wanted, atol=1e-12)
+    with_bias = definition(kind.__mro__[1].forward(conv, x), slope)
+    conv.register_forward_hook(lambda _module, _inputs, made: found.append(made))
+    found: list[Tensor] = []
     assert torch.allclose(layers(x), with_bias, atol=1e-10)
+    shift = kind.__mro__[1].forward(conv, x) - found[0]
+    assert torch.allclose(shift, conv.bias[:, None, None].expand_as(shift), atol=1e-12)
     with_dead_biases(layers, layers(x)).pow(2).sum().backward()
     assert torch.equal(conv.bias.grad, torch.zeros(4, dtype=torch.float64))
     assert conv.weight.grad.abs().max() > 0
 
 
 def test_frozen_network_gets_no_gradients() -> None:
-    net = nn.Sequential(*conv_norm_act(Conv2d(3, 4, 3), nn.InstanceNorm2d(4)))
-    link_layers(net)
+    net = nn.Sequential(*conv_norm_act(Conv2d, 3, 4, nn.InstanceNorm2d, kernel_size=3))
     net.requires_grad_(False)
-    net(noise((1, 3, 8, 8)).requires_grad_()).sum().backward()
+    made = with_dead_biases(net, net(noise((1, 3, 8, 8)).requires_grad_()))
+    made.sum().backward()
     assert [parameter.grad for parameter in net.parameters()] == [None, None]
 
 
 @pytest.mark.parametrize(
-    "norm", [nn.BatchNorm2d(4), nn.InstanceNorm2d(4, affine=True), nn.Identity()]
+    ("norm_layer", "kind"),
+    [
+        (nn.BatchNorm2d, BatchNorm2d),
+        (functools.partial(nn.BatchNorm2d, affine=False, momentum=0.3), BatchNorm2d),
+        (functools.partial(nn.InstanceNorm2d, affine=True), nn.InstanceNorm2d),
+        (functools.partial(nn.InstanceNorm2d, track_running_stats=True), nn.InstanceNorm2d),
+        (functools.partial(nn.GroupNorm, 2), nn.GroupNorm),
+        (lambda _: nn.Identity(), nn.Identity),
+    ],
 )
-def test_other_norms_stay_as_they_are(norm: nn.Module) -> None:
-    conv, activation = Conv2d(3, 4, 3), nn.ReLU(inplace=True)
-    assert conv_norm_act(conv, norm, activation) == [conv, norm, activation]
-    link_layers(nn.Sequential(conv, norm, activation))
-    assert conv.bias_has_effect
+def test_other_norms_are_built_as_they_are_asked_for(
+    norm_layer: Callable[[int], nn.Module], kind: type[nn.Module]
+) -> None:
+    activation = nn.ReLU(inplace=True)
+    conv, norm, last = conv_norm_act(Conv2d, 3, 4, norm_layer, activation, kernel_size=3)
+    assert type(conv) is Conv2d  # with a bias that is added
+    assert type(norm) is kind
+    assert last is activation
+    plain = norm_layer(4)
+    assert str(norm).replace("BatchNorm2d", "") == str(plain).replace("BatchNorm2d", "")
+    assert list(norm.state_dict()) == list(plain.state_dict())
 
 
 @pytest.mark.parametrize("use_dropout", [False, True])

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from models.networks import GAN_MODES, GANLoss, cal_gradient_penalty
+from models.architectures.losses import GAN_MODES
+from models.networks import GANLoss, cal_gradient_penalty
 from tests.support.small_models import noise
 from util.base.errors import ChoiceError
 

@@ -1,6 +1,7 @@
 """What makes training fast changes no number, unless it is asked to."""
 
 import copy
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from models import create_model, networks
+from models.architectures import switches
 from models.architectures.fast.convolutions import Conv2d
-from models.architectures.fast.instance_norm import Activation, InstanceNorm2d
+from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
+from models.optimization import speed
+from models.optimization.fused import use_fused_steps
 from models.optimization.precision import Precision
-from models.optimization.speed import use_fused_steps
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import (
@@ -184,11 +187,11 @@ def test_networks_of_others_are_taken_as_they_are() -> None:
     class Mine(networks.ResnetGenerator):
         """A network whose forward pass may do anything."""
 
-    assert networks.is_batch_independent(networks.define_G(3, 3, 4, "resnet_6blocks", "instance"))
-    assert not networks.is_batch_independent(Mine(3, 3, 4, norm_layer=nn.InstanceNorm2d))
-    assert not networks.is_batch_independent(nn.Conv2d(3, 3, 1))
+    assert switches.is_batch_independent(networks.define_G(3, 3, 4, "resnet_6blocks", "instance"))
+    assert not switches.is_batch_independent(Mine(3, 3, 4, norm_layer=nn.InstanceNorm2d))
+    assert not switches.is_batch_independent(nn.Conv2d(3, 3, 1))
     dropout = networks.define_G(3, 3, 4, "resnet_6blocks", "instance", use_dropout=True)
-    assert not networks.is_batch_independent(dropout)
+    assert not switches.is_batch_independent(dropout)
 
 
 # ---- memory -------------------------------------------------------------------------------
@@ -422,27 +425,94 @@ def test_state_of_other_optimiser_settings_is_taken(tmp_path: Path) -> None:
     assert all(torch.equal(found[key], wanted[key]) for key in wanted)
 
 
-# ---- compiled kernels ---------------------------------------------------------------------
+# ---- compiled networks --------------------------------------------------------------------
+
+
+@pytest.fixture
+def compile_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch's compiler take networks apart as ever, but run the parts: no minutes of C++.
+
+    Its kernels are compared in tests/golden/test_trajectories.py.
+    """
+    compile_fully = nn.Module.compile
+
+    def compile_quickly(net: nn.Module, **settings: Any) -> None:
+        assert settings["options"]["triton.cudagraphs"] is False
+        compile_fully(net, backend="aot_eager")
+
+    monkeypatch.setattr(nn.Module, "compile", compile_quickly)
+    monkeypatch.setattr(speed, "check_compiler", lambda device: None)
+
+
+looks_at_gradients = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 
 
 @pytest.mark.slow
+@looks_at_gradients
+@pytest.mark.usefixtures("compile_without_kernels")
+@pytest.mark.parametrize("argv", [(), ("--gan_mode", "wgangp"), ("--norm", "batch")], ids=" ".join)
 @pytest.mark.parametrize("way", ["in parts", "together"])
-def test_compiled_norms_change_nothing_but_rounding(way: str, tmp_path: Path) -> None:
-    losses, found = take_a_step(tmp_path, way, "--compile")
-    wanted_losses, wanted = take_a_step(tmp_path, way)
+def test_compiled_networks_change_nothing_but_rounding(
+    way: str, argv: Sequence[str], tmp_path: Path
+) -> None:
+    losses, found = take_a_step(tmp_path, way, *argv, "--compile")
+    wanted_losses, wanted = take_a_step(tmp_path, way, *argv)
     assert losses == pytest.approx(wanted_losses, rel=1e-10)
     assert_equal(found, wanted, 1e-9)
 
 
 @pytest.mark.slow
-def test_missing_compiler_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+@looks_at_gradients
+@pytest.mark.usefixtures("compile_without_kernels")
+def test_compiled_networks_keep_keys_classes_and_messages(tmp_path: Path) -> None:
+    plain = build(train_options(tmp_path, "cycle_gan"))
+    model = build(train_options(tmp_path, "cycle_gan", "--compile", "--precision", "bf16"))
+    assert weights(model).keys() == weights(plain).keys()
+    net: Any = model.net("G_A")
+    assert type(net) is networks.ResnetGenerator
+    assert net(noise((1, 3, 32, 32))).dtype == torch.float32
+    assert not torch.is_autocast_enabled("cpu")
+    with pytest.raises(UserError, match="too small for a ResNet"):
+        net(noise((1, 3, 2, 2)))
+    assert not torch.is_autocast_enabled("cpu")
+    copied = copy.deepcopy(net)
+    assert copied(noise((1, 3, 32, 32))).shape == (1, 3, 32, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("compile_without_kernels")
+def test_compiling_for_the_cpu_is_said_to_be_slower(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(train_options(tmp_path, "cycle_gan", "--compile"))
+    assert "networks were slower with it" in capsys.readouterr().out
+    build(train_options(tmp_path, "cycle_gan", "--speed", "max"))
+    assert "compiled" not in capsys.readouterr().out
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be no C++ compiler."""
+
+    def fail(*_: Any) -> Any:
         raise RuntimeError("no working C++ compiler found")
 
-    networks.compiled.check_compiler.cache_clear()  # type: ignore[attr-defined]
-    monkeypatch.setattr("models.architectures.fast.compiled.normalise_compiled", fail)
+    speed.check_compiler.cache_clear()
+    monkeypatch.setattr(torch, "compile", fail)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_missing_compiler_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs a C\\+\\+ compiler"):
         build(train_options(tmp_path, "cycle_gan", "--compile"))
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_speed_max_goes_on_without_a_compiler(capsys: pytest.CaptureFixture[str]) -> None:
+    options = Namespace(speed="max")
+    chosen = speed.Speed(options, torch.device("cuda"))  # where it would compile
+    assert chosen.set_up({"G": nn.Conv2d(3, 3, 1)}, []) == "speed max: fp32"
+    assert "goes on without compiled networks" in capsys.readouterr().err
 
 
 # ---- what people do with networks and optimisers -------------------------------------------
@@ -534,37 +604,17 @@ def test_all_parameters_of_copies_get_gradients(made_by: str, tmp_path: Path) ->
     assert len(gradients) == len(list(net.parameters()))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_a_generator_can_be_traced_and_saved(norm: str, tmp_path: Path) -> None:
-    net = networks.define_G(3, 3, 4, "resnet_6blocks", norm).eval()
-    x = noise((1, 3, 32, 32))
-    with torch.no_grad():
-        traced = torch.jit.trace(net, x)
-        torch.jit.save(traced, tmp_path / "net.pt")
-        assert torch.allclose(torch.jit.load(tmp_path / "net.pt")(x), net(x), atol=1e-5)
-
-
 def test_a_single_image_without_batch_is_translated() -> None:
     net = networks.define_G(3, 3, 4, "resnet_6blocks", "instance").double()
     x = noise((1, 3, 32, 32)).double()
     assert torch.allclose(net(x[0]), net(x)[0], atol=1e-10)
 
 
-def test_another_norm_in_the_place_of_ours_keeps_the_activation() -> None:
-    net = networks.define_G(3, 3, 4, "resnet_6blocks", "instance")
-    net.model[2] = nn.GroupNorm(1, 4)
-    activated = net.model[:4](noise((1, 3, 32, 32)))
-    assert activated.min() == 0
-
-
 @pytest.mark.parametrize("change", ["dropout", "spectral norm", "parametrization", "hook"])
 def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
     net = networks.define_D(3, 4, "basic", norm="instance")
     x = noise((1, 3, 32, 32))
-    assert networks.can_discriminate_as_one_batch(net, x, x)
+    assert switches.can_discriminate_as_one_batch(net, x, x)
     if change == "dropout":
         net.model.append(nn.Dropout(0.5))
     elif change == "spectral norm":
@@ -573,7 +623,7 @@ def test_changed_discriminators_judge_one_batch_at_a_time(change: str) -> None:
         torch.nn.utils.parametrizations.spectral_norm(net.model[0])
     else:
         net.model[0].register_forward_hook(lambda *_: None)
-    assert not networks.can_discriminate_as_one_batch(net, x, x)
+    assert not switches.can_discriminate_as_one_batch(net, x, x)
 
 
 @pytest.mark.parametrize("argv", [("--accumulate", "2"), ("--precision", "fp16")], ids=" ".join)
@@ -613,14 +663,11 @@ def test_networks_compute_in_the_layout_that_suits_them(
 
 def in_plain_torch(net: nn.Module) -> nn.Sequential:
     """Return the layers of a PatchGAN with instance norm, as torch has them."""
-    plain: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-        InstanceNorm2d: lambda norm: nn.InstanceNorm2d(norm.num_features),
-        Activation: lambda behind_norm: nn.LeakyReLU(0.2),
-    }
-    made = nn.Sequential(*(plain.get(type(each), lambda each: each)(each) for each in net.model))
-    made = copy.deepcopy(made)
-    for layer in made:
-        if isinstance(layer, Conv2d):
+    made: Any = copy.deepcopy(net.model)
+    for number, layer in enumerate(made):
+        if isinstance(layer, InstanceNorm2d):
+            made[number] = nn.InstanceNorm2d(layer.num_features)
+        elif isinstance(layer, Conv2d):
             layer.__class__ = nn.Conv2d
     return made
 
@@ -633,17 +680,26 @@ def in_plain_torch(net: nn.Module) -> nn.Sequential:
 def test_layers_that_were_replaced_do_what_they_say(
     places: tuple[int, ...], other: Callable[[], nn.Module], tmp_path: Path
 ) -> None:
-    """A plugin may do so before its model is set up."""
     model: Any = create_model(train_options(tmp_path, "cycle_gan"))
-    for name, parameter in model.netD_A.named_parameters():
-        if name.endswith("bias"):
-            nn.init.normal_(parameter)
     twin = in_plain_torch(model.netD_A)
     for place in places:
         model.netD_A.model[place], twin[place] = other(), other()
     model.setup(model.opt)
     x = noise((2, 3, 32, 32))
     assert torch.allclose(model.netD_A(x), twin(x), atol=1e-5)
+
+
+def test_a_bias_stays_out_when_the_norm_behind_it_is_replaced() -> None:
+    """As docs/differences.md says: it stays as it was at first, which is 0."""
+    net = networks.define_D(3, 4, "basic", norm="instance")
+    net.model[3] = nn.Identity()
+    x = noise((1, 3, 32, 32))
+    before = net(x)
+    nn.init.ones_(net.model[2].bias)
+    after = net(x)
+    assert torch.equal(after, before)
+    after.sum().backward()
+    assert not net.model[2].bias.grad.any()
 
 
 def test_activations_that_were_replaced_inside_do_what_they_say(tmp_path: Path) -> None:
@@ -674,6 +730,6 @@ def test_hooks_of_a_discriminator_see_single_batches(tmp_path: Path) -> None:
     net = networks.define_D(3, 4, "basic", norm="instance")
     x = noise((1, 3, 32, 32))
     Precision("bf16", x.device).attach(net)
-    assert networks.can_discriminate_as_one_batch(net, x, x)
+    assert switches.can_discriminate_as_one_batch(net, x, x)
     net.register_forward_hook(lambda *_: None)
-    assert not networks.can_discriminate_as_one_batch(net, x, x)
+    assert not switches.can_discriminate_as_one_batch(net, x, x)

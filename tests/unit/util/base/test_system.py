@@ -1,10 +1,12 @@
-"""Processor cores, and the device to compute on."""
+"""Processor cores, memory, and the device to compute on."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
+from util.base import system
 from util.base.system import claim_device, usable_cores
 
 
@@ -26,3 +28,15 @@ def test_the_first_gpu_becomes_the_current_one(
 
 def test_without_gpus_it_is_the_cpu() -> None:
     assert claim_device([]) == torch.device("cpu")
+
+
+def test_free_memory_follows_the_container(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(system, "CONTROL_GROUP", tmp_path)
+    without = system.free_memory()
+    assert without is None or without > 10**6
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("2500\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 400\n")
+    assert system.free_memory() in (900, None)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert system.free_memory() is None or system.free_memory() > 10**6  # type: ignore[operator]

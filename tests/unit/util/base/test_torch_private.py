@@ -84,6 +84,15 @@ def test_hooks_are_counted_and_found() -> None:
     assert torch_private.has_hook(module, hook)
 
 
+@pytest.mark.slow  # torch's compiler takes long to import
+def test_compiled_modules_are_recognised() -> None:
+    module = nn.Identity()
+    assert not torch_private.is_compiled(module)
+    module.compile(backend="eager")
+    assert torch_private.is_compiled(module)
+    assert not torch_private.is_compiled(nn.Sequential(module))
+
+
 def test_lists_of_tensors_change_in_place() -> None:
     tensors = [torch.ones(2), torch.zeros((), dtype=torch.long)]
     torch_private.add_to_each(tensors, 3)
@@ -143,3 +152,16 @@ def test_workers_that_go_on_are_found_and_forgotten() -> None:
     torch_private.forget_running_batches(loader)
     assert torch_private.running_batches(loader) is None
     torch_private.stop_workers(batches)
+
+
+def test_shared_bytes_are_seen_by_other_processes() -> None:
+    memory = torch_private.shared_bytes(3)
+    assert memory.is_shared()
+    values = torch.tensor([], dtype=torch.uint8).set_(memory)
+    values.zero_()
+    child = torch.multiprocessing.get_context("fork").Process(target=values.fill_, args=(7,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that forking beside threads is dangerous
+        child.start()
+    child.join()
+    assert values.tolist() == [7, 7, 7]
