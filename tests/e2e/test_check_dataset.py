@@ -386,7 +386,7 @@ def test_a_wrong_command_ends_with_status_2_and_says_what_to_do(
 ) -> None:
     draw(tmp_path / "sub/a.png", scene(0))
     (tmp_path / "file").touch()
-    status, _, said = check(*arguments.format(W=tmp_path).split())
+    status, _, said = check(*(word.format(W=tmp_path) for word in arguments.split()))
     assert status == 2
     for part in parts:
         assert part in said

@@ -175,7 +175,9 @@ def test_every_command_refuses_a_checkpoint_that_would_run_code(
         path.write_bytes(content)
     run = run_here if "networks" in command else run_as_process
     status, said = run(
-        command.partition(",")[0], COMMANDS[command].format(W=world).split(), tmp_path
+        command.partition(",")[0],
+        [word.format(W=world) for word in COMMANDS[command].split()],
+        tmp_path,
     )
     assert status == 1, said
     assert "it holds something else than tensors, which could run code" in said

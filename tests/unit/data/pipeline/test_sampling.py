@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from data import create_dataset, find_dataset_using_name
 from data.base_dataset import BaseDataset
-from data.pipeline.sampling import EpochSampler, SeededDataset
+from data.pipeline.sampling import EpochSampler, SeededDataset, collate
 from tests.support.drawn import draw, options
 from util.base import rng
 from util.base.errors import UserError
@@ -307,6 +307,17 @@ def test_sampler_gives_every_index_once_with_a_seed_of_its_own(
     ]
     assert sorted(index for _, index in found) == list(range(length))
     assert sampler.epoch == epoch + 1
+
+
+def test_single_item_becomes_the_same_batch_with_and_without_copies() -> None:
+    item = {"A": torch.rand(3, 4, 5), "A_paths": "a.png"}
+    copied, plain = collate([item]), collate([item], copies=False)
+    assert list(copied) == list(plain) == list(item)
+    assert copied["A_paths"] == plain["A_paths"] == ["a.png"]
+    assert torch.equal(copied["A"], plain["A"])
+    copied["A"].zero_()  # a plugin may keep its tensors, and a model change its input
+    assert torch.equal(item["A"], plain["A"][0])
+    assert torch.equal(collate([item, item], copies=False)["A"], collate([item, item])["A"])
 
 
 # ---- errors -------------------------------------------------------------------------------
