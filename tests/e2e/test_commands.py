@@ -549,13 +549,13 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_workers_start_as_on_windows_and_macos(unpaired: Path, tmp_path: Path) -> None:
     """Everything that goes to a worker can be pickled, whatever --preprocess says."""
-    argvs = []
+    lines = []
     for preprocess in ("none", "scale_width"):
         argv = commands.small(tmp_path, unpaired, "cycle_gan", "--ndf", "2", "--load_size", "36")
         argv += ["--n_epochs", "1", "--n_epochs_decay", "0", "--num_threads", "2"]
-        argvs.append([*argv, "--preprocess", preprocess, "--name", preprocess])
+        lines.append([*argv, "--preprocess", preprocess, "--name", preprocess])
     launcher = tmp_path / "launch.py"
-    launcher.write_text(LAUNCHER.format(root=str(ROOT), commands=argvs))
+    launcher.write_text(LAUNCHER.format(root=str(ROOT), commands=lines))
     ended = commands.start([launcher], tmp_path)
     assert ended.returncode == 0, ended.stderr
     for preprocess in ("none", "scale_width"):
