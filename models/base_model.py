@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import proxy
 
 import torch
 from torch import Tensor, nn
@@ -120,9 +121,8 @@ class BaseModel(ABC):
                 load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
-        active = self._optimization.set_up(
-            nets, self.optimizers, adopt=partial(adopt_new_optimizers, self)
-        )
+        adopt = partial(adopt_new_optimizers, proxy(self))  # no circle: memory is freed at once
+        active = self._optimization.set_up(nets, self.optimizers, adopt)
         self.print_networks(opt.verbose)
         if self.isTrain or self._optimization.speed.is_chosen:
             say(active)

@@ -32,7 +32,7 @@ class Optimization:
         after_step: called with the networks that an optimiser trains, after each of its steps; the
             place for averages of weights. What is skipped for `--accumulate` is no step; one that
             `--precision fp16` passes over is, since finding out would mean waiting for the device.
-        notes: each returns some words for the line that tells how the model computes.
+        notes: each returns some words for the line by which `set_up` tells how the model computes.
         epochs: how often the learning rates were updated.
         for_later: a saved state that knows of optimisers which are not made yet, and whether
             learning rates are kept; see `models/storage/state.py`.
@@ -119,7 +119,9 @@ class Optimization:
         self._adopt = adopt
         self._note(optimizers)
         self._first_ones = len(optimizers)
-        return ", ".join([active, *filter(None, (note() for note in self.notes))])
+        notes = [note() for note in self.notes]
+        self.notes.clear()
+        return ", ".join([active, *notes])
 
     def take_in(self, optimizers: Sequence[Optimizer]) -> list[tuple[int, Optimizer]]:
         """Prepare optimisers that were added since `set_up`, and return them with their places."""

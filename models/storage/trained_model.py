@@ -247,14 +247,14 @@ def _together(losses: Sequence[Tensor | float], device: torch.device) -> Tensor:
     """Return one vector of losses; numbers are filled in on the device, which sends nothing."""
     if not losses:
         return torch.zeros(0, device=device)
-    return torch.stack(
-        [
-            loss.detach().sum().to(device)
-            if isinstance(loss, Tensor)
-            else torch.full((), float(loss), device=device)
-            for loss in losses
-        ]
-    )
+    return torch.stack([_scalar(loss, device) for loss in losses])
+
+
+def _scalar(loss: Tensor | float, device: torch.device) -> Tensor:
+    if not isinstance(loss, Tensor):
+        return torch.full((), float(loss), device=device)
+    loss = loss.detach().to(device)
+    return loss.reshape(()) if loss.numel() == 1 else loss.sum()
 
 
 def _are_pairs(answer: object) -> bool:

@@ -71,7 +71,7 @@ def cut(path: Path) -> None:
 def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) -> None:
     draw_unpaired(tmp_path / "set", "train", 60, 20)
     file = tmp_path / "report.json"
-    arguments = ["set", "--workers", "2", "--json", file]
+    arguments = ["set", "--workers", "2", "--json", str(file)]
     done = start([SCRIPT, *arguments], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -386,7 +386,7 @@ def test_a_wrong_command_ends_with_status_2_and_says_what_to_do(
 ) -> None:
     draw(tmp_path / "sub/a.png", scene(0))
     (tmp_path / "file").touch()
-    status, _, said = check(*arguments.format(W=tmp_path).split())
+    status, _, said = check(*(word.format(W=tmp_path) for word in arguments.split()))
     assert status == 2
     for part in parts:
         assert part in said

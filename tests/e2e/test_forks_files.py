@@ -160,6 +160,26 @@ def test_one_of_a_forks_files_serves_train_and_test(
     assert ("mean PSNR" in page) == (face != "html")
 
 
+def test_a_forks_networks_serve_its_model_and_the_built_in_ones(
+    make_tree: MakeTree, pairs: Path, unpaired: Path
+) -> None:
+    tree = make_tree()
+    drop(tree, "models/networks.py", "models/forked_model.py")
+    aligned = ("--dataset_mode", "aligned", "--norm", "instance")
+    out = command(tree, "train", pairs, "forked", *TRAINING, *aligned)
+    assert "learning rate 0.0002000 -> 0.0001000" in out  # its own schedule
+    command(tree, "test", pairs, "forked", *aligned)
+    for model, root in (("pix2pix", pairs), ("cycle_gan", unpaired)):
+        command(tree, "train", root, model, *TRAINING)
+        command(tree, "test", root, model)
+        state = start(
+            ["-c", "import sys, torch; print(*torch.load(sys.argv[1], weights_only=True))",
+             tree / "checkpoints/run" / f"latest_net_{'G' if root == pairs else 'G_A'}.pth"],
+            tree,
+        )  # fmt: skip
+        assert "fork.0.weight" in output_of(state)
+
+
 def test_the_stand_ins_are_not_ours() -> None:
     """The stand-ins have nothing that only ours have."""
     for face, ours in (

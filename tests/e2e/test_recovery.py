@@ -1,5 +1,6 @@
 """Test without guessing: what training decided is taken from beside the checkpoint."""
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -24,24 +25,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory, unpaired: Path, pairs: Pat
     """Train small networks whose options are none of the defaults."""
     folder = tmp_path_factory.mktemp("checkpoints")
     for name, arguments in (
-        ("cycle", f"--dataroot {unpaired} {CYCLE_GAN}"),
+        ("cycle", f"--dataroot '{unpaired}' {CYCLE_GAN}"),
         (
             "channels",
-            f"--dataroot {unpaired} {CYCLE_GAN} --input_nc 1 --output_nc 3 --lambda_identity 0",
+            f"--dataroot '{unpaired}' {CYCLE_GAN} --input_nc 1 --output_nc 3 --lambda_identity 0",
         ),
         (
             "pairs",
-            f"--dataroot {pairs} --model pix2pix --netG resnet_6blocks --ngf 3 --norm instance "
+            f"--dataroot '{pairs}' --model pix2pix --netG resnet_6blocks --ngf 3 --norm instance "
             "--direction BtoA",
         ),
     ):
-        argv = f"{arguments} {RUN} --name {name} --checkpoints_dir {folder}".split()
+        argv = shlex.split(f"{arguments} {RUN} --name {name} --checkpoints_dir '{folder}'")
         train_script.main(argv)
     return folder
 
 
 def parsed(folder: Path, arguments: str) -> object:
-    argv = f"--dataroot X --gpu_ids -1 --checkpoints_dir {folder} {arguments}".split()
+    argv = shlex.split(f"--dataroot X --gpu_ids -1 --checkpoints_dir '{folder}' {arguments}")
     return TestOptions().parse(argv)
 
 
@@ -57,8 +58,8 @@ def images(folder: Path) -> dict[str, np.ndarray]:
 
 def results(tmp_path: Path, checkpoints: Path, arguments: str) -> dict[str, np.ndarray]:
     shutil.rmtree(tmp_path / "results", ignore_errors=True)
-    argv = f"--gpu_ids -1 --checkpoints_dir {checkpoints} --results_dir {tmp_path / 'results'} "
-    test_script.main([*argv.split(), *arguments.split()])
+    argv = f"--gpu_ids -1 --checkpoints_dir '{checkpoints}' --results_dir '{tmp_path}/results' "
+    test_script.main(shlex.split(f"{argv} {arguments}"))
     return images(tmp_path / "results")
 
 
@@ -154,7 +155,7 @@ def test_channels_are_those_of_the_generator(
             file.unlink()
     opt = parsed(tmp_path, f"--name run {arguments}")
     assert values(opt, "input_nc output_nc") == channels
-    made = results(tmp_path, tmp_path, f"--dataroot {unpaired}/testA --name run {arguments}")
+    made = results(tmp_path, tmp_path, f"--dataroot '{unpaired}/testA' --name run {arguments}")
     grey = {name: np.ptp(image, axis=2).max() == 0 for name, image in made.items()}
     assert all(grey[name] == (channels[0] == 1) for name in grey if "_real" in name)
     assert all(grey[name] == (channels[1] == 1) for name in grey if "_fake" in name)
@@ -163,7 +164,7 @@ def test_channels_are_those_of_the_generator(
 def test_images_equal_those_with_every_option_repeated(
     trained: Path, tmp_path: Path, unpaired: Path
 ) -> None:
-    data = f"--dataroot {unpaired}/testA --name cycle"
+    data = f"--dataroot '{unpaired}/testA' --name cycle"
     short = results(tmp_path, trained, data)
     long = results(
         tmp_path, trained,
@@ -176,7 +177,7 @@ def test_images_equal_those_with_every_option_repeated(
 
 
 def test_dropout_is_the_same_in_two_runs(trained: Path, tmp_path: Path, pairs: Path) -> None:
-    data = f"--dataroot {pairs} --name pairs --model pix2pix"  # trained with dropout
+    data = f"--dataroot '{pairs}' --name pairs --model pix2pix"  # trained with dropout
     first, second = (results(tmp_path, trained, data) for _ in range(2))
     for name, image in first.items():
         assert np.array_equal(image, second[name]), name
@@ -185,7 +186,7 @@ def test_dropout_is_the_same_in_two_runs(trained: Path, tmp_path: Path, pairs: P
 def test_images_left_out_are_mentioned(
     trained: Path, tmp_path: Path, unpaired: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = f"--dataroot {unpaired}/testA --name cycle"
+    data = f"--dataroot '{unpaired}/testA' --name cycle"
     results(tmp_path, trained, f"{data} --num_test 1")
     assert "1 of 2 images were translated; --num_test 2" in capsys.readouterr().err
     results(tmp_path, trained, data)
@@ -225,10 +226,10 @@ def test_options_of_a_plugin_are_taken_over(trained: Path, tmp_path: Path) -> No
 def start(tmp_path: Path, trained: Path, unpaired: Path, pretrained: str, extra: str = "") -> str:
     """Train nothing (one image, rate 0) from other networks; return the new run's folder."""
     argv = (
-        f"--dataroot {unpaired} {CYCLE_GAN} {RUN} --max_dataset_size 1 --lr 0 --name new "
-        f"--pretrained {pretrained} --checkpoints_dir {tmp_path} {extra}"
+        f"--dataroot '{unpaired}' {CYCLE_GAN} {RUN} --max_dataset_size 1 --lr 0 --name new "
+        f"--pretrained '{pretrained}' --checkpoints_dir '{tmp_path}' {extra}"
     )
-    train_script.main(argv.split())
+    train_script.main(shlex.split(argv))
     return str(tmp_path / "new")
 
 

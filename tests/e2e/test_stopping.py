@@ -1,6 +1,8 @@
 """What a run shows while it trains, after it was stopped, and once it goes on."""
 
+import html
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -25,8 +27,9 @@ def test_the_page_tells_that_training_was_stopped_until_it_goes_on(
 ) -> None:
     assert run_until(command(root, tmp_path, "cycle_gan"), 7)
     text = page(tmp_path)
+    folder = html.escape(shlex.quote(str(tmp_path)))
     assert "Training was stopped by SIGTERM. Written " in text
-    assert f"python train.py --name run --continue_train --checkpoints_dir {tmp_path}</pre>" in text
+    assert f"python train.py --name run --continue_train --checkpoints_dir {folder}</pre>" in text
     assert 'data-refresh="0"' in text
 
     seen: list[str] = []

@@ -60,7 +60,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "nothing").mkdir()
 
     folder = root / "checkpoints"
-    argv = f"{UNPAIRED} {TRAIN} --name run --checkpoints_dir {folder}".format(W=root).split()
+    argv = [word.format(W=root) for word in f"{UNPAIRED} {TRAIN} --name run".split()]
+    argv += ["--checkpoints_dir", str(folder)]
     train_script.main(argv)
     for name in ("cut_off", "text", "foreign", "evil"):
         (folder / name).mkdir()
@@ -176,7 +177,7 @@ def test_wrong_input_ends_with_one_message(
     status: int,
     parts: tuple[str, ...],
 ) -> None:
-    argv = arguments.format(W=world).split()
+    argv = [word.format(W=world) for word in arguments.split()]
     if "--checkpoints_dir" not in argv:
         argv += ["--checkpoints_dir", str(world / "checkpoints")]
     if script == "train":
@@ -202,9 +203,9 @@ def test_wrong_input_ends_with_one_message(
 def test_all_problems_of_the_options_are_reported_at_once(
     world: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    argv = f"--dataroot {world} --batch_size 0 --direction x --netG y --lr -2 --suffix {{z}}"
+    argv = "--batch_size 0 --direction x --netG y --lr -2 --suffix {z}"
     with pytest.raises(SystemExit):
-        train_script.main(argv.split())
+        train_script.main(["--dataroot", str(world), *argv.split()])
     said = capsys.readouterr().err
     for part in ("--batch_size 0", "--direction x", "--netG y", "--lr -2", "--suffix {z}"):
         assert part in said

@@ -110,7 +110,9 @@ def test_images_are_the_recorded_ones(case: Case, data_folder: Path, largest: La
     for source, target in case.copies.items():
         shutil.copy(checkpoints / source, checkpoints / target)
 
-    argv = case.argv.format(h2z=data_folder / "h2z", fac=data_folder / "fac").split()
+    argv = [
+        word.format(h2z=data_folder / "h2z", fac=data_folder / "fac") for word in case.argv.split()
+    ]
     argv += ["--name", case.checkpoint, "--ngf", "8", "--num_test", "4", "--gpu_ids", "-1"]
     argv += ["--checkpoints_dir", str(checkpoints.parent)]
     argv += ["--results_dir", str(data_folder / "results")]

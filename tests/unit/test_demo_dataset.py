@@ -1,5 +1,6 @@
 """The script that draws the demo dataset."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -87,7 +88,7 @@ def test_all_draws_every_kind_and_says_how_to_train(
     assert not list(tmp_path.rglob("val*")), "a phase without images needs no folder"
     text = capsys.readouterr().out
     assert f"{tmp_path / 'paired' / 'train'}: 1 images" in text
-    paired, unpaired = tmp_path / "paired", tmp_path / "unpaired"
+    paired, unpaired = (shlex.quote(str(tmp_path / name)) for name in ("paired", "unpaired"))
     assert f"python train.py --dataroot {paired} --name demo_paired --model pix2pix" in text
     assert "--direction AtoB" in text
     assert f"python train.py --dataroot {unpaired} --name demo_unpaired --model cycle_gan" in text

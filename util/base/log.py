@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from util.base.system import is_main_process
+from util.base import system
 
 Writer = Callable[[str, TextIO], object]
 
@@ -20,7 +20,7 @@ _write: Writer = _write_line
 
 def say(text: str) -> None:
     """Print one line (or several) on standard output, at once; of several processes one does."""
-    if not is_main_process():
+    if not system.is_main_process():
         return
     _write(showable(text, sys.stdout), sys.stdout)
     sys.stdout.flush()
@@ -28,7 +28,7 @@ def say(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print advice on standard error, where it does not mix with what a program reads."""
-    if not is_main_process():
+    if not system.is_main_process():
         return
     _write(showable(f"warning: {text}", sys.stderr), sys.stderr)
     sys.stderr.flush()

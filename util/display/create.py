@@ -2,10 +2,10 @@
 
 from argparse import Namespace
 
+from util.base import system
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
-from util.base.system import is_main_process
 from util.display.pages.page_sink import PageSink
 from util.display.sinks.background import BackgroundSink
 from util.display.sinks.base import EpochRecord, Sink
@@ -25,7 +25,7 @@ def create_sinks(opt: Namespace) -> list[Sink]:
     Those that take time work in threads of their own: what was reported is on the disk after
     `close`, or when Python ends.
     """
-    if not is_main_process():
+    if not system.is_main_process():
         return []
     folder = RunFolder(opt.checkpoints_dir, opt.name)
     sinks: list[Sink] = [ConsoleSink()]

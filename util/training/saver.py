@@ -16,11 +16,10 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from util.base import rng
+from util.base import rng, system
 from util.base.errors import UserError, system_error
 from util.base.log import say
 from util.base.new_options import new_option
-from util.base.system import is_main_process
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, option_for
@@ -131,7 +130,7 @@ class Saver:
         Raises:
             SaveError: this save or the one before could not be written.
         """
-        if not is_main_process():  # it saves for all
+        if not system.is_main_process():  # it saves for all
             return
         self.wait()  # one copy in memory is enough
         try:

@@ -1,5 +1,6 @@
 """New options: what the documents say of them, and plugins that use their names."""
 
+import ast
 import json
 import re
 import sys
@@ -184,3 +185,42 @@ def test_a_fork_may_gather_options_in_its_own_way(
     assert type(new_option(opt, "seed")) is int
     assert options.result.given == {"dataroot", "checkpoints_dir", "model", "ngf"}
     assert (parse.folder / "experiment_name" / "train_opt.txt").is_file()
+
+
+# ---- readers ---------------------------------------------------------------------------------
+
+
+def is_opt(node: ast.expr) -> bool:
+    """Tell whether an expression is `opt` or `something.opt`."""
+    return getattr(node, "id", getattr(node, "attr", "")) == "opt"
+
+
+def direct_readers(source: str) -> list[str]:
+    """Return where a file reads `opt.seed` or the like itself."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        name: object = None
+        if isinstance(node, ast.Attribute) and is_opt(node.value):
+            name = node.attr
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "getattr":
+            name = getattr(node.args[1], "value", None) if is_opt(node.args[0]) else None
+        if name in DEFAULTS:
+            found.append(f"line {getattr(node, 'lineno', 0)}: {name}")
+    return found
+
+
+def test_nothing_of_ours_reads_a_value_that_may_be_a_plugins() -> None:
+    assert direct_readers("x = self.opt.seed\ny = getattr(opt, 'cache', 1)") == [
+        *["line 1: seed", "line 2: cache"]
+    ]
+    files = [
+        *[ROOT / "train.py", ROOT / "test.py", *(ROOT / "scripts").glob("*.py")],
+        *(
+            path
+            for room in ("options", "models", "data", "util")
+            for path in (ROOT / room).rglob("*.py")
+        ),
+    ]
+    assert len(files) > 100
+    found = {str(file.relative_to(ROOT)): direct_readers(file.read_text("utf-8")) for file in files}
+    assert {name: lines for name, lines in found.items() if lines} == {}

@@ -58,13 +58,9 @@ class TensorboardSink(Sink):
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Write an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
-        self.metrics(when, flat(record))
+        self._write_numbers(when.epoch, flat(record))
         if samples:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
-
-    def metrics(self, when: LogStep, values: Mapping[str, float]) -> None:
-        """Write numbers of an epoch by tags like `train/G_L1`, `val/PSNR`, `lr/G`, over epochs."""
-        self._write_numbers(when.epoch, values)
 
     def go_on_after(self, when: LogStep) -> None:
         """Go on from an earlier save: later points no longer count once the next ones are there."""

@@ -20,6 +20,7 @@ from PIL import Image
 from tests.support.paths import ROOT
 from util.base.errors import UserError
 from util.display.sinks import LogStep, deliver
+from util.display.sinks.base import EpochRecord
 from util.display.sinks.tensorboard import TensorboardSink
 
 
@@ -27,6 +28,14 @@ def moment(total: int, *, per_epoch: int = 100) -> LogStep:
     """Return the moment after so many images."""
     epoch, images = divmod(total - 1, per_epoch)
     return LogStep(epoch + 1, images + 1, total_images=total)
+
+
+def record(epoch: int, val: dict[str, float]) -> EpochRecord:
+    """Return what an epoch brought."""
+    return EpochRecord(
+        epoch=epoch, total_iters=100 * epoch, lr={"G": 0.5}, seconds=1.0, images_per_second=8.0,
+        memory_mib=64.0, train={"G": 1.0}, val=val,
+    )  # fmt: skip
 
 
 def new_sink(folder: Path, *, resume: int | None = None) -> TensorboardSink:
@@ -136,12 +145,14 @@ def test_numbers_of_an_epoch_stand_over_epochs_by_their_own_tags(tmp_path: Path)
     sink = new_sink(tmp_path)
     for epoch in (1, 2):
         sink.scalars(moment(100 * epoch), {"G": 1.0})
-        sink.metrics(moment(100 * epoch), {"train/G": 1.0, "val/PSNR": 16.0 * epoch, "lr/G": 0.5})
+        sink.epoch(record(epoch, {"PSNR": 16.0 * epoch}), [])
     assert Found(tmp_path).scalars == {
         "loss/G": [(100, 1.0), (200, 1.0)],
         "train/G": [(1, 1.0), (2, 1.0)],
         "val/PSNR": [(1, 16.0), (2, 32.0)],
         "lr/G": [(1, 0.5), (2, 0.5)],
+        "images_per_second": [(1, 8.0), (2, 8.0)],
+        "memory_mib": [(1, 64.0), (2, 64.0)],
     }
 
 
@@ -151,7 +162,7 @@ def test_numbers_that_are_not_finite_crash_nothing(tmp_path: Path, value: float)
     sink = new_sink(tmp_path)
     sink.scalars(moment(1), {"G": value})
     sink.scalars(moment(2), {"G": 1.0})
-    sink.metrics(moment(2), {"val/L1": value})
+    sink.epoch(record(1, {"L1": value}), [])
     found = Found(tmp_path).scalars
     assert [step for step, _ in found["loss/G"]] == [1, 2]
     assert not math.isfinite(found["loss/G"][0][1])
