@@ -51,11 +51,9 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         By default, whether `opt.dataroot` has a folder `val`, or both `valA` and `valB`.
         """
         layout = LAYOUTS.get(opt.dataset_mode)
-        return any(
-            all(map(os.path.isdir, folders_of(opt.dataroot, phase, names)))
-            for names in (ONE_FOLDER, TWO_FOLDERS)
-            if layout in (names, None)
-        )
+        layouts = {layout} - {ITSELF} if layout else {ONE_FOLDER, TWO_FOLDERS}
+        folders = (folders_of(opt.dataroot, phase, names) for names in layouts)
+        return any(all(map(os.path.isdir, paths)) for paths in folders)
 
     def image_files(self) -> list[str]:
         """Return the files of all images, which are looked at before training.
@@ -210,16 +208,12 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     )
 
 
-def _folders_first(entry: tuple[bool, str]) -> tuple[bool, str]:
-    return not entry[0], entry[1]
-
-
 def _what_is_in(folder: str) -> str:
     if not os.path.exists(folder):
         return f"{folder} (which does not exist)"
     if not os.path.isdir(folder):
         return f"{folder} (which is a file)"
-    found = [(os.path.isdir(entry.path), entry.name) for entry in os.scandir(folder)]
-    names = [f"{name}/" if is_dir else name for is_dir, name in sorted(found, key=_folders_first)]
+    found = sorted((not os.path.isdir(entry.path), entry.name) for entry in os.scandir(folder))
+    names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"

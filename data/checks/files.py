@@ -230,19 +230,13 @@ def odd_width(size: Size) -> str | None:
 def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
     """Say what a quick look at a data set's files finds; takes a second at most.
 
-    Args:
-        files: by the attribute that lists them. Where there is one, other files than images may
-            be listed too, which a plugin reads in its own way; they are passed over.
-        opt: `preprocess`, `crop_size`, `dataset_mode` and `dataroot` are read.
+    Lists of an attribute may hold files of other kinds, which a plugin reads in its own way: those
+    are passed over. What `image_files` declares (no attribute) is looked at whatever its name.
     """
-    listed = {
-        path: None
-        for attribute, paths in files.items()
-        for path in paths
-        if not attribute or is_image_file(path)
-    }
+    listed = [path for name, paths in files.items() for path in paths
+              if not name or is_image_file(path)]  # fmt: skip
     problems = spot_check(
-        list(listed),
+        list(dict.fromkeys(listed)),
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",
@@ -278,8 +272,8 @@ def spot_check(
 
     Args:
         paths: the images.
-        preprocess: `--preprocess`.
-        crop_size: `--crop_size`.
+        preprocess: as the option.
+        crop_size: as the option.
         side_by_side: every file holds A and B (`--dataset_mode aligned`).
         root: the folder to which the names in the lines are relative.
         headers: of how many images to read the header.

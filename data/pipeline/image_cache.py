@@ -3,7 +3,6 @@
 import hashlib
 import mmap
 import os
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,6 @@ from util.base.system import free_memory
 
 Array = NDArray[Any]
 Key = tuple[object, ...]  # its `repr` must be the same in every process
-Lock = Any  # of threading or of multiprocessing, whose types are private
 
 GIGABYTE = 10**9
 RESERVE = GIGABYTE // 2  # memory that is left to everybody else
@@ -33,22 +31,20 @@ _USED, _COUNT, _FULL = 0, 1, 2
 class ImageCache:
     """Keep arrays of any type until a budget is used up; nothing is ever replaced.
 
-    With `shared`, processes that are forked from this one, or get the cache by being spawned, see
-    what each of them keeps. A process that dies meanwhile costs at most the others' use of the
-    cache.
+    Processes that are forked from this one, or get the cache by being spawned, see what each of
+    them keeps. A process that dies meanwhile costs at most the others' use of the cache.
 
     Args:
         budget: bytes of memory at most.
         entries: how many arrays there may be, of up to three dimensions each.
-        shared: share with other processes.
     """
 
-    def __init__(self, budget: int, entries: int, *, shared: bool) -> None:
+    def __init__(self, budget: int, entries: int) -> None:
         self.budget = budget
         self._rows = 1 << (2 * max(1, entries)).bit_length()  # at most half of them are used
         head = (self._rows + 1) * _ROW * 8
-        self._memory = _SharedMemory(head + budget) if shared else _OwnMemory(head + budget)
-        self._lock: Lock = torch.multiprocessing.Lock() if shared else threading.Lock()
+        self._memory = _SharedMemory(head + budget)
+        self._lock = torch.multiprocessing.Lock()
         self._connect()
 
     def _connect(self) -> None:
@@ -124,7 +120,7 @@ class ImageCache:
                 return None
             begin = int(self._head[_USED])
             length = array.nbytes + -array.nbytes % ALIGNMENT
-            if row is None or begin + length > self.budget or not self._memory.has_room(length):
+            if row is None or begin + length > self.budget or not _has_room(length):
                 self._head[_FULL] = 1
                 return None
             self._head[_USED] = begin + length
@@ -164,31 +160,18 @@ class ImageCache:
         return None, False
 
 
+def _has_room(length: int) -> bool:
+    """Tell whether the system has so many bytes left."""
+    free = free_memory()
+    return free is None or free - RESERVE > length
+
+
 def _digest(key: Key) -> Any:
     digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
     return np.frombuffer(digest, dtype=np.int64)
 
 
-# ---- memory -------------------------------------------------------------------------------
-
-
-class _OwnMemory:
-    """Bytes of this process; the system provides those that are written to."""
-
-    def __init__(self, size: int) -> None:
-        self._map = mmap.mmap(-1, size)
-
-    def view(self) -> Any:
-        """Return the bytes as an array."""
-        return np.frombuffer(self._map, dtype=np.uint8)
-
-    def has_room(self, length: int) -> bool:
-        """Tell whether the system has so many bytes left."""
-        free = free_memory()
-        return free is None or free - RESERVE > length
-
-
-class _SharedMemory(_OwnMemory):
+class _SharedMemory:
     """Bytes that several processes share.
 
     On Linux a file in memory without a name: provided as it is written to, gone with the last
@@ -223,5 +206,5 @@ class _SharedMemory(_OwnMemory):
     def view(self) -> Any:
         """Return the bytes as an array."""
         if self._storage is None:
-            return super().view()
+            return np.frombuffer(self._map, dtype=np.uint8)
         return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()

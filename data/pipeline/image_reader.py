@@ -39,7 +39,7 @@ class ImageReader:
         if mode == "none" or not getattr(opt, "isTrain", False):  # tests read each image once
             return cls()
         entries = 4 * count  # pairs are two images once they are resized, each with its size
-        cache = make_cache(new_option(opt, "cache_gb"), entries, shared=opt.num_threads > 0)
+        cache = make_cache(new_option(opt, "cache_gb"), entries)
         return cls(cache, mode)
 
     def open(self, path: str) -> "LazyImage":
@@ -133,7 +133,7 @@ class LazyImage:
         return self.reader.cache if self.reader.mode == mode else None
 
 
-def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> ImageCache | None:
+def make_cache(gigabytes: float | None, entries: int) -> ImageCache | None:
     """Return a cache of at most so many gigabytes, by default a quarter of the free memory.
 
     Says what it got. None, with a warning, if the system gives no memory.
@@ -147,7 +147,7 @@ def make_cache(gigabytes: float | None, entries: int, *, shared: bool) -> ImageC
             "memory that can be had now: images get those."
         )
     try:
-        cache = ImageCache(budget, entries, shared=shared)
+        cache = ImageCache(budget, entries)
     except (OSError, RuntimeError) as error:
         warn(f"--cache gets no memory ({error}): images are read from disk every time.")
         return None

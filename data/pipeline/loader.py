@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -79,13 +79,15 @@ class BatchLoader:
         self._is_running = False
         self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
         self._has_told_of_full_cache = False
+        # These draw nothing from numpy, and keep nothing of what they hand out.
+        self._is_built_in = isinstance(vars(type(dataset)).get("reader"), ImageReader)
         items = SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
             SeededDataset(items) if self.workers else items,
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=collate,
+            collate_fn=partial(collate, copies=not self._is_built_in or self.workers > 0),
             worker_init_fn=prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
             # With workers, torch's own draw for them must not disturb the model's sequence.
@@ -189,10 +191,7 @@ class BatchLoader:
 
     def _randomness(self) -> Any:
         """Return the state of the generators of this process that items draw from, if any."""
-        if self.workers:
-            return None
-        is_built_in = "reader" in vars(type(self.dataset))  # these never draw from numpy
-        return rng.capture(numpy=not is_built_in)
+        return None if self.workers else rng.capture(numpy=not self._is_built_in)
 
     def _put_back(self, randomness: Any) -> None:
         if randomness is not None:

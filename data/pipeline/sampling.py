@@ -149,14 +149,22 @@ class Substituted:
     problems: list[str] = field(default_factory=list)
 
 
-def collate(items: list[Any]) -> Any:
-    """Stack items into a batch; if one of them failed, the batch is that failure."""
+def collate(items: list[Any], *, copies: bool = True) -> Any:
+    """Stack items into a batch; if one of them failed, the batch is that failure.
+
+    Without `copies` a single item of tensors and texts is taken as it is: for data sets that do
+    not keep what they hand out.
+    """
     for item in items:
         if isinstance(item, Failure):
             return item
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
     items = [item.content if isinstance(item, Substituted) else item for item in items]
-    batch = default_collate(items)
+    if copies or len(items) > 1:
+        batch = default_collate(items)
+    else:
+        pairs = items[0].items()
+        batch = {name: v[None] if isinstance(v, torch.Tensor) else [v] for name, v in pairs}
     return Substituted(batch, problems) if problems else batch
 
 

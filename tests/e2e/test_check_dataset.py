@@ -71,7 +71,7 @@ def cut(path: Path) -> None:
 def test_a_sound_data_set_ends_with_status_0_with_two_processes(tmp_path: Path) -> None:
     draw_unpaired(tmp_path / "set", "train", 60, 20)
     file = tmp_path / "report.json"
-    arguments = ["set", "--workers", "2", "--json", file]
+    arguments = ["set", "--workers", "2", "--json", str(file)]
     done = start([SCRIPT, *arguments], tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [

@@ -78,6 +78,7 @@ class ByColour(nn.Module):
         super().__init__()
         c = torch.tensor(list(colours)).float() / 255
         self.layer = nn.Conv2d(3, len(c), 1)
+        assert self.layer.bias is not None
         self.layer.weight.data = (2 * c).view(len(c), 3, 1, 1)
         self.layer.bias.data = -c.square().sum(dim=1)
 
@@ -180,8 +181,8 @@ def test_label_images_are_compared_with_those_beside_them(
     noise = np.random.default_rng(0).integers(-9, 10, (16, 32, 3))
     for number in range(3):
         made = np.asarray(coloured(ids(MADE, 8), cityscapes)).astype(int) + noise
-        made = Image.fromarray(made.clip(0, 255).astype(np.uint8))
-        draw(tmp_path / f"s{number}_fake_B.png", made)
+        noisy = Image.fromarray(made.clip(0, 255).astype(np.uint8))
+        draw(tmp_path / f"s{number}_fake_B.png", noisy)
         draw(tmp_path / f"s{number}_real_B.png", coloured(ids(TRUTH, 8), cityscapes))
     status, said, _ = run("photo2label", tmp_path, "--json", tmp_path / "scores.json")
     report = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
@@ -409,7 +410,7 @@ def test_wrong_commands_are_status_2(run: Run, arguments: list[str]) -> None:
 
 @pytest.mark.slow
 def test_the_command_itself(network: Path, scenes: Path, tmp_path: Path) -> None:
-    command = [FOLDER / "evaluate.py", "label2photo"]
+    command: list[str | Path] = [FOLDER / "evaluate.py", "label2photo"]
     finished = start([*command, scenes, "--model", network], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "class IoU           1.0000" in finished.stdout

@@ -144,8 +144,8 @@ def test_template_data_set_teaches_the_template_model(
     pairs: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """Both files to copy, together: the loss falls."""
-    more = ("--dataset_mode", "template", "--lr", "0.01", "--print_freq", "3", "--ngf", "8")
-    more += ("--seed", "1")
+    more = ["--dataset_mode", "template", "--lr", "0.01", "--print_freq", "3", "--ngf", "8"]
+    more += ["--seed", "1"]
     run = commands.train(tmp_path, pairs, "template", *more, "--n_epochs", "15", "--no_flip")
     found = re.findall(r"\(epoch: .*\) G: (\S+)", capsys.readouterr().out)
     losses = [float(loss) for loss in found]
@@ -549,13 +549,13 @@ if __name__ == "__main__":
 @pytest.mark.slow
 def test_workers_start_as_on_windows_and_macos(unpaired: Path, tmp_path: Path) -> None:
     """Everything that goes to a worker can be pickled, whatever --preprocess says."""
-    commands = []
+    lines = []
     for preprocess in ("none", "scale_width"):
         argv = commands.small(tmp_path, unpaired, "cycle_gan", "--ndf", "2", "--load_size", "36")
         argv += ["--n_epochs", "1", "--n_epochs_decay", "0", "--num_threads", "2"]
-        commands.append([*argv, "--preprocess", preprocess, "--name", preprocess])
+        lines.append([*argv, "--preprocess", preprocess, "--name", preprocess])
     launcher = tmp_path / "launch.py"
-    launcher.write_text(LAUNCHER.format(root=str(ROOT), commands=commands))
+    launcher.write_text(LAUNCHER.format(root=str(ROOT), commands=lines))
     ended = commands.start([launcher], tmp_path)
     assert ended.returncode == 0, ended.stderr
     for preprocess in ("none", "scale_width"):

@@ -298,7 +298,7 @@ def test_folders_in_folders_keep_their_names(evaluate: Evaluate, tmp_path: Path)
 def test_sizes_that_differ_need_resize(evaluate: Evaluate, two_folders: tuple[Path, Path]) -> None:
     real, fake = two_folders
     draw(fake / "3.png", scene(3, side=20))
-    command = [real, fake, "--paired", "--metrics", "L1"]
+    command: list[str | Path] = [real, fake, "--paired", "--metrics", "L1"]
     with pytest.raises(ValueError, match=r"3.png is 40x40, but .*3.png is 20x20. --resize"):
         evaluate(*command)
     assert evaluate(*command, "--resize")[0] == 0
@@ -450,7 +450,7 @@ def test_features_are_computed_once_for_the_same_content(
     inception: Averages,
     lpips: Distances,
 ) -> None:
-    command = [*two_folders, "--paired"]
+    command: list[str | Path] = [*two_folders, "--paired"]
     _, first = evaluate.report(*command)
     assert (inception.seen, lpips.seen) == (12, 6)
     for path in two_folders[0].iterdir():
@@ -513,7 +513,7 @@ def test_a_run_is_translated_and_scored_by_its_name(
     old = tmp_path / "results" / "run" / "test_latest" / "images"
     for label in ("fake_B", "real_B"):
         draw(old / f"older_{label}.png", scene(0))
-    arguments = ["--name", "run", "--checkpoints_dir", trained, "--gpu_ids", "-1"]
+    arguments: list[str | Path] = ["--name", "run", "--checkpoints_dir", trained, "--gpu_ids", "-1"]
     status, report = evaluate.report(
         *arguments, "--results_dir", tmp_path / "results", "--crop_size", "32"
     )
@@ -535,8 +535,15 @@ def test_a_run_is_translated_and_scored_by_its_name(
 def test_a_run_tested_without_targets_is_explained(
     evaluate: Evaluate, trained: Path, pairs: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--name", "run", "--checkpoints_dir", trained, "--gpu_ids", "-1", "--model"]
-    arguments += ["test", "--dataroot", pairs / "test", "--results_dir", tmp_path / "results"]
+    arguments: list[str | Path] = ["--name", "run", "--checkpoints_dir", trained, "--gpu_ids", "-1"]
+    arguments += [
+        "--model",
+        "test",
+        "--dataroot",
+        pairs / "test",
+        "--results_dir",
+        tmp_path / "results",
+    ]
     with pytest.raises(ValueError, match="no generated images with true ones beside them"):
         evaluate(*arguments, "--crop_size", "32")
 
@@ -549,7 +556,7 @@ def test_a_run_that_is_not_there_ends_as_test_py_does(evaluate: Evaluate, tmp_pa
 
 @pytest.mark.slow
 def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
-    arguments = ["--name", "run", "--checkpoints_dir", trained, "--crop_size", "32"]
+    arguments = ["--name", "run", "--checkpoints_dir", str(trained), "--crop_size", "32"]
     finished = start([SCRIPT, *arguments, "--json", "scores.json"], tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.startswith("$ python test.py --name run ")

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,15 +74,15 @@ def plot(
 
 def write_losses(
     folder: Path,
-    *moments: tuple[int, int, int | None, dict[str, float | None]],
+    *moments: tuple[int, int, int | None, Mapping[str, float | None]],
     name: str = "losses.jsonl",
 ) -> Path:
     """Write epoch, iters, total_iters and losses as training does."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a") as file:
         for epoch, iters, total, losses in moments:
-            record = {"epoch": epoch, "iters": iters, "total_iters": total, "times": {}}
-            file.write(json.dumps(record | {"losses": losses}) + "\n")
+            record: dict[str, Any] = {"epoch": epoch, "iters": iters, "total_iters": total}
+            file.write(json.dumps(record | {"times": {}, "losses": losses}) + "\n")
     return folder / name
 
 

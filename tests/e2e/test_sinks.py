@@ -109,7 +109,7 @@ def events(folder: Path) -> Any:
     return found
 
 
-def scalars(found: Any, tag: str) -> list[tuple[int, float]]:
+def scalars(found: Any, tag: str) -> list[Any]:
     return [(event.step, event.value) for event in found.Scalars(tag)]
 
 

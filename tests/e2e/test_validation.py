@@ -93,7 +93,7 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
     roots: dict[str, Path], tmp_path: Path, capsys: Capture
 ) -> None:
     # The rate falls to zero, so the last epochs bring nothing, and training is given up.
-    more = ("--save_best", "L1", "--early_stop", "2", "--keep_last", "1", "--save_epoch_freq", "1")
+    more = ["--save_best", "L1", "--early_stop", "2", "--keep_last", "1", "--save_epoch_freq", "1"]
     schedule = ("--n_epochs", "9", "--lr_policy", "step", "--lr_decay_iters", "1")
     more += (*schedule, "--lr_gamma", "1e-9", "--lr", "0.01", "--seed", "2")
     run = commands.train(tmp_path, roots["with"], "template", *more)

@@ -341,7 +341,7 @@ def test_modes_that_claim_the_same_numbers_have_them(
     opt = options(record, tmp_path, *argv)
     model = construct(record, opt)
     if mode == "as on a GPU":
-        model._optimization.speed.merges_forward_passes = lambda _: True  # type: ignore[method-assign]
+        model._optimization.speed.merges_forward_passes = lambda images: True
     to_double(model)
     steps = step(model, record, opt, torch.float64)
     compare_end(f"float64, {mode}", model, steps, record, record["fp64"], largest)

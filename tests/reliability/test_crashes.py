@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import torch
 
+from data.image_folder import default_loader
 from models.base_model import BaseModel
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -668,11 +669,11 @@ def test_images_and_logs_that_cannot_be_written_warn_once_and_training_goes_on(
     assert sorted(line.split()[1] for line in warned) == [
         "JsonlSink", "LossFileSink", "MetricsSink", "PageSink"
     ]  # fmt: skip
-    networks = [
+    whole, parts = (
         {path.name: checkpoint.load_state(path) for path in checkpoints.glob("run/latest_net_*")}
         for checkpoints in (tmp_path / "whole", tmp_path / "parts")
-    ]
-    assert differences(*networks) == []
+    )
+    assert differences(whole, parts) == []
 
 
 def test_checkpoints_may_be_a_link_to_another_disk(root: Path, tmp_path: Path) -> None:
@@ -777,7 +778,6 @@ def test_an_image_that_a_plugin_cannot_open_stops_the_run_with_a_save(
         return default_loader(path)
 
     gone = tmp_path / "gone"  # a file, which workers see that run already
-    default_loader = data.pipeline.image_reader.default_loader
     monkeypatch.setattr(data.pipeline.image_reader, "default_loader", load)
     at_step(2, monkeypatch, gone.touch)
     with pytest.raises(UserError, match="Continue with"):

@@ -140,7 +140,7 @@ def outcome(options: type[BaseOptions], argv: Sequence[str], folder: Path) -> st
     assert outside(written, folder) == []
     assert status in (None, 0, 2)
     assert status != 2 or len(message.partition("error: ")[2]) > 10, message
-    return {None: "accepted", 0: "help"}.get(status, "refused")  # type: ignore[call-overload]
+    return {None: "accepted", 0: "help"}.get(status, "refused")
 
 
 @pytest.mark.parametrize("options", OPTIONS)
@@ -179,7 +179,7 @@ def test_options_that_a_console_cannot_show_are_accepted(
     opt = TrainOptions().parse(argv)
     assert vars(opt)[option[2:]] == "风 \udcff"
     console.flush()
-    assert b"batch_size" in console.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"batch_size" in console.buffer.getvalue()
 
 
 # Without digits, which may be a width: that of 10**10 characters is legal.

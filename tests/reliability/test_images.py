@@ -614,7 +614,7 @@ def test_a_console_that_cannot_show_a_name_does_not_stop_test_py(
     results = run_test(tmp_path, tmp_path / "in", "test")
     assert (results / "images" / "风 \udcff_fake.png").is_file()
     console.flush()
-    assert b"processing (0000)-th image" in console.buffer.getvalue()  # type: ignore[attr-defined]
+    assert b"processing (0000)-th image" in console.buffer.getvalue()
 
 
 def test_long_names_are_cut_but_stay_distinct_and_leave_room_for_a_label() -> None:

@@ -70,7 +70,7 @@ CALLS: dict[str, Callable[[str], Call]] = {
     "partial": lambda marker: (functools.partial(os.mkdir, marker), ()),
     "pickle.loads": lambda marker: (pickle.loads, (pickle.dumps(payload(marker)),)),
     "torch's own": lambda marker: (
-        torch.storage._load_from_bytes,  # type: ignore[attr-defined]
+        torch.storage._load_from_bytes,
         (old_torch_file(payload(marker)),),
     ),
 }
@@ -83,7 +83,7 @@ def payload(marker: str, kind: str = "os.mkdir") -> Payload:
 def with_hostile_notes(hostile: Payload) -> "OrderedDict[str, torch.Tensor]":
     """Hide it where torch keeps the versions of a network's parts."""
     state = OrderedDict(weight=torch.ones(1))
-    state._metadata = hostile  # type: ignore[attr-defined]
+    vars(state)["_metadata"] = hostile
     return state
 
 

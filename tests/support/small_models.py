@@ -27,7 +27,7 @@ def test_options(folder: Path, model: str, *more: str) -> Namespace:
     return TestOptions().parse([*_common(folder, model), *more])
 
 
-test_options.__test__ = False  # for pytest: not a test
+setattr(test_options, "__test__", False)  # noqa: B010 - for pytest: not a test
 
 
 def _common(folder: Path, model: str) -> list[str]:

@@ -27,15 +27,16 @@ def records(content: bytes) -> Iterator[bytes]:
 
 def logged(folder: Path) -> dict[str, Any]:
     """Return the name, the project, the options and all that was logged below a folder."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2
 
+    messages: Any = wandb_internal_pb2  # its names are made when it is imported
     found: dict[str, Any] = {"history": [], "config": {}}
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     deadline = time.monotonic() + 30
     while not list(records(file.read_bytes())) and time.monotonic() < deadline:
         time.sleep(0.1)  # on a busy machine wandb's own process is not done yet
     for data in records(file.read_bytes()):
-        record = Record.FromString(data)
+        record = messages.Record.FromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
             found["name"], found["project"] = record.run.display_name, record.run.project

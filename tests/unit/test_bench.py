@@ -308,7 +308,7 @@ def test_no_speed_is_printed_where_the_sides_disagree(
     def disagree(_context: Context) -> list[str]:
         raise DisagreementError("the loss G is 1 there, 2 here")
 
-    monkeypatch.setattr(bench.numerics, "check", disagree)
+    monkeypatch.setattr(numerics, "check", disagree)
     monkeypatch.setitem(bench.MEASURES, "step", lambda _context: pytest.fail("it was measured"))
     checkout = str(stand_in(tmp_path / "checkout", 1.0))
     argv = ["--only", "step", "--ours", checkout, "--reference", checkout]

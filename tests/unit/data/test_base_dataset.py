@@ -38,7 +38,7 @@ def register(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Register:
             BaseDataset.__init__(self, opt)
             vars(self).update(attributes)
 
-        module = ModuleType("data.odd_dataset")
+        module: Any = ModuleType("data.odd_dataset")
         module.OddDataset = type("OddDataset", (Plugin,), {"__init__": init, **on_class})
         monkeypatch.setitem(sys.modules, module.__name__, module)
         return options(tmp_path, dataset_mode="odd")

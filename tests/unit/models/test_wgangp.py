@@ -167,8 +167,10 @@ def test_penalty_brings_the_slopes_towards_one(tmp_path: Path) -> None:
 
     def off_by() -> float:
         torch.manual_seed(0)
-        pair = (torch.cat([model.real_A, image], 1) for image in (model.real_B, model.fake_B))
-        _, slopes = cal_gradient_penalty(model.netD, *(p.detach() for p in pair), model.device)
+        real, fake = (
+            torch.cat([model.real_A, image], 1).detach() for image in (model.real_B, model.fake_B)
+        )
+        _, slopes = cal_gradient_penalty(model.netD, real, fake, model.device)
         assert slopes is not None
         return float((slopes.detach().norm(2, dim=1) - 1).abs().mean())
 

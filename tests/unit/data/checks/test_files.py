@@ -381,7 +381,7 @@ def test_a_quick_look_ends_when_its_time_is_over_and_has_seen_all_parts(
     def note(path: str) -> None:
         seen.append(int(path))
 
-    monkeypatch.setattr(files.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
     monkeypatch.setattr(files, "_trouble_on_disk", note)
     paths = [str(number) for number in range(100_000)]
     assert spot_check(paths, headers=0, seconds=1000) == []

@@ -21,7 +21,6 @@ def array(*shape: int, seed: int = 0, dtype: str = "u1") -> NDArray[Any]:
     return np.random.default_rng(seed).integers(0, 256, shape).astype(dtype)
 
 
-@pytest.mark.parametrize("shared", [False, True])
 @given(
     shapes=st.lists(
         st.lists(st.integers(0, 9), min_size=1, max_size=3).map(tuple), min_size=1, max_size=20
@@ -30,9 +29,9 @@ def array(*shape: int, seed: int = 0, dtype: str = "u1") -> NDArray[Any]:
     budget=st.integers(0, 4000),
 )
 def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
-    shared: bool, shapes: list[tuple[int, ...]], dtype: str, budget: int
+    shapes: list[tuple[int, ...]], dtype: str, budget: int
 ) -> None:
-    cache = ImageCache(budget, len(shapes), shared=shared)
+    cache = ImageCache(budget, len(shapes))
     images = {
         (f"{number}.png", number): array(*shape, seed=number, dtype=dtype)
         for number, shape in enumerate(shapes)
@@ -49,7 +48,7 @@ def test_what_fits_is_kept_bit_for_bit_and_the_rest_is_not(
 
 
 def test_first_image_under_a_key_stays_and_strided_ones_are_copied() -> None:
-    cache = ImageCache(1000, 2, shared=False)
+    cache = ImageCache(1000, 2)
     first = array(5, 6, 3).transpose(2, 0, 1)
     cache.put(("a",), first)
     cache.put(("a",), array(3, 5, 6, seed=1))
@@ -61,7 +60,7 @@ def test_first_image_under_a_key_stays_and_strided_ones_are_copied() -> None:
 
 
 def test_more_images_than_were_announced_do_no_harm() -> None:
-    cache = ImageCache(10**6, 1, shared=False)
+    cache = ImageCache(10**6, 1)
     for number in range(50):
         cache.put((number,), array(2, 2, 2, seed=number))
     assert cache.is_full
@@ -79,7 +78,7 @@ def test_forked_processes_see_what_each_of_them_keeps(
     nameless: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(data.pipeline.image_cache, "HAS_NAMELESS_FILES", nameless)
-    cache = ImageCache(100 * 64, 100, shared=True)
+    cache = ImageCache(100 * 64, 100)
     context = multiprocessing.get_context("fork")
     workers = [context.Process(target=put, args=(cache, first)) for first in (0, 20, 40)]
     for worker in workers:
@@ -98,7 +97,7 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
-    cache = ImageCache(1000, 4, shared=True)
+    cache = ImageCache(1000, 4)
     cache.put(("seen",), array(2, 2, 2))
     assert cache.get(("seen",)) is not None
     cache._lock.acquire()
@@ -111,7 +110,7 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
 
 
 def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = ImageCache(10**6, 4, shared=True)
+    cache = ImageCache(10**6, 4)
     cache.put(("a",), array(2, 2, 2))
     monkeypatch.setattr(
         data.pipeline.image_cache, "free_memory", lambda: data.pipeline.image_cache.RESERVE
@@ -125,7 +124,7 @@ def test_more_than_there_is_gets_what_there_is_and_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: 10**9)
-    cache = make_cache(7.0, 10, shared=False)
+    cache = make_cache(7.0, 10)
     assert cache is not None
     assert cache.budget == 10**9 - data.pipeline.image_cache.RESERVE
     said = capsys.readouterr()
@@ -138,7 +137,7 @@ def test_default_is_a_quarter_of_the_free_memory(
     free: int | None, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("data.pipeline.image_reader.free_memory", lambda: free)
-    cache = make_cache(None, 10, shared=True)
+    cache = make_cache(None, 10)
     assert cache is not None
     assert cache.budget == budget
 
@@ -150,12 +149,12 @@ def test_system_that_gives_no_memory_is_told_of(
         raise OSError(12, "Cannot allocate memory")
 
     monkeypatch.setattr("data.pipeline.image_reader.ImageCache", refuse)
-    assert make_cache(1.0, 10, shared=True) is None
+    assert make_cache(1.0, 10) is None
     assert "--cache gets no memory" in capsys.readouterr().err
 
 
 def test_threads_may_fill_it_together() -> None:
-    cache = ImageCache(100 * 64, 100, shared=False)
+    cache = ImageCache(100 * 64, 100)
     threads = [threading.Thread(target=put, args=(cache, first)) for first in (0, 20)]
     for thread in threads:
         thread.start()

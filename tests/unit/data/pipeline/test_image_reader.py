@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -207,7 +207,7 @@ class OwnTransform(SingleDataset):
 
     def __init__(self, opt: Namespace) -> None:
         SingleDataset.__init__(self, opt)
-        self.transform = labels
+        self.transform: Any = labels
 
 
 def labels(image: Image.Image) -> Tensor:
@@ -230,7 +230,7 @@ def test_a_step_that_a_plugin_puts_into_a_transform_is_taken(root: Path) -> None
         "single", root, serial_batches=True, no_flip=True, preprocess="resize", cache="resized"
     )
     loader = create_dataset(opt)
-    loader.dataset.transform.transforms.insert(0, inverted)
+    vars(loader.dataset)["transform"].transforms.insert(0, inverted)
     plain = create_dataset(opt)
     for batch, other in zip(loader, plain, strict=True):
         assert not torch.equal(batch["A"], other["A"])
@@ -258,7 +258,7 @@ def test_data_set_that_reads_by_itself_is_told_of_a_useless_cache(
 
 
 @pytest.fixture
-def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
     """Return a function that lists the images decoded so far, by whichever process."""
     log = tmp_path / "decoded.txt"
     log.touch()
@@ -297,7 +297,7 @@ def test_kept_images_have_the_type_and_channels_of_the_read_ones(
     transform = T.Compose([T.Resize(9, 7), T.CropAt(1, 2, 5), T.Flip()])
     wanted = transform(image)
     for kept in ("decoded", "resized"):
-        reader = ImageReader(ImageCache(10**6, 10, shared=False), kept)
+        reader = ImageReader(ImageCache(10**6, 10), kept)
         for _ in range(2):
             found = reader.read("a.png", transform)
             assert found.mode == wanted.mode
@@ -316,7 +316,7 @@ def test_plugin_that_leaves_out_the_constructor_reads_without_a_cache(root: Path
 
 def test_images_that_are_read_once_are_not_kept(root: Path) -> None:
     loader = create_dataset(of("single", root, isTrain=False, cache="resized"))
-    assert loader.dataset.reader.cache is None
+    assert vars(loader.dataset)["reader"].cache is None
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -361,7 +361,7 @@ def test_epoch_that_was_left_may_be_gone_on_with(root: Path) -> None:
     wanted = [batch for batch in epochs(opt, 1) if isinstance(batch, dict)]
     rng.seed_all(3)
     loader = create_dataset(opt)
-    batches = iter(loader)
+    batches: Any = iter(loader)
     first = [next(batches), next(batches)]
     state = loader.state_dict()
     batches.close()

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from data import create_dataset, find_dataset_using_name
 from data.base_dataset import BaseDataset
-from data.pipeline.sampling import EpochSampler, SeededDataset
+from data.pipeline.sampling import EpochSampler, SeededDataset, collate
 from tests.support.drawn import draw, options
 from util.base import rng
 from util.base.errors import UserError
@@ -54,7 +54,7 @@ class DrawingDataset(BaseDataset):
 
 @pytest.fixture(autouse=True)
 def _plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("data.drawing_dataset")
+    module: Any = ModuleType("data.drawing_dataset")
     module.DrawingDataset = DrawingDataset
     monkeypatch.setitem(sys.modules, "data.drawing_dataset", module)
 
@@ -309,6 +309,17 @@ def test_sampler_gives_every_index_once_with_a_seed_of_its_own(
     assert sampler.epoch == epoch + 1
 
 
+def test_single_item_becomes_the_same_batch_with_and_without_copies() -> None:
+    item: dict[str, Any] = {"A": torch.rand(3, 4, 5), "A_paths": "a.png"}
+    copied, plain = collate([item]), collate([item], copies=False)
+    assert list(copied) == list(plain) == list(item)
+    assert copied["A_paths"] == plain["A_paths"] == ["a.png"]
+    assert torch.equal(copied["A"], plain["A"])
+    copied["A"].zero_()  # a plugin may keep its tensors, and a model change its input
+    assert torch.equal(item["A"], plain["A"][0])
+    assert torch.equal(collate([item, item], copies=False)["A"], collate([item, item])["A"])
+
+
 # ---- errors -------------------------------------------------------------------------------
 
 
@@ -344,7 +355,7 @@ def test_plugins_own_error_in_a_worker_is_not_swallowed() -> None:
         def __getitem__(self, index: int) -> dict[str, Any]:
             raise RuntimeError("the plugin's own fault")
 
-    sys.modules["data.drawing_dataset"].DrawingDataset = Faulty
+    vars(sys.modules["data.drawing_dataset"])["DrawingDataset"] = Faulty
     Faulty.__name__ = "DrawingDataset"
     with pytest.raises(RuntimeError, match="the plugin's own fault"):
         list(create_dataset(drawing(1)))

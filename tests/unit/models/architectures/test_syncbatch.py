@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ SECONDS = 120
 
 
 @contextmanager
-def processes(folder: Path, share: str) -> Iterator[list[mp.Process]]:
+def processes(folder: Path, share: str) -> Iterator[list[SpawnProcess]]:
     """Start the processes; none of them outlives the test."""
     context = mp.get_context("spawn")
     started = [

@@ -107,7 +107,8 @@ def test_pix2pix_is_the_same_together(argv: Sequence[str], tmp_path: Path) -> No
     for together in (True, False):
         model = build(train_options(tmp_path, "pix2pix", *argv))
         to_double(model)
-        model._optimization.speed.merges_forward_passes = lambda _, way=together: way  # type: ignore[method-assign]
+        speed: Any = model._optimization.speed
+        speed.merges_forward_passes = lambda _, way=together: way
         losses = train_step(model, double_batch("pix2pix", 5, n=2))
         statistics = {
             f"{name}.{key}": value.double()
@@ -530,7 +531,7 @@ def test_gradients_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) 
         weight.grad = gradient.clone(memory_format=torch.preserve_format)
         optimizer.step()
         weights_after.append(weight.detach())
-    assert torch.allclose(*weights_after, atol=1e-6)
+    assert torch.allclose(weights_after[0], weights_after[1], atol=1e-6)
 
 
 def test_moments_in_another_order_in_memory_are_taken_rightly(tmp_path: Path) -> None:
@@ -662,7 +663,7 @@ def test_networks_compute_in_the_layout_that_suits_them(
 
 def in_plain_torch(net: nn.Module) -> nn.Sequential:
     """Return the layers of a PatchGAN with instance norm, as torch has them."""
-    made = copy.deepcopy(net.model)
+    made: Any = copy.deepcopy(net.model)
     for number, layer in enumerate(made):
         if isinstance(layer, InstanceNorm2d):
             made[number] = nn.InstanceNorm2d(layer.num_features)

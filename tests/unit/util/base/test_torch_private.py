@@ -107,7 +107,7 @@ def test_fused_optimisers_get_the_scale() -> None:
 
         seen: Any = None
 
-        def step(self, closure: Any = None) -> None:
+        def step(self, closure: Any = None) -> Any:
             self.seen = getattr(self, "grad_scale", None)
 
     weight = nn.Parameter(torch.ones(2))

@@ -1,5 +1,7 @@
 """sRGB and CIE L*a*b*."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -93,7 +95,7 @@ def test_bytes_and_fractions_mean_the_same_colour() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_the_result_is_float64_and_the_input_is_left_alone(dtype: type) -> None:
-    rgb = np.ones((2, 2, 3), dtype)
+    rgb: NDArray[Any] = np.ones((2, 2, 3), dtype)
     before = rgb.copy()
     assert rgb2lab(rgb).dtype == np.float64
     assert lab2rgb(rgb).dtype == np.float64

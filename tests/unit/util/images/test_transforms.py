@@ -88,7 +88,7 @@ def test_normalize_is_torchvisions_for_any_numbers_and_leaves_its_input_alone(se
 
 def test_the_last_two_steps_are_torchvisions_by_name() -> None:
     """Plugins take them away, or put their own steps in front of them."""
-    transform = get_transform(options("X"))
+    transform: Any = get_transform(options("X"))
     assert [type(step).__name__ for step in transform.transforms[-2:]] == ["ToTensor", "Normalize"]
     del transform.transforms[-2:]
     transform.transforms.extend([tv.ToTensor(), tv.Normalize((0.5,) * 3, (0.5,) * 3)])
@@ -100,7 +100,7 @@ def test_tensors_of_stored_values_are_cut_and_mirrored_as_images_are(
     width: int, height: int, size: int, mode: str, seed: int
 ) -> None:
     image = drawn_image(width, height, seed, mode)
-    steps = [ours.CropAt(2, 1, size), ours.RandomFlip(), ours.ToTensor()]
+    steps: list[Any] = [ours.CropAt(2, 1, size), ours.RandomFlip(), ours.ToTensor()]
     if size <= min(width, height):
         steps.insert(0, ours.RandomCrop(size))
     transform = ours.Compose(steps)

@@ -74,7 +74,7 @@ def test_after_an_error_what_waits_is_left_out_and_what_is_being_written_is_fini
 
     def interrupt() -> None:
         with ImageWriter(threads=1) as writer:
-            pool = writer._pool
+            pool: Any = writer._pool
             shut_down = pool.shutdown
 
             def shut_down_and_open(**how: bool) -> None:

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -419,7 +420,7 @@ def test_whatever_a_writer_does_between_two_lines_of_a_reader(
             next(steps)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal.time, "sleep", lambda seconds: None)
+        patch.setattr(time, "sleep", lambda seconds: None)
         each_line(read_bytes, write)
     assert len(seen) == len(NAMES)
     assert len(set(seen)) == 1, "two saves are mixed"
@@ -486,7 +487,7 @@ def test_a_file_that_is_not_there_is_named_at_once_though_a_save_is_unfinished(
     temporary = files.temporary_name(tmp_path / NAMES[0])
     checkpoint.save_state({"number": torch.tensor(2)}, temporary)
     journal.write_journal({tmp_path / NAMES[0]: temporary})
-    monkeypatch.setattr(journal.time, "sleep", lambda seconds: pytest.fail("it waits"))
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(CheckpointError, match=r"7_net_G\.pth does not exist"):
         checkpoint.load_state(tmp_path / "7_net_G.pth")
 

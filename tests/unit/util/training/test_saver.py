@@ -21,7 +21,7 @@ from torch import Tensor
 from options.train_options import TrainOptions
 from tests.support.corpus import NAMES
 from util.base.errors import UserError
-from util.storage import checkpoint, files
+from util.storage import checkpoint, files, journal
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder
 from util.training.meters import LossMeter
@@ -232,7 +232,7 @@ def test_a_plugin_that_writes_its_networks_itself_gets_a_state(folder: Path, mad
         checkpoint.save_state({"w": torch.ones(1)}, folder / f"{label}_net_X.pth")
         return {}
 
-    made.trained.save_networks = save_networks  # type: ignore[method-assign]
+    made.trained.save_networks = save_networks
     with made:
         made.save("latest", 1)
     assert names(folder) == ["1_net_X.pth", "1_state.pth", "latest_net_X.pth", "latest_state.pth"]
@@ -376,7 +376,7 @@ def test_networks_that_a_plugin_cannot_write_are_an_error_too(made: Saver) -> No
     def save_networks(label: int | str) -> dict[Path, object]:
         raise FULL
 
-    made.trained.save_networks = save_networks  # type: ignore[method-assign]
+    made.trained.save_networks = save_networks
     with pytest.raises(SaveError, match="No space left on device"):
         made.save("latest")
 
@@ -529,7 +529,7 @@ def test_a_state_is_found_though_its_save_was_interrupted(
     def stop(journal: Path) -> None:
         raise OSError(errno.EIO, "cut")
 
-    monkeypatch.setattr(checkpoint.journal, "replay", stop)
+    monkeypatch.setattr(journal, "replay", stop)
     made.save("latest")
     with pytest.raises(SaveError):
         made.wait()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from util.display.pages import page_sink
+from util.display.pages import elements, page_sink
 from util.display.pages.curves import Curves
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
@@ -140,7 +140,7 @@ def test_every_history_gives_each_epoch_once_in_order_with_existing_images(
 def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collect the first file of every row that is rendered."""
     rows: list[str] = []
-    render = page_sink.image_row
+    render = elements.image_row
 
     def counted(images: list[str], *rest: Any, **more: Any) -> str:
         rows.append(images[0])

@@ -425,7 +425,7 @@ def test_an_axis_can_begin_at_zero() -> None:
 
 
 def test_drawings_with_common_epochs_have_the_same_marks() -> None:
-    early, late = ([(x, 1.0 + x) for x in xs] for xs in (range(1, 4), range(30, 41)))
+    early, late = ([(float(x), 1.0 + x) for x in xs] for xs in (range(1, 4), range(30, 41)))
     marks = [
         [
             text.text

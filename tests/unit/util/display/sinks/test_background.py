@@ -91,9 +91,12 @@ def test_the_caller_does_not_wait_for_the_sink() -> None:
     sink = SlowSink()
     background = BackgroundSink(sink, newest_only=True)
     busy(sink, background)
-    assert within(
-        10, lambda: [background.images(LogStep(1), images(i)) for i in range(50)] and None
-    )
+
+    def hand_over() -> None:
+        for number in range(50):
+            background.images(LogStep(1), images(number))
+
+    assert within(10, hand_over)
     sink.open.set()
     background.wait()
 

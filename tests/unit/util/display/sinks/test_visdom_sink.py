@@ -193,7 +193,7 @@ def make_sink(env: str) -> Iterator[Callable[..., VisdomSink]]:
     sinks: list[VisdomSink] = []
 
     def make(port: int, **changed: Any) -> VisdomSink:
-        options = {"env": env, "display_id": 1, "ncols": 4, "name": "run"}
+        options: dict[str, Any] = {"env": env, "display_id": 1, "ncols": 4, "name": "run"}
         sinks.append(VisdomSink("http://localhost", port, **(options | changed)))
         return sinks[-1]
 
@@ -363,7 +363,7 @@ def test_an_append_sends_the_new_points_only(
         losses = {name: torch.full((history,), 0.125) for name in NAMES}
         sink.load_state_dict({"x": torch.full((history,), 1.5), "losses": losses})
         sink.scalars(LogStep(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
-        wait_until(lambda sink=sink: not sink._pending())
+        wait_until(lambda: not sink._pending())  # noqa: B023 - called at once
         del posts[:]
         sink.scalars(LogStep(1, fraction=0.5), dict.fromkeys(NAMES, 0.125))
         sink.close()
