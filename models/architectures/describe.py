@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-LAYER_OF_BLOCK = re.compile(r"model\.(\d+)\.conv_block\.(\d)\.weight")
+LAYER_OF_BLOCK = re.compile(r"(?:module\.)?model\.(\d+)\.conv_block\.(\d)\.weight")
 UNETS = {7: "unet_128", 8: "unet_256"}  # by how often they halve the image
 
 
@@ -23,7 +23,7 @@ class Architecture:
     ngf: int
     input_nc: int
     output_nc: int
-    no_dropout: bool | None
+    no_dropout: bool | None = None
 
     def options(self) -> dict[str, str | int | bool]:
         """Return what is known, by option."""
@@ -57,30 +57,28 @@ def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
     A residual block's second convolution is layer 5 of the block, 6 behind a dropout layer; with
     zero padding, which has no layer of its own, 3 and 4.
     """
-    names = (key.removeprefix("module.") for key in keys)
-    found = {int(match[2]) for name in names if (match := LAYER_OF_BLOCK.fullmatch(name))}
+    found = {int(match[2]) for match in map(LAYER_OF_BLOCK.fullmatch, keys) if match}
     without, behind_dropout = (3, 4) if 0 in found else (5, 6)
-    if without in found:
-        return False
-    return True if behind_dropout in found else None
+    return False if without in found else (True if behind_dropout in found else None)
 
 
 def _describe_resnet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
-    blocks = {match[1] for key in shapes if (match := LAYER_OF_BLOCK.fullmatch(key))}
-    layers = [
-        int(match[1]) for key in shapes if (match := re.fullmatch(r"model\.([0-9]+)\.weight", key))
-    ]
-    first, last = shapes["model.1.weight"], shapes[f"model.{max(layers)}.weight"]
+    blocks = {match[1] for match in map(LAYER_OF_BLOCK.fullmatch, shapes) if match}
+    last_layer = max(
+        (key for key in shapes if re.fullmatch(r"model\.[0-9]+\.weight", key)),
+        key=lambda key: int(key.split(".")[1]),
+    )
+    first, last = shapes["model.1.weight"], shapes[last_layer]
     if not len(first) == len(last) == 4:  # right names, but no convolutions
         return None
+    norm = _norm("model.1.bias" in shapes, "model.2.weight" in shapes)
     dropout = resnet_uses_dropout(shapes)
     return Architecture(
-        netG=f"resnet_{len(blocks)}blocks",
-        norm=_norm("model.1.bias" in shapes, "model.2.weight" in shapes),
-        ngf=first[0],
-        input_nc=first[1],
-        output_nc=last[0],
-        no_dropout=None if dropout is None else not dropout,
+        f"resnet_{len(blocks)}blocks",
+        norm,
+        *first[:2],
+        last[0],
+        None if dropout is None else not dropout,
     )
 
 
@@ -94,14 +92,8 @@ def _describe_unet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None
     if not len(first) == len(last) == 4:
         return None
     second = "model.model.1.model"
-    return Architecture(
-        netG=UNETS[downs],
-        norm=_norm(f"{second}.1.bias" in shapes, f"{second}.2.weight" in shapes),
-        ngf=first[0],
-        input_nc=first[1],
-        output_nc=last[1],
-        no_dropout=None,
-    )
+    norm = _norm(f"{second}.1.bias" in shapes, f"{second}.2.weight" in shapes)
+    return Architecture(UNETS[downs], norm, ngf=first[0], input_nc=first[1], output_nc=last[1])
 
 
 def _norm(convolution_has_bias: bool, norm_has_weight: bool) -> str:

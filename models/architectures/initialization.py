@@ -54,10 +54,7 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
 
 
 def init_net(
-    net: nn.Module,
-    init_type: str = "normal",
-    init_gain: float = 0.02,
-    gpu_ids: Sequence[int] = (),
+    net: nn.Module, init_type: str = "normal", init_gain: float = 0.02, gpu_ids: Sequence[int] = ()
 ) -> nn.Module:
     """Move a network to its device, then draw its weights there.
 

@@ -10,13 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.architectures.fast.batch_norm import BatchNorm2d, count_batches
-from models.architectures.fast.convolutions import (
-    Conv2d,
-    Conv2dWithDeadBias,
-    ConvTranspose2d,
-    ConvTranspose2dWithDeadBias,
-    with_dead_biases,
-)
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, with_dead_biases
 from models.architectures.fast.instance_norm import InstanceNorm2d
 from util.base.errors import ChoiceError, suggest
 from util.base.torch_private import has_hook
@@ -32,16 +26,11 @@ class Identity(nn.Module):
         return x
 
 
-def _no_norm(channels: int) -> nn.Module:
-    del channels
-    return Identity()
-
-
 class SyncBatchNorm2d(BatchNorm2d):
     """Batch norm whose statistics are those of all processes' batches together.
 
-    Runs on every device (torch's own refuses the CPU) and has the keys of `nn.BatchNorm2d`.
-    With one process it is exactly that.
+    It runs on every device, while torch's own refuses the CPU. With one process it is
+    `nn.BatchNorm2d`, whose keys it has.
     """
 
     is_counted_with_others = False
@@ -88,7 +77,7 @@ NORM_LAYERS: dict[str, NormLayer] = {
     "batch": functools.partial(nn.BatchNorm2d, affine=True, track_running_stats=True),
     "syncbatch": functools.partial(SyncBatchNorm2d, affine=True, track_running_stats=True),
     "instance": functools.partial(nn.InstanceNorm2d, affine=False, track_running_stats=False),
-    "none": _no_norm,
+    "none": lambda _channels: Identity(),
 }
 
 
@@ -108,8 +97,7 @@ def get_norm_layer(norm_type: str = "instance") -> NormLayer:
 def needs_bias(norm_layer: NormLayer) -> bool:
     """Tell whether a convolution before this norm carries a bias: exactly before instance norm.
 
-    Batch norm brings its own shift; the rule for `none` is the reference's and decides which
-    keys a checkpoint has.
+    Batch norm brings its own shift; for `none` this is the reference's rule.
     """
     return _made_by(norm_layer) is nn.InstanceNorm2d
 
@@ -126,25 +114,18 @@ def conv_norm_act(
 
     torch's batch norm and plain instance norm are built as ours, which compute the same faster.
     The places of the layers, which decide a checkpoint's keys, do not depend on the norm.
-
-    Args:
-        conv: Conv2d or ConvTranspose2d of models/architectures/fast.
-        channels_in: channels of what comes in.
-        channels_out: channels of what goes out.
-        norm_layer: makes the norm, for so many channels.
-        activation: the layer behind the norm, if there is one.
-        settings: of the convolution, such as kernel_size.
     """
     kind, given = _made_by(norm_layer), getattr(norm_layer, "keywords", {})
     is_plain = not (given.get("affine") or given.get("track_running_stats"))
+    convolution = conv(channels_in, channels_out, **settings)
     if kind is nn.InstanceNorm2d and is_plain:
-        conv = Conv2dWithDeadBias if conv is Conv2d else ConvTranspose2dWithDeadBias
+        convolution.has_dead_bias = True
         norm_layer = functools.partial(InstanceNorm2d, **given)
     elif kind is nn.BatchNorm2d:
         norm_layer = functools.partial(BatchNorm2d, **given)
-    layers = [conv(channels_in, channels_out, **settings), norm_layer(channels_out)]
-    guard_instance_norm(layers[1])
-    return layers if activation is None else [*layers, activation]
+    norm = norm_layer(channels_out)
+    guard_instance_norm(norm)
+    return [convolution, norm, *([] if activation is None else [activation])]
 
 
 def _made_by(norm_layer: NormLayer) -> object:
@@ -161,14 +142,10 @@ class ReflectionPad2d(nn.ReflectionPad2d):
     def forward(self, x: Tensor) -> Tensor:
         """Pad (N, C, H, W)."""
         if not torch.jit.is_scripting():
-            return _reflect(x, self.padding)
+            refuses = x.is_cuda and torch.are_deterministic_algorithms_enabled()
+            if refuses:
+                return mirror_border(x, self.padding)
         return F.pad(x, self.padding, "reflect")
-
-
-def _reflect(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
-    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
-        return mirror_border(x, padding)
-    return F.pad(x, padding, "reflect")
 
 
 def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
@@ -181,34 +158,28 @@ def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
     return torch.cat([before.flip(-2), x, after.flip(-2)], dim=-2)
 
 
-PADDING_LAYERS: dict[str, type[nn.Module]] = {
-    "reflect": ReflectionPad2d,
-    "replicate": nn.ReplicationPad2d,
-}
-
-
 def pad_by_one(padding_type: str) -> tuple[list[nn.Module], int]:
     """Return the layers that pad by one pixel, and by how many the convolution itself pads.
 
     Raises:
         ChoiceError: a padding other than reflect, replicate and zero.
     """
-    if padding_type == "zero":
-        return [], 1
-    if padding_type not in PADDING_LAYERS:
-        known = [*PADDING_LAYERS, "zero"]
-        raise ChoiceError(
-            f"padding [{padding_type}] is not implemented. {suggest(padding_type, known)}"
-        )
-    return [PADDING_LAYERS[padding_type](1)], 0
+    match padding_type:
+        case "reflect":
+            return [ReflectionPad2d(1)], 0
+        case "replicate":
+            return [nn.ReplicationPad2d(1)], 0
+        case "zero":
+            return [], 1
+    known = suggest(padding_type, ["reflect", "replicate", "zero"])
+    raise ChoiceError(f"padding [{padding_type}] is not implemented. {known}")
 
 
 class BuiltInNetwork(nn.Module):
     """What the built-in networks share: a check of sizes, a memory layout, one count of batches.
 
     Attributes:
-        channels_last_on: kinds of devices on which to compute in this layout, which convolutions
-            like.
+        channels_last_on: devices on which to compute in this layout, which convolutions like.
     """
 
     def __init__(self, *, channels_last_on: Collection[str] = ("cpu",)) -> None:
@@ -219,10 +190,7 @@ class BuiltInNetwork(nn.Module):
         """Raise a UserError if images of this size cannot be taken."""
 
     def run_layers(self, layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """Run images, (N, C, H, W), through the layers; what comes out is contiguous.
-
-        TorchScript, which understands none of this, runs the layers alone.
-        """
+        """Run images, (N, C, H, W), through the layers; what comes out is contiguous."""
         self.require_size(*x.shape[-2:])
         if x.device.type in self.channels_last_on and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
@@ -234,14 +202,13 @@ class BuiltInNetwork(nn.Module):
 def guard_instance_norm(net: nn.Module) -> None:
     """Keep the backward pass of torch's own instance norm right on the CPU.
 
-    With batch 1 and an incoming gradient in channels_last, torch 2.13 and 2.15 silently compute
-    a wrong input gradient (as large as the gradient itself). The guard makes that gradient
-    contiguous; where it is already, nothing is copied. Calling it twice does no harm.
+    With batch 1 and a gradient in channels_last, torch 2.13 and 2.15 silently compute a wrong
+    input gradient (as large as the gradient itself). The guard makes that gradient contiguous,
+    without a copy where it is. Calling it twice does no harm.
     """
     for module in net.modules():
-        if isinstance(module, InstanceNorm2d):
-            continue  # looks after itself
-        if isinstance(module, nn.InstanceNorm2d) and not has_hook(module, _contiguous_gradient):
+        is_torchs = isinstance(module, nn.InstanceNorm2d) and not isinstance(module, InstanceNorm2d)
+        if is_torchs and not has_hook(module, _contiguous_gradient):
             module.register_forward_hook(_contiguous_gradient)
 
 

@@ -67,17 +67,12 @@ def cal_gradient_penalty(
 ) -> tuple[Tensor | float, Tensor | None]:
     """Penalise a critic whose gradient norm is not `constant` (Gulrajani et al. 2017, eq. 3).
 
-    Args:
-        netD: the critic.
-        real_data: real images, (N, C, H, W).
-        fake_data: generated images of the same shape.
-        device: where the mixing weights are drawn.
-        type: where the gradient is taken: at `real`, `fake`, or points `mixed` between the two.
-        constant: the norm that is wanted.
-        lambda_gp: weight of the penalty; 0 computes nothing and returns (0.0, None).
+    The gradient is taken at `real` images, (N, C, H, W), `fake` ones of the same shape, or points
+    `mixed` between the two, by weights that are drawn on the device.
 
     Returns:
-        The penalty, a scalar, and the gradients, (N, C*H*W).
+        The penalty times `lambda_gp`, a scalar, and the gradients, (N, C*H*W). For a weight of 0
+        nothing is computed: 0.0 and None.
 
     Raises:
         ChoiceError: another `type`.

@@ -46,11 +46,7 @@ class NLayerDiscriminator(BuiltInNetwork):
         return self.model(input) if torch.jit.is_scripting() else self.run_layers(self.model, input)
 
     def require_size(self, height: int, width: int) -> None:
-        """Refuse images that are smaller than the network needs.
-
-        Raises:
-            UserError: this one is.
-        """
+        """Raise a UserError if images are smaller than the network needs."""
         given = f"{width}x{height}"
         for layer in self.model:
             if isinstance(layer, nn.Conv2d):

@@ -35,16 +35,8 @@ def define_G(
 ) -> nn.Module:
     """Build a generator on its device and draw its weights.
 
-    Args:
-        input_nc: channels of the images that come in.
-        output_nc: channels of the images that go out.
-        ngf: channels after the first convolution.
-        netG: resnet_9blocks, resnet_6blocks, unet_256 or unet_128.
-        norm: batch, syncbatch, instance or none.
-        use_dropout: drop half of the activations in the middle of the network.
-        init_type: normal, xavier, kaiming or orthogonal.
-        init_gain: standard deviation (normal) or gain of the initial weights.
-        gpu_ids: the network goes to the first of these GPUs; none: it stays on the CPU.
+    The arguments are the options of these names. The network goes to the first of the GPUs; if
+    there are none, it stays on the CPU.
 
     Raises:
         ChoiceError: an unknown name.
@@ -72,15 +64,7 @@ def define_D(
 ) -> nn.Module:
     """Build a discriminator on its device and draw its weights.
 
-    Args:
-        input_nc: channels of the images it judges.
-        ndf: channels after the first convolution.
-        netD: basic (PatchGAN of 70x70 pixels), n_layers (PatchGAN of other depth) or pixel.
-        n_layers_D: the depth for n_layers.
-        norm: batch, syncbatch, instance or none.
-        init_type: normal, xavier, kaiming or orthogonal.
-        init_gain: standard deviation (normal) or gain of the initial weights.
-        gpu_ids: the network goes to the first of these GPUs; none: it stays on the CPU.
+    The arguments are those of `define_G` and the options of these names.
 
     Raises:
         ChoiceError: an unknown name.

@@ -24,8 +24,6 @@ class ResnetGenerator(BuiltInNetwork):
         output: (N, output_nc, H, W), values in [-1, 1]; sides are rounded up to a multiple of 4
 
     Attributes:
-        divisor: sides that are multiples of it come out as they went in.
-        shortest_side: the fewest pixels that a side may have.
         recompute_blocks: see `--grad_checkpoint`.
     """
 
@@ -42,7 +40,6 @@ class ResnetGenerator(BuiltInNetwork):
         # With dropout its mask would be another one.
         super().__init__(channels_last_on=() if use_dropout else ("cpu",))
         self.recompute_blocks = False
-        self.divisor = 4
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)
@@ -73,11 +70,7 @@ class ResnetGenerator(BuiltInNetwork):
         return self.model(input) if torch.jit.is_scripting() else self.run_layers(self._run, input)
 
     def require_size(self, height: int, width: int) -> None:
-        """Refuse images that are too small to be padded by reflection.
-
-        Raises:
-            UserError: this one is.
-        """
+        """Raise a UserError if images are too small to be padded by reflection."""
         if min(height, width) < self.shortest_side:
             raise UserError(
                 f"An image of {width}x{height} is too small for a ResNet generator: both sides "
@@ -94,19 +87,10 @@ class ResnetGenerator(BuiltInNetwork):
 
 
 class ResnetBlock(nn.Module):
-    """Two 3x3 convolutions, added to their input (He et al. 2016).
-
-    Shapes:
-        input, output: (N, dim, H, W)
-    """
+    """Two 3x3 convolutions of `dim` channels, added to their input (He et al. 2016)."""
 
     def __init__(
-        self,
-        dim: int,
-        padding_type: str,
-        norm_layer: NormLayer,
-        use_dropout: bool,
-        use_bias: bool,
+        self, dim: int, padding_type: str, norm_layer: NormLayer, use_dropout: bool, use_bias: bool
     ) -> None:
         super().__init__()
         padding, more = pad_by_one(padding_type)

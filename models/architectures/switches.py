@@ -8,12 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.architectures.fast.batch_norm import BatchNorm2d, separate_batch_statistics
-from models.architectures.fast.convolutions import (
-    Conv2d,
-    Conv2dWithDeadBias,
-    ConvTranspose2d,
-    ConvTranspose2dWithDeadBias,
-)
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
 from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.architectures.layers import Identity, ReflectionPad2d
 from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
@@ -25,8 +20,7 @@ BUILT_IN = (ResnetGenerator, UnetGenerator, NLayerDiscriminator, PixelDiscrimina
 # Layers that treat every image alone, or keep batches apart (batch norm).
 KNOWN_LAYERS = (
     *(nn.Sequential, nn.Conv2d, nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.ReplicationPad2d, Identity),
-    *(Conv2d, Conv2dWithDeadBias, ConvTranspose2d, ConvTranspose2dWithDeadBias),
-    *(InstanceNorm2d, BatchNorm2d, ReflectionPad2d),
+    *(Conv2d, ConvTranspose2d, InstanceNorm2d, BatchNorm2d, ReflectionPad2d),
     *(ResnetBlock, UnetSkipConnectionBlock),
 )
 
@@ -35,11 +29,7 @@ def use_channels_last(net: nn.Module, *, half: bool) -> None:
     """Compute in this layout even with dropout, whose mask then is another one, and on GPUs.
 
     On CPUs the wide layers in the middle of a U-Net lose more by it than the others gain, except
-    for half precision where the processor has units for it.
-
-    Args:
-        net: a network; those of others are left as they are.
-        half: it computes in half precision.
+    in half precision where the processor has units for it.
     """
     loses = isinstance(net, UnetGenerator) and not (half and has_amx())
     if isinstance(net, BUILT_IN):
@@ -49,30 +39,23 @@ def use_channels_last(net: nn.Module, *, half: bool) -> None:
 def recompute_blocks(net: nn.Module) -> bool:
     """Forget what is inside a ResNet's blocks, and compute it again for the backward pass.
 
-    Returns:
-        Whether the network can do that: batch norm would count every image twice.
+    Return whether the network can do that: batch norm would count every image twice.
     """
-    if not isinstance(net, ResnetGenerator) or _has(net, _BatchNorm):
+    if not isinstance(net, ResnetGenerator) or _has_batch_norm(net):
         return False
     net.recompute_blocks = True
     return True
 
 
 def is_batch_independent(net: nn.Module) -> bool:
-    """Tell whether a network makes the same of an image whatever else is in the batch.
-
-    Without random numbers either, so that batches may be put together at will.
-    """
-    return _is_as_built(net) and not _has(net, _BatchNorm)
+    """Tell whether a network makes the same of an image in any batch, without random numbers."""
+    return _is_as_built(net) and not _has_batch_norm(net)
 
 
 def discriminate_as_one_batch(
     netD: nn.Module, first: Tensor, second: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return a built-in discriminator's scores of two batches, from one pass.
-
-    Batch norm keeps the batches apart, in this order.
-    """
+    """Return a discriminator's scores of two batches from one pass; batch norm keeps them apart."""
     with separate_batch_statistics(netD, 2):
         of_first, of_second = netD(torch.cat([first, second])).chunk(2)
     return of_first, of_second
@@ -101,5 +84,5 @@ def _is_as_built(net: nn.Module) -> bool:
     )
 
 
-def _has(net: nn.Module, *kinds: type[nn.Module]) -> bool:
-    return any(isinstance(module, kinds) for module in net.modules())
+def _has_batch_norm(net: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in net.modules())

@@ -16,10 +16,6 @@ class UnetGenerator(BuiltInNetwork):
     Shapes:
         input:  (N, input_nc, H, W), values in [-1, 1]; sides are multiples of 2**num_downs
         output: (N, output_nc, H, W), values in [-1, 1]
-
-    Attributes:
-        divisor: sides must be multiples of it.
-        shortest_side: the fewest pixels that a side may have.
     """
 
     def __init__(
@@ -32,7 +28,7 @@ class UnetGenerator(BuiltInNetwork):
         use_dropout: bool = False,
     ) -> None:
         super().__init__(channels_last_on=())  # see `use_channels_last`
-        self.divisor = self.shortest_side = 2**num_downs
+        self.divisor = 2**num_downs  # of both sides
         # From the inside out: this order decides which random numbers each layer starts from.
         wide = 8 * ngf
         block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
@@ -45,12 +41,7 @@ class UnetGenerator(BuiltInNetwork):
                 width, 2 * width, submodule=block, norm_layer=norm_layer
             )
         self.model = UnetSkipConnectionBlock(
-            output_nc,
-            ngf,
-            input_nc=input_nc,
-            submodule=block,
-            outermost=True,
-            norm_layer=norm_layer,
+            output_nc, ngf, input_nc, submodule=block, outermost=True, norm_layer=norm_layer
         )
 
     def forward(self, input: Tensor) -> Tensor:
@@ -58,11 +49,7 @@ class UnetGenerator(BuiltInNetwork):
         return self.model(input) if torch.jit.is_scripting() else self.run_layers(self.model, input)
 
     def require_size(self, height: int, width: int) -> None:
-        """Refuse images that cannot be halved so often.
-
-        Raises:
-            UserError: a side of this one is no multiple of 2**num_downs.
-        """
+        """Raise a UserError if images cannot be halved so often."""
         if height % self.divisor or width % self.divisor:
             raise UserError(
                 f"This U-Net halves images until they are {self.divisor} times smaller, so both "

@@ -11,10 +11,7 @@ from util.base.torch_private import add_to_each, is_transformed
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm of the built-in networks.
-
-    Batches are counted for the whole network at once, by `count_batches`; the count is only kept
-    for checkpoints.
+    """Batch norm that leaves counting to `count_batches`; the count is only for checkpoints.
 
     Attributes:
         parts: batches that were put together into one, and are normalised each on its own.
@@ -55,11 +52,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 def count_batches(net: nn.Module) -> None:
     """Let all batch norms of a built-in network that is being trained count one batch more."""
-    norms = [module for module in net.modules() if isinstance(module, BatchNorm2d)]
-    counted = [norm for norm in norms if norm.training and norm.is_counted_with_others]
-    counts = [norm.num_batches_tracked for norm in counted if norm.num_batches_tracked is not None]
+    norms = [norm for norm in net.modules() if isinstance(norm, BatchNorm2d) and norm.training]
+    counts = [norm.num_batches_tracked for norm in norms if norm.is_counted_with_others]
     if counts and not is_transformed():
-        add_to_each(counts, norms[0].parts)
+        add_to_each(counts, norms[0].parts)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Convolutions that take a faster way on the CPU, and leave out biases without effect.
 
-A bias in front of an instance norm has no effect, since the mean is taken away: it is not added. It
-stays a parameter, because checkpoints have it, and its gradient is the zero that it truly is.
+A bias in front of an instance norm has no effect, since the mean is taken away: it is dead, and not
+added. It stays a parameter, because checkpoints have it, and its gradient is zero, as it truly is.
 """
 
 from typing import Any
@@ -17,29 +17,31 @@ from util.base.torch_private import is_transformed
 class Conv2d(nn.Conv2d):
     """A convolution, on the CPU in the way that is fastest for its size."""
 
+    has_dead_bias = False
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved images."""
-        weight, bias = self.weight, self.added_bias()  # once: a parametrization computes it
+        weight, bias = self.weight, self.bias  # once: a parametrization computes it
         if not torch.jit.is_scripting():
+            bias = None if self.has_dead_bias else bias
             made = cpu_convolutions.convolve(self, input, weight)
             if made is not None:
                 return made if bias is None else made + bias[:, None, None]
         return self._conv_forward(input, weight, bias)
 
-    def added_bias(self) -> Tensor | None:
-        """Return the bias that is added to what the weights give."""
-        return self.bias
-
 
 class ConvTranspose2d(nn.ConvTranspose2d):
     """A transposed convolution, on the CPU in the way that is fastest for its size."""
 
+    has_dead_bias = False
+
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the enlarged images."""
-        weight, bias = self.weight, self.added_bias()  # once: a parametrization computes it
+        weight, bias = self.weight, self.bias  # once: a parametrization computes it
         if not torch.jit.is_scripting():
             if output_size is not None:
                 return super().forward(input, output_size)
+            bias = None if self.has_dead_bias else bias
             made = cpu_convolutions.convolve(self, input, weight)
             if made is not None:
                 return made if bias is None else made + bias[:, None, None]
@@ -49,36 +51,13 @@ class ConvTranspose2d(nn.ConvTranspose2d):
             self.groups, self.dilation,
         )  # fmt: skip
 
-    def added_bias(self) -> Tensor | None:
-        """Return the bias that is added to what the weights give."""
-        return self.bias
-
-
-class Conv2dWithDeadBias(Conv2d):
-    """A convolution in front of an instance norm."""
-
-    def added_bias(self) -> Tensor | None:
-        """Return no bias."""
-        return None
-
-
-class ConvTranspose2dWithDeadBias(ConvTranspose2d):
-    """A transposed convolution in front of an instance norm."""
-
-    def added_bias(self) -> Tensor | None:
-        """Return no bias."""
-        return None
-
 
 def with_dead_biases(net: nn.Module, made: Tensor) -> Tensor:
-    """Return what a network made, with the biases that it left out in the graph.
-
-    So they get gradients like all other parameters: zero.
-    """
+    """Return what a network made, with its dead biases in the graph: they get zero gradients."""
     biases = [
         module.bias
         for module in net.modules()
-        if isinstance(module, Conv2dWithDeadBias | ConvTranspose2dWithDeadBias)
+        if isinstance(module, Conv2d | ConvTranspose2d) and module.has_dead_bias
     ]
     trained = [bias for bias in biases if bias is not None and bias.requires_grad]
     is_compiling = torch.compiler.is_compiling()  # which takes this apart as well
@@ -98,5 +77,5 @@ class _WithDeadBiases(torch.autograd.Function):
         biases = ctx.saved_tensors
         if torch.is_grad_enabled():  # a loss of this gradient has biases too (WGAN-GP)
             gradient = _WithDeadBiases.apply(gradient, *biases)
-        zeros = biases[0].new_zeros(sum(bias.numel() for bias in biases))
-        return gradient, *zeros.split([bias.numel() for bias in biases])
+        lengths = [bias.numel() for bias in biases]
+        return gradient, *biases[0].new_zeros(sum(lengths)).split(lengths)

@@ -20,14 +20,14 @@ MOST_PLACES = 64  # of kernels, in all images
 
 
 def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> Tensor | None:
-    """Return the images that a layer makes, without its bias; nothing where torch is as fast.
+    """Return the images that a layer makes, without its bias; None where torch is as fast.
 
-    Args:
-        conv: the layer.
-        x: images, (N, C, H, W). What comes out is in the same layout.
-        weight: the layer's, which is computed each time that one asks for it if parametrized.
+    What comes out is in the layout of `x`, (N, C, H, W). The weight, which a parametrization would
+    compute again, is the layer's.
     """
-    if not _is_ours(x, weight) or not _is_plain(conv):
+    settings = (conv.dilation, conv.groups, conv.padding_mode)
+    is_usual = settings == ((1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
+    if not (is_usual and _is_ours(x, weight)):
         return None
     size = weight.shape[2:]
     if size == (3, 3) and conv.stride == (1, 1) and not conv.transposed:
@@ -50,16 +50,8 @@ def _is_ours(x: Tensor, weight: Tensor) -> bool:
         and x.dim() == 4
         and x.dtype == weight.dtype
         and x.dtype in PRECISIONS
-        and not torch.is_autocast_enabled("cpu")
-        and not is_transformed()
-        and not is_watched()
+        and not (torch.is_autocast_enabled("cpu") or is_transformed() or is_watched())
     )
-
-
-def _is_plain(conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    """Tell whether a layer has one group, and nothing unusual."""
-    settings = (conv.dilation, conv.groups, conv.padding_mode)
-    return settings == ((1, 1), 1, "zeros") and isinstance(conv.padding, tuple)
 
 
 def _is_deep(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
@@ -119,11 +111,11 @@ class _WeightGradientApart(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         backward = torch.ops.aten.convolution_backward
-        gradient_of_x = gradient_of_weight = None
+        of_x = of_weight = None
         if ctx.needs_input_grad[0]:
-            wanted = [True, False, False]
-            gradient_of_x = backward(gradient, x, weight, None, *ctx.settings, wanted)[0]
+            mask = [True, False, False]
+            of_x = backward(gradient, x, weight, None, *ctx.settings, mask)[0]
         if ctx.needs_input_grad[1]:
-            wanted, usual = [False, True, False], (gradient.contiguous(), x.contiguous())
-            gradient_of_weight = backward(*usual, weight, None, *ctx.settings, wanted)[1]
-        return gradient_of_x, gradient_of_weight, None
+            mask, usual = [False, True, False], (gradient.contiguous(), x.contiguous())
+            of_weight = backward(*usual, weight, None, *ctx.settings, mask)[1]
+        return of_x, of_weight, None

@@ -37,7 +37,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
             ValueError: images of one pixel, which have no variance.
         """
         if not torch.jit.is_scripting():
-            if input.dim() != 4 or input.shape[-2] * input.shape[-1] == 1 or is_transformed():
+            if input.dim() != 4 or input.shape[2] * input.shape[3] == 1 or is_transformed():
                 return super().forward(input)
             return _Normalise.apply(input.contiguous(memory_format=layout_of(input)), self.eps)
         images = input if input.dim() == 4 else input[None]

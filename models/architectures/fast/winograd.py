@@ -3,16 +3,15 @@
 Lavin and Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4: F(4x4, 3x3).
 Every patch of 6x6 numbers gives a tile of 4x4 results. Patch and kernel are read as polynomials,
 and evaluated at six points in each direction: 36 values. Products of values belong to the product
-of the polynomials, which is the convolution; so the 16 results are found from 36 products instead
-of 144. For all tiles and channels these are 36 products of matrices.
+of the polynomials, which is the convolution: 36 products, of matrices for all tiles and channels,
+instead of 144.
 
 The points decide how much rounding matters. The usual ones (0, 1, -1, 2, -2 and infinity) double
-float32's error; those chosen here keep it near that of a direct convolution with as many channels.
-The error of a result is as large as its whole patch makes it: a number far larger than all others
-disturbs its neighbours too.
+float32's error; those chosen here keep it near that of a direct convolution. A number far larger
+than all others disturbs the results of its whole patch.
 
 Tensors between the steps have a row for each of the 36 values (16 results, 9 weights); behind that
-come tiles and channels, the latter next to each other in memory.
+come tiles and channels.
 """
 
 import functools
@@ -38,13 +37,7 @@ MOST_TILES = 128  # at once, or one row of them: few enough to be small beside w
 
 
 def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
-    """Tell whether this is faster than the convolution itself, of stride 1 and one group.
-
-    Args:
-        x: images, (N, C, H, W).
-        weight: (channels out, channels in, height, width).
-        padding: zeros above and below, and beside the images.
-    """
+    """Tell whether this is faster than torch's, after so many zeros on both sides (H, W)."""
     if weight.shape[1:] != (x.shape[1], KERNEL, KERNEL):
         return False
     height, width = (x.shape[2 + i] + 2 * padding[i] - OVERLAP for i in range(2))
@@ -143,10 +136,8 @@ def _values_of_kernels(weight: Tensor) -> Tensor:
 
 def _weights_of_values(values: Tensor) -> Tensor:
     """Return the gradient of the weights, (D, C, 3, 3), from that of their values, (36, C, D)."""
-    _, channels_in, channels_out = values.shape
-    flat = _transforms(values.dtype).kernels.T @ values.view(len(values), -1)
-    kernels = flat.view(KERNEL, KERNEL, channels_in, channels_out)
-    return kernels.permute(3, 2, 0, 1).contiguous()
+    flat = _transforms(values.dtype).kernels.T @ values.flatten(1)
+    return flat.view(KERNEL, KERNEL, *values.shape[1:]).permute(3, 2, 0, 1).contiguous()
 
 
 def _tiles(length: int) -> int:
@@ -156,10 +147,11 @@ def _tiles(length: int) -> int:
 
 def _strips(x: Tensor) -> Iterator["_Strip"]:
     """Yield the strips in which images are convolved, from top to bottom."""
-    count, _, height, width = x.shape
-    rows = max(MOST_TILES // (count * _tiles(width - OVERLAP)), 1) * TILE
-    for top in range(0, height - OVERLAP, rows):
-        yield _Strip(top, min(top + rows, height - OVERLAP), width - OVERLAP, count)
+    height, width = x.shape[2] - OVERLAP, x.shape[3] - OVERLAP
+    rows = max(MOST_TILES // (len(x) * _tiles(width)), 1) * TILE
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        yield _Strip(top, bottom, width, (len(x), _tiles(bottom - top), _tiles(width)))
 
 
 class _Strip(NamedTuple):
@@ -168,66 +160,45 @@ class _Strip(NamedTuple):
     top: int
     bottom: int
     width: int
-    images: int  # how many
-
-    @property
-    def tiles(self) -> tuple[int, int, int]:
-        """Return the number of images, and of tiles below each other and side by side."""
-        return self.images, _tiles(self.bottom - self.top), _tiles(self.width)
+    tiles: tuple[int, int, int]  # images, and tiles below each other and side by side
 
     def values_of_patches(self, x: Tensor) -> Tensor:
         """Return the values of all patches, (36, tiles, C)."""
         _, down, across = self.tiles
         seen = x[:, :, self.top : self.bottom + OVERLAP]
         rows = _as_rows(seen, down * TILE + OVERLAP, across * TILE + OVERLAP)
-        per_image, per_row, per_column, per_channel = rows.stride()
-        patches = rows.as_strided(
-            (PATCH, PATCH, *self.tiles, x.shape[1]),
-            (per_row, per_column, per_image, TILE * per_row, TILE * per_column, per_channel),
-        ).reshape(PATCH * PATCH, -1)
-        return (_transforms(x.dtype).patches @ patches).view(PATCH * PATCH, -1, x.shape[1])
+        patches = rows.unfold(1, PATCH, TILE).unfold(2, PATCH, TILE).permute(4, 5, 0, 1, 2, 3)
+        flat = patches.reshape(PATCH * PATCH, -1)
+        return (_transforms(x.dtype).patches @ flat).view(PATCH * PATCH, -1, x.shape[1])
 
     def add_patches(self, gradient: Tensor, values: Tensor) -> None:
-        """Add to the images' gradient, (N, C, H, W), what the values' say, (36, tiles, C).
-
-        A patch is its tile (4 rows, 4 columns) with the first two rows and columns of the tiles
-        below it and beside it.
-        """
-        channels = values.shape[2]
+        """Add to the images' gradient, (N, C, H, W), what the values' say, (36, tiles, C)."""
         count, down, across = self.tiles
-        flat = _transforms(values.dtype).patches.T @ values.view(len(values), -1)
-        patches = flat.view(PATCH, PATCH, count, down, across, channels)
-        tiles = flat.new_zeros(count, down + 1, TILE, across + 1, TILE, channels)
-        parts = ((0, slice(0, TILE)), (1, slice(TILE, PATCH)))  # in the tile, and in the next one
-        for below, rows in parts:
-            for beside, columns in parts:
-                part = patches[rows, columns].permute(2, 3, 0, 4, 1, 5)
-                _, _, high, _, wide, _ = part.shape
-                touched = tiles[:, below : below + down, :high]
-                touched[:, :, :, beside : beside + across, :wide] += part
-        joined = tiles.view(count, (down + 1) * TILE, (across + 1) * TILE, channels)
-        height, width = self.bottom - self.top + OVERLAP, self.width + OVERLAP
+        flat = _transforms(values.dtype).patches.T @ values.flatten(1)
+        patches = flat.view(PATCH, PATCH, *self.tiles, values.shape[2])
+        height, width = down * TILE, across * TILE
+        joined = flat.new_zeros(count, height + OVERLAP, width + OVERLAP, values.shape[2])
+        for i in range(PATCH):
+            for j in range(PATCH):
+                joined[:, i : i + height : TILE, j : j + width : TILE] += patches[i, j]
         seen = gradient[:, :, self.top : self.bottom + OVERLAP]
-        seen += joined[:, :height, :width].permute(0, 3, 1, 2)
+        seen += joined[:, : seen.shape[2], : seen.shape[3]].permute(0, 3, 1, 2)
 
     def results(self, products: Tensor) -> Tensor:
         """Return the convolved rows, (N, D, rows, width), from the products, (36, tiles, D)."""
-        channels = products.shape[2]
         count, down, across = self.tiles
-        flat = _transforms(products.dtype).results @ products.view(len(products), -1)
-        tiles = flat.view(TILE, TILE, count, down, across, channels).permute(2, 3, 0, 4, 1, 5)
-        joined = tiles.reshape(count, down * TILE, across * TILE, channels)
+        flat = _transforms(products.dtype).results @ products.flatten(1)
+        tiles = flat.view(TILE, TILE, *self.tiles, products.shape[2]).permute(2, 3, 0, 4, 1, 5)
+        joined = tiles.reshape(count, down * TILE, across * TILE, products.shape[2])
         return joined[:, : self.bottom - self.top, : self.width].permute(0, 3, 1, 2)
 
     def values_of_gradient(self, gradient: Tensor) -> Tensor:
         """Return the gradients of the products, (36, tiles, D), from (N, D, H - 2, W - 2)."""
         count, down, across = self.tiles
-        seen = gradient[:, :, self.top : self.bottom]
-        channels = seen.shape[1]
-        rows = _as_rows(seen, down * TILE, across * TILE)
-        tiles = rows.view(count, down, TILE, across, TILE, channels).permute(2, 4, 0, 1, 3, 5)
+        rows = _as_rows(gradient[:, :, self.top : self.bottom], down * TILE, across * TILE)
+        tiles = rows.view(count, down, TILE, across, TILE, -1).permute(2, 4, 0, 1, 3, 5)
         flat = _transforms(gradient.dtype).results.T @ tiles.reshape(TILE * TILE, -1)
-        return flat.view(PATCH * PATCH, -1, channels)
+        return flat.view(PATCH * PATCH, -1, gradient.shape[1])
 
 
 def _as_rows(x: Tensor, height: int, width: int) -> Tensor:

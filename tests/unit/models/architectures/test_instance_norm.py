@@ -13,13 +13,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from models.architectures.fast import instance_norm
 from models.architectures.fast.batch_norm import BatchNorm2d
-from models.architectures.fast.convolutions import (
-    Conv2d,
-    Conv2dWithDeadBias,
-    ConvTranspose2d,
-    ConvTranspose2dWithDeadBias,
-    with_dead_biases,
-)
+from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, with_dead_biases
 from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.architectures.layers import conv_norm_act
 from models.networks import define_D, define_G
@@ -187,7 +181,7 @@ def test_bias_before_the_norm_is_left_out_and_its_gradient_is_zero(
         *conv_norm_act(kind, 3, 4, norm_layer, activation_of(slope), kernel_size=3, padding=1)
     ).double()
     conv: nn.Module = layers[0]
-    assert type(conv) in (Conv2dWithDeadBias, ConvTranspose2dWithDeadBias)
+    assert conv.has_dead_bias
     x = noise((2, 3, 8, 8)).double()
     with_bias = definition(kind.__mro__[1].forward(conv, x), slope)
     conv.register_forward_hook(lambda _module, _inputs, made: found.append(made))
@@ -224,7 +218,8 @@ def test_other_norms_are_built_as_they_are_asked_for(
 ) -> None:
     activation = nn.ReLU(inplace=True)
     conv, norm, last = conv_norm_act(Conv2d, 3, 4, norm_layer, activation, kernel_size=3)
-    assert type(conv) is Conv2d  # with a bias that is added
+    assert type(conv) is Conv2d
+    assert not conv.has_dead_bias  # it is added
     assert type(norm) is kind
     assert last is activation
     plain = norm_layer(4)
