@@ -12,18 +12,14 @@ UNETS = {7: "unet_128", 8: "unet_256"}  # by how often they halve the image
 
 @dataclass(frozen=True)
 class Architecture:
-    """A generator as the options describe it.
-
-    Attributes:
-        no_dropout: None if the checkpoint does not show it (dropout leaves no trace in a U-Net).
-    """
+    """A generator as the options describe it."""
 
     netG: str
     norm: str
     ngf: int
     input_nc: int
     output_nc: int
-    no_dropout: bool | None = None
+    no_dropout: bool | None = None  # None: not known, dropout leaves no trace in a U-Net
 
     def options(self) -> dict[str, str | int | bool]:
         """Return what is known, by option."""
@@ -64,22 +60,15 @@ def resnet_uses_dropout(keys: Iterable[str]) -> bool | None:
 
 def _describe_resnet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
     blocks = {match[1] for match in map(LAYER_OF_BLOCK.fullmatch, shapes) if match}
-    last_layer = max(
-        (key for key in shapes if re.fullmatch(r"model\.[0-9]+\.weight", key)),
-        key=lambda key: int(key.split(".")[1]),
-    )
-    first, last = shapes["model.1.weight"], shapes[last_layer]
+    layers = (re.fullmatch(r"model\.([0-9]+)\.weight", key) for key in shapes)
+    last_layer = max(int(match[1]) for match in layers if match)
+    first, last = shapes["model.1.weight"], shapes[f"model.{last_layer}.weight"]
     if not len(first) == len(last) == 4:  # right names, but no convolutions
         return None
     norm = _norm("model.1.bias" in shapes, "model.2.weight" in shapes)
     dropout = resnet_uses_dropout(shapes)
-    return Architecture(
-        f"resnet_{len(blocks)}blocks",
-        norm,
-        *first[:2],
-        last[0],
-        None if dropout is None else not dropout,
-    )
+    no_dropout = None if dropout is None else not dropout
+    return Architecture(f"resnet_{len(blocks)}blocks", norm, *first[:2], last[0], no_dropout)
 
 
 def _describe_unet(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:

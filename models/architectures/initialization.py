@@ -24,15 +24,10 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
 
     Layers are taken in the order of `net.apply`, the draws come from torch's global generator:
     with the same seed the reference starts from the same weights.
-
-    Raises:
-        ChoiceError: `init_type` is not normal, xavier, kaiming or orthogonal.
     """
     if init_type not in INIT_TYPES:
-        raise ChoiceError(
-            f"initialization method [{init_type}] is not implemented. "
-            f"{suggest(init_type, INIT_TYPES)}"
-        )
+        hint = suggest(init_type, INIT_TYPES)
+        raise ChoiceError(f"initialization method [{init_type}] is not implemented. {hint}")
     draw = INIT_TYPES[init_type]
 
     def init_layer(layer: nn.Module) -> None:
@@ -56,10 +51,7 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
 def init_net(
     net: nn.Module, init_type: str = "normal", init_gain: float = 0.02, gpu_ids: Sequence[int] = ()
 ) -> nn.Module:
-    """Move a network to its device, then draw its weights there.
-
-    The network is returned as it is, not wrapped: one process drives one device.
-    """
+    """Move a network to its device, draw its weights there, and return it, not wrapped."""
     if gpu_ids:
         net.to(torch.device("cuda", gpu_ids[0]))
         # The reference wraps networks on GPUs, so plugins for GPUs reach through `.module`.

@@ -40,10 +40,11 @@ class SyncBatchNorm2d(BatchNorm2d):
         together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
         if not (together and self.training):
             return super().normalise(x)
-        count = _sum_over_processes(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
-        mean = _sum_over_processes(x.sum(dim=(0, 2, 3))) / count
+        total = _SumOverProcesses.apply
+        count = total(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
+        mean = total(x.sum(dim=(0, 2, 3))) / count
         centred = x - mean[:, None, None]
-        variance = _sum_over_processes((centred * centred).sum(dim=(0, 2, 3))) / count
+        variance = total((centred * centred).sum(dim=(0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
             self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
@@ -64,11 +65,7 @@ class _SumOverProcesses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _sum_over_processes(gradient)
-
-
-def _sum_over_processes(x: Tensor) -> Tensor:
-    return _SumOverProcesses.apply(x)
+        return _SumOverProcesses.apply(gradient)
 
 
 # The partials' `func` is part of the interface: third-party networks compare it with
@@ -82,15 +79,10 @@ NORM_LAYERS: dict[str, NormLayer] = {
 
 
 def get_norm_layer(norm_type: str = "instance") -> NormLayer:
-    """Return the constructor of a norm: batch, syncbatch, instance or none.
-
-    Raises:
-        ChoiceError: another name.
-    """
+    """Return the constructor of a norm: batch, syncbatch, instance or none."""
     if norm_type not in NORM_LAYERS:
-        raise ChoiceError(
-            f"normalization layer [{norm_type}] is not found. {suggest(norm_type, NORM_LAYERS)}"
-        )
+        hint = suggest(norm_type, NORM_LAYERS)
+        raise ChoiceError(f"normalization layer [{norm_type}] is not found. {hint}")
     return NORM_LAYERS[norm_type]
 
 
@@ -115,6 +107,7 @@ def conv_norm_act(
     torch's batch norm and plain instance norm are built as ours, which compute the same faster.
     The places of the layers, which decide a checkpoint's keys, do not depend on the norm.
     """
+    settings.setdefault("bias", needs_bias(norm_layer))
     kind, given = _made_by(norm_layer), getattr(norm_layer, "keywords", {})
     is_plain = not (given.get("affine") or given.get("track_running_stats"))
     convolution = conv(channels_in, channels_out, **settings)
@@ -142,8 +135,8 @@ class ReflectionPad2d(nn.ReflectionPad2d):
     def forward(self, x: Tensor) -> Tensor:
         """Pad (N, C, H, W)."""
         if not torch.jit.is_scripting():
-            refuses = x.is_cuda and torch.are_deterministic_algorithms_enabled()
-            if refuses:
+            needs_strips = x.is_cuda and torch.are_deterministic_algorithms_enabled()
+            if needs_strips:
                 return mirror_border(x, self.padding)
         return F.pad(x, self.padding, "reflect")
 
@@ -159,11 +152,7 @@ def mirror_border(x: Tensor, padding: tuple[int, int, int, int]) -> Tensor:
 
 
 def pad_by_one(padding_type: str) -> tuple[list[nn.Module], int]:
-    """Return the layers that pad by one pixel, and by how many the convolution itself pads.
-
-    Raises:
-        ChoiceError: a padding other than reflect, replicate and zero.
-    """
+    """Return the layers that pad by one pixel, and by how many the convolution itself pads."""
     match padding_type:
         case "reflect":
             return [ReflectionPad2d(1)], 0
@@ -171,8 +160,8 @@ def pad_by_one(padding_type: str) -> tuple[list[nn.Module], int]:
             return [nn.ReplicationPad2d(1)], 0
         case "zero":
             return [], 1
-    known = suggest(padding_type, ["reflect", "replicate", "zero"])
-    raise ChoiceError(f"padding [{padding_type}] is not implemented. {known}")
+    hint = suggest(padding_type, ["reflect", "replicate", "zero"])
+    raise ChoiceError(f"padding [{padding_type}] is not implemented. {hint}")
 
 
 class BuiltInNetwork(nn.Module):

@@ -16,11 +16,7 @@ GAN_MODES: dict[str, type[nn.Module] | None] = {
 
 
 class GANLoss(nn.Module):
-    """Compare scores with "all real" or "all fake".
-
-    Raises:
-        ChoiceError: `gan_mode` is not lsgan, vanilla or wgangp.
-    """
+    """Compare scores with "all real" or "all fake", in one of GAN_MODES."""
 
     real_label: Tensor
     fake_label: Tensor
@@ -30,9 +26,8 @@ class GANLoss(nn.Module):
     ) -> None:
         super().__init__()
         if gan_mode not in GAN_MODES:
-            raise ChoiceError(
-                f"gan mode {gan_mode} not implemented. {suggest(gan_mode, GAN_MODES)}"
-            )
+            hint = suggest(gan_mode, GAN_MODES)
+            raise ChoiceError(f"gan mode {gan_mode} not implemented. {hint}")
         self.register_buffer("real_label", torch.tensor(target_real_label))
         self.register_buffer("fake_label", torch.tensor(target_fake_label))
         self.gan_mode = gan_mode
@@ -45,15 +40,10 @@ class GANLoss(nn.Module):
         return label.expand_as(prediction)
 
     def forward(self, prediction: Tensor, target_is_real: bool) -> Tensor:
-        """Return the loss, a scalar.
-
-        Shapes:
-            prediction: raw scores of any shape, no sigmoid applied
-        """
+        """Return the loss, a scalar, of raw scores of any shape, without sigmoid."""
         if self.loss is None:
             return -prediction.mean() if target_is_real else prediction.mean()
-        target = self.get_target_tensor(prediction, target_is_real)
-        return self.loss(prediction, target)
+        return self.loss(prediction, self.get_target_tensor(prediction, target_is_real))
 
 
 def cal_gradient_penalty(
@@ -73,9 +63,6 @@ def cal_gradient_penalty(
     Returns:
         The penalty times `lambda_gp`, a scalar, and the gradients, (N, C*H*W). For a weight of 0
         nothing is computed: 0.0 and None.
-
-    Raises:
-        ChoiceError: another `type`.
     """
     if lambda_gp <= 0.0:
         return 0.0, None

@@ -24,7 +24,6 @@ class NLayerDiscriminator(BuiltInNetwork):
         norm_layer: NormLayer = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
-        use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             nn.Conv2d(input_nc, ndf, kernel_size=4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
@@ -32,10 +31,9 @@ class NLayerDiscriminator(BuiltInNetwork):
         width = ndf
         for level in [*range(1, n_layers), n_layers]:  # the last one even if n_layers is 0
             wider = ndf * min(2**level, 8)
-            stride = 2 if level < n_layers else 1
             layers += conv_norm_act(
                 Conv2d, width, wider, norm_layer, nn.LeakyReLU(0.2, inplace=True),
-                kernel_size=4, stride=stride, padding=1, bias=use_bias,
+                kernel_size=4, stride=2 if level < n_layers else 1, padding=1,
             )  # fmt: skip
             width = wider
         layers.append(nn.Conv2d(width, 1, kernel_size=4, stride=1, padding=1))
@@ -73,16 +71,14 @@ class PixelDiscriminator(BuiltInNetwork):
         self, input_nc: int, ndf: int = 64, norm_layer: NormLayer = nn.BatchNorm2d
     ) -> None:
         super().__init__()
-        use_bias = needs_bias(norm_layer)
         self.net = nn.Sequential(
             nn.Conv2d(input_nc, ndf, kernel_size=1),
             nn.LeakyReLU(0.2, inplace=True),
             *conv_norm_act(
-                Conv2d, ndf, 2 * ndf, norm_layer, nn.LeakyReLU(0.2, inplace=True),
-                kernel_size=1, bias=use_bias,
+                Conv2d, ndf, 2 * ndf, norm_layer, nn.LeakyReLU(0.2, inplace=True), kernel_size=1
             ),
-            nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=use_bias),
-        )  # fmt: skip
+            nn.Conv2d(2 * ndf, 1, kernel_size=1, bias=needs_bias(norm_layer)),
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """Score every pixel."""

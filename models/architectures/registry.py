@@ -35,17 +35,13 @@ def define_G(
 ) -> nn.Module:
     """Build a generator on its device and draw its weights.
 
-    The arguments are the options of these names. The network goes to the first of the GPUs; if
-    there are none, it stays on the CPU.
-
-    Raises:
-        ChoiceError: an unknown name.
+    The arguments are the options of these names; a name that is unknown raises a ChoiceError. The
+    network goes to the first of the GPUs; if there are none, it stays on the CPU.
     """
     norm_layer = get_norm_layer(norm)
     if netG not in GENERATORS:
-        raise ChoiceError(
-            f"Generator model name [{netG}] is not recognized. {suggest(netG, GENERATORS)}"
-        )
+        hint = suggest(netG, GENERATORS)
+        raise ChoiceError(f"Generator model name [{netG}] is not recognized. {hint}")
     net = GENERATORS[netG](
         input_nc, output_nc, ngf=ngf, norm_layer=norm_layer, use_dropout=use_dropout
     )
@@ -62,13 +58,7 @@ def define_D(
     init_gain: float = 0.02,
     gpu_ids: Sequence[int] = (),
 ) -> nn.Module:
-    """Build a discriminator on its device and draw its weights.
-
-    The arguments are those of `define_G` and the options of these names.
-
-    Raises:
-        ChoiceError: an unknown name.
-    """
+    """Build a discriminator on its device and draw its weights; see `define_G`."""
     norm_layer = get_norm_layer(norm)
     net: nn.Module
     if netD == "pixel":
@@ -77,9 +67,8 @@ def define_D(
         depth = 3 if netD == "basic" else n_layers_D
         net = NLayerDiscriminator(input_nc, ndf, n_layers=depth, norm_layer=norm_layer)
     else:
-        raise ChoiceError(
-            f"Discriminator model name [{netD}] is not recognized. {suggest(netD, DISCRIMINATORS)}"
-        )
+        hint = suggest(netD, DISCRIMINATORS)
+        raise ChoiceError(f"Discriminator model name [{netD}] is not recognized. {hint}")
     return init_net(net, init_type, init_gain, gpu_ids)
 
 

@@ -45,22 +45,19 @@ class ResnetGenerator(BuiltInNetwork):
         use_bias = needs_bias(norm_layer)
         layers: list[nn.Module] = [
             ReflectionPad2d(3),
-            *conv_norm_act(
-                Conv2d, input_nc, ngf, norm_layer, nn.ReLU(inplace=True),
-                kernel_size=7, bias=use_bias,
-            ),
-        ]  # fmt: skip
+            *conv_norm_act(Conv2d, input_nc, ngf, norm_layer, nn.ReLU(inplace=True), kernel_size=7),
+        ]
         for width in (ngf, 2 * ngf):
             layers += conv_norm_act(
                 Conv2d, width, 2 * width, norm_layer, nn.ReLU(inplace=True),
-                kernel_size=3, stride=2, padding=1, bias=use_bias,
+                kernel_size=3, stride=2, padding=1,
             )  # fmt: skip
         for _ in range(n_blocks):
             layers.append(ResnetBlock(4 * ngf, padding_type, norm_layer, use_dropout, use_bias))
         for width in (4 * ngf, 2 * ngf):
             layers += conv_norm_act(
                 ConvTranspose2d, width, width // 2, norm_layer, nn.ReLU(inplace=True),
-                kernel_size=3, stride=2, padding=1, output_padding=1, bias=use_bias,
+                kernel_size=3, stride=2, padding=1, output_padding=1,
             )  # fmt: skip
         layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)

@@ -1,5 +1,6 @@
 """The U-Net generator: Isola et al. 2017, "Image-to-Image Translation with Conditional ..."."""
 
+import functools
 from typing import Any
 
 import torch
@@ -30,19 +31,14 @@ class UnetGenerator(BuiltInNetwork):
         super().__init__(channels_last_on=())  # see `use_channels_last`
         self.divisor = 2**num_downs  # of both sides
         # From the inside out: this order decides which random numbers each layer starts from.
+        level = functools.partial(UnetSkipConnectionBlock, norm_layer=norm_layer)
         wide = 8 * ngf
-        block = UnetSkipConnectionBlock(wide, wide, innermost=True, norm_layer=norm_layer)
+        block = level(wide, wide, innermost=True)
         for _ in range(num_downs - 5):
-            block = UnetSkipConnectionBlock(
-                wide, wide, submodule=block, norm_layer=norm_layer, use_dropout=use_dropout
-            )
+            block = level(wide, wide, submodule=block, use_dropout=use_dropout)
         for width in (4 * ngf, 2 * ngf, ngf):
-            block = UnetSkipConnectionBlock(
-                width, 2 * width, submodule=block, norm_layer=norm_layer
-            )
-        self.model = UnetSkipConnectionBlock(
-            output_nc, ngf, input_nc, submodule=block, outermost=True, norm_layer=norm_layer
-        )
+            block = level(width, 2 * width, submodule=block)
+        self.model = level(output_nc, ngf, input_nc, submodule=block, outermost=True)
 
     def forward(self, input: Tensor) -> Tensor:
         """Translate a batch of images."""
@@ -81,7 +77,6 @@ class UnetSkipConnectionBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.outermost = outermost
-        use_bias = needs_bias(norm_layer)
         width_down = input_nc or outer_nc
         width_up = inner_nc if innermost else 2 * inner_nc  # the level below doubles the channels
         by_two: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1}
@@ -89,17 +84,15 @@ class UnetSkipConnectionBlock(nn.Module):
         # In place, so that the skip connection carries the activated tensor.
         down: list[nn.Module] = [] if outermost else [nn.LeakyReLU(0.2, inplace=True)]
         if outermost or innermost:
-            down.append(Conv2d(width_down, inner_nc, bias=use_bias, **by_two))
+            down.append(Conv2d(width_down, inner_nc, bias=needs_bias(norm_layer), **by_two))
         else:
-            down += conv_norm_act(Conv2d, width_down, inner_nc, norm_layer, bias=use_bias, **by_two)
+            down += conv_norm_act(Conv2d, width_down, inner_nc, norm_layer, **by_two)
         below = [] if submodule is None else [submodule]
         up: list[nn.Module] = [nn.ReLU(inplace=True)]
         if outermost:
             up += [ConvTranspose2d(width_up, outer_nc, **by_two), nn.Tanh()]
         else:
-            up += conv_norm_act(
-                ConvTranspose2d, width_up, outer_nc, norm_layer, bias=use_bias, **by_two
-            )
+            up += conv_norm_act(ConvTranspose2d, width_up, outer_nc, norm_layer, **by_two)
         if use_dropout:
             up.append(nn.Dropout(0.5))
         self.model = nn.Sequential(*down, *below, *up)

@@ -11,13 +11,9 @@ from util.base.torch_private import add_to_each, is_transformed
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Batch norm that leaves counting to `count_batches`; the count is only for checkpoints.
+    """Batch norm that leaves counting to `count_batches`; the count is only for checkpoints."""
 
-    Attributes:
-        parts: batches that were put together into one, and are normalised each on its own.
-    """
-
-    parts = 1
+    parts = 1  # batches that were put together into one, and are normalised each on its own
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise (N, C, H, W) over N, H and W."""

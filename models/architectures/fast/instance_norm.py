@@ -25,17 +25,10 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     batch, this is `nn.InstanceNorm2d`.
 
     Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
-
-    Shapes:
-        input, output: (N, C, H, W), of more than one pixel
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised images.
-
-        Raises:
-            ValueError: images of one pixel, which have no variance.
-        """
+        """Return the normalised images; those of one pixel, without variance, are a ValueError."""
         if not torch.jit.is_scripting():
             if input.dim() != 4 or input.shape[2] * input.shape[3] == 1 or is_transformed():
                 return super().forward(input)
@@ -78,11 +71,8 @@ def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
             torch.native_batch_norm(image, ones, zeros, None, None, True, 0.0, eps)
             for image in x.split(1)
         ]
-        if n == 1:
-            y, mean, rstd = parts[0]
-            return y, mean[None], rstd[None]
-        images, means, rstds = zip(*parts, strict=True)
-        return torch.cat(images), torch.stack(means), torch.stack(rstds)
+        y, mean, rstd = parts[0] if n == 1 else map(torch.cat, zip(*parts, strict=True))
+        return y, mean.view(n, c), rstd.view(n, c)
     return torch.native_group_norm(x, ones, zeros, n, c, h * w, c, eps)
 
 
@@ -125,8 +115,5 @@ def _precise_statistics(x: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """
     if x.dtype not in HALF:
         return None, None
-    channels = x.shape[1]
-    return (
-        torch.ones(channels, dtype=torch.float32, device=x.device),
-        torch.zeros(channels, dtype=torch.float32, device=x.device),
-    )
+    ones = torch.ones(x.shape[1], dtype=torch.float32, device=x.device)
+    return ones, torch.zeros_like(ones)

@@ -49,12 +49,9 @@ def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """Convolve images, without padding; what comes out is in the layout of what went in.
+    """Convolve images by a weight, (D, C, 3, 3), without padding.
 
-    Shapes:
-        x: (N, C, H, W)
-        weight: (D, C, 3, 3)
-        output: (N, D, H - 2, W - 2)
+    What comes out, (N, D, H - 2, W - 2), is in the layout of what went in, (N, C, H, W).
     """
     return _Winograd.apply(x, weight)
 
