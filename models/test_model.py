@@ -1,7 +1,6 @@
 """One generator of a trained model, applied to a folder of images."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 from models import networks
@@ -18,6 +17,7 @@ class TestModel(BaseModel):
 
     __test__ = False  # for pytest: not a test case
     batch_independent = True
+    option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -39,11 +39,6 @@ class TestModel(BaseModel):
             help="which generator to load: [epoch]_net_G[model_suffix].pth",
         )
         return parser
-
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
 
     def __init__(self, opt: Namespace) -> None:
         if opt.isTrain:

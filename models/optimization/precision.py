@@ -24,26 +24,55 @@ PRECISIONS: dict[str, torch.dtype | None] = {
 
 
 class Precision:
-    """Let networks compute in `--precision`."""
+    """Let networks compute in `--precision`.
+
+    By hooks, neither a wrapper around the network nor around its `forward`: copies of the network,
+    its keys and its attributes stay what they are.
+    """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name = name
         self.device = device
         self.dtype = PRECISIONS[name]
-
-    @property
-    def scales_losses(self) -> bool:
-        """Tell whether losses have to be scaled."""
-        return self.dtype is torch.float16
+        self._before: list[tuple[bool, torch.dtype, bool]] = []
 
     def attach(self, net: nn.Module) -> None:
         """Let a network compute in this precision from now on; twice does no harm."""
-        if self.dtype is None or hasattr(net, "computes_in"):
-            return
-        net.__dict__["computes_in"] = self.name
-        region = _Region(self.device.type, self.dtype)
-        net.register_forward_pre_hook(region.enter)
-        net.register_forward_hook(region.leave, always_call=True)
+        if self.dtype is not None and not hasattr(net, "computes_in"):
+            net.__dict__["computes_in"] = self.name
+            net.register_forward_pre_hook(self._enter)
+            net.register_forward_hook(self._leave, always_call=True)
+
+    # As `torch.autocast` does, in calls that torch.compile follows from one function to another.
+
+    def _enter(self, net: nn.Module, inputs: Any) -> None:
+        kind = self.device.type
+        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+        self._before.append((enabled, dtype, torch.is_autocast_cache_enabled()))
+        self._set(True, self.dtype, True)
+        torch.autocast_increment_nesting()
+
+    def _leave(self, net: nn.Module, inputs: Any, output: Any) -> Any:
+        if torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
+        self._set(*self._before.pop())
+        return _in_float32(output)
+
+    def _set(self, enabled: bool, dtype: Any, cached: bool) -> None:
+        torch.set_autocast_enabled(self.device.type, enabled)
+        torch.set_autocast_dtype(self.device.type, dtype)
+        torch.set_autocast_cache_enabled(cached)
+
+
+def _in_float32(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.float() if value.dtype in PRECISIONS.values() else value
+    if isinstance(value, dict):
+        return {key: _in_float32(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_in_float32(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return value
 
 
 class LossScaling:
@@ -54,9 +83,9 @@ class LossScaling:
     times in a batch.
     """
 
-    def __init__(self, device: torch.device, *, is_used: bool) -> None:
-        self.is_used = is_used
-        self._scaler = GradScaler(device.type, enabled=is_used)
+    def __init__(self, precision: Precision) -> None:
+        self.is_used = precision.dtype is torch.float16
+        self._scaler = GradScaler(precision.device.type, enabled=self.is_used)
         self._scaled: set[Optimizer] = set()  # whose gradients wait for their step
         self._stepped: set[Optimizer] = set()  # since the scale was looked at
 
@@ -77,16 +106,20 @@ class LossScaling:
             )
         if self.is_used:
             self._scaled.update(optimizers)
-        scaled: Tensor = self._scaler.scale(loss)
-        scaled.backward()
+        self._scaler.scale(loss).backward()
 
-    def unscale(self, optimizer: Optimizer) -> None:
-        """Bring gradients back to their true size.
+    def step(self, optimizer: Optimizer, *, more_wait: bool = False) -> None:
+        """Take the step; with fp16 not if a gradient is infinite, and the scale falls then.
+
+        Args:
+            optimizer: takes it.
+            more_wait: other scaled gradients of it wait for other steps.
 
         Raises:
-            UserError: their loss was never scaled.
+            UserError: the loss was never scaled.
         """
         if not self.is_used:
+            optimizer.step()
             return
         if optimizer not in self._scaled:
             raise UserError(
@@ -95,19 +128,10 @@ class LossScaling:
                 "--precision bf16, or change the model."
             )
         self._scaler.unscale_(optimizer)
-
-    def step(self, optimizer: Optimizer, *, more_wait: bool = False) -> None:
-        """Take the step; with fp16 not if a gradient is infinite, and the scale falls then.
-
-        Args:
-            optimizer: its gradients have their true size.
-            more_wait: other scaled gradients of it wait for other steps.
-        """
         self._scaler.step(optimizer)
-        if self.is_used:
-            self._stepped.add(optimizer)
-            if not more_wait:
-                self._scaled.discard(optimizer)
+        self._stepped.add(optimizer)
+        if not more_wait:
+            self._scaled.discard(optimizer)
 
     def forget(self, optimizer: Optimizer) -> None:
         """Take note that an optimiser's gradients were thrown away."""
@@ -130,47 +154,3 @@ class LossScaling:
         """
         if self.is_used and state:
             self._scaler.load_state_dict(min(state, key=lambda each: float(each["scale"])))
-
-
-class _Region:
-    """Hooks that put a network's forward pass under autocast.
-
-    Not a wrapper around the network, nor around its `forward`: copies of the network, its keys and
-    its attributes stay what they are.
-    """
-
-    def __init__(self, device_type: str, dtype: torch.dtype) -> None:
-        self.device_type = device_type
-        self.dtype = dtype
-        self._before: list[tuple[bool, torch.dtype, bool]] = []
-
-    # As `torch.autocast` does, in calls that torch.compile follows from one function to another.
-
-    def enter(self, net: nn.Module, inputs: Any) -> None:
-        kind = self.device_type
-        enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
-        self._before.append((enabled, dtype, torch.is_autocast_cache_enabled()))
-        torch.set_autocast_enabled(kind, True)
-        torch.set_autocast_dtype(kind, self.dtype)
-        torch.autocast_increment_nesting()
-        torch.set_autocast_cache_enabled(True)
-
-    def leave(self, net: nn.Module, inputs: Any, output: Any) -> Any:
-        enabled, dtype, cached = self._before.pop()
-        if torch.autocast_decrement_nesting() == 0:
-            torch.clear_autocast_cache()
-        torch.set_autocast_enabled(self.device_type, enabled)
-        torch.set_autocast_dtype(self.device_type, dtype)
-        torch.set_autocast_cache_enabled(cached)
-        return _in_float32(output)
-
-
-def _in_float32(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in PRECISIONS.values() else value
-    if isinstance(value, dict):
-        return {key: _in_float32(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        items = [_in_float32(item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    return value

@@ -2,7 +2,6 @@
 
 import warnings
 from argparse import Namespace
-from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -19,33 +18,7 @@ from util.base.new_options import new_option
 from util.scores.images import metric_and_direction
 from util.training.length import Length
 
-
-def _linear(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    def share_of_lr(epochs_done: int) -> float:
-        return Length.of(opt).share_of_rate(epochs_done + opt.epoch_count)
-
-    return LambdaLR(optimizer, share_of_lr)
-
-
-def _step(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return StepLR(optimizer, step_size=opt.lr_decay_iters, gamma=new_option(opt, "lr_gamma"))
-
-
-def _plateau(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    _, mode = metric_and_direction(new_option(opt, "save_best"))
-    return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
-
-
-def _cosine(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
-    return CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
-
-
-LR_POLICIES: dict[str, Callable[[Optimizer, Namespace], LRScheduler]] = {
-    "linear": _linear,
-    "step": _step,
-    "plateau": _plateau,
-    "cosine": _cosine,
-}
+LR_POLICIES = ("linear", "step", "plateau", "cosine")
 
 
 def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
@@ -62,24 +35,28 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     Raises:
         ChoiceError: another policy.
     """
-    if opt.lr_policy not in LR_POLICIES:
-        raise ChoiceError(
-            f"learning rate policy [{opt.lr_policy}] is not implemented. "
-            f"{suggest(opt.lr_policy, LR_POLICIES)}"
-        )
-    return LR_POLICIES[opt.lr_policy](optimizer, opt)
+    match opt.lr_policy:
+        case "linear":
+            length, start = Length.of(opt), opt.epoch_count
+            return LambdaLR(optimizer, lambda done: length.share_of_rate(done + start))
+        case "step":
+            return StepLR(optimizer, opt.lr_decay_iters, gamma=new_option(opt, "lr_gamma"))
+        case "plateau":
+            _, mode = metric_and_direction(new_option(opt, "save_best"))
+            return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
+        case "cosine":
+            return CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
+    raise ChoiceError(
+        f"learning rate policy [{opt.lr_policy}] is not implemented. "
+        f"{suggest(opt.lr_policy, LR_POLICIES)}"
+    )
 
 
 def skip_epochs(scheduler: LRScheduler, before: int, here: int = 0) -> None:
-    """Bring a new schedule to where it is after so many epochs.
+    """Bring a new schedule to where it is after epochs `before` `epoch_count`, and since then.
 
     `linear` counts from `epoch_count` by itself; `plateau` depends on metrics nobody knows any
     more, so only its epoch number moves.
-
-    Args:
-        scheduler: a new one.
-        before: epochs of earlier runs, before `epoch_count`.
-        here: epochs since then.
     """
     if isinstance(scheduler, ReduceLROnPlateau):
         scheduler.last_epoch = before + here
@@ -92,10 +69,9 @@ def skip_epochs(scheduler: LRScheduler, before: int, here: int = 0) -> None:
 
 
 def scheduler_state(scheduler: LRScheduler, epoch_count: int) -> dict[str, Any]:
-    """Return a schedule's state, in plain containers, with its epochs counted from the first.
+    """Return a schedule's state in plain containers, with its epochs counted from the first.
 
-    `linear` itself counts from the `epoch_count` it was made with, and holds a function, which
-    cannot be loaded safely; it is made anew from the options.
+    The function of `linear` counts from the `epoch_count` it was made with; it is made anew.
     """
     state = scheduler.state_dict()
     if isinstance(scheduler, LambdaLR):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from models.storage.names import networks_of, together
+from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
 from models.storage.state import adopt_new_optimizers, load_training_state, training_state
 from util.base.plugins import own_method
@@ -40,8 +40,8 @@ class TrainedModel:
         Beside the losses in `loss_names` there is `G` if the model has a `loss_G`: the generators'
         loss, which `--lr_policy plateau` follows. A loss that was never set is left out.
         """
-        names = [name for name in self.model.loss_names if isinstance(name, str)]
-        losses = {name: getattr(self.model, f"loss_{name}", None) for name in [*names, "G"]}
+        names = [*names_in(self.model, "loss_names"), "G"]
+        losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
         known = {
             name: loss for name, loss in losses.items() if isinstance(loss, Tensor | int | float)
         }
