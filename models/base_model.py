@@ -158,7 +158,7 @@ class BaseModel(ABC):
         """Return the losses by name, as numbers; this is where the host waits for the device."""
         losses = named_values(self, "loss_names", prefix="loss_")
         numbers = together(list(losses.values()), self.device).tolist()
-        return OrderedDict(zip(losses, numbers, strict=True))
+        return OrderedDict(zip(losses, map(float, numbers), strict=True))
 
     def print_networks(self, verbose: bool) -> None:
         """Print how many parameters each network has; its layers too if `verbose`."""

@@ -123,9 +123,7 @@ class CycleGANModel(BaseModel):
     ) -> Iterator[Tensor]:
         """Yield the terms of the paper's equation 3, in one those that are about the same images.
 
-        Args:
-            idt_A: what G_A makes of B, if that is known already.
-            idt_B: what G_B makes of A.
+        `idt_A` is what G_A makes of B, if that is known already, `idt_B` what G_B makes of A.
         """
         opt = self.opt
         require_equal_size(self.rec_A, self.real_A)

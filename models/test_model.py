@@ -21,11 +21,7 @@ class TestModel(BaseModel):
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
-        """Read single images.
-
-        Raises:
-            UserError: asked for by train.py.
-        """
+        """Read single images; train.py is refused."""
         if is_train:
             raise UserError(
                 "--model test: TestModel cannot be used during training time. Use cycle_gan, "

@@ -1,8 +1,7 @@
 """When optimisers take their steps: after every batch, or after several (`--accumulate`)."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -11,14 +10,6 @@ from torch.optim import Optimizer
 
 from models.architectures.fast.memory_format import laid_out_as
 from util.base.torch_private import multiply_each
-
-
-@dataclass
-class Waiting:
-    """How many batches have asked for a step, and the sum of their gradients by parameter."""
-
-    batches: int = 0
-    gradients: list[Tensor | None] = field(default_factory=list)
 
 
 class GradientAccumulation:
@@ -31,8 +22,10 @@ class GradientAccumulation:
 
     def __init__(self, every: int = 1) -> None:
         self.every = every
-        self._waiting: dict[Optimizer, list[Waiting]] = {}  # by the steps of a batch, in order
-        self._asked: Counter[Optimizer] = Counter()  # how many of them this batch has asked for
+        # For each step of a batch: how many batches have asked for it, and their gradients' sums.
+        self._batches: defaultdict[Optimizer, list[int]] = defaultdict(list)
+        self._sums: defaultdict[Optimizer, list[list[Tensor | None]]] = defaultdict(list)
+        self._asked: Counter[Optimizer] = Counter()  # how many steps this batch has asked for
         self._knows_batches = False
 
     def begin_batch(self) -> None:
@@ -44,36 +37,36 @@ class GradientAccumulation:
         """Count a step that was asked for; tell whether to take it now, with the mean gradients."""
         if self.every == 1:
             return True
-        steps, number = self._waiting.setdefault(optimizer, []), self._asked[optimizer]
+        batches, sums = self._batches[optimizer], self._sums[optimizer]
+        number = self._asked[optimizer]
         if self._knows_batches:
             self._asked[optimizer] += 1
-        if number == len(steps):
-            steps.append(Waiting())
-        waiting, parameters = steps[number], parameters_of(optimizer)
-        for parameter, gathered in zip(parameters, waiting.gradients, strict=False):
+        if number == len(batches):
+            batches.append(0)
+            sums.append([])
+        parameters = parameters_of(optimizer)
+        for parameter, gathered in zip(parameters, sums[number], strict=False):
             if gathered is not None:
                 parameter.grad = gathered if parameter.grad is None else gathered + parameter.grad
-        waiting.batches += 1
-        if waiting.batches < self.every:
-            waiting.gradients = [parameter.grad for parameter in parameters]
+        batches[number] += 1
+        if batches[number] < self.every:
+            sums[number] = [parameter.grad for parameter in parameters]
             optimizer.zero_grad(set_to_none=True)
             return False
-        steps[number] = Waiting()
+        batches[number], sums[number] = 0, []
         if gradients := gradients_of(optimizer):
             multiply_each(gradients, 1 / self.every)
         return True
 
     def holds_gradients_of(self, optimizer: Optimizer) -> bool:
         """Tell whether steps of this optimiser wait, with gradients of earlier batches."""
-        steps = self._waiting.get(optimizer, [])
-        return any(gradient is not None for each in steps for gradient in each.gradients)
+        return any(gradient is not None for sums in self._sums[optimizer] for gradient in sums)
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return the batches that wait and the sums of their gradients, by optimiser and step."""
-        steps = [self._waiting.get(optimizer, []) for optimizer in optimizers]
         return {
-            "waiting": [[each.batches for each in waiting] for waiting in steps],
-            "gradients": [[each.gradients for each in waiting] for waiting in steps],
+            "waiting": [list(self._batches[optimizer]) for optimizer in optimizers],
+            "gradients": [list(self._sums[optimizer]) for optimizer in optimizers],
         }
 
     def load_state_dict(
@@ -87,14 +80,15 @@ class GradientAccumulation:
         for optimizer, batches, gradients in islice(saved, first, None):
             if isinstance(batches, int):  # of versions that knew one step for each batch
                 batches, gradients = [batches], [gradients]
+            self._batches[optimizer], self._sums[optimizer] = [], []
             parameters = parameters_of(optimizer)
-            self._waiting[optimizer] = [
-                Waiting(count, [None if s is None else laid_out_as(p, s)
-                                for p, s in zip(parameters, sums, strict=True)])
-                if 0 < count < self.every and len(sums) == len(parameters)
-                else Waiting()
-                for count, sums in zip(batches, gradients, strict=True)
-            ]  # fmt: skip
+            for count, sums in zip(batches, gradients, strict=True):
+                fits = 0 < count < self.every and len(sums) == len(parameters)
+                pairs = zip(parameters, sums, strict=True) if fits else ()
+                self._batches[optimizer].append(count if fits else 0)
+                self._sums[optimizer].append(
+                    [s if s is None else laid_out_as(p, s) for p, s in pairs]
+                )
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:

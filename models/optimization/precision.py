@@ -90,11 +90,7 @@ class LossScaling:
         self._stepped: set[Optimizer] = set()  # since the scale was looked at
 
     def backward(self, loss: Tensor, optimizers: Sequence[Optimizer]) -> None:
-        """Compute the gradients of a loss, for the parameters of these optimisers.
-
-        Raises:
-            UserError: some of them have stepped, while gradients of others still wait.
-        """
+        """Compute the gradients of a loss, for the parameters of these optimisers."""
         if not self._stepped.isdisjoint(optimizers):
             self._look_at_the_scale()
         if not self._stepped.isdisjoint(optimizers):
@@ -111,12 +107,7 @@ class LossScaling:
     def step(self, optimizer: Optimizer, *, more_wait: bool = False) -> None:
         """Take the step; with fp16 not if a gradient is infinite, and the scale falls then.
 
-        Args:
-            optimizer: takes it.
-            more_wait: other scaled gradients of it wait for other steps.
-
-        Raises:
-            UserError: the loss was never scaled.
+        `more_wait`: other scaled gradients of the optimiser wait for other steps.
         """
         if not self.is_used:
             optimizer.step()

@@ -1,6 +1,5 @@
 """Learning rates over the epochs."""
 
-import warnings
 from argparse import Namespace
 from typing import Any
 
@@ -24,16 +23,13 @@ LR_POLICIES = ("linear", "step", "plateau", "cosine")
 def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     """Return a schedule that is stepped once after every epoch.
 
-    `opt.lr_policy` is one of
+    `opt.lr_policy` is one of (ChoiceError: none of them)
         linear: constant for `n_epochs`, then down to zero over `n_epochs_decay` epochs;
             counts from `epoch_count`
         step: times `lr_gamma` (0.1) every `lr_decay_iters` epochs
         plateau: times 0.2 once the metric (`--save_best`, else the mean of the generator's loss)
             has not improved by 1% for five epochs
         cosine: half a cosine wave from `lr` to zero over all epochs
-
-    Raises:
-        ChoiceError: another policy.
     """
     match opt.lr_policy:
         case "linear":
@@ -52,30 +48,14 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
     )
 
 
-def skip_epochs(scheduler: LRScheduler, before: int, here: int = 0) -> None:
-    """Bring a new schedule to where it is after epochs `before` `epoch_count`, and since then.
-
-    `linear` counts from `epoch_count` by itself; `plateau` depends on metrics nobody knows any
-    more, so only its epoch number moves.
-    """
-    if isinstance(scheduler, ReduceLROnPlateau):
-        scheduler.last_epoch = before + here
-        return
-    epochs = here if isinstance(scheduler, LambdaLR) else before + here
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        for _ in range(epochs):
-            scheduler.step()
-
-
 def scheduler_state(scheduler: LRScheduler, epoch_count: int) -> dict[str, Any]:
-    """Return a schedule's state in plain containers, with its epochs counted from the first.
+    """Return a schedule's state with its epochs counted from the first.
 
-    The function of `linear` counts from the `epoch_count` it was made with; it is made anew.
+    `linear` itself counts from the `epoch_count` it was made with.
     """
     state = scheduler.state_dict()
     if isinstance(scheduler, LambdaLR):
-        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
+        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])  # made anew from the options
         state["last_epoch"] += epoch_count - 1
     return state
 

@@ -96,11 +96,7 @@ class Speed:
 
 @functools.cache
 def check_compiler(device: torch.device) -> None:
-    """Compile something small, to see whether that is possible here.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Compile something small, and complain if that is not possible here."""
     try:
         torch.compile(torch.sin)(torch.ones(32, device=device))
     except Exception as error:
@@ -113,11 +109,7 @@ def check_compiler(device: torch.device) -> None:
 
 
 def use_fused_steps(optimizer: Optimizer) -> bool:
-    """Let an optimiser take its step in one kernel, unless whoever made it chose otherwise.
-
-    Returns:
-        Whether it does.
-    """
+    """Let an optimiser step in one kernel, unless its maker chose; tell whether it does."""
     groups = optimizer.param_groups
     if type(optimizer) not in (Adam, AdamW, SGD):
         return False

@@ -18,11 +18,7 @@ def names_in(model: "BaseModel", listed_in: str) -> list[str]:
 
 
 def networks_of(model: "BaseModel") -> dict[str, nn.Module]:
-    """Return the networks in `model_names`, by name.
-
-    Raises:
-        UserError: one of them was never made.
-    """
+    """Return the networks in `model_names`, by name; all of them must have been made."""
     made = {
         key.removeprefix("net"): value
         for key, value in vars(model).items()
@@ -40,11 +36,7 @@ def networks_of(model: "BaseModel") -> dict[str, nn.Module]:
 
 
 def named_values(model: "BaseModel", listed_in: str, prefix: str = "") -> dict[str, Any]:
-    """Return what a model has set under the names in one of its lists, with a prefix before each.
-
-    Raises:
-        UserError: it has not set one of them.
-    """
+    """Return what a model has set under the names in a list, with a prefix before each."""
     names = names_in(model, listed_in)
     for name in names:
         if not hasattr(model, f"{prefix}{name}"):

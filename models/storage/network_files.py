@@ -61,11 +61,7 @@ def save(model: "BaseModel", label: int | str) -> None:
 
 
 def load(model: "BaseModel", label: int | str) -> None:
-    """Read every network from its file.
-
-    Raises:
-        CheckpointError: a file is missing, broken or made for another network.
-    """
+    """Read every network from its file; say what a network of another shape is."""
     files = files_of(model, label)
     networks = {files[name]: net for name, net in networks_of(model).items()}
     with checkpoint.open_save(list(networks)) as opened:

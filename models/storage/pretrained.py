@@ -16,13 +16,8 @@ if TYPE_CHECKING:
 def load_pretrained(model: "BaseModel", source: str) -> None:
     """Fill the networks with what fits by name and shape, and say what does not.
 
-    Args:
-        model: it has the networks.
-        source: a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which
-            goes into the network that its name ends with, else into the first one.
-
-    Raises:
-        CheckpointError: there is nothing of that name, or it cannot be read.
+    `source` is a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which goes
+    into the network that its name ends with, else into the first one.
     """
     networks, path, runs = networks_of(model), Path(source), model.opt.checkpoints_dir
     files: dict[str, Path | None]

@@ -1,5 +1,6 @@
 """All that training changes in a model except its networks: the state that a run goes on from."""
 
+import warnings
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import islice
@@ -8,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
-from models.optimization.schedulers import load_scheduler_state, scheduler_state, skip_epochs
+from models.optimization.schedulers import load_scheduler_state, scheduler_state
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
@@ -45,14 +46,8 @@ def load_training_state(
 ) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
-    Args:
-        model: where it goes.
-        state: what `training_state` returned.
-        keep_rates: keep the learning rates and schedules that there are, and whatever else the
-            optimisers' groups say; take their moments alone.
-
-    Raises:
-        UserError: the state was made by a model with other optimisers or image pools.
+    With `keep_rates` the learning rates and schedules stay, and whatever else the optimisers'
+    groups say. A state of a model with other optimisers or image pools is refused.
     """
     adopt_new_optimizers(model)
     pools = _image_pools(model)
@@ -84,9 +79,16 @@ def adopt_new_optimizers(model: "BaseModel") -> None:
 
 
 def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> LRScheduler:
-    """Return an optimiser's schedule, so many epochs after the run began with `epoch_count`."""
-    scheduler = networks.get_scheduler(optimizer, opt)
-    skip_epochs(scheduler, opt.epoch_count - 1, epochs)
+    """Return an optimiser's schedule where it stands so many epochs after `epoch_count`."""
+    scheduler, epoch = networks.get_scheduler(optimizer, opt), opt.epoch_count - 1 + epochs
+    if isinstance(scheduler, ReduceLROnPlateau):  # nobody knows the metrics any more
+        scheduler.last_epoch = epoch
+        return scheduler
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        # `linear` counts from `epoch_count` by itself.
+        for _ in range(epochs if isinstance(scheduler, LambdaLR) else epoch):
+            scheduler.step()
     return scheduler
 
 
@@ -133,11 +135,7 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
 
 
 def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
-    """Refuse states of other models; optimisers that are made later may be missing yet.
-
-    Raises:
-        UserError: there are other numbers of optimisers or schedules, or other image pools.
-    """
+    """Refuse states of other models; optimisers that are made later may be missing yet."""
     fewer, more = int(state.get("made_later", 0)), model._optimization.made_later
     compared: list[tuple[str, Any, Any, bool]] = []
     for what in ("optimizers", "schedulers"):
