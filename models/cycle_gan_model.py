@@ -64,18 +64,13 @@ class CycleGANModel(BaseModel):
         self.model_names = ["G_A", "G_B", "D_A", "D_B"] if self.isTrain else ["G_A", "G_B"]
 
         # The order of construction decides which random numbers each network starts from.
-        of_G = (
-            *(opt.ngf, opt.netG, opt.norm, not opt.no_dropout),
-            *(opt.init_type, opt.init_gain, self.gpu_ids),
-        )
+        init = (opt.init_type, opt.init_gain, self.gpu_ids)
+        of_G = (opt.ngf, opt.netG, opt.norm, not opt.no_dropout, *init)
         self.netG_A = networks.define_G(opt.input_nc, opt.output_nc, *of_G)
         self.netG_B = networks.define_G(opt.output_nc, opt.input_nc, *of_G)
         if not self.isTrain:
             return
-        of_D = (
-            *(opt.ndf, opt.netD, opt.n_layers_D, opt.norm),
-            *(opt.init_type, opt.init_gain, self.gpu_ids),
-        )
+        of_D = (opt.ndf, opt.netD, opt.n_layers_D, opt.norm, *init)
         self.netD_A = networks.define_D(opt.output_nc, *of_D)
         self.netD_B = networks.define_D(opt.input_nc, *of_D)
         self.fake_A_pool = ImagePool(opt.pool_size)

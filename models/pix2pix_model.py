@@ -39,17 +39,14 @@ class Pix2PixModel(BaseModel):
         self.loss_names = ["G_GAN", "G_L1", "D_real", "D_fake"]
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.model_names = ["G", "D"] if self.isTrain else ["G"]
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
-            opt.init_type, opt.init_gain, self.gpu_ids,
-        )  # fmt: skip
+        init = (opt.init_type, opt.init_gain, self.gpu_ids)
+        of_G = (opt.ngf, opt.netG, opt.norm, not opt.no_dropout, *init)
+        self.netG = networks.define_G(opt.input_nc, opt.output_nc, *of_G)
         if not self.isTrain:
             return
         # The discriminator sees the condition and the image, one behind the other.
-        self.netD = networks.define_D(
-            opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
-            opt.init_type, opt.init_gain, self.gpu_ids,
-        )  # fmt: skip
+        of_D = (opt.ndf, opt.netD, opt.n_layers_D, opt.norm, *init)
+        self.netD = networks.define_D(opt.input_nc + opt.output_nc, *of_D)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = nn.L1Loss()
         self.optimizer_G = adam(opt, "G", self.netG)

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
-from models.optimization.precision import LossScaling
 from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
@@ -25,6 +25,10 @@ from util.base.new_options import new_option
 
 class Optimization:
     """Compute gradients and take steps, as the options say.
+
+    With `--precision fp16` there is one scale for all losses of a run. It is looked at again once
+    all gradients that were made with it have had their step; so a loss may train several
+    optimisers, and an optimiser may step several times in a batch.
 
     Attributes:
         speed: how networks and optimisers compute.
@@ -46,7 +50,10 @@ class Optimization:
         self.made_later = 0
         self.for_later: tuple[Mapping[str, Any], bool] | None = None
         self._accumulation = GradientAccumulation(new_option(opt, "accumulate"))
-        self._scaling = LossScaling(self.speed.precision)
+        self._scales = self.speed.precision.dtype is torch.float16
+        self._scaler = GradScaler(device.type, enabled=self._scales)
+        self._scaled: set[Optimizer] = set()  # whose scaled gradients wait for their step
+        self._stepped: set[Optimizer] = set()  # since the scale was looked at
         self._is_stepping = False
 
     def clear(self, optimizer: Optimizer) -> None:
@@ -54,32 +61,62 @@ class Optimization:
         self.adopt()
         optimizer.zero_grad(set_to_none=True)
         if not self._accumulation.holds_gradients_of(optimizer):
-            self._scaling.forget(optimizer)
+            self._scaled.discard(optimizer)
 
     def backward(self, loss: Tensor, *optimizers: Optimizer) -> None:
         """Compute the gradients of a loss, for the networks that these optimisers train.
 
         The same as `loss.backward()`, but for `--precision fp16`, which scales losses.
         """
-        self._scaling.backward(loss, optimizers)
+        if not self._stepped.isdisjoint(optimizers):
+            self._look_at_the_scale()
+        if not self._stepped.isdisjoint(optimizers):
+            raise UserError(
+                "--precision fp16 has one scale for all losses, but an optimiser is to step again "
+                "while gradients of an earlier loss still wait for their step. Take all steps of a "
+                "loss before the next one's backward pass, leave out --accumulate if an optimiser "
+                "steps twice in a batch, or use --precision bf16."
+            )
+        if self._scales:
+            self._scaled.update(optimizers)
+        self._scaler.scale(loss).backward()
 
     def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
         """Take one step of an optimiser that trains `nets`.
 
-        With `--accumulate K` only every K-th batch takes it, with the mean of the gradients.
+        With `--accumulate K` only every K-th batch takes it, with the mean of the gradients; with
+        `--precision fp16` it is left out if a gradient is infinite, and the scale falls.
         """
         self.adopt()
         if not self._accumulation.is_due(optimizer):
             return
         if not gradients_of(optimizer):  # all its networks are frozen
-            self._scaling.forget(optimizer)
+            self._scaled.discard(optimizer)
             return
-        more_wait = self._accumulation.holds_gradients_of(optimizer)
+        if self._scales:
+            self._unscale(optimizer)
         self._is_stepping = True
-        self._scaling.step(optimizer, more_wait=more_wait)
+        self._scaler.step(optimizer)
         self._is_stepping = False
         for follow in self.after_step:
             follow(nets)
+
+    def _unscale(self, optimizer: Optimizer) -> None:
+        if optimizer not in self._scaled:
+            raise UserError(
+                "--precision fp16 needs a model that computes its gradients by "
+                "self.optimization.backward(loss, optimizer), which this one does not. Use "
+                "--precision bf16, or change the model."
+            )
+        self._scaler.unscale_(optimizer)
+        self._stepped.add(optimizer)
+        if not self._accumulation.holds_gradients_of(optimizer):
+            self._scaled.discard(optimizer)
+
+    def _look_at_the_scale(self) -> None:
+        if self._stepped and not self._scaled:
+            self._scaler.update()
+            self._stepped.clear()
 
     # ---- for training -----------------------------------------------------------------------
 
@@ -102,7 +139,7 @@ class Optimization:
     def prepare(self, optimizer: Optimizer) -> bool:
         """Let an optimiser step in here alone if it must; tell whether its steps are fused now."""
         self.known.append(optimizer)
-        if self._accumulation.every > 1 or self._scaling.is_used:
+        if self._accumulation.every > 1 or self._scales:
             optimizer.register_step_pre_hook(self._refuse_others)
         return use_fused_steps(optimizer)
 
@@ -118,12 +155,18 @@ class Optimization:
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return what the next steps depend on: gradients that wait, and the losses' scale."""
-        return self._accumulation.state_dict(optimizers) | {"scales": self._scaling.state_dict()}
+        self._look_at_the_scale()
+        scales = [self._scaler.state_dict()] if self._scales else []
+        return self._accumulation.state_dict(optimizers) | {"scales": scales}
 
     def load_state_dict(
         self, state: Mapping[str, Any], optimizers: Sequence[Optimizer], first: int = 0
     ) -> None:
-        """Take back what `state_dict` returned, for optimisers from the `first` one on."""
-        if first == 0:
-            self._scaling.load_state_dict(state.get("scales", []))
+        """Take back what `state_dict` returned, for optimisers from the `first` one on.
+
+        Earlier versions had a scale for each optimiser: the smallest suits all of them.
+        """
+        scales = state.get("scales")
+        if first == 0 and self._scales and scales:
+            self._scaler.load_state_dict(min(scales, key=lambda each: float(each["scale"])))
         self._accumulation.load_state_dict(state, optimizers, first)

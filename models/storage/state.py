@@ -1,6 +1,5 @@
 """All that training changes in a model except its networks: the state that a run goes on from."""
 
-import warnings
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import islice
@@ -84,11 +83,10 @@ def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> 
     if isinstance(scheduler, ReduceLROnPlateau):  # nobody knows the metrics any more
         scheduler.last_epoch = epoch
         return scheduler
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-        # `linear` counts from `epoch_count` by itself.
-        for _ in range(epochs if isinstance(scheduler, LambdaLR) else epoch):
-            scheduler.step()
+    # `linear` counts from `epoch_count` by itself.
+    for _ in range(epochs if isinstance(scheduler, LambdaLR) else epoch):
+        count_as_stepped(optimizer)  # no reason to warn
+        scheduler.step()
     return scheduler
 
 
