@@ -1,5 +1,6 @@
 """Options of every command, and how all options come together."""
 
+import secrets
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,16 +10,8 @@ import torch
 import data
 import models
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import (
-    OptionParser,
-    given,
-    known,
-    let_the_last_definition_count,
-    names,
-    taken_names,
-)
+from options.parsing.parser import OptionParser, given, known, names, resolve_conflicts, taken_names
 from options.parsing.result import Result, describe
-from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
@@ -43,9 +36,8 @@ class BaseOptions:
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
-        let_the_last_definition_count(parser)
-        _add_basic_options(parser)
-        _add_model_options(parser)
+        resolve_conflicts(parser)
+        _add_run_and_network_options(parser)
         _add_data_options(parser)
         _add_speed_and_saving_options(parser)
         self.initialized = True
@@ -69,8 +61,7 @@ class BaseOptions:
         Exits with status 2 and a message on standard error if an option is wrong. What the options
         refer to (images, checkpoints) is not looked at yet.
         """
-        try:
-            # A fork's own method may take no command line.
+        try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
         except UserError as error:  # an unknown model or data set
             self.parser.error(str(error))
@@ -83,7 +74,7 @@ class BaseOptions:
             problems.append(str(error))
         if problems:
             self.parser.error("\n  ".join(problems))
-        notes = [*_notes(opt, gpu_ids, taken_names(self.parser))]
+        notes = list(_notes(opt, gpu_ids, taken_names(self.parser)))
         self.result = describe(opt, self.parser, is_given, notes)
         if not quiet:
             self.print_options(opt)
@@ -112,7 +103,7 @@ class BaseOptions:
         else:
             trained_run.recover(opt, given, self.parser, self._plugin_options())
         if new_option(opt, "seed") is None:  # two tests give the same images
-            set_new_option(opt, "seed", rng.draw_seed() if self.isTrain else 0)
+            set_new_option(opt, "seed", secrets.randbits(32) if self.isTrain else 0)
 
     def _plugin_options(self) -> frozenset[str]:
         """Return the names of the options that the model and the data set have added."""
@@ -121,9 +112,9 @@ class BaseOptions:
         return names(self.parser) - names(of_framework) | taken_names(self.parser)
 
     def _arguments(self, argv: Sequence[str] | None) -> Sequence[str]:
-        if argv is not None:
-            return argv
-        return self.cmd_line.split() if self.cmd_line is not None else sys.argv[1:]
+        if argv is None:
+            argv = sys.argv[1:] if self.cmd_line is None else self.cmd_line.split()
+        return argv
 
 
 def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
@@ -181,15 +172,13 @@ def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iter
         yield f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}."
 
 
-def _add_basic_options(parser: ArgumentParser) -> None:
+def _add_run_and_network_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
     add("--dataroot", required=True, help="folder of the images (has trainA, trainB, or train)")
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
 
-
-def _add_model_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("networks").add_argument
     add("--model", type=str, default="cycle_gan", help="cycle_gan, pix2pix, colorization, test, "
         "template, or NAME for your own models/NAME_model.py")  # fmt: skip

@@ -43,8 +43,8 @@ class OptionParser(argparse.ArgumentParser):
         return others or matches
 
 
-def let_the_last_definition_count(parser: argparse.ArgumentParser) -> None:
-    """Let plugins call options of theirs as we do ours, in a parser that a fork has made too."""
+def resolve_conflicts(parser: argparse.ArgumentParser) -> None:
+    """Let the last definition of an option count: plugins may call theirs as we do ours."""
     parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
 
 

@@ -79,12 +79,10 @@ def train_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of train.py."""
     yield from _out_of_range(opt, TRAIN_RANGES)
     yield from _unknown(opt, TRAIN_CHOICES)
-    yield from _contradicting_lengths(opt)
-    yield from _contradicting_measures(opt)
-    yield from _contradicting_starts(opt)
+    yield from _contradictions(opt)
 
 
-def _contradicting_lengths(opt: Namespace) -> Iterator[str]:
+def _contradictions(opt: Namespace) -> Iterator[str]:
     has_length = {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys()
     if has_length and opt.epoch_count > (last := Length.of(opt).epochs):
         yield (
@@ -92,9 +90,6 @@ def _contradicting_lengths(opt: Namespace) -> Iterator[str]:
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
         )
-
-
-def _contradicting_measures(opt: Namespace) -> Iterator[str]:
     save_best, early_stop = new_option(opt, "save_best"), new_option(opt, "early_stop")
     if early_stop > 0 and not save_best:
         yield (
@@ -109,9 +104,6 @@ def _contradicting_measures(opt: Namespace) -> Iterator[str]:
             f"--save_best {save_best} and --val_freq 0 contradict each other: nothing would be "
             "measured. Leave one out."
         )
-
-
-def _contradicting_starts(opt: Namespace) -> Iterator[str]:
     if new_option(opt, "pretrained") and opt.continue_train:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "

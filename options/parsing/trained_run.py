@@ -79,14 +79,11 @@ def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
 
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        state = load_state(file)
-    except CheckpointError:
-        return {}  # said when the network is loaded, and so is what else may be wrong with it
-    architecture = describe_generator(state) if isinstance(state, Mapping) else None
-    return architecture.options() if architecture else {}
+    with suppress(CheckpointError):  # said when the network is loaded, as what else may be wrong
+        state = load_state(file) if file.is_file() else None
+        if isinstance(state, Mapping) and (architecture := describe_generator(state)):
+            return architecture.options()
+    return {}
 
 
 def set_options(
