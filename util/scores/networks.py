@@ -51,10 +51,6 @@ BACKBONES = {
 SMALLEST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels that the backbones can take
 
 
-class UnavailableError(UserError):
-    """A package or a file of weights that is not there; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class Identity:
     """Which network scores were measured with: part of every result."""
@@ -131,8 +127,7 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
     """Build Inception with the weights of a file, or those in torch's cache.
 
     Raises:
-        UnavailableError: torch-fidelity or the weights are not there.
-        UserError: the file is broken, or holds something else.
+        UserError: torch-fidelity or the file is missing, or it is broken or holds something else.
     """
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
@@ -157,8 +152,7 @@ def load_lpips(
     """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone `net`.
 
     Raises:
-        UnavailableError: lpips or the weights are not there.
-        UserError: the file is broken, or holds something else.
+        UserError: lpips or the file is missing, or it is broken or holds something else.
     """
     _require("lpips", "lpips", "LPIPS needs")
     import lpips
@@ -199,7 +193,7 @@ def _require(package: str, module: str, needed: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the package {package}: uv sync --extra metrics, or pip install {package}."
         ) from None
 
@@ -215,11 +209,11 @@ def find_weights(file: str | Path | None, published: Published, needed: str, opt
     """Return the file of weights: the one given, or else the published one in torch's cache."""
     if file is not None:
         if not Path(file).is_file():
-            raise UnavailableError(f"{option} {file}: there is no such file. Check the path.")
+            raise UserError(f"{option} {file}: there is no such file. Check the path.")
         return Path(file)
     cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
     if not cached.is_file():
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the weights {published.file} ({published.megabytes} MB): download "
             f"{published.url} and give it with {option} FILE, or put it into {cached.parent}."
         )
