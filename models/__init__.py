@@ -12,7 +12,7 @@ def find_model_using_name(model_name: str) -> type[BaseModel]:
     """Return the class that the convention assigns to `model_name`.
 
     Raises:
-        PluginError: there is no such file or class.
+        UserError: there is no such file or class.
     """
     return find_plugin(model_name, package="models", kind="model", base=BaseModel)
 

@@ -1,7 +1,6 @@
-"""Test without guessing: what a training run decided, read from beside its checkpoints.
+"""Test without guessing: what the training run decided, unless the command line gives it.
 
-Taken over are the options that decide the network and the meaning of its channels, and those that
-plugins added; not the sizes of images. What the command line gives always wins.
+These are the network, the meaning of its channels, and plugins' options; not sizes of images.
 """
 
 from argparse import ArgumentParser, Namespace

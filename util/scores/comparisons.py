@@ -74,9 +74,6 @@ def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
     return {image.name for image in fake} <= {image.name for image in real}
 
 
-# ---- what test.py writes ------------------------------------------------------------------
-
-
 def images_of(folder: str) -> str:
     """Return the images' folder in what test.py wrote; any other folder as it is."""
     inside = os.path.join(folder, "images")

@@ -66,15 +66,16 @@ class Metric(NamedTuple):
     measure: Callable[[Tensor, Tensor], Tensor] | None  # None for what needs a network
     better: Literal["min", "max"]
     unit: str
+    digits: int  # after the point, in tables
 
 
 METRICS = {
-    "L1": Metric(l1, "min", "of the range 0 to 1"),
-    "PSNR": Metric(psnr, "max", "dB"),
-    "SSIM": Metric(ssim, "max", "1 if equal"),
-    "LPIPS": Metric(None, "min", "0 if equal"),
-    "FID": Metric(None, "min", "0 if equal"),
-    "KID": Metric(None, "min", "about 0 if equal"),
+    "L1": Metric(l1, "min", "of the range 0 to 1", 4),
+    "PSNR": Metric(psnr, "max", "dB", 2),
+    "SSIM": Metric(ssim, "max", "1 if equal", 4),
+    "LPIPS": Metric(None, "min", "0 if equal", 4),
+    "FID": Metric(None, "min", "0 if equal", 2),
+    "KID": Metric(None, "min", "about 0 if equal", 5),
 }
 
 

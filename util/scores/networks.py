@@ -1,7 +1,7 @@
 """The networks that scores are measured with: Inception for FID and KID, LPIPS.
 
 Architectures come from torch-fidelity and lpips (the extra `metrics`), trained weights from files.
-Nothing is downloaded, and no code that a file may contain is run.
+Nothing is downloaded, and no code in a file is run. What is missing or broken is a UserError.
 """
 
 import hashlib
@@ -74,11 +74,7 @@ class Inception:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB.
-
-        Raises:
-            UserError: the features are not finite: no such network was trained.
-        """
+        """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB."""
         return _finite(self.net(images.to(self.device))[0], self.identity)
 
 
@@ -107,9 +103,6 @@ class Lpips:
         Shapes:
             a, b: (N, 3, H, W), values in [0, 1], on any device
             result: (N,), float32 on the CPU
-
-        Raises:
-            UserError: the images are too small, or the distances not finite.
         """
         self.check(a)
         a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))
@@ -124,11 +117,7 @@ def _finite(values: Tensor, identity: Identity) -> Tensor:
 
 
 def load_inception(file: str | Path | None = None, device: str | torch.device = "cpu") -> Inception:
-    """Build Inception with the weights of a file, or those in torch's cache.
-
-    Raises:
-        UserError: torch-fidelity or the file is missing, or it is broken or holds something else.
-    """
+    """Build Inception with the weights of a file, or those in torch's cache."""
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -142,18 +131,13 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
             )
         network = f"Inception v3 (2015), features 2048, {_name_and_version('torch-fidelity')}"
         identity = _identify(network, path, opened, INCEPTION)
-    device = torch.device(device)
-    return Inception(net.to(device).eval(), identity, device)
+    return Inception(net.to(device).eval(), identity, torch.device(device))
 
 
 def load_lpips(
     file: str | Path | None = None, device: str | torch.device = "cpu", *, net: str = "alex"
 ) -> Lpips:
-    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone `net`.
-
-    Raises:
-        UserError: lpips or the file is missing, or it is broken or holds something else.
-    """
+    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone."""
     _require("lpips", "lpips", "LPIPS needs")
     import lpips
 
@@ -169,8 +153,7 @@ def load_lpips(
     with _refusing_other_weights(path):
         names = {key: f"features.{key.partition('.')[2]}" for key in measure.net.state_dict()}
         measure.net.load_state_dict({key: state[name] for key, name in names.items()})
-    device = torch.device(device)
-    return Lpips(measure.to(device).eval(), identity, device, SMALLEST_SIDE[net])
+    return Lpips(measure.to(device).eval(), identity, torch.device(device), SMALLEST_SIDE[net])
 
 
 @contextmanager
