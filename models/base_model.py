@@ -11,7 +11,7 @@ from typing import Any
 from weakref import proxy
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -19,7 +19,7 @@ from models import networks
 from models.optimization.schedulers import skip_epochs
 from models.optimization.step import Optimization
 from models.storage import network_files
-from models.storage.names import named_values, networks_of
+from models.storage.names import named_values, networks_of, together
 from models.storage.pretrained import load_pretrained
 from models.storage.state import adopt_new_optimizers
 from util.base.log import say
@@ -172,7 +172,8 @@ class BaseModel(ABC):
     def get_current_losses(self) -> "OrderedDict[str, float]":
         """Return the losses by name, as numbers; this is where the host waits for the device."""
         losses = named_values(self, "loss_names", prefix="loss_")
-        return OrderedDict(zip(losses, _to_floats(list(losses.values())), strict=True))
+        numbers = together(list(losses.values()), self.device).tolist()
+        return OrderedDict(zip(losses, numbers, strict=True))
 
     def print_networks(self, verbose: bool) -> None:
         """Print how many parameters each network has; its layers too if `verbose`."""
@@ -205,11 +206,3 @@ class BaseModel(ABC):
             CheckpointError: a file is missing, broken or made for another network.
         """
         network_files.load(self, epoch)
-
-
-def _to_floats(values: Sequence[Tensor | float]) -> list[float]:
-    """Convert losses with one transfer from the device instead of one each."""
-    tensors = [value.detach().double().reshape(()) for value in values if isinstance(value, Tensor)]
-    together = [tensor.to(tensors[0].device) for tensor in tensors]
-    fetched = iter(torch.stack(together).tolist() if together else [])
-    return [next(fetched) if isinstance(value, Tensor) else float(value) for value in values]

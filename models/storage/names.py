@@ -1,8 +1,10 @@
 """What the names stand for that a model lists: `G` is the network `netG`, or the loss `loss_G`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from util.base.errors import UserError, suggest
 
@@ -49,3 +51,16 @@ def named_values(model: "BaseModel", listed_in: str, prefix: str = "") -> dict[s
                 f"self.{prefix}{name}. {suggest(f'{prefix}{name}', known)}"
             )
     return {name: getattr(model, f"{prefix}{name}") for name in names}
+
+
+def together(values: Sequence[Tensor | float], device: torch.device) -> Tensor:
+    """Return losses as one vector, on the device; several numbers count as their sum."""
+    scalars = [
+        value.detach().to(device)
+        if isinstance(value, Tensor)
+        else torch.full((), float(value), dtype=torch.float64, device=device)
+        for value in values
+    ]
+    if not scalars:
+        return torch.zeros(0, device=device)
+    return torch.stack([scalar.sum() if scalar.dim() else scalar for scalar in scalars])
