@@ -17,7 +17,7 @@ def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
     """Return the class that the convention assigns to `dataset_name`.
 
     Raises:
-        PluginError: there is no such file or class.
+        UserError: there is no such file or class.
     """
     return find_plugin(dataset_name, package="data", kind="dataset", base=BaseDataset)
 

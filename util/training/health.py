@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from util.images.ranges import ONE_LEVEL
 from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.saver import Saver
+from util.training.trained_model import TrainedModel
 
 RECENT_STEPS = 1000  # whose images are remembered; more are never between two checks in practice
 SHOWN_IMAGES = 4
@@ -25,30 +26,19 @@ class NonFiniteError(UserError):
     """Losses or weights that are infinite or nan."""
 
 
-class Model(Protocol):
-    """What is asked of a model."""
-
-    def broken_networks(self) -> list[str]:
-        """Return the names of networks with numbers that are not finite."""
-
-    def get_current_losses(self) -> Mapping[str, float]:
-        """Return the losses by name."""
-
-    def get_image_paths(self) -> Sequence[str]:
-        """Return where the current batch came from."""
-
-
 class NonFiniteDetector:
     """Remember the first step whose losses were not finite, on the device, and tell when asked."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, trained: TrainedModel) -> None:
+        self.trained = trained
         self._first_bad: Tensor | None = None  # the step's number, -1: none
         self._recent: deque[tuple[int, list[str]]] = deque(maxlen=RECENT_STEPS)
 
     def after_step(self, progress: Progress, losses: Tensor) -> None:
         """Look at the losses (any shape) of the step just taken; does not wait for the device."""
-        self._recent.append((progress.step, [str(path) for path in self.model.get_image_paths()]))
+        self._recent.append(
+            (progress.step, [str(path) for path in self.trained.model.get_image_paths()])
+        )
         if self._first_bad is None:
             self._first_bad = torch.full((), -1, device=losses.device)
         good = losses.isfinite().all() | (self._first_bad >= 0)
@@ -62,7 +52,7 @@ class NonFiniteDetector:
         """
         step = -1 if self._first_bad is None else int(self._first_bad)
         if step >= 0:
-            losses = self.model.get_current_losses().items()
+            losses = self.trained.model.get_current_losses().items()
             listed = ", ".join(f"{name} {value:.3g}" for name, value in losses)
             problem = f"The losses are no longer finite since step {step} ({listed} now)"
             images = self._images_up_to(step)
@@ -78,7 +68,7 @@ class NonFiniteDetector:
         """
         recent = self._images_up_to(progress.step)
         self.check(progress)
-        if broken := self.model.broken_networks():
+        if broken := self.trained.broken_networks():
             problem = f"The weights of {', '.join(broken)} are no longer finite"
             raise NonFiniteError(_message(problem, progress, recent))
 
@@ -107,7 +97,7 @@ class HealthMonitor:
     """Stop training, or go back to the last save, before a bad state is saved.
 
     Args:
-        model: what is trained.
+        trained: the model.
         saver: knows the last save.
         progress: where training stands.
         losses: begin anew after going back, since the bad numbers are in them.
@@ -120,20 +110,19 @@ class HealthMonitor:
 
     def __init__(
         self,
-        model: Model,
+        trained: TrainedModel,
         saver: Saver,
         progress: Progress,
         losses: LossMeter,
         on_nan: str,
     ) -> None:
-        self.model = model
         self.saver = saver
         self.progress = progress
         self.losses = losses
         self.on_nan = on_nan
         self.steps = 0
         self.hints = StuckTrainingHints()
-        self._detector = NonFiniteDetector(model)
+        self._detector = NonFiniteDetector(trained)
         self._rollbacks: dict[int, int] = {}  # by the save that was gone back to
 
     def after_step(self, losses: Tensor) -> None:

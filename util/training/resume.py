@@ -16,7 +16,8 @@ from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.length import Length
 from util.training.progress import Progress
-from util.training.saver import Model, Saver, read_state
+from util.training.saver import Saver, read_state
+from util.training.trained_model import TrainedModel
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (
@@ -95,7 +96,7 @@ class ResumePoint:
         self.new_rates = self.other_epoch or bool(changed)
         opt.epoch_count = self.epoch if self.new_rates else saved["epoch_count"]
 
-    def restore(self, model: Model, saver: Saver) -> None:
+    def restore(self, trained: TrainedModel, saver: Saver) -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
         if self.state is None:
             if self.opt.continue_train:
@@ -107,7 +108,7 @@ class ResumePoint:
             return
         state, progress = self.state, saver.progress
         with self._taking_back():
-            model.load_training_state(state["model"], keep_rates=self.new_rates)
+            trained.load_training_state(state["model"], keep_rates=self.new_rates)
             progress.load_state_dict(state["progress"])
             saver.reporter.load_state_dict(state["visualizer"])
             saver.losses.load_state_dict(state)
@@ -126,17 +127,17 @@ class ResumePoint:
         elif same_images:
             saver.dataset.load_state_dict(state["data"])
         else:
-            self._give_up_the_epoch(model, progress)
+            self._give_up_the_epoch(trained, progress)
         say(
             f"Continuing from {self.folder}/{self.label}: epoch {progress.epoch}, image "
             f"{progress.epoch_images} ({progress.total_images} in all)"
         )
 
-    def _give_up_the_epoch(self, model: Model, progress: Progress) -> None:
+    def _give_up_the_epoch(self, trained: TrainedModel, progress: Progress) -> None:
         say("The images of the data set, or their order, are not those of the saved run.")
         if progress.epoch_images > 0:
             say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
-            model.update_learning_rate()
+            trained.model.update_learning_rate()
             progress.next_epoch()
 
     @contextmanager

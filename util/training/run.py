@@ -2,11 +2,9 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
-
-from torch import Tensor
 
 from util.base.errors import LoadError, UserError
 from util.base.log import mute, say
@@ -15,7 +13,7 @@ from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
 from util.display.reporter import Reporter, reporter_of
 from util.display.sinks.base import LogStep
-from util.training import health, saver, validation
+from util.training import saver, validation
 from util.training.best import BestEpoch
 from util.training.epoch_record import epoch_record
 from util.training.health import HealthMonitor
@@ -25,29 +23,8 @@ from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
 from util.training.time_left import TimeLeft, epoch_bar
+from util.training.trained_model import TrainedModel
 from util.training.validation import Validator, create_validator
-
-
-class Model(health.Model, saver.Model, validation.Model, Protocol):
-    """What is asked of a model, see `models/storage/trained_model.py`."""
-
-    plateau_metric: float
-
-    @property
-    def loss_names(self) -> Sequence[str]:
-        """The names of the losses to report."""
-
-    def begin_batch(self) -> None:
-        """Tell that a new batch begins."""
-
-    def optimize_parameters(self) -> None:
-        """Take one training step."""
-
-    def loss_vector(self) -> tuple[Sequence[str], Tensor]:
-        """Return the losses' names, and one vector of them on the device."""
-
-    def learning_rates(self) -> Mapping[str, float]:
-        """Return the learning rate of each optimiser."""
 
 
 class Data(saver.Data, validation.Data, Protocol):
@@ -63,6 +40,7 @@ class Run:
         opt: the options.
         dataset: iterates over batches; its length counts images.
         model: what is trained.
+        trained: around it, what is asked of it beyond the original's methods.
         reporter: shows and logs.
         progress: counts epochs, images and steps.
         length: says what ends the run.
@@ -77,14 +55,14 @@ class Run:
         self,
         opt: Namespace,
         dataset: Data,
-        model: Model,
+        trained: TrainedModel,
         reporter: Reporter,
         validator: Validator | None,
         best: BestEpoch,
     ) -> None:
         self.opt = opt
         self.dataset = dataset
-        self.model = model
+        self.model, self.trained = trained.model, trained
         self.reporter = reporter
         self.validator = validator
         self.best = best
@@ -92,9 +70,9 @@ class Run:
         self.length = Length.of(opt)
         self.losses = LossMeter()
         parts = (dataset, self.progress, self.losses, reporter)
-        self.saver = Saver(opt, model, *parts, {"best": best})
+        self.saver = Saver(opt, trained, *parts, {"best": best})
         on_nan = new_option(opt, "on_nan")
-        self.health = HealthMonitor(model, self.saver, self.progress, self.losses, on_nan)
+        self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
         self._epoch_began = self._step_began = time.time()
         self._load_seconds = self._step_seconds = 0.0
@@ -138,7 +116,7 @@ class Run:
                 for batch in self.dataset:
                     self._step_began = time.time()
                     self._load_seconds = self._step_began - waiting_since
-                    self.model.begin_batch()
+                    self.trained.begin_batch()
                     yield batch
                     if self._stop.received is not None:
                         say(f"Stopped by {self._stop.received.name}. {self.save_for_later()}")
@@ -149,7 +127,7 @@ class Run:
 
     def after_step(self) -> None:
         """Note the losses of the step, and count it; does not wait for the device."""
-        names, values = self.model.loss_vector()
+        names, values = self.trained.loss_vector()
         self.losses.add(names, values)
         self.progress.advance(self.opt.batch_size)
         self._bar.update(self.opt.batch_size)
@@ -210,7 +188,7 @@ class Run:
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)
         means = self.losses.means(self.model.loss_names)
-        rates = self.model.learning_rates()
+        rates = self.trained.learning_rates()
         record = epoch_record(self.progress, rates, means, seconds, found, self.best)
         self.reporter.epoch(record, found.samples if found else [])
         return is_fine, is_best
@@ -219,7 +197,7 @@ class Run:
         """Step the schedules; `--lr_policy plateau` follows the best metric or the mean loss."""
         watched = self.best.latest if self.best.name else self.losses.generators_mean()
         if watched is not None:
-            self.model.plateau_metric = watched
+            self.model.metric = watched
         self.model.update_learning_rate()
 
 
@@ -227,7 +205,7 @@ def start_run(
     start: ResumePoint,
     facts: Mapping[str, str],
     dataset: Data,
-    model: Model,
+    trained: TrainedModel,
     create_dataset: Callable[[Namespace], validation.Data],
     has_split: Callable[[Namespace, str], bool],
     create_visualizer: Callable[[Namespace], Any],
@@ -238,18 +216,18 @@ def start_run(
         start: where that is.
         facts: the options that differ from their defaults, for the page.
         dataset: what is trained on.
-        model: what is trained.
+        trained: the model.
         create_dataset: makes the data to validate on.
         has_split: tells whether there is such data.
         create_visualizer: makes what shows and logs.
     """
     opt = start.opt
     best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
-    validator = create_validator(opt, model, best, create_dataset, has_split)
+    validator = create_validator(opt, trained, best, create_dataset, has_split)
     reporter = reporter_of(create_visualizer(opt))
     to_validate = len(validator.dataset) if validator else 0
     reporter.begin(overview(facts, len(dataset), to_validate))
-    run = Run(opt, dataset, model, reporter, validator, best)
+    run = Run(opt, dataset, trained, reporter, validator, best)
     run.progress.epoch = start.epoch
-    start.restore(model, run.saver)
+    start.restore(trained, run.saver)
     return run

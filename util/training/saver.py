@@ -25,6 +25,7 @@ from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, option_for
 from util.training.meters import LossMeter
 from util.training.progress import Progress
+from util.training.trained_model import TrainedModel
 
 FORMAT = 1
 PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, but not a safe one
@@ -52,25 +53,6 @@ class Data(Stateful, Protocol):
         """Tell whether the images are those of a saved state."""
 
 
-class Model(Protocol):
-    """What is asked of a model."""
-
-    def save_networks(self, label: int | str) -> dict[Path, object]:
-        """Return what is to be written of all networks, by file."""
-
-    def load_networks(self, label: int | str) -> None:
-        """Read all networks."""
-
-    def training_state(self) -> dict[str, Any]:
-        """Return all that training changes, except the networks."""
-
-    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
-        """Take back what `training_state` returned."""
-
-    def update_learning_rate(self) -> None:
-        """Step the schedules at the end of an epoch."""
-
-
 class SaveError(UserError):
     """A checkpoint that could not be written."""
 
@@ -80,7 +62,7 @@ class Saver:
 
     Args:
         opt: the run's options.
-        model: its networks and what trains them.
+        trained: the model, its networks and what trains them.
         dataset, progress, losses, reporter: what else a run must remember.
         others: more of it, by name; states of versions that did not know them are taken too.
 
@@ -93,7 +75,7 @@ class Saver:
     def __init__(
         self,
         opt: Namespace,
-        model: Model,
+        trained: TrainedModel,
         dataset: Data,
         progress: Progress,
         losses: LossMeter,
@@ -101,7 +83,7 @@ class Saver:
         others: Mapping[str, Stateful] | None = None,
     ) -> None:
         self.opt = opt
-        self.model = model
+        self.trained = trained
         self.dataset = dataset
         self.progress = progress
         self.losses = losses
@@ -134,7 +116,7 @@ class Saver:
             return
         self.wait()  # one copy in memory is enough
         try:
-            files = {str(label): self.model.save_networks(label) for label in labels}
+            files = {str(label): self.trained.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
         state = snapshot(self._state())
@@ -179,9 +161,9 @@ class Saver:
         assert self.last_label is not None
         self.wait()
         state = read_state(self.folder, self.last_label)
-        self.model.load_networks(self.last_label)
+        self.trained.model.load_networks(self.last_label)
         if state is not None:
-            self.model.load_training_state(state["model"], keep_rates=True)
+            self.trained.load_training_state(state["model"], keep_rates=True)
 
     def how_to_continue(self) -> str:
         """Return a sentence with the command that goes on with this run."""
@@ -194,7 +176,7 @@ class Saver:
             "format": FORMAT,
             "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
             "options": plain(vars(self.opt)),
-            "model": self.model.training_state(),
+            "model": self.trained.training_state(),
             "random": rng.state_dict(),
             "data": self.dataset.state_dict(),
             "progress": self.progress.state_dict(),

@@ -3,7 +3,6 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
 from util.training.best import BestEpoch
+from util.training.trained_model import TrainedModel
 
 SEED = 20170330  # of what is random while validating: always the same draws
 SAMPLES = 4  # images that are shown after each validation
@@ -34,34 +34,6 @@ class Data(Protocol):
 
     def __len__(self) -> int:
         """Return how many images there are."""
-
-
-class Model(Protocol):
-    """What is asked of a model."""
-
-    def without_trace(self, *, evaluation: bool) -> AbstractContextManager[None]:
-        """Lend the networks."""
-
-    def set_input(self, input: dict[str, Any]) -> None:
-        """Take a batch."""
-
-    def forward(self) -> None:
-        """Run the networks."""
-
-    def validation_losses(self) -> Mapping[str, Tensor]:
-        """Return numbers by name."""
-
-    def validation_pairs(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return images with what they should be."""
-
-    def validation_sets(self) -> Mapping[str, tuple[Tensor, Tensor]]:
-        """Return images that were made, and real ones of the same domain."""
-
-    def compute_visuals(self) -> None:
-        """Compute images for people."""
-
-    def get_current_visuals(self) -> Mapping[str, Any]:
-        """Return images by name."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +63,7 @@ class Validator:
     """Measure a model on a data set, without a trace in training.
 
     Args:
-        model: what is measured.
+        trained: the model that is measured.
         dataset: batches, in the same order every time.
         evaluation: measure in evaluation mode instead of as test.py does without --eval.
         every: epochs from one validation to the next.
@@ -101,7 +73,7 @@ class Validator:
 
     def __init__(
         self,
-        model: Model,
+        trained: TrainedModel,
         dataset: Data,
         *,
         evaluation: bool = False,
@@ -109,7 +81,7 @@ class Validator:
         lpips: Lpips | None = None,
         inception: Inception | None = None,
     ) -> None:
-        self.model = model
+        self.trained = trained
         self.dataset = dataset
         self.evaluation = evaluation
         self.every = every
@@ -138,16 +110,16 @@ class Validator:
         features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
         samples: list[dict[str, ImageArray]] = []
         count = 0
-        with rng.isolated(SEED), self.model.without_trace(evaluation=self.evaluation):
+        with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
             for batch in self.dataset:
-                self.model.set_input(batch)
-                self.model.forward()
+                self.trained.model.set_input(batch)
+                self.trained.model.forward()
                 for name, value in self._measure():
                     found.setdefault(name, []).append(value.cpu())
                 self._add_features(features)
                 if count < SAMPLES:
-                    self.model.compute_visuals()
-                    visuals = self.model.get_current_visuals()
+                    self.trained.model.compute_visuals()
+                    visuals = self.trained.model.get_current_visuals()
                     samples.append({label: tensor2im(image) for label, image in visuals.items()})
                 count += 1
                 if most is not None and count >= most:
@@ -163,9 +135,9 @@ class Validator:
         )
 
     def _measure(self) -> Iterator[tuple[str, Tensor]]:
-        for name, value in self.model.validation_losses().items():
+        for name, value in self.trained.validation_losses().items():
             yield name, value.detach().double().reshape(1)
-        for pair, images in self.model.validation_pairs().items():
+        for pair, images in self.trained.validation_pairs().items():
             made, real = (in_unit_range(image) for image in images)
             wanted = ("L1",) if pair.startswith("idt") else ("L1", "PSNR", "SSIM")
             for metric in wanted:
@@ -179,7 +151,7 @@ class Validator:
     def _add_features(self, features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> None:
         if self.inception is None:
             return
-        for name, sides in self.model.validation_sets().items():
+        for name, sides in self.trained.validation_sets().items():
             for kept, images in zip(features.setdefault(name, ([], [])), sides, strict=True):
                 kept.append(self.inception(from_unit(three_channels(in_unit_range(images)))))
 
@@ -208,7 +180,7 @@ def with_means_of_both_sides(values: Mapping[str, float]) -> dict[str, float]:
 
 def create_validator(
     opt: Namespace,
-    model: Model,
+    trained: TrainedModel,
     best: BestEpoch,
     create_dataset: Callable[[Namespace], Data],
     has_split: Callable[[Namespace, str], bool],
@@ -230,7 +202,7 @@ def create_validator(
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
     validator = Validator(
-        model,
+        trained,
         data,
         evaluation=new_option(opt, "val_eval"),
         every=every,

@@ -1,9 +1,8 @@
 """Instance norm as the built-in networks compute it: fewer operations, the same numbers.
 
-torch's own repeats a batch's statistics for every image, and is wrong for gradients in
-channels_last (see `guard_instance_norm`). Here group norm's kernel does it, with a group for each
-channel. In channels_last, which convolutions like, a single image is normalised by batch norm's
-kernel: the statistics of a batch of one are those of the image.
+torch's own is wrong for gradients in channels_last on the CPU, see `guard_instance_norm`. Here
+group norm's kernel computes it, a group for each channel. In channels_last, which convolutions
+like, a single image is normalised by batch norm's: the statistics of a batch of one are its own.
 """
 
 from typing import Any

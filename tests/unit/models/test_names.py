@@ -128,23 +128,23 @@ def all_of_training(
     losses: dict[str, float] = {}
     for number in range(2):
         training.begin_batch()
-        training.set_input(doubled(batch(kind, number)))
-        training.optimize_parameters()
+        training.model.set_input(doubled(batch(kind, number)))
+        training.model.optimize_parameters()
         names, values = training.loss_vector()
         for name, value in zip(names, values.tolist(), strict=True):
             losses[f"{name} {number}"] = value
-        training.update_learning_rate()
+        training.model.update_learning_rate()
     assert training.broken_networks() == []
-    training.compute_visuals()
+    training.model.compute_visuals()
     state = training.training_state()
     files = training.save_networks("latest")
     model.save_networks("latest")
     assert all(file.exists() for file in files)
-    training.load_networks("latest")
+    training.model.load_networks("latest")
     training.load_training_state(state)
     with training.without_trace(evaluation=True):
-        training.set_input(doubled(batch(kind, 5)))
-        training.forward()
+        training.model.set_input(doubled(batch(kind, 5)))
+        training.model.forward()
         found = [training.validation_losses(), training.validation_pairs()]
         training.validation_sets()
         assert all(isinstance(answer, dict) for answer in found)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from models.base_model import BaseModel
 from models.optimization.step import Optimization
+from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import batch, train_options
 from util.base.errors import UserError
@@ -347,9 +348,9 @@ def take(training: TrainedModel, steps: Sequence[int]) -> list[float]:
     losses = []
     for number in steps:
         training.begin_batch()
-        training.set_input(batch("template", number))
-        training.optimize_parameters()
-        losses.append(training.get_current_losses()["G"])
+        training.model.set_input(batch("template", number))
+        training.model.optimize_parameters()
+        losses.append(training.model.get_current_losses()["G"])
     return losses
 
 
@@ -371,11 +372,11 @@ def test_an_optimiser_made_later_has_the_schedule_of_the_others(
     more = ("--lr_policy", policy, "--lr_decay_iters", "1", "--epoch_count", epoch_count)
     training = later(tmp_path, *more)
     for _ in range(waits):  # epochs before its first batch
-        training.update_learning_rate()
+        training.model.update_learning_rate()
     take(training, [0])
     assert training.model.optimizers[1].param_groups[0]["fused"]
     for _ in range(4 - waits - int(epoch_count)):
-        training.update_learning_rate()
+        training.model.update_learning_rate()
         assert rates(training)[0] == pytest.approx(rates(training)[1])
     schedulers: list[LRScheduler] = training.model.schedulers
     assert [each.last_epoch for each in schedulers] == [schedulers[0].last_epoch] * 2
@@ -389,16 +390,16 @@ def test_a_run_with_an_optimiser_made_later_goes_on_exactly(
     options = ("--lr_policy", policy, "--lr_decay_iters", "1", *more)
     first, second = later(tmp_path, *options), later(tmp_path, *options)
     take(first, range(3))
-    first.update_learning_rate()
+    first.model.update_learning_rate()
     take(first, [3, 4])
     first.model.save_networks("latest")
     state = copy.deepcopy(first.training_state())
     wanted = take(first, range(5, 9))
-    second.load_networks("latest")
+    second.model.load_networks("latest")
     second.load_training_state(state)
     assert take(second, range(5, 9)) == wanted
     for training in (first, second):
-        training.update_learning_rate()
+        training.model.update_learning_rate()
     assert rates(second) == rates(first)
     assert len(set(wanted)) == 4
 
@@ -440,6 +441,6 @@ def test_a_state_with_optimisers_that_never_come_is_refused(tmp_path: Path) -> N
 
 def test_exchanged_optimisers_are_the_models_business(tmp_path: Path) -> None:
     training = later(tmp_path)
-    training.model.optimizers[0] = torch.optim.Adam(training.networks()["G"].parameters())
+    training.model.optimizers[0] = torch.optim.Adam(networks_of(training.model)["G"].parameters())
     training.begin_batch()
     assert len(training.model.schedulers) == 1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import batch, build, train_options, train_step, weights
 
@@ -27,7 +28,7 @@ def test_the_vector_holds_all_losses_and_that_of_the_generators(kind: str, tmp_p
     assert names == (listed if "G" in listed else [*listed, "G"])
     assert values.shape == (len(names),)
     assert not values.requires_grad
-    losses = training.get_current_losses()
+    losses = training.model.get_current_losses()
     for name, value in zip(names, values.tolist(), strict=True):
         wanted = losses.get(name, float(training.model.loss_G.detach()))  # type: ignore[attr-defined]
         assert value == pytest.approx(wanted)
@@ -69,15 +70,15 @@ def test_validation_leaves_no_trace(tmp_path: Path) -> None:
     data = batch("pix2pix", 1)
     for evaluation in (False, True):
         with training.without_trace(evaluation=evaluation):
-            training.set_input(data)
-            training.forward()
+            training.model.set_input(data)
+            training.model.forward()
             assert list(training.validation_losses()) == ["G"]
             assert list(training.validation_pairs()) == [""]
             assert not training.model.loss_G.requires_grad  # type: ignore[attr-defined]
     assert vars(training.model) == attributes
     for name, value in weights(training.model).items():
         assert torch.equal(value, before[name]), name
-    assert all(net.training for net in training.networks().values())
+    assert all(net.training for net in networks_of(training.model).values())
 
 
 @pytest.mark.parametrize("answer", [None, 3, {"": 1}, {"": (torch.zeros(1),)}, {1: 2}, "text"])
@@ -97,6 +98,6 @@ def test_what_is_no_answer_counts_as_none(name: str, answer: object, tmp_path: P
 
 def test_the_plateau_follows_the_models_metric(tmp_path: Path) -> None:
     training = trained(tmp_path, "template", "--lr_policy", "plateau")
-    training.plateau_metric = 0.25
-    assert training.model.metric == training.plateau_metric == 0.25
+    training.model.metric = 0.25
+    assert training.model.metric == training.model.metric == 0.25
     assert training.learning_rates() == {"optimizer": pytest.approx(0.0002)}

@@ -58,6 +58,7 @@ class FakeModel:
     """Two networks of one tensor each."""
 
     def __init__(self, folder: Path) -> None:
+        self.model = self
         self.folder = folder
         self.networks = {"G": torch.zeros(3), "D": torch.zeros(3)}
         self.state: dict[str, Any] = {"moments": torch.zeros(2)}
@@ -98,7 +99,8 @@ def options(folder: Path, **changed: Any) -> Namespace:
 
 def new_saver(folder: Path, **changed: Any) -> Saver:
     opt = options(folder, **changed)
-    return Saver(opt, FakeModel(folder), Part(), Progress(), LossMeter(), Part())
+    model: Any = FakeModel(folder)
+    return Saver(opt, model, Part(), Progress(), LossMeter(), Part())
 
 
 @pytest.fixture
@@ -123,8 +125,8 @@ def of_label(label: str) -> list[str]:
 
 
 def model_of(made: Saver) -> FakeModel:
-    assert isinstance(made.model, FakeModel)
-    return made.model
+    assert isinstance(made.trained, FakeModel)
+    return made.trained
 
 
 # ---- what is written ----------------------------------------------------------------------------
@@ -230,7 +232,7 @@ def test_a_plugin_that_writes_its_networks_itself_gets_a_state(folder: Path, mad
         checkpoint.save_state({"w": torch.ones(1)}, folder / f"{label}_net_X.pth")
         return {}
 
-    made.model.save_networks = save_networks
+    made.trained.save_networks = save_networks
     with made:
         made.save("latest", 1)
     assert names(folder) == ["1_net_X.pth", "1_state.pth", "latest_net_X.pth", "latest_state.pth"]
@@ -374,7 +376,7 @@ def test_networks_that_a_plugin_cannot_write_are_an_error_too(made: Saver) -> No
     def save_networks(label: int | str) -> dict[Path, object]:
         raise FULL
 
-    made.model.save_networks = save_networks
+    made.trained.save_networks = save_networks
     with pytest.raises(SaveError, match="No space left on device"):
         made.save("latest")
 

@@ -25,6 +25,7 @@ class Doubler:
     """Makes twice what it gets, and draws random numbers while it does."""
 
     def __init__(self) -> None:
+        self.model = self
         self.aside: list[bool] = []
 
     @contextmanager
@@ -56,12 +57,16 @@ class Doubler:
         return {"made": self.made}
 
 
+def doubler() -> Any:
+    return Doubler()
+
+
 def batches(*levels: float) -> list[dict[str, Any]]:
     return [{"A": torch.full((1, 3, 12, 12), level)} for level in levels]
 
 
 def test_means_are_those_of_all_images_and_the_first_ones_are_shown() -> None:
-    model = Doubler()
+    model = doubler()
     found = Validator(model, batches(0.1, 0.2, 0.3, 0.4, 0.5), evaluation=True).run()
     assert found.metrics["L1"] == pytest.approx(0.15)  # half of 0.1 .. 0.5: values go from -1 to 1
     assert found.metrics["G"] == pytest.approx(2 * 0.3 * 3 * 144, rel=1e-6)
@@ -76,14 +81,14 @@ def test_random_numbers_go_on_as_if_nothing_had_been_measured() -> None:
     rng.seed_all(5)
     wanted = [random.random(), float(np.random.rand()), float(torch.rand(()))]
     rng.seed_all(5)
-    Validator(Doubler(), batches(0.1, 0.2)).run()
+    Validator(doubler(), batches(0.1, 0.2)).run()
     assert [random.random(), float(np.random.rand()), float(torch.rand(()))] == wanted
 
 
 def test_only_every_so_many_epochs_and_a_failure_does_not_stop_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    validator = Validator(Doubler(), batches(0.1), every=2)
+    validator = Validator(doubler(), batches(0.1), every=2)
     assert validator.measure(1) is None
     assert validator.measure(2) is not None
     out = capsys.readouterr().out
@@ -94,7 +99,7 @@ def test_only_every_so_many_epochs_and_a_failure_does_not_stop_training(
         raise UserError("b.png is broken")
 
     images: Any = broken()
-    assert Validator(Doubler(), images).measure(3) is None
+    assert Validator(doubler(), images).measure(3) is None
     assert "No validation in epoch 3: b.png is broken" in capsys.readouterr().err
 
 
