@@ -28,10 +28,9 @@ def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
 def one_by_one(
     visuals: Mapping[str, Any], paths: Sequence[str], batch_size: int
 ) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
-    """Yield the images made from each item of a batch, with its path.
+    """Yield the images (1, C, H, W) made from each item of a batch, with its path.
 
-    They are tensors (N, C, H, W) by label, and become (1, C, H, W); with a `batch_size` of 1 they
-    may be anything.
+    With a `batch_size` of 1 they may be anything.
     """
     if batch_size == 1:
         yield visuals, paths

@@ -20,7 +20,7 @@ def results_folder(opt: Namespace) -> str:
 class ResultNames:
     """Choose a name, without the ending, for what is made from each input image.
 
-    `photos/7.jpg` becomes `7`.  Only inputs of one run that would overwrite each other's results
+    `photos/7.jpg` becomes `7`. Only inputs of one run that would overwrite each other's results
     keep their path below `root`: `x/7.jpg` and `y/7.jpg` become `x/7` and `y/7`, `7.jpg` beside
     `7.png` becomes `7.jpg` and `7.png`. Names that would be too long for a file are cut.
     """
@@ -33,12 +33,12 @@ class ResultNames:
         known = {path: self._candidates(path) for path in paths}
         stems = Counter(_key(stem) for stem, _, _ in known.values())
         inner = Counter(_key(name) for _, name, _ in known.values())
-        skips = {
-            path: 0 if stems[_key(stem)] == 1 else 1 if inner[_key(name)] == 1 else 2
-            for path, (stem, name, _) in known.items()
-        }
-        for path in sorted(known, key=lambda path: skips[path] > 0):
-            self._choose(path, skips[path])
+        for path, (stem, name, _) in known.items():
+            if stems[_key(stem)] == 1:
+                self._choose(path, 0)
+        for path, (_, name, _) in known.items():
+            if path not in self._names:
+                self._choose(path, 1 if inner[_key(name)] == 1 else 2)
 
     def name(self, path: str) -> str:
         """Return the name for `path`, which no other path has."""
