@@ -33,7 +33,7 @@ class ResultNames:
         known = {path: self._candidates(path) for path in paths}
         stems = Counter(_key(stem) for stem, _, _ in known.values())
         inner = Counter(_key(name) for _, name, _ in known.values())
-        for path, (stem, name, _) in known.items():
+        for path, (stem, _, _) in known.items():
             if stems[_key(stem)] == 1:
                 self._choose(path, 0)
         for path, (_, name, _) in known.items():
