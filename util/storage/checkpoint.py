@@ -106,9 +106,9 @@ def digest(file: BufferedReader) -> str:
 
 
 def load_state(path: str | Path, *, file: IO[bytes] | None = None) -> Any:
-    """Read what `save_state` or the reference wrote; never runs code that the file contains.
+    """Read what `save_state` or the reference wrote, onto the CPU; never runs code from the file.
 
-    Tensors go to the CPU. `file` is the file if it is open already, as for the functions below.
+    `file` is the file if it is open already, as for the functions below.
 
     Raises:
         CheckpointError: no such file, a truncated or foreign file, or one that would run code.
@@ -132,11 +132,7 @@ def load_state(path: str | Path, *, file: IO[bytes] | None = None) -> Any:
 
 @contextmanager
 def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
-    """Open files of one save, though a run may be replacing them.
-
-    Raises:
-        CheckpointError: one of them does not exist.
-    """
+    """Open files of one save, though a run may be replacing them; they must exist."""
     with ExitStack() as stack:
         try:
             files = stack.enter_context(journal.open_together(paths))
@@ -160,11 +156,7 @@ def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
 def load_network_state(
     net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None
 ) -> dict[str, Tensor]:
-    """Read a state dict for `net` from a checkpoint file, one written long ago included.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds no state dict.
-    """
+    """Read a state dict for `net` from a checkpoint file, one written long ago included."""
     state = load_state(path, file=file)
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
@@ -176,12 +168,7 @@ def load_network_state(
 
 
 def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None) -> None:
-    """Fill a network from a checkpoint file.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-        MismatchError: it belongs to a network of another shape.
-    """
+    """Fill a network from a checkpoint file; one for another network is a MismatchError."""
     state = load_network_state(net, path, file=file)
     if problems := list(_mismatches(state, net.state_dict())):
         raise MismatchError(
@@ -194,10 +181,7 @@ def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = N
 
 
 def load_what_fits(net: nn.Module, path: str | Path) -> list[str]:
-    """Fill a network with the tensors of a checkpoint that have its names and shapes.
-
-    Returns a line for each name that was left out, on either side.
-    """
+    """Fill a network with what fits by name and shape; return a line for each name left out."""
     state, wanted = load_network_state(net, path), net.state_dict()
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     net.load_state_dict({**wanted, **fitting})
@@ -237,7 +221,7 @@ def without_old_instance_norm_keys(
 
 
 def _neighbours(path: Path) -> str:
-    """Say what could have been meant: the checkpoints that lie in the same folder."""
+    """Say what could have been meant."""
     if not path.parent.is_dir():
         return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
     there = [file.name for file in RunFolder(path.parent).network_files()]

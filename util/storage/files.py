@@ -25,11 +25,7 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it.
-
-    Raises:
-        WriteError: the system refused.
-    """
+    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
     temporary = temporary_name(Path(path))
     try:
         with writing(path):

@@ -47,10 +47,10 @@ def replay(journal: Path) -> None:
 
 
 def recover(folder: str | Path) -> None:
-    """Do the renames that a killed process has left; for those who write there.
+    """Do the renames that a killed process has left, before newer ones.
 
     Whether that process lives is not asked: its number may be another one's by now, and nobody is
-    harmed by renames that are done twice. Left undone they would come after newer ones.
+    harmed by renames that are done twice.
     """
     with one_at_a_time:
         for journal in _journals(Path(folder)):

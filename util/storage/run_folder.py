@@ -23,7 +23,7 @@ def iteration_label(images: int) -> str:
 
 
 def option_for(label: str) -> dict[str, str]:
-    """Return the option that means this label, with its value; none for `latest`, the default."""
+    """Return the option that means this label; none for `latest`, the default."""
     if label.startswith(ITERATION):
         return {"load_iter": label.removeprefix(ITERATION)}
     return {} if label == "latest" else {"epoch": label}
