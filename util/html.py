@@ -19,17 +19,23 @@ from util.inference.result_names import ResultNames
 from util.storage.files import write_text
 
 
+@dataclass(frozen=True)
+class _Row:
+    """Images beside each other: file names below the image folder, labels, what they link to."""
+
+    images: Sequence[str]
+    texts: Sequence[str]
+    links: Sequence[str]
+    width: int
+
+
 @dataclass
 class _Section:
     """A heading with the rows below it."""
 
     heading: str = ""
-    rows: list["_Row"] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def columns(self) -> int:
-        return max((len(row.images) for row in self.rows), default=0)
 
     @property
     def width(self) -> int:
@@ -44,16 +50,6 @@ class _Section:
         ]
         parts = [self.heading, numbers(self.scores, for_scripts=True), *rows]
         return section(parts, max(sizes, key=len, default=[]), self.width)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Images beside each other: file names below the image folder, labels, what they link to."""
-
-    images: Sequence[str]
-    texts: Sequence[str]
-    links: Sequence[str]
-    width: int
 
 
 class HTML:
@@ -96,7 +92,7 @@ class HTML:
     def save(self) -> None:
         """Write `index.html`."""
         sections = "\n".join(part.render(self.img_dir) for part in self._sections)
-        most = max((part.columns for part in self._sections), default=1)
+        most = max((len(row.images) for part in self._sections for row in part.rows), default=1)
         width = max((part.width for part in self._sections), default=0)
         body = f"{self._summary()}\n<main>\n{sections}\n</main>"
         text = page(
@@ -112,9 +108,9 @@ class HTML:
             for name, value in part.scores.items():
                 found.setdefault(name, []).append(value)
         means = {f"mean {name}": _mean(values) for name, values in found.items()}
-        inputs = len(self._sections)
-        count = f'<div class="quiet">{inputs} input{"s" * (inputs != 1)}</div>'
-        return f"<header>{self._title}{count}{numbers(means)}</header>"
+        inputs = f"{len(self._sections)} input{'s' * (len(self._sections) != 1)}"
+        quiet = f'<div class="quiet">{inputs}</div>'
+        return f"<header>{self._title}{quiet}{numbers(means)}</header>"
 
 
 def _mean(values: Sequence[float]) -> float:

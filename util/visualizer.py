@@ -20,9 +20,8 @@ from util.util import tensor2im
 class Visualizer:
     """Hand losses and images to the sinks that the options ask for.
 
-    The calls are the reference's, so a fork's training script works with it; what happens with
-    the data is the sinks' business (see `util/display/sinks`). Our train.py reports to the
-    `sinks` directly, which knows more than these calls can say.
+    The calls are the reference's, so a fork's training script works with it. Our train.py reports
+    to the `sinks` directly, which knows more than these calls can say.
 
     Attributes:
         sinks: where everything goes; append your own, see `util/display/sinks/base.py`.
@@ -67,8 +66,8 @@ class Visualizer:
     ) -> None:
         """Print losses and append them to `loss_log.txt` and `losses.jsonl`.
 
-        `iters` counts images of this epoch; `t_comp` is the computing time per image, `t_data` the
-        time spent waiting for the data, in seconds.
+        `iters` counts images of this epoch; `t_comp` are the seconds of computing per image,
+        `t_data` those spent waiting for the data.
         """
         when = LogStep(epoch, iters, compute_seconds=t_comp, load_seconds=t_data)
         self._reporter.print_losses(when, losses)

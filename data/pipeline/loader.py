@@ -174,10 +174,9 @@ class BatchLoader:
 
     def end_workers(self) -> None:
         """End all worker processes; those of the next epoch are started anew."""
-        running = torch_private.running_batches(self.dataloader)
+        running = torch_private.forget_running_batches(self.dataloader)
         for batches in [*self._beside, *([] if running is None else [running])]:
             torch_private.stop_workers(batches)
-        torch_private.forget_running_batches(self.dataloader)
 
     def _unpacked(self, batch: Any) -> Any:
         if isinstance(batch, Substituted):

@@ -24,11 +24,7 @@ class UserError(ValueError):
 
 
 class LoadError(UserError):
-    """Images cannot be loaded any more.
-
-    Attributes:
-        hint: what to do about it.
-    """
+    """Images cannot be loaded any more; `hint` says what to do about it."""
 
     hint = ""
 
@@ -49,20 +45,15 @@ class WriteError(OSError, UserError):
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Let an error of the system name the file that is written inside: many name none.
-
-    Raises:
-        WriteError: the system refused.
-    """
+    """Let an error of the system name the file that is written inside: many name none."""
     try:
         yield
     except WriteError:
         raise
     except (OSError, RuntimeError) as error:  # torch's writer turns some into the latter
-        cause = system_error(error)
-        if cause is None:  # an encoder's, say: not the system's
-            raise
-        raise WriteError(path, cause) from error
+        if cause := system_error(error):
+            raise WriteError(path, cause) from error
+        raise  # an encoder's, say
 
 
 def system_error(error: BaseException) -> OSError | None:

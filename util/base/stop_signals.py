@@ -16,9 +16,6 @@ class StopSignals:
 
     A second signal ends the process at once. What the process was started to ignore it goes on to
     ignore: shells start the background jobs of scripts so, which a Ctrl-C is not meant for.
-
-    Attributes:
-        received: the signal that came, None as long as there was none.
     """
 
     def __init__(self) -> None:

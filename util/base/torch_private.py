@@ -79,14 +79,10 @@ def stop_workers(batches: Any) -> None:
     batches._shutdown_workers()
 
 
-def running_batches(loader: DataLoader[Any]) -> Any | None:
-    """Return the iterator whose workers go on from epoch to epoch, if there is one."""
-    return loader._iterator
-
-
-def forget_running_batches(loader: DataLoader[Any]) -> None:
-    """Let a loader start workers anew for its next epoch."""
-    loader._iterator = None
+def forget_running_batches(loader: DataLoader[Any]) -> Any | None:
+    """Let a loader start workers anew; return the iterator whose workers go on, if there is one."""
+    running, loader._iterator = loader._iterator, None
+    return running
 
 
 def shared_bytes(size: int) -> torch.UntypedStorage:

@@ -29,10 +29,8 @@ class FeatureCache:
     """A folder of vectors, one small file each, which several processes may share.
 
     A file holds a checksum, then the vector as little-endian 32-bit floats. One that is damaged
-    counts as missing. A folder that cannot be written is warned of once, and done without.
-
-    Args:
-        folder: where they are kept; None: nothing is.
+    counts as missing. A folder that cannot be written is warned of once, and done without. Without
+    a folder nothing is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:

@@ -18,14 +18,11 @@ HEADINGS = ("metric", "value", "95% interval", "better", "unit")
 
 
 def lines_of(result: Result, said: set[str]) -> Iterator[str]:
-    """Yield a comparison's table, and what is to be said of it.
-
-    Args:
-        result: its scores.
-        said: remarks on earlier comparisons, which are not repeated; these are added.
-    """
+    """Yield a comparison's table, and remarks that are not `said` yet: they are added there."""
     comparison = result.comparison
-    yield f"{printable(comparison.title)}: {_counted(result)}"
+    fake = len(comparison.fake)
+    unpaired = f"{fake} generated, {len(comparison.real)} real images"
+    yield f"{printable(comparison.title)}: {f'{fake} pairs' if comparison.paired else unpaired}"
     if result.scores:
         yield from table([HEADINGS, *(_row(*entry) for entry in result.scores.items())])
     for remark in _remarks(result):
@@ -50,13 +47,6 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
         cells[1] = row[1].rjust(widths[1])
         yield "  " + "  ".join(cells).rstrip()
-
-
-def _counted(result: Result) -> str:
-    real, fake = len(result.comparison.real), len(result.comparison.fake)
-    if result.comparison.paired:
-        return f"{fake} pairs"
-    return f"{fake} generated, {real} real images"
 
 
 def _row(name: str, score: Score) -> tuple[str, ...]:

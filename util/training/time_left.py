@@ -57,7 +57,7 @@ def epoch_bar(time_left: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
     return progress_bar(
         f"epoch {progress.epoch}/{time_left.length.epochs}",
         time_left.images,
-        done=progress.epoch_images,
-        line=EPOCH_LINE,
+        initial=progress.epoch_images,
+        bar_format=EPOCH_LINE,
         more=time_left.in_words,
     )

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.paths import ROOT
-from util.display.pages.assets import FOLDER, asset
-from util.display.pages.elements import heading, image_row, image_size, numbers, page
+from util.display.pages.elements import FOLDER, asset, heading, image_row, image_size, numbers, page
 from util.html import HTML
 
 ReadPage = Callable[[Path], Any]

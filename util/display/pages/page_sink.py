@@ -40,18 +40,11 @@ class Row:
 
 
 class PageSink(Sink):
-    """Write images to `web_dir/images` and show them in `web_dir/index.html`.
+    """Write images to `web_dir/images` and show them, `width` pixels wide, in its `index.html`.
 
     Each epoch's row is rendered once and kept as text, and the curves are thinned, so an update
     costs the same in epoch 2 and in epoch 200. Rows of earlier runs come from the images found
     in the folder, earlier losses from `history`, earlier epochs' numbers from `epochs`.
-
-    Args:
-        web_dir: folder of the page.
-        title: of the page.
-        width: of its images.
-        history: losses of the run that is continued.
-        epochs: what its epochs brought.
     """
 
     images_every = "update_html_freq"
@@ -116,11 +109,7 @@ class PageSink(Sink):
         self._write()
 
     def finish(self, text: str = "Training has ended.") -> None:
-        """Write the page a last time: it reloads itself no more.
-
-        Args:
-            text: what became of training; below a first line there may be how to continue.
-        """
+        """Write the page a last time, with the last words: it reloads itself no more."""
         self._state = text
         if self._row is None:
             self._older = self._rows_on_disk()
@@ -141,8 +130,12 @@ class PageSink(Sink):
         self._write()
 
     def _write(self) -> None:
+        first, _, others = escape(printable(self._state)).partition("\n")
+        more = f"<pre>{others}</pre>" if others else ""
         body = (
-            f"{self._header()}\n{self._overview}\n{self._curves.render()}\n"
+            f"<header><h1>{escape(printable(self.title))}</h1>"
+            f'<div class="quiet">{first} Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</div>'
+            f"{more}</header>\n{self._overview}\n{self._curves.render()}\n"
             '<details id="epochs" open><summary>All epochs</summary>\n'
             f"{self._text}\n{self._older}\n</details>"
         )
@@ -153,19 +146,9 @@ class PageSink(Sink):
         write_text(self.web_dir / "index.html", text)
         self._was_written = True
 
-    def _header(self) -> str:
-        first, _, others = escape(printable(self._state)).partition("\n")
-        more = f"<pre>{others}</pre>" if others else ""
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        return (
-            f"<header><h1>{escape(printable(self.title))}</h1>"
-            f'<div class="quiet">{first} Written {now}.</div>{more}</header>'
-        )
-
     def _render(self, row: Row) -> str:
-        names = list(row.sizes)
+        names, sizes = list(row.sizes), list(row.sizes.values())
         files = [image_name(row.epoch, label) for label in names]
-        sizes = list(row.sizes.values())
         parts = [heading(f"epoch [{row.epoch}]"), numbers(self._curves.metrics(row.epoch))]
         if files:
             parts.append(image_row(files, names, files, self.width, sizes=sizes))
@@ -176,18 +159,18 @@ class PageSink(Sink):
             )
         return section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
 
-    def _rows_on_disk(self, before_epoch: int | None = None, order: Sequence[str] = ()) -> str:
-        """Render the epochs whose images earlier runs have left."""
-        found: dict[int, dict[str, Path]] = {}
+    def _rows_on_disk(self, before: float = float("inf"), order: Sequence[str] = ()) -> str:
+        """Render the epochs `before` one whose images earlier runs have left."""
+        found: dict[int, list[str]] = {}
         for file in self.image_dir.iterdir():
             match = IMAGE_NAME.fullmatch(file.name)
-            if match and (before_epoch is None or int(match[1]) < before_epoch):
-                found.setdefault(int(match[1]), {})[match[2]] = file
+            if match and int(match[1]) < before:
+                found.setdefault(int(match[1]), []).append(match[2])
         rank = {label: position for position, label in enumerate(order)}
         rows = []
-        for epoch, files in sorted(found.items(), reverse=True):
-            labels = sorted(files, key=lambda name: (rank.get(name, len(rank)), name))
-            sizes = {label: image_size(files[label]) for label in labels}
+        for epoch, labels in sorted(found.items(), reverse=True):
+            labels.sort(key=lambda name: (rank.get(name, len(rank)), name))
+            sizes = {each: image_size(self.image_dir / image_name(epoch, each)) for each in labels}
             of_sheet = image_size(self.image_dir / sheet_name(epoch))
             rows.append(self._render(Row(epoch, sizes, of_sheet)))
         return "\n".join(rows)

@@ -16,17 +16,9 @@ MOST_IMAGES = 8  # and how many of them may have images
 
 @dataclass(frozen=True)
 class _Event(Generic[S]):
-    """Something to do with the sink.
-
-    Attributes:
-        call: does it.
-        has_images: whether it holds images in memory.
-        epoch: of images that are no longer wanted once there are newer ones of that epoch.
-    """
-
     call: Callable[[S], None]
     has_images: bool = False
-    epoch: int | None = None
+    epoch: int | None = None  # of images that give way to newer ones of that epoch
 
 
 class BackgroundSink(Sink, Generic[S]):
@@ -91,8 +83,7 @@ class BackgroundSink(Sink, Generic[S]):
     def _add(self, event: _Event[S]) -> None:
         with self._changed:
             if event.epoch is not None:
-                kept = [each for each in self._waiting if each.epoch != event.epoch]
-                self._waiting = deque(kept)
+                self._waiting = deque(old for old in self._waiting if old.epoch != event.epoch)
             self._changed.wait_for(lambda: self._has_room(event) or not self._works)
             self._waiting.append(event)
             if not self._works:
@@ -100,11 +91,9 @@ class BackgroundSink(Sink, Generic[S]):
                 self._works = True  # it waits for this block to end
 
     def _has_room(self, event: _Event[S]) -> bool:
-        if len(self._waiting) >= MOST_EVENTS:
-            return False
-        return not event.has_images or (
-            sum(each.has_images for each in self._waiting) < MOST_IMAGES
-        )
+        with_images = sum(each.has_images for each in self._waiting)
+        few_images = not event.has_images or with_images < MOST_IMAGES
+        return few_images and len(self._waiting) < MOST_EVENTS
 
     def _work(self) -> None:
         try:
@@ -121,7 +110,5 @@ class BackgroundSink(Sink, Generic[S]):
         """Return what to do next; None, and the thread's work is over, if there is nothing."""
         with self._changed:
             self._changed.notify_all()
-            if not self._waiting:
-                self._works = False
-                return None
-            return self._waiting.popleft()
+            self._works = bool(self._waiting)
+            return self._waiting.popleft() if self._waiting else None

@@ -12,12 +12,10 @@ import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from PIL import Image
+from typing import Any
 
 from util.base.errors import UserError
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow
 from util.display.sinks.epochs import flat
 
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
@@ -38,7 +36,7 @@ class TensorboardSink(Sink):
     images_every = "display_freq"
 
     def __init__(self, folder: str | Path) -> None:
-        self._package = _import_package()
+        self._new_event, self._session_log, self._writer = _import_package()
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
@@ -74,7 +72,7 @@ class TensorboardSink(Sink):
         """Append one event, and what must come before it."""
         event = self._record(step=step, summary={"value": values})
         if self._forgotten_from is not None:
-            restart = {"status": self._package.session_log.START}
+            restart = {"status": self._session_log.START}
             event = self._record(step=self._forgotten_from, session_log=restart) + event
         if self._path is None:
             self._path = self.folder / _next_name(self.folder)
@@ -90,20 +88,12 @@ class TensorboardSink(Sink):
     def _record(self, **content: Any) -> bytes:
         """Return an event as it stands in a file: with its length and checksums."""
         buffer = BytesIO()
-        event = self._package.event(wall_time=time.time(), **content)
-        self._package.writer(buffer).write(event.SerializeToString())
+        event = self._new_event(wall_time=time.time(), **content)
+        self._writer(buffer).write(event.SerializeToString())
         return buffer.getvalue()
 
 
-class _Package(NamedTuple):
-    """What is used of the package tensorboard."""
-
-    event: Any
-    session_log: Any
-    writer: Any
-
-
-def _import_package() -> _Package:
+def _import_package() -> tuple[Any, Any, Any]:
     try:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
         from tensorboard.summary.writer.record_writer import RecordWriter
@@ -115,7 +105,7 @@ def _import_package() -> _Package:
             "--tensorboard needs the package tensorboard, which is not installed. Install it "
             "(pip install tensorboard, or uv sync --extra tensorboard), or leave --tensorboard out."
         ) from error
-    return _Package(Event, SessionLog, RecordWriter)
+    return Event, SessionLog, RecordWriter
 
 
 def _step(when: LogStep) -> int:
@@ -124,9 +114,8 @@ def _step(when: LogStep) -> int:
 
 def _next_name(folder: Path) -> str:
     """Return a name behind those of all files there: TensorBoard reads them in this order."""
-    names = [path.name for path in folder.iterdir()]
-    earlier = [int(match[1]) for match in map(FILE_NAME.fullmatch, names) if match]
-    number = max([int(time.time()), *(seconds + 1 for seconds in earlier)])
+    matches = [FILE_NAME.fullmatch(path.name) for path in folder.iterdir()]
+    number = max([int(time.time()), *(int(match[1]) + 1 for match in matches if match)])
     return f"events.out.tfevents.{number:010d}.{socket.gethostname()}.{os.getpid()}"
 
 
@@ -134,10 +123,6 @@ def _encoded(image: ImageArray) -> dict[str, Any]:
     """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of an image."""
     height, width, channels = image.shape
     buffer = BytesIO()
-    Image.fromarray(image[..., 0] if channels == 1 else image).save(buffer, "PNG")
-    return {
-        "height": height,
-        "width": width,
-        "colorspace": channels,
-        "encoded_image_string": buffer.getvalue(),
-    }
+    as_pillow(image).save(buffer, "PNG")
+    content = {"encoded_image_string": buffer.getvalue()}
+    return {"height": height, "width": width, "colorspace": channels} | content

@@ -468,7 +468,7 @@ def test_compiled_networks_keep_keys_classes_and_messages(tmp_path: Path) -> Non
     plain = build(train_options(tmp_path, "cycle_gan"))
     model = build(train_options(tmp_path, "cycle_gan", "--compile", "--precision", "bf16"))
     assert weights(model).keys() == weights(plain).keys()
-    net: Any = model.net("G_A")
+    net: Any = model.netG_A  # type: ignore[attr-defined]
     assert type(net) is networks.ResnetGenerator
     assert net(noise((1, 3, 32, 32))).dtype == torch.float32
     assert not torch.is_autocast_enabled("cpu")

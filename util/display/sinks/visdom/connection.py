@@ -7,8 +7,11 @@ from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib import import_module
 from io import BytesIO
+from math import isnan
 from typing import Any
 from urllib.parse import quote, urlsplit
+
+from numpy.typing import NDArray
 
 from util.base.errors import UserError
 
@@ -18,8 +21,7 @@ CONNECT_SECONDS = 1.0
 class UnreachableError(Exception):
     """There is no answer; whether the request was carried out is unknown.
 
-    Attributes:
-        dropped: the connection was lost, which may have happened long ago.
+    `dropped` tells that the connection was lost, which may have happened long ago.
     """
 
     def __init__(self, reason: str, *, dropped: bool = False) -> None:
@@ -63,11 +65,8 @@ class Connection:
     """One connection to a server, with time limits; it never reconnects by itself.
 
     `http.client` uses no proxies, and unlike `requests` it does not hide that a connection was
-    dropped: behind the next one there may be a server that has forgotten everything.
-
-    Args:
-        address: where to connect to.
-        patience: seconds to wait for the answer to a request of so many bytes.
+    dropped: behind the next one there may be a server that has forgotten everything. `patience`
+    tells for how many seconds to wait for the answer to a request of so many bytes.
     """
 
     def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
@@ -125,14 +124,16 @@ def client_class() -> Any:
             path = url.removeprefix(f"{self.server}:{self.port}")
             return self.connection.post(path, (data or "{}").encode())
 
-        def append_points(self, window: str, traces: list[dict[str, Any]]) -> None:
-            """Append to every trace of a plot, which has been seen to be there.
+        def append_points(self, window: str, x: NDArray[Any], curves: NDArray[Any]) -> None:
+            """Append to each curve (points, curves) of a plot, which has been seen to be there.
 
             `line(update="append")` would ask again whether it is there, and if not make a plot of
             the new points alone.
             """
-            for trace in traces:
-                trace["type"] = "scatter"
+            traces = [
+                {"type": "scatter", "x": x.tolist(), "y": [None if isnan(y) else y for y in curve]}
+                for curve in curves.T.tolist()
+            ]
             message = {"win": window, "data": traces, "layout": {}, "opts": {}, "append": True}
             self._send(message, endpoint="update")
 

@@ -28,16 +28,11 @@ class LossHistory:
         """Return the names of the losses in order of appearance."""
         return list(self._curves)
 
-    @property
-    def size(self) -> int:
-        """Return how many numbers a plot of everything has."""
-        return len(self._x) * len(self._curves)
-
     def add(self, x: float, values: Mapping[str, float]) -> None:
         """Add one point."""
         for name in values:
             if name not in self._curves:
-                self._curves[name] = array("d", [nan]) * len(self._x)
+                self._curves[name] = array("d", [nan]) * len(self)
         for name, curve in self._curves.items():
             curve.append(values.get(name, nan))
         self._x.append(x)

@@ -68,9 +68,7 @@ class VisdomServer:
 def start_server(port: int, env_path: str | Path) -> VisdomServer:
     """Start a server for this machine alone, or find the one that is running.
 
-    Args:
-        port: where it listens, on the loopback interface.
-        env_path: folder for what is saved from the page, and for the server's log.
+    `env_path` is the folder for what is saved from the page, and for the server's log.
 
     Raises:
         UserError: the port is taken by something else, or the server does not come up.
@@ -149,22 +147,23 @@ def _launch(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _when_it_answers(server: VisdomServer, log: Path) -> VisdomServer:
-    process = server.process
-    assert process is not None
+    assert server.process is not None
     last = time.monotonic() + START_SECONDS
     while time.monotonic() < last:
-        ended = process.poll() is not None
+        ended = server.process.poll() is not None
         there = look(server.port)
-        if there == VISDOM and ended:  # another run was quicker
-            server.stop()
-            return VisdomServer(server.port)
         if there == VISDOM:
-            return server
+            if not ended:
+                return server
+            server.stop()  # another run was quicker
+            return VisdomServer(server.port)
         if there == FORBIDDEN:
             raise UserError(_taken(server.port, there))
         if ended:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            said = f"{lines[-1]}." if lines else "it left no message."
             raise UserError(
-                f"The visdom server ended at once: {_last_line(log)} Its log is {log}. "
+                f"The visdom server ended at once: {said} Its log is {log}. "
                 "Try another --display_port, or train without --start_visdom."
             )
         time.sleep(0.1)
@@ -184,8 +183,3 @@ def _taken(port: int, there: str) -> str:
         f"Port {port} is in use by something that is no visdom server, or one that hangs. "
         "Choose another --display_port, or stop what uses this one."
     )
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1]}." if lines else "it left no message."
