@@ -9,7 +9,7 @@ import hashlib
 import os
 import pickle
 import shutil
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
@@ -23,8 +23,6 @@ from util.base.errors import UserError, writing
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
 from util.storage.run_folder import RunFolder
-
-OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class CheckpointError(UserError):
@@ -142,15 +140,12 @@ def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
         yield files
 
 
-def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
+def cpu_state_dict(net: nn.Module) -> dict[str, Tensor]:
     """Return a copy of a network's state dict on the CPU."""
-    live = net.state_dict()
-    copy = OrderedDict(
-        (key, value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format))
-        for key, value in live.items()
-    )
-    copy._metadata = getattr(live, "_metadata", None)  # type: ignore[attr-defined]
-    return copy
+    state = net.state_dict()
+    for key, live in state.items():
+        state[key] = live.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return state
 
 
 def load_network_state(
@@ -214,7 +209,7 @@ def without_old_instance_norm_keys(
         f"{path}.{name}".lstrip(".")
         for path, module in net.named_modules()
         if isinstance(module, nn.modules.instancenorm._InstanceNorm)
-        for name in OLD_INSTANCE_NORM_KEYS
+        for name in ("running_mean", "running_var", "num_batches_tracked")
         if getattr(module, name) is None
     }
     return {key: value for key, value in state.items() if key not in left_over}

@@ -16,10 +16,7 @@ _numbers = count()
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a new name beside `path` that tells who writes there.
-
-    It keeps the suffix, by which Pillow chooses the format.
-    """
+    """Return a new name beside `path`; it tells who writes there, and has the same suffix."""
     return path.with_name(f".{os.getpid()}-{next(_numbers)}.tmp-{path.name[-LONGEST_TAIL:]}")
 
 

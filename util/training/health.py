@@ -107,10 +107,7 @@ class HealthMonitor:
         self._detector.after_step(self.progress, losses)
 
     def losses_are_fine(self) -> bool:
-        """Tell whether all losses since the last check were finite; if not, go back or stop.
-
-        Stopping, if going back is not wanted or does not help, is a NonFiniteError.
-        """
+        """Tell whether all losses since the last check were finite; if not, go back or raise."""
         return self._is_fine(self._detector.check)
 
     def weights_are_fine(self) -> bool:

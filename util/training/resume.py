@@ -44,11 +44,8 @@ class ResumePoint:
     """Decide where a run begins, and bring its parts there.
 
     Made before the model, since the learning rates depend on it: `opt.epoch_count` is set to the
-    epoch from which the schedules of the model to come must count.
-
-    Attributes:
-        epoch: the first epoch to train.
-        state: what the run saved; None for a new run, or if there are networks alone.
+    epoch from which the schedules of the model to come must count. There is no `state` in a new
+    run, nor if there are networks alone.
     """
 
     def __init__(self, opt: Namespace, epoch_is_given: bool) -> None:
@@ -56,7 +53,7 @@ class ResumePoint:
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.label = label_of(opt.load_iter, opt.epoch)
         self.state = read_state(self.folder, self.label) if opt.continue_train else None
-        self.epoch: int = opt.epoch_count
+        self.epoch: int = opt.epoch_count  # the first to train
         self.other_epoch = self.new_rates = False
         if self.state is None:
             if not opt.continue_train and self.folder.state_file("latest").exists():
