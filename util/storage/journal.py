@@ -77,12 +77,7 @@ def _read(journal: Path) -> dict[Path, Path]:
 
 @contextmanager
 def open_together(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
-    """Open files of one folder so that all belong to the same save, whoever writes meanwhile.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: they were replaced again and again.
-    """
+    """Open files of one folder so that all belong to the same save, whoever writes meanwhile."""
     for _ in range(ATTEMPTS):
         pending = _pending(paths[0].parent)
         with ExitStack() as stack:

@@ -1,7 +1,7 @@
 """Which epoch was the best, by a metric that the user chose."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from util.base.errors import UserError, suggest
@@ -27,14 +27,11 @@ class BestEpoch:
         self.since = 0  # validations after it
         self.latest: float | None = None  # what was measured last
 
-    def check(self, known: Iterable[str]) -> None:
+    def check(self, known: Collection[str]) -> None:
         """Raise a UserError with the names that are known, if this metric is not among them."""
-        names = list(known)
-        if self.name and self.name not in names:
-            raise UserError(
-                f"--save_best {self.name}: this model has no such metric. "
-                f"{suggest(self.name, names)}"
-            )
+        if self.name and self.name not in known:
+            hint = suggest(self.name, known)
+            raise UserError(f"--save_best {self.name}: this model has no such metric. {hint}")
 
     def update(self, epoch: int, values: Mapping[str, float]) -> bool:
         """Take the values of one validation; tell whether this epoch is the best so far."""

@@ -40,11 +40,7 @@ class RunLock:
         self.release()
 
     def take(self, opt: Namespace) -> None:
-        """Take the folder of the run that the options name, and tidy up what a killed run left.
-
-        Raises:
-            UserError: another run has it.
-        """
+        """Take the run's folder, unless another run has it; tidy up what a killed run left."""
         folder = RunFolder(opt.checkpoints_dir, opt.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         path = RunFolder(folder.path.resolve()).lock
@@ -95,17 +91,16 @@ def _lock(file: IO[bytes]) -> bool:
     if sys.platform == "win32":
         import msvcrt
 
-        try:
+        with suppress(OSError):
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+            return True
+        return False
     try:
         import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # neither Windows nor POSIX
         return _is_free_without_locks(file)
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # what POSIX has for "somebody else's"
         return False
     except OSError as error:

@@ -48,11 +48,7 @@ class Saver:
     """
 
     def __init__(
-        self,
-        opt: Namespace,
-        trained: TrainedModel,
-        losses: LossMeter,
-        parts: Mapping[str, Stateful],
+        self, opt: Namespace, trained: TrainedModel, losses: LossMeter, parts: dict[str, Stateful]
     ) -> None:
         self.opt, self.trained, self.losses, self.parts = opt, trained, losses, parts
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
@@ -167,11 +163,7 @@ class Saver:
 
 
 def read_state(folder: RunFolder, label: int | str) -> dict[str, Any] | None:
-    """Read a training state; None if there are networks alone, or networks of another save.
-
-    Raises:
-        CheckpointError: the file is damaged, or written by a later version.
-    """
+    """Read a training state; None if there are networks alone, or networks of another save."""
     path = folder.state_file(label)
     try:
         state = checkpoint.load_state(path)
