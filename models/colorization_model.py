@@ -1,7 +1,6 @@
 """Colorization: pix2pix from lightness to colour."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,17 +19,14 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 class ColorizationModel(Pix2PixModel):
     """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
+    option_problems = staticmethod(builtin_option_problems)
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Use the options of pix2pix, and colour images split into L and ab."""
         Pix2PixModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(dataset_mode="colorization")
         return parser
-
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)

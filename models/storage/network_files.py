@@ -6,10 +6,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from models.architectures.describe import describe_generator
-from models.storage.names import networks_of
+from models.storage.names import names_in, networks_of
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
@@ -25,8 +23,7 @@ _collected: ContextVar[dict[Path, object] | None] = ContextVar("collected", defa
 def default_files(model: "BaseModel", label: int | str) -> dict[str, Path]:
     """Return a file for each name in `model_names`: `<save_dir>/<label>_net_<name>.pth`."""
     folder = RunFolder(model.save_dir)
-    names = [name for name in model.model_names if isinstance(name, str)]
-    return {name: folder.network_file(label, name) for name in names}
+    return {name: folder.network_file(label, name) for name in names_in(model, "model_names")}
 
 
 def files_of(model: "BaseModel", label: int | str) -> dict[str, Path]:
@@ -57,19 +54,14 @@ def save(model: "BaseModel", label: int | str) -> None:
     states: dict[Path, object] = {
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
-    collected = _collected.get()
-    if collected is None:
+    if (collected := _collected.get()) is None:
         checkpoint.save_set(states)
     else:
         collected.update(states)
 
 
 def load(model: "BaseModel", label: int | str) -> None:
-    """Read every network from its file.
-
-    Raises:
-        CheckpointError: a file is missing, broken or made for another network.
-    """
+    """Read every network from its file; say what a network of another shape is."""
     files = files_of(model, label)
     networks = {files[name]: net for name, net in networks_of(model).items()}
     with checkpoint.open_save(list(networks)) as opened:
@@ -78,13 +70,10 @@ def load(model: "BaseModel", label: int | str) -> None:
             try:
                 checkpoint.load_network(net, path, file=opened[path])
             except checkpoint.MismatchError as error:
-                raise checkpoint.MismatchError(f"{error}{_explain(net, path)}") from error
-
-
-def _explain(net: nn.Module, path: Path) -> str:
-    """Say what the checkpoint is and what was asked for, where both are built-in generators."""
-    found = describe_generator(checkpoint.load_network_state(net, path))
-    asked = describe_generator(net.state_dict())
-    if found is None or asked is None:
-        return ""
-    return f"\n  The checkpoint is {found}\n  The options ask for {asked}"
+                found = describe_generator(checkpoint.load_network_state(net, path))
+                asked = describe_generator(net.state_dict())
+                if found is None or asked is None:
+                    raise
+                raise checkpoint.MismatchError(
+                    f"{error}\n  The checkpoint is {found}\n  The options ask for {asked}"
+                ) from error
