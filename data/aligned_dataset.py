@@ -26,7 +26,7 @@ class AlignedDataset(BaseDataset):
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
         self.AB_paths = find_images(opt, self.dir_AB, layout)
         check_crop_fits(opt)
-        self.reader = ImageReader.of(opt, len(self.AB_paths))
+        self.reader = ImageReader.of(opt)
         self.input_nc, self.output_nc = channels_of_sides(opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -44,5 +44,4 @@ class AlignedDataset(BaseDataset):
         }
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.AB_paths)

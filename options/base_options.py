@@ -10,7 +10,7 @@ import torch
 import data
 import models
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import OptionParser, given, known, names, resolve_conflicts, taken_names
+from options.parsing.parser import OptionParser, given, known, names, taken_names
 from options.parsing.result import Result, describe
 from util.base.errors import UserError
 from util.base.log import say
@@ -36,7 +36,8 @@ class BaseOptions:
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
-        resolve_conflicts(parser)
+        # Plugins may call options of theirs as we do ours, in a parser that a fork has made too.
+        parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
         _add_run_and_network_options(parser)
         _add_data_options(parser)
         _add_speed_and_saving_options(parser)
@@ -131,10 +132,7 @@ def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
 
 
 def _plugin_problems(opt: Namespace) -> Iterator[str]:
-    """Ask the model and the data set; those without the optional function have nothing to say.
-
-    Not inherited: a plugin derived from a built-in model may bring networks of its own.
-    """
+    """Ask the model and the data set; one derived from a built-in one may bring other networks."""
     model, dataset = opt.model, opt.dataset_mode
     for plugin in (models.find_model_using_name(model), data.find_dataset_using_name(dataset)):
         if check := vars(plugin).get("option_problems"):

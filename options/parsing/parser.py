@@ -1,7 +1,4 @@
-"""An argument parser for options that are gathered in stages, and questions to any such parser.
-
-A question never changes the parser: it is asked of a copy.
-"""
+"""A parser for options that are gathered in stages, and questions, which never change a parser."""
 
 import argparse
 import copy
@@ -34,18 +31,10 @@ class OptionParser(argparse.ArgumentParser):
         )
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        """Return what an abbreviation may mean; argparse calls a longer list ambiguous.
-
-        Options of ours never make one ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
-        """
+        """Return what an abbreviation may mean; `--lam 5` still means --lambda_L1 in pix2pix."""
         matches = super()._get_option_tuples(option_string)
-        others = [match for match in matches if not isinstance(match[0], NewOption)]
-        return others or matches
-
-
-def resolve_conflicts(parser: argparse.ArgumentParser) -> None:
-    """Let the last definition of an option count: plugins may call theirs as we do ours."""
-    parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
+        # argparse calls more than one ambiguous, which options of ours must not make it.
+        return [match for match in matches if not isinstance(match[0], NewOption)] or matches
 
 
 def names(parser: argparse.ArgumentParser) -> frozenset[str]:
@@ -60,10 +49,7 @@ def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
 
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what is known so far, without demanding what is required.
-
-    Options of ours are left out: a plugin may still replace one by a switch, say.
-    """
+    """Parse what is known so far, without what is required, and what a plugin may still replace."""
     lenient = _lenient(parser)
     _remove_new_options(lenient, names(parser))
     return lenient.parse_known_args(argv)[0]
@@ -79,11 +65,7 @@ def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str
 
 
 def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> Any:
-    """Convert what an option file says (text, or what JSON gives), as the command line would.
-
-    Raises:
-        ValueError: it is no value of the option's type.
-    """
+    """Convert what an option file says, as the command line would, with an error if that fails."""
     action = next(action for action in parser._actions if action.dest == name)
     if action.nargs == 0:  # a switch
         if str(saved) not in ("True", "False"):
@@ -93,10 +75,7 @@ def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> A
     if isinstance(saved, dict) or isinstance(saved, list) != several:
         raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
     values = saved if several else [saved]
-    try:
-        values = [parser._get_value(action, str(value)) for value in values]
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from error
+    values = [parser._get_value(action, str(value)) for value in values]
     return values if several else values[0]
 
 

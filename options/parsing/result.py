@@ -21,8 +21,6 @@ class Result:
     not_default: Mapping[str, str]  # those that differ from their defaults, as text
     text: str  # all of them, as they are printed and saved
     notes: Sequence[str]  # what people should know about them besides
-    folder: RunFolder
-    phase: str  # begins the names of the files
 
     def tell(self) -> None:
         """Print the options."""
@@ -30,9 +28,11 @@ class Result:
 
     def save(self) -> None:
         """Save the options beside the checkpoints, as text and as JSON."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder.options_text(self.phase), f"{self.text}\n")
-        write_text(self.folder.options_json(self.phase), json.dumps(self.values, indent=2) + "\n")
+        folder = RunFolder(self.values["checkpoints_dir"], self.values["name"])
+        folder.path.mkdir(parents=True, exist_ok=True)
+        phase = self.values["phase"]
+        write_text(folder.options_text(phase), f"{self.text}\n")
+        write_text(folder.options_json(phase), json.dumps(self.values, indent=2) + "\n")
 
 
 def describe(
@@ -53,8 +53,7 @@ def describe(
         if name != "isTrain" and str(values[name]) != str(_json_value(default)):
             not_default[name] = str(values[name])
     text = "\n".join([*lines, "----------------- End -------------------"])
-    folder = RunFolder(opt.checkpoints_dir, opt.name)
-    return Result(values, given, not_default, text, notes, folder, opt.phase)
+    return Result(values, given, not_default, text, notes)
 
 
 def _json_value(value: Any) -> Any:

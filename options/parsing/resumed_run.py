@@ -1,7 +1,6 @@
 """Continue without guessing: the options of the run that `--continue_train` goes on with.
 
-Only for runs that saved their whole state: folders of the original framework, which hold networks
-alone, continue as they did there, with the options that are given.
+Folders of the original framework, which hold networks alone, continue as they did there.
 """
 
 from argparse import ArgumentParser, Namespace

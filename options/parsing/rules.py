@@ -12,14 +12,7 @@ from util.base.new_options import framework_option, new_option
 from util.training.length import Length
 
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
-PREPROCESS_MODES = (
-    "resize_and_crop",
-    "crop",
-    "scale_width",
-    "scale_width_and_crop",
-    "resize",
-    "none",
-)
+PREPROCESSING = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none")
 PARTS_OF_FILE_NAMES = ("epoch", "load_iter", "phase", "model_suffix")
 PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PARTS_OF_FILE_NAMES)
 
@@ -72,7 +65,7 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     # The reference looks for parts of the value, whatever else is in it.
     if opt.preprocess != "none" and not any(part in opt.preprocess for part in PREPROCESS_PARTS):
         mode = opt.preprocess
-        yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESS_MODES)}"
+        yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
 
 
 def train_problems(opt: Namespace) -> Iterator[str]:
@@ -117,10 +110,7 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
 
 
 def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
-    """Yield names by which files outside the folders meant for them would be written or read.
-
-    Judged by the text alone, for every system alike: links are the user's own business.
-    """
+    """Judge names by their text alone, for every system alike: links are the user's business."""
     for name in PATHS:
         value = framework_option(opt, name)
         if isinstance(value, str) and "\0" in value:  # from a notebook; no shell lets it through

@@ -57,11 +57,7 @@ def writing(path: str | Path) -> Iterator[None]:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """Return what the system said when something failed, None if it said nothing.
-
-    torch's writer complains once more when it closes the file that the system would not take; the
-    system's own reason then is further up the chain.
-    """
+    """Return what the system said, if anything: torch's writer hides it behind its own errors."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -90,10 +86,7 @@ def suggest(given: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command's `main` and return its exit status; a user's mistake prints no traceback.
-
-    `--verbose` on the command line adds the traceback.
-    """
+    """Run a command's `main` and return its exit status; mistakes show a traceback if --verbose."""
     try:
         main()
     except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head

@@ -26,9 +26,8 @@ def free_memory() -> int | None:
     except (OSError, LookupError, ValueError):
         return None
     with suppress(OSError, LookupError, ValueError):  # no group, or no limit: "max"
-        limit, taken = (
-            int((CONTROL_GROUP / f"memory.{name}").read_text()) for name in ("max", "current")
-        )
+        limit = int((CONTROL_GROUP / "memory.max").read_text())
+        taken = int((CONTROL_GROUP / "memory.current").read_text())
         files = _number_after("inactive_file", CONTROL_GROUP / "memory.stat")  # can be taken back
         free = min(free, max(0, limit - taken + files))
     return free

@@ -1,7 +1,6 @@
-"""Every interface of torch's own that it does not promise to keep; each has a test of its own.
+"""Every interface that torch does not promise to keep: nothing else in models/ and data/ names one.
 
-Nothing else in models/ and data/ names one. A version of torch that changes one of them fails
-`tests/unit/util/base/test_torch_private.py`, which says where to look.
+Each has a test of its own in `tests/unit/util/base/test_torch_private.py`.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Between the values that files store and those that networks take: the one place that knows both.
 
-Stored images hold whole numbers from 0 (black) to WHITE; their type is uint8. Metrics work on the
-unit range, [0, 1], networks on [-1, 1]. Whatever else may be stored one day begins here.
+Stored images are uint8, from 0 (black) to WHITE. Metrics work on the unit range, [0, 1], networks
+on [-1, 1]. Whatever else may be stored one day begins here.
 """
 
 from typing import Any
@@ -80,12 +80,9 @@ def three_channels(images: Tensor) -> Tensor:
     Shapes:
         images: (..., C, H, W); result: (..., 3, H, W)
     """
-    channels = images.shape[-3]
-    if channels == 1:
-        return torch.cat([images] * 3, dim=-3)
-    if channels == 2:
-        return torch.cat([images, torch.zeros_like(images[..., :1, :, :])], dim=-3)
-    return images[..., :3, :, :]
+    first = images[..., :1, :, :]
+    more = {1: [first, first], 2: [torch.zeros_like(first)]}.get(images.shape[-3], [])
+    return torch.cat([images[..., :3, :, :], *more], dim=-3)
 
 
 def shown(image: NDArray[Any]) -> NDArray[Any]:

@@ -41,7 +41,7 @@ def pairs(title: str, real: list[NamedImage], fake: list[NamedImage], *metrics: 
     """Match images by name, for these metrics or all; a name that is there twice is an error."""
     reals, fakes = _by_name(real), _by_name(fake)
     both = [name for name in fakes if name in reals]
-    alone = [one.path for one in (*real, *fake) if one.name not in reals.keys() & fakes.keys()]
+    alone = [one.path for one in (*real, *fake) if not (one.name in reals and one.name in fakes)]
     if not both:
         raise UserError(
             f"No image has a partner: the real ones are called {shown(reals)}, the generated "
@@ -72,9 +72,6 @@ def sets(
 def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
     """Tell whether every generated image has a real one's name."""
     return {image.name for image in fake} <= {image.name for image in real}
-
-
-# ---- what test.py writes ------------------------------------------------------------------
 
 
 def images_of(folder: str) -> str:

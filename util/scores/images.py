@@ -66,30 +66,24 @@ class Metric(NamedTuple):
     measure: Callable[[Tensor, Tensor], Tensor] | None  # None for what needs a network
     better: Literal["min", "max"]
     unit: str
-    help: str
+    digits: int  # after the point, in tables
 
 
 METRICS = {
-    "L1": Metric(l1, "min", "of the range 0 to 1", "mean absolute difference"),
-    "PSNR": Metric(psnr, "max", "dB", "peak signal-to-noise ratio"),
-    "SSIM": Metric(ssim, "max", "1 if equal", "structural similarity (Wang et al. 2004)"),
-    "LPIPS": Metric(None, "min", "0 if equal", "perceptual distance (Zhang et al. 2018)"),
-    "FID": Metric(None, "min", "0 if equal", "Frechet Inception distance (Heusel et al. 2017)"),
-    "KID": Metric(None, "min", "about 0 if equal", "kernel Inception distance, unbiased "
-        "(Binkowski et al. 2018)"),
-}  # fmt: skip
+    "L1": Metric(l1, "min", "of the range 0 to 1", 4),
+    "PSNR": Metric(psnr, "max", "dB", 2),
+    "SSIM": Metric(ssim, "max", "1 if equal", 4),
+    "LPIPS": Metric(None, "min", "0 if equal", 4),
+    "FID": Metric(None, "min", "0 if equal", 2),
+    "KID": Metric(None, "min", "about 0 if equal", 5),
+}
 
 
 def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
     """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
     name, _, direction = wanted.partition(":")
-    return name, "max" if (direction or default_direction(name)) == "max" else "min"
-
-
-def default_direction(metric: str) -> str:
-    """Return `max` for metrics of which more is better, else `min`."""
-    kind = metric.rpartition("_")[2]  # cycle_A_PSNR is a PSNR; losses are none of these
-    return METRICS[kind].better if kind in METRICS else "min"
+    kind = METRICS.get(name.rpartition("_")[2])  # cycle_A_PSNR is a PSNR; losses are none of these
+    return name, "max" if (direction or (kind and kind.better)) == "max" else "min"
 
 
 def mean_over_images(values: Tensor) -> float:

@@ -1,13 +1,13 @@
 """The networks that scores are measured with: Inception for FID and KID, LPIPS.
 
 Architectures come from torch-fidelity and lpips (the extra `metrics`), trained weights from files.
-Nothing is downloaded, and no code that a file may contain is run.
+Nothing is downloaded, and no code in a file is run. What is missing or broken is a UserError.
 """
 
 import hashlib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
@@ -51,10 +51,6 @@ BACKBONES = {
 SMALLEST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels that the backbones can take
 
 
-class UnavailableError(UserError):
-    """A package or a file of weights that is not there; the message says what to do."""
-
-
 @dataclass(frozen=True)
 class Identity:
     """Which network scores were measured with: part of every result."""
@@ -78,11 +74,7 @@ class Inception:
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB.
-
-        Raises:
-            UserError: the features are not finite: no such network was trained.
-        """
+        """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB."""
         return _finite(self.net(images.to(self.device))[0], self.identity)
 
 
@@ -111,9 +103,6 @@ class Lpips:
         Shapes:
             a, b: (N, 3, H, W), values in [0, 1], on any device
             result: (N,), float32 on the CPU
-
-        Raises:
-            UserError: the images are too small, or the distances not finite.
         """
         self.check(a)
         a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))
@@ -128,12 +117,7 @@ def _finite(values: Tensor, identity: Identity) -> Tensor:
 
 
 def load_inception(file: str | Path | None = None, device: str | torch.device = "cpu") -> Inception:
-    """Build Inception with the weights of a file, or those in torch's cache.
-
-    Raises:
-        UnavailableError: torch-fidelity or the weights are not there.
-        UserError: the file is broken, or holds something else.
-    """
+    """Build Inception with the weights of a file, or those in torch's cache."""
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -145,29 +129,22 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
             net = FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=opened
             )
-        network = f"Inception v3 (2015), features 2048, {_name_and_version('torch-fidelity')}"
-        identity = _identify(network, path, opened, INCEPTION)
-    device = torch.device(device)
-    return Inception(net.to(device).eval(), identity, device)
+        name = "Inception v3 (2015), features 2048"
+        identity = _identify(name, "torch-fidelity", path, opened, INCEPTION)
+    return Inception(net.to(device).eval(), identity, torch.device(device))
 
 
 def load_lpips(
     file: str | Path | None = None, device: str | torch.device = "cpu", *, net: str = "alex"
 ) -> Lpips:
-    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone `net`.
-
-    Raises:
-        UnavailableError: lpips or the weights are not there.
-        UserError: the file is broken, or holds something else.
-    """
+    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone."""
     _require("lpips", "lpips", "LPIPS needs")
     import lpips
 
     path = find_weights(file, BACKBONES[net], "LPIPS needs", "--lpips_weights")
     with path.open("rb") as opened:
         state = load_state(path, file=opened)
-        network = f"LPIPS 0.1 on {net}, {_name_and_version('lpips')}"
-        identity = _identify(network, path, opened, BACKBONES[net])
+        identity = _identify(f"LPIPS 0.1 on {net}", "lpips", path, opened, BACKBONES[net])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it builds the backbone with an old argument's name
         measure = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
@@ -175,8 +152,7 @@ def load_lpips(
     with _refusing_other_weights(path):
         names = {key: f"features.{key.partition('.')[2]}" for key in measure.net.state_dict()}
         measure.net.load_state_dict({key: state[name] for key, name in names.items()})
-    device = torch.device(device)
-    return Lpips(measure.to(device).eval(), identity, device, SMALLEST_SIDE[net])
+    return Lpips(measure.to(device).eval(), identity, torch.device(device), SMALLEST_SIDE[net])
 
 
 @contextmanager
@@ -199,34 +175,32 @@ def _require(package: str, module: str, needed: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the package {package}: uv sync --extra metrics, or pip install {package}."
         ) from None
-
-
-def _name_and_version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:  # a copy of its folder
-        return package
 
 
 def find_weights(file: str | Path | None, published: Published, needed: str, option: str) -> Path:
     """Return the file of weights: the one given, or else the published one in torch's cache."""
     if file is not None:
         if not Path(file).is_file():
-            raise UnavailableError(f"{option} {file}: there is no such file. Check the path.")
+            raise UserError(f"{option} {file}: there is no such file. Check the path.")
         return Path(file)
     cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
     if not cached.is_file():
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the weights {published.file} ({published.megabytes} MB): download "
             f"{published.url} and give it with {option} FILE, or put it into {cached.parent}."
         )
     return cached
 
 
-def _identify(network: str, path: Path, file: BufferedReader, published: Published) -> Identity:
+def _identify(
+    name: str, package: str, path: Path, file: BufferedReader, published: Published
+) -> Identity:
+    with suppress(PackageNotFoundError):  # a copy of its folder
+        package = f"{package} {version(package)}"
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Identity(network, path.name, digest, digest.startswith(published.digits))
+    of_papers = digest.startswith(published.digits)
+    return Identity(f"{name}, {package}", path.name, digest, of_papers)

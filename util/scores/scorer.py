@@ -97,8 +97,6 @@ class Scorer:
         self._score_sets(result, [name for name in wanted if name in OF_SETS])
         return result
 
-    # ---- pairs
-
     def _score_pairs(self, result: Result, names: list[str]) -> None:
         found: dict[str, list[Tensor]] = {name: [] for name in names}
         if "LPIPS" in found and (reason := _trouble(lambda: self.lpips)):
@@ -166,8 +164,6 @@ class Scorer:
         fake = torch.stack([pair.fake for pair in batch]).to(self.device)
         real = torch.stack([pair.real for pair in batch]).to(self.device)
         return to_unit(fake), to_unit(real)
-
-    # ---- sets
 
     def _score_sets(self, result: Result, names: list[str]) -> None:
         if not names:
@@ -244,9 +240,6 @@ def _mean_score(values: Tensor) -> Score:
     how = "none" if low is None else "bootstrap over images"
     details = {"images": float(len(values)), "infinite": float(values.isinf().sum())}
     return Score(mean_over_images(values), low, high, how, details)
-
-
-# ---- reading ------------------------------------------------------------------------------
 
 
 def as_tensor(image: Image.Image) -> Tensor:
