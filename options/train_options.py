@@ -55,8 +55,7 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
         "--load_iter); its options need not be repeated")  # fmt: skip
     add("--pretrained", action=NewOption, help="start from the networks of another run, a "
         "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
-    add("--epoch_count", type=int, default=1, help="number of the first epoch; a continued run "
-        "knows it")  # fmt: skip
+    add("--epoch_count", type=int, default=1, help="first epoch's number; a continued run knows it")
     add("--on_nan", action=NewOption, help="what to do when losses or weights are "
         "no longer finite: stop, or rollback to the last save")  # fmt: skip
     add("--skip_bad_images", action=NewOption, help="take the next image in the place of one "

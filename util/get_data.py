@@ -146,11 +146,8 @@ def unpack(archive: Path, folder: Path) -> None:
                 tar.extractall(folder, filter=harmless)
                 while stream.read(2**20):  # to the end: the check sum is there
                     pass
-    except _ARCHIVE_ERRORS as error:
+    except (
+        *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError),
+        RuntimeError,  # a zip file with a password, or a compression that this Python cannot read
+    ) as error:
         raise UserError(f"{archive.name} cannot be unpacked: {error}") from error
-
-
-_ARCHIVE_ERRORS = (
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError),
-    RuntimeError,  # a zip file with a password, or with a compression that this Python cannot read
-)

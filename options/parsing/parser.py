@@ -65,7 +65,7 @@ def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str
 
 
 def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> Any:
-    """Convert what an option file says, as the command line would, or raise a ValueError."""
+    """Convert what an option file says, as the command line would, with an error if that fails."""
     action = next(action for action in parser._actions if action.dest == name)
     if action.nargs == 0:  # a switch
         if str(saved) not in ("True", "False"):
@@ -75,10 +75,7 @@ def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> A
     if isinstance(saved, dict) or isinstance(saved, list) != several:
         raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
     values = saved if several else [saved]
-    try:
-        values = [parser._get_value(action, str(value)) for value in values]
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from error
+    values = [parser._get_value(action, str(value)) for value in values]
     return values if several else values[0]
 
 

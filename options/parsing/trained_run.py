@@ -3,7 +3,7 @@
 These are the network, the meaning of its channels, and plugins' options; not sizes of images.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -48,7 +48,7 @@ def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]
     known, values = names(parser), {}
     for name, value in saved.items():
         if name in known and value is not None:  # null is infinity, an option's default
-            with suppress(ValueError, TypeError):  # written by other software, or by hand
+            with suppress(ValueError, ArgumentError):  # written by other software, or by hand
                 values[name] = value_from_file(parser, name, value)
     return values
 

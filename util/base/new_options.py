@@ -6,10 +6,9 @@ type; ours then keeps its default. So nothing of ours reads `opt.seed`: it asks 
 
 from argparse import Action, Namespace
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
-DEFAULTS: Mapping[str, Any] = MappingProxyType({
+DEFAULTS: Mapping[str, Any] = {
     "seed": None, "deterministic": False,
     "speed": "faithful", "precision": "fp32", "compile": False,
     "grad_checkpoint": False, "accumulate": 1,
@@ -20,7 +19,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
     "start_visdom": False, "tensorboard": False,
-})  # fmt: skip
+}  # fmt: skip
 
 # The attribute of `opt` that holds our values where a plugin has taken the name.
 OURS = "framework_options"

@@ -115,10 +115,8 @@ def _check(a: Tensor, b: Tensor) -> None:
         )
 
 
-def bootstrap_interval(
-    values: Tensor, *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return an interval for the mean over images, from resampling them with replacement.
+def bootstrap_interval(values: Tensor, *, seed: int = 0) -> tuple[float, float] | None:
+    """Return a 95% interval for the mean over images, from resampling them with replacement.
 
     The percentile interval: Efron and Tibshirani, "An introduction to the bootstrap", 1993,
     chapter 13. Infinite values are left out, as `mean_over_images` does; fewer than 2 others
@@ -131,9 +129,8 @@ def bootstrap_interval(
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, AT_ONCE // count)
     means: list[Tensor] = []
-    for first in range(0, draws, at_once):
-        shape = (min(at_once, draws - first), count)
+    for first in range(0, DRAWS, at_once):
+        shape = (min(at_once, DRAWS - first), count)
         means.append(values[torch.randint(count, shape, generator=generator)].mean(dim=1))
-    outside = (1 - confidence) / 2
-    low, high = torch.cat(means).quantile(means[0].new_tensor([outside, 1 - outside])).tolist()
+    low, high = torch.cat(means).quantile(values.new_tensor([0.025, 0.975])).tolist()
     return low, high

@@ -7,7 +7,7 @@ Nothing is downloaded, and no code in a file is run. What is missing or broken i
 import hashlib
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
@@ -129,8 +129,8 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
             net = FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=opened
             )
-        network = f"Inception v3 (2015), features 2048, {_name_and_version('torch-fidelity')}"
-        identity = _identify(network, path, opened, INCEPTION)
+        name = "Inception v3 (2015), features 2048"
+        identity = _identify(name, "torch-fidelity", path, opened, INCEPTION)
     return Inception(net.to(device).eval(), identity, torch.device(device))
 
 
@@ -144,8 +144,7 @@ def load_lpips(
     path = find_weights(file, BACKBONES[net], "LPIPS needs", "--lpips_weights")
     with path.open("rb") as opened:
         state = load_state(path, file=opened)
-        network = f"LPIPS 0.1 on {net}, {_name_and_version('lpips')}"
-        identity = _identify(network, path, opened, BACKBONES[net])
+        identity = _identify(f"LPIPS 0.1 on {net}", "lpips", path, opened, BACKBONES[net])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it builds the backbone with an old argument's name
         measure = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
@@ -181,13 +180,6 @@ def _require(package: str, module: str, needed: str) -> None:
         ) from None
 
 
-def _name_and_version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:  # a copy of its folder
-        return package
-
-
 def find_weights(file: str | Path | None, published: Published, needed: str, option: str) -> Path:
     """Return the file of weights: the one given, or else the published one in torch's cache."""
     if file is not None:
@@ -203,7 +195,12 @@ def find_weights(file: str | Path | None, published: Published, needed: str, opt
     return cached
 
 
-def _identify(network: str, path: Path, file: BufferedReader, published: Published) -> Identity:
+def _identify(
+    name: str, package: str, path: Path, file: BufferedReader, published: Published
+) -> Identity:
+    with suppress(PackageNotFoundError):  # a copy of its folder
+        package = f"{package} {version(package)}"
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Identity(network, path.name, digest, digest.startswith(published.digits))
+    of_papers = digest.startswith(published.digits)
+    return Identity(f"{name}, {package}", path.name, digest, of_papers)
