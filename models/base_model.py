@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from models.optimization.step import Optimization
 from models.storage import network_files
 from models.storage.names import named_values, networks_of, together
-from models.storage.pretrained import load_pretrained
 from models.storage.state import adopt_new_optimizers, started_scheduler
 from util.base.log import say
 from util.base.new_options import new_option
@@ -106,7 +105,7 @@ class BaseModel(ABC):
         if self.isTrain:
             self.schedulers = [started_scheduler(each, opt) for each in self.optimizers]
             if pretrained := new_option(opt, "pretrained"):
-                load_pretrained(self, pretrained)
+                network_files.load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
         active = self._optimization.set_up(nets, self.optimizers)

@@ -33,11 +33,9 @@ class ColorizationModel(Pix2PixModel):
         self.visual_names = ["real_A", "real_B_rgb", "fake_B_rgb"]
 
     def lab2rgb(self, L: Tensor, AB: Tensor) -> NDArray[Any]:
-        """Convert the first image of a batch to RGB.
+        """Convert the first image of a batch to RGB, (H, W, 3) in [0, 255], floating point.
 
-        Shapes:
-            L: (N, 1, H, W) in [-1, 1]; AB: (N, 2, H, W) in about [-1, 1]
-            result: (H, W, 3) in [0, 255], floating point
+        `L` is (N, 1, H, W) in [-1, 1], `AB` (N, 2, H, W) in about [-1, 1].
         """
         lightness = ((L[0] + 1.0) * 50.0).float().cpu().numpy()
         colour = (AB[0] * AB_RANGE).float().cpu().numpy()

@@ -22,9 +22,6 @@ class Visualizer:
 
     The calls are the reference's, so a fork's training script works with it. Our train.py reports
     to the `sinks` directly, which knows more than these calls can say.
-
-    Attributes:
-        sinks: where everything goes; append your own, see `util/display/sinks/base.py`.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -36,7 +33,7 @@ class Visualizer:
         folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.web_dir, self.img_dir = str(folder.web), str(folder.web_images)
         self.log_name = str(folder.loss_log)
-        self.sinks = create_sinks(opt)
+        self.sinks = create_sinks(opt)  # append your own, see util/display/sinks/base.py
         self._reporter = Reporter(self.sinks)
         atexit.register(self._reporter.close)  # scripts of forks close nothing
 
@@ -85,11 +82,7 @@ def save_images(
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
     two inputs have the same name. `use_wandb` also logs them to the active run of wandb. Inside
-    a `with ImageWriter()` block they are written later, else they are on the disk when this
-    returns.
-
-    Raises:
-        OSError: an image could not be written.
+    a `with ImageWriter()` block they are written later, else they are on the disk at the end.
     """
     names = getattr(webpage, "names", None) or ResultNames()  # not every fork's page has names
     name = names.name(image_path[0])

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models import networks
-from models.architectures.switches import (
-    can_discriminate_as_one_batch,
-    discriminate_as_one_batch,
-    is_batch_independent,
-)
+from models.architectures import switches
 from models.gan.options import gradient_penalty_weight
 
 if TYPE_CHECKING:
@@ -33,8 +29,8 @@ def discriminate_both(
     """
     merges = model._optimization.speed.merges_forward_passes(first)
     is_wgangp = getattr(model.opt, "gan_mode", "") == "wgangp"
-    if merges and not is_wgangp and can_discriminate_as_one_batch(netD, first, second):
-        return discriminate_as_one_batch(netD, first, second)
+    if merges and not is_wgangp and switches.can_discriminate_as_one_batch(netD, first, second):
+        return switches.discriminate_as_one_batch(netD, first, second)
     return netD(first), netD(second)
 
 
@@ -62,7 +58,7 @@ def way_of(model: "CycleGANModel", known: type) -> str:
     somewhere = torch.empty(0, device=model.device)
     if not model._optimization.speed.merges_forward_passes(somewhere):
         return IN_PARTS
-    alone = is_batch_independent(model.netG_A) and is_batch_independent(model.netG_B)
+    alone = all(map(switches.is_batch_independent, (model.netG_A, model.netG_B)))
     return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
 
 

@@ -12,11 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-PRECISIONS: dict[str, torch.dtype | None] = {
-    "fp32": None,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Precision:
@@ -61,11 +57,13 @@ class Precision:
 
 
 def _in_float32(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.float() if value.dtype in PRECISIONS.values() else value
-    if isinstance(value, dict):
-        return {key: _in_float32(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        items = [_in_float32(item) for item in value]
-        return items if isinstance(value, list) else tuple(items)
+    match value:
+        case Tensor() if value.dtype in PRECISIONS.values():
+            return value.float()
+        case dict():
+            return {key: _in_float32(item) for key, item in value.items()}
+        case list():
+            return [_in_float32(item) for item in value]
+        case tuple():
+            return tuple(_in_float32(item) for item in value)
     return value

@@ -1,16 +1,9 @@
 """Learning rates over the epochs."""
 
 from argparse import Namespace
-from typing import Any
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    CosineAnnealingLR,
-    LambdaLR,
-    LRScheduler,
-    ReduceLROnPlateau,
-    StepLR,
-)
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from util.base.errors import ChoiceError, suggest
 from util.base.new_options import new_option
@@ -36,33 +29,17 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
             length, start = Length.of(opt), opt.epoch_count
             return LambdaLR(optimizer, lambda done: length.share_of_rate(done + start))
         case "step":
-            return StepLR(optimizer, opt.lr_decay_iters, gamma=new_option(opt, "lr_gamma"))
+            return lr_scheduler.StepLR(
+                optimizer, opt.lr_decay_iters, gamma=new_option(opt, "lr_gamma")
+            )
         case "plateau":
             _, mode = metric_and_direction(new_option(opt, "save_best"))
-            return ReduceLROnPlateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
+            return lr_scheduler.ReduceLROnPlateau(
+                optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
+            )
         case "cosine":
-            return CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
+            return lr_scheduler.CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
     raise ChoiceError(
         f"learning rate policy [{opt.lr_policy}] is not implemented. "
         f"{suggest(opt.lr_policy, LR_POLICIES)}"
     )
-
-
-def scheduler_state(scheduler: LRScheduler, epoch_count: int) -> dict[str, Any]:
-    """Return a schedule's state with its epochs counted from the first.
-
-    `linear` itself counts from the `epoch_count` it was made with.
-    """
-    state = scheduler.state_dict()
-    if isinstance(scheduler, LambdaLR):
-        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])  # made anew from the options
-        state["last_epoch"] += epoch_count - 1
-    return state
-
-
-def load_scheduler_state(scheduler: LRScheduler, state: dict[str, Any], epoch_count: int) -> None:
-    """Take back what `scheduler_state` returned, into a schedule made with any `epoch_count`."""
-    state = dict(state)
-    if isinstance(scheduler, LambdaLR):
-        state["last_epoch"] -= epoch_count - 1
-    scheduler.load_state_dict(state)

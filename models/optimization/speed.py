@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from models.architectures import switches
 from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.accumulation import parameters_of
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
 from util.base.log import say, warn
@@ -116,7 +117,7 @@ def use_fused_steps(optimizer: Optimizer) -> bool:
     if all(group["fused"] for group in groups):
         return True
     chose = any(g["fused"] is False or g["foreach"] or g["differentiable"] for g in groups)
-    if chose or not all(_has_fused_steps(p) for group in groups for p in group["params"]):
+    if chose or not all(_has_fused_steps(parameter) for parameter in parameters_of(optimizer)):
         return False
     for group in groups:
         group["fused"] = True
@@ -137,8 +138,7 @@ def _lay_out_gradients(optimizer: Optimizer, *_: Any) -> None:
 
     Those of `backward` are in it; those that somebody has put there need not be.
     """
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            gradient = parameter.grad
-            if gradient is not None and gradient.stride() != parameter.stride():
-                parameter.grad = laid_out_as(parameter, gradient)
+    for parameter in parameters_of(optimizer):
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = laid_out_as(parameter, gradient)

@@ -12,7 +12,6 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
-from models.optimization.schedulers import load_scheduler_state, scheduler_state
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
@@ -27,10 +26,10 @@ def training_state(model: "BaseModel") -> dict[str, Any]:
     adopt_new_optimizers(model)
     extra_state = own_method(model, "extra_state", arguments=0)
     extra = extra_state() if extra_state is not None else {}
-    epoch_count = model.opt.epoch_count
+    before = model.opt.epoch_count - 1
     return {
         "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
-        "schedulers": [scheduler_state(each, epoch_count) for each in model.schedulers],
+        "schedulers": [_moved(each, each.state_dict(), before) for each in model.schedulers],
         "image_pools": {name: pool_state(pool) for name, pool in _image_pools(model).items()},
         "metric": float(model.metric),
         "steps": model._optimization.state_dict(model.optimizers),
@@ -90,6 +89,14 @@ def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> 
     return scheduler
 
 
+def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Return a schedule's state: `linear` counts from `epoch_count`, what is saved from 1."""
+    if not isinstance(scheduler, LambdaLR):
+        return dict(state)
+    made_anew = [None] * len(scheduler.lr_lambdas)
+    return {**state, "last_epoch": state["last_epoch"] + epochs, "lr_lambdas": made_anew}
+
+
 def _load_optimizers(
     model: "BaseModel", state: Mapping[str, Any], keep_rates: bool, first: int = 0
 ) -> None:
@@ -103,7 +110,7 @@ def _load_optimizers(
     schedulers = zip(model.schedulers, state["schedulers"], strict=False)
     for scheduler, saved in islice(schedulers, first, None):
         if not keep_rates:
-            load_scheduler_state(scheduler, saved, model.opt.epoch_count)
+            scheduler.load_state_dict(_moved(scheduler, saved, 1 - model.opt.epoch_count))
     optimization = model._optimization
     optimization.load_state_dict(state.get("steps", {}), model.optimizers, first)
     are_missing = len(state["optimizers"]) > len(model.optimizers)

@@ -13,16 +13,11 @@ WHOLE_EPOCH = 2**31  # more images than any epoch has
 
 
 class Reporter:
-    """Hand losses, images and epochs to sinks; one that fails stops nothing.
-
-    Attributes:
-        sinks: who takes part.
-        shown: has the page shown images of this epoch already?
-    """
+    """Hand losses, images and epochs to sinks; one that fails stops nothing."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = sinks
-        self.shown = False
+        self.shown = False  # has the page shown images of this epoch already?
         self._last = LogStep(0, 0, total_images=0)  # when numbers were shown last
 
     def begin(self, overview: Overview) -> None:
@@ -62,10 +57,7 @@ class Reporter:
 
     @contextmanager
     def session(self, how_to_continue: Callable[[], str]) -> Iterator[None]:
-        """Let the sinks follow the training inside; then tell how it ended, and close them.
-
-        `how_to_continue` is asked for if it did not end by itself.
-        """
+        """Let the sinks follow the training inside; then tell how it ended, and close them."""
         last_words = "Training has ended."
         try:
             yield

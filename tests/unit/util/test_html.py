@@ -89,7 +89,8 @@ def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
 def test_no_text_can_become_markup(text: str) -> None:
     def whole(text: str) -> str:
         parts = heading(text), numbers({text: 1.0}, for_scripts=True)
-        return page(text, "".join(parts) + image_row([text], [text], [text]))
+        body = "".join(parts) + image_row([text], [text], [text])
+        return page(text, body, 0, kind="results")
 
     plain, with_text = whole("x"), whole(text)
     assert with_text.count("<") == plain.count("<")

@@ -2,11 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any
 
 from util.display.pages import svg
-from util.display.pages.elements import printable
+from util.display.pages.elements import shown
 from util.display.pages.svg import Point
 from util.display.sinks.base import BestRecord, EpochRecord
 
@@ -54,7 +53,7 @@ class Curves:
         trained = self._lines("train").items()  # the means stand in the middle of their epochs
         means = {name: [(epoch - 0.5, value) for epoch, value in line] for name, line in trained}
         if self._small is None:
-            self._small = (_together(self._draw_others()), _together(self._draw_metrics()))
+            self._small = self._draw_small()
         others, metrics = self._small
         lines = {name: self._placed(line) for name, line in self._losses.items()}
         losses = svg.loss_curve(lines, means=means)
@@ -73,20 +72,19 @@ class Curves:
         """Give moments in epochs; the most images seen in one stand for an epoch's length."""
         return [(epoch - 1 + images / self._longest, value) for (epoch, images), value in line]
 
-    def _draw_others(self) -> Iterable[str]:
-        """Draw what is one number an epoch, and the learning rates."""
-        rates = _equal_together(self._lines("lr"))
-        yield svg.small_curve("learning rate", rates, epochs=self._ends())
+    def _draw_small(self) -> tuple[str, str]:
+        """Draw learning rates and what is one number an epoch, and each metric by itself."""
+        ends = (min(self.records), max(self.records)) if self.records else (0, 1)
+        others = [svg.small_curve("learning rate", _equal_together(self._lines("lr")), epochs=ends)]
         for key, title in ONE_EACH.items():
             points = [(epoch, _number(kept.get(key))) for epoch, kept in self.records.items()]
-            yield svg.small_curve(title, {title: points}, epochs=self._ends(), from_zero=True)
-
-    def _draw_metrics(self) -> Iterable[str]:
-        """Draw each metric on a scale of its own."""
+            others.append(svg.small_curve(title, {title: points}, epochs=ends, from_zero=True))
         metric, place = self._best()
-        for name, line in self._lines("val").items():
-            best = place if name == metric else None
-            yield svg.small_curve(name, {name: line}, epochs=self._ends(), best=best)
+        metrics = [
+            svg.small_curve(name, {name: line}, epochs=ends, best=place if name == metric else None)
+            for name, line in self._lines("val").items()
+        ]
+        return _together(others), _together(metrics)
 
     def _lines(self, key: str) -> dict[str, list[Point]]:
         lines: dict[str, list[Point]] = {}
@@ -94,9 +92,6 @@ class Curves:
             for name, value in _numbers(record, key).items():
                 lines.setdefault(name, []).append((epoch, value))
         return lines
-
-    def _ends(self) -> Point:
-        return (min(self.records), max(self.records)) if self.records else (0, 1)
 
     def _best(self) -> tuple[str, Point]:
         """Return the metric that says which epoch is the best, and its place."""
@@ -131,6 +126,6 @@ def _part(name: str, title: str, content: str) -> str:
     if not content:
         return ""
     return (
-        f'<details id="{name}" open><summary>{escape(printable(title))}</summary>\n'
+        f'<details id="{name}" open><summary>{shown(title)}</summary>\n'
         f'<div class="curves">{content}</div></details>'
     )

@@ -65,12 +65,12 @@ def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
         return ""
     parts = []
     for name, value in values.items():
-        text = escape(printable(name))
+        text = shown(name)
         number = json.dumps(float(f"{value:.8g}"))  # as scripts write it: Infinity, NaN
         data = f' data-score="{text}" data-value="{number}"' if for_scripts else ""
         finite = f"{value:#.4g}".rstrip(".")
-        shown = finite if math.isfinite(value) else str(value).replace("inf", "\u221e")
-        parts.append(f"<span{data}>{text} <b>{shown}</b></span>")
+        digits = finite if math.isfinite(value) else str(value).replace("inf", "\u221e")
+        parts.append(f"<span{data}>{text} <b>{digits}</b></span>")
     return f'<div class="numbers">{"".join(parts)}</div>'
 
 
@@ -87,19 +87,11 @@ def section(
     return f'<section style="--n:{max(1, len(sizes))}{high}"{data}>\n{body}\n</section>'
 
 
-def page(
-    title: str,
-    body: str,
-    refresh: int = 0,
-    *,
-    kind: str = "list",
-    style: str = "",
-    scripts: Sequence[str] = (),
-) -> str:
-    """Render a whole page around `body`, which is HTML.
+def page(title: str, body: str, refresh: int, *, kind: str, style: str = "") -> str:
+    """Render a whole page around `body`, which is HTML; `style` is that of the body.
 
     It reloads itself every `refresh` seconds unless 0; scripts take that over, to disturb nobody.
-    `kind` and `style` are those of the body, `scripts` names of files in `util/display/pages`.
+    The `kind` is "training" or "results", a class for the style and the name of a script.
     """
     import dominate
     from dominate import tags
@@ -115,7 +107,7 @@ def page(
     document.body.set_attribute("class", kind)
     document.body.set_attribute("style", style)
     document.body.set_attribute("data-refresh", str(refresh))
-    document.body.add(raw(body), tags.script(raw(asset("page.js", *scripts))))
+    document.body.add(raw(body), tags.script(raw(asset("page.js", f"{kind}.js"))))
     return str(document.render())
 
 
@@ -138,3 +130,8 @@ def address(file: str) -> str:
 def printable(text: str) -> str:
     """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shown(text: str) -> str:
+    """Return what shows a text within HTML."""
+    return escape(printable(text))

@@ -7,7 +7,7 @@ what is drawn is written beside it as data, so that a page's script can tell val
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow; then dashed.
@@ -29,39 +29,24 @@ Lines = Mapping[str, Sequence[Point]]  # epochs and values by name
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values with its marks; `log` axes count in powers of ten."""
+    """A range of values with its marks, and the pixels where it begins and ends.
+
+    `log` axes count in powers of ten.
+    """
 
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
     log: bool = False
+    start: float = 0.0
+    end: float = 1.0
 
-    def share(self, value: float) -> float:
-        """Return where between the ends a value lies, from 0 to 1."""
+    def at(self, value: float) -> float:
+        """Return the pixel of a value."""
         low, high = self.low, self.high
         if self.log:
             value, low, high = (math.log10(each) for each in (max(value, low), low, high))
-        return (value - low) / (high - low)
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Where the plot lies in the image, in pixels, and what its sides mean."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-    across: Axis
-    down: Axis
-
-    def x(self, epoch: float) -> float:
-        """Return the column of an epoch."""
-        return self.left + self.across.share(epoch) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        """Return the row of a value."""
-        return self.bottom - self.down.share(value) * (self.bottom - self.top)
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
 
 
 @dataclass(frozen=True)
@@ -99,15 +84,16 @@ def loss_curve(
     down, across = _value_axis([line.points for line in drawn]), _epoch_axis(*_ends(drawn))
     left = 24 + 6.2 * max(len(label) for _, label in down.ticks)
     legend, rows = _legend(number, left, width - 14, int((height - 110) // 16))
-    plot = Plot(left, width - 14, 12 + 16 * rows, height - 36, across, down)
-    middle, centre = (plot.left + plot.right) / 2, (plot.top + plot.bottom) / 2
+    across = replace(across, start=left, end=width - 14)
+    down = replace(down, start=height - 36, end=12 + 16 * rows)
+    middle, centre = (across.start + across.end) / 2, (down.end + down.start) / 2
     titles = (
-        f'<text x="{middle:.1f}" y="{plot.bottom + 30:.1f}" text-anchor="middle">epoch</text>'
+        f'<text x="{middle:.1f}" y="{down.start + 30:.1f}" text-anchor="middle">epoch</text>'
         f'<text transform="translate(12 {centre:.1f}) rotate(-90)" text-anchor="middle">'
         f"{'loss (log scale)' if down.log else 'loss'}</text>"
     )
-    parts = [*legend, *_grid(plot), titles, *_drawn(drawn, plot)]
-    return _svg("Losses over epochs", width, height, plot, parts)
+    parts = [*legend, *_grid(across, down), titles, *_drawn(drawn, across, down)]
+    return _svg("Losses over epochs", width, height, across, down, parts)
 
 
 def small_curve(
@@ -132,31 +118,34 @@ def small_curve(
     down = _value_axis([line.points for line in drawn] + floor, most=3, with_log=False)
     across = _epoch_axis(*(epochs or _ends(drawn)), most=4, whole=True)
     left = 10 + 6.2 * max(len(label) for _, label in down.ticks)
-    plot = Plot(left, width - 10, 28, height - 20, across, down)
+    across = replace(across, start=left, end=width - 10)
+    down = replace(down, start=height - 20, end=28)
     last = ", ".join(f"{line.last:.4g}".replace("e-0", "e-") for line in drawn)
     room = int((width - 16) / 6.4) - len(last)
     parts = [
         f'<text x="4" y="14" font-weight="600">{_text(_shortened(title, room))}</text>',
         f'<text x="{width - 10}" y="14" text-anchor="end" class="last">{last}</text>',
-        *_grid(plot),
-        *_drawn(drawn, plot),
+        *_grid(across, down),
+        *_drawn(drawn, across, down),
     ]
-    if best and across.low <= best[0] <= across.high and down.low <= best[1] <= down.high:
+    epoch, value = best or (math.nan, math.nan)
+    if across.low <= epoch <= across.high and down.low <= value <= down.high:
         parts.append(
-            f'<circle class="stroke1" cx="{plot.x(best[0]):.1f}" cy="{plot.y(best[1]):.2f}" r="4" '
+            f'<circle class="stroke1" cx="{across.at(epoch):.1f}" cy="{down.at(value):.2f}" r="4" '
             f'fill="none" stroke="{PALETTE[1]}" stroke-width="1.6"/>'
         )
-    return _svg(f"{title} over epochs", width, height, plot, parts)
+    return _svg(f"{title} over epochs", width, height, across, down, parts)
 
 
-def _svg(label: str, width: int, height: int, plot: Plot, parts: Iterable[str]) -> str:
-    across, down = plot.across, plot.down
+def _svg(
+    label: str, width: int, height: int, across: Axis, down: Axis, parts: Iterable[str]
+) -> str:
     content = "\n".join(parts)
     return (  # the data are what a script needs to turn pixels back into numbers
         f'<svg class="curve" role="img" aria-label="{_text(label)}" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui,sans-serif" font-size="11" fill="currentColor" '
-        f'data-plot="{plot.left:.1f} {plot.right:.1f} {plot.top:.1f} {plot.bottom:.1f}" '
+        f'data-plot="{across.start:.1f} {across.end:.1f} {down.end:.1f} {down.start:.1f}" '
         f'data-x="{across.low:.10g} {across.high:.10g}" '
         f'data-y="{down.low:.10g} {down.high:.10g} {"log" if down.log else "linear"}">\n'
         f"{content}\n</svg>"
@@ -325,28 +314,28 @@ def _legend(
     return parts, row
 
 
-def _grid(plot: Plot) -> Iterator[str]:
+def _grid(across: Axis, down: Axis) -> Iterator[str]:
     """Draw the marks, light lines at them, and the frame."""
     faint = 'stroke="currentColor" stroke-opacity="0.12"'
-    left, right = f"{plot.left:.1f}", f"{plot.right:.1f}"
-    top, bottom = f"{plot.top:.1f}", f"{plot.bottom:.1f}"
-    for value, label in plot.down.ticks:
-        y = plot.y(value)
+    left, right = f"{across.start:.1f}", f"{across.end:.1f}"
+    top, bottom = f"{down.end:.1f}", f"{down.start:.1f}"
+    for value, label in down.ticks:
+        y = down.at(value)
         yield (
             f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" {faint}/>'
-            f'<text x="{plot.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<text x="{across.start - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
         )
-    for value, label in plot.across.ticks:
-        x = f"{plot.x(value):.1f}"
+    for value, label in across.ticks:
+        x = f"{across.at(value):.1f}"
         yield (
             f'<line x1="{x}" y1="{top}" x2="{x}" y2="{bottom}" {faint}/>'
-            f'<text x="{x}" y="{plot.bottom + 15:.1f}" text-anchor="middle">{label}</text>'
+            f'<text x="{x}" y="{down.start + 15:.1f}" text-anchor="middle">{label}</text>'
         )
     frame = 'fill="none" stroke="currentColor" stroke-opacity="0.5"'
     yield f'<path d="M{left} {top}V{bottom}H{right}" {frame}/>'
 
 
-def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
+def _drawn(lines: Iterable[Line], across: Axis, down: Axis) -> Iterator[str]:
     """Draw lines; a lonely point becomes a dot by the round ends of its line."""
     for line in lines:
         width, dot = LOOKS[line.look]
@@ -357,7 +346,7 @@ def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
             f'aria-label="{_text(meaning)}: {line.last:.4g}">'
         )
         for segment in _segments(line.points):
-            places = [f"{plot.x(x):.1f},{plot.y(y):.2f}" for x, y in segment]
+            places = [f"{across.at(x):.1f},{down.at(y):.2f}" for x, y in segment]
             lonely = len(places) == 1
             wide = f' stroke-width="{dot}"' if lonely else ""
             yield f'<polyline points="{" ".join(places * 2 if lonely else places)}"{wide}/>'

@@ -27,11 +27,8 @@ class BackgroundSink(Sink, Generic[S]):
     Nothing that was reported is lost, and memory is bounded: if the sink is so slow that too much
     waits, the caller waits too. Errors of the sink are handled as `deliver` handles them. The
     thread ends when there is nothing to do; Python waits for it before it ends itself. A state is
-    not kept: asking for one would mean waiting.
-
-    Args:
-        sink: does the work. Nobody else may use it.
-        newest_only: images that wait are replaced by newer ones of the same epoch.
+    not kept: asking for one would mean waiting. Nobody else may use the sink; with `newest_only`,
+    images that wait are replaced by newer ones of the same epoch.
     """
 
     def __init__(self, sink: S, *, newest_only: bool = False) -> None:
@@ -84,7 +81,7 @@ class BackgroundSink(Sink, Generic[S]):
         with self._changed:
             if event.epoch is not None:
                 self._waiting = deque(old for old in self._waiting if old.epoch != event.epoch)
-            self._changed.wait_for(lambda: self._has_room(event) or not self._works)
+            self._changed.wait_for(lambda: not self._works or self._has_room(event))
             self._waiting.append(event)
             if not self._works:
                 threading.Thread(target=self._work, name=type(self.sink).__name__).start()
@@ -92,7 +89,7 @@ class BackgroundSink(Sink, Generic[S]):
 
     def _has_room(self, event: _Event[S]) -> bool:
         with_images = sum(each.has_images for each in self._waiting)
-        few_images = not event.has_images or with_images < MOST_IMAGES
+        few_images = with_images < MOST_IMAGES or not event.has_images
         return few_images and len(self._waiting) < MOST_EVENTS
 
     def _work(self) -> None:

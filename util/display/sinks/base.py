@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, NotRequired, TypedDict
 from weakref import WeakSet
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from util.base.errors import UserError
 from util.base.log import warn
 
 ImageArray = NDArray[np.uint8]  # (H, W, C)
@@ -56,15 +58,12 @@ class Sink:
     """A destination for what training reports: a subclass takes what it wants of it.
 
     When something is reported, train.py decides: losses every `--print_freq` images, images every
-    `--display_freq`, each epoch at its end. The class says what of it is for the sink:
-
-    Attributes:
-        losses_as: which call of `Visualizer` its losses come with, `print` or `plot`.
-        images_every: the option that says how often it takes images: `display_freq`,
-            `update_html_freq` (and the first ones of each epoch), or none.
+    `--display_freq`, each epoch at its end. The class says what of it is for the sink.
     """
 
+    # Which call of `Visualizer` its losses come with.
     losses_as: Literal["print", "plot"] = "print"
+    # The option that says how often it takes images; the page takes an epoch's first ones too.
     images_every: Literal["", "display_freq", "update_html_freq"] = ""
 
     def begin(self, overview: Overview) -> None:
@@ -111,6 +110,24 @@ def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
             if sink not in _complained:
                 _complained.add(sink)
                 warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")
+
+
+def import_for(option: str, needed: Mapping[str, str]) -> list[Any]:
+    """Import modules of a package that only an option needs, with something that is in each."""
+    package = next(iter(needed)).partition(".")[0]
+    found: list[Any] = []
+    try:
+        found = [import_module(module) for module in needed]
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+    # A mere folder of that name imports as well, but nothing is in it.
+    if not found or not all(map(hasattr, found, needed.values())):
+        raise UserError(
+            f"{option} needs the package {package}, which is not installed. Install it "
+            f"(pip install {package}, or uv sync --extra {package}), or leave {option} out."
+        )
+    return found
 
 
 def as_pillow(image: ImageArray) -> Image.Image:

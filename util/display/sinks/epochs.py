@@ -37,9 +37,8 @@ def flat(record: EpochRecord) -> dict[str, float]:
 def read_metrics(path: str | Path) -> list[EpochRecord]:
     """Read what `MetricsSink` wrote; of an epoch that was trained twice the later report counts.
 
-    Raises:
-        UserError: a line is not what an epoch brought. Of the last one, the writing of which may
-            have been interrupted, only if it is JSON.
+    A line that is not what an epoch brought is a UserError; the last one, the writing of which may
+    have been interrupted, only if it is JSON.
     """
     expected = "what an epoch brought, no JSON object"
     records = parse_lines(path, read_lines(path), _parse, expected)
@@ -67,9 +66,14 @@ def _problem(found: Any) -> str | None:
         if not _is_number(found.get(name)):
             return f"{name} is no number"
     best = found.get("best")
-    if best is not None and not _is_best(best):
-        return "best lacks metric, value or epoch"
-    return None
+    if best is None or (
+        isinstance(best, dict)
+        and isinstance(best.get("metric"), str)
+        and _is_number(best.get("value"))
+        and _is_whole(best.get("epoch"))
+    ):
+        return None
+    return "best lacks metric, value or epoch"
 
 
 def _is_number(value: Any) -> bool:
@@ -83,12 +87,3 @@ def _is_number(value: Any) -> bool:
 def _is_whole(value: Any) -> bool:
     """Tell whether JSON gave a whole number that a drawing can tell from its neighbours."""
     return value is not None and _is_number(value) and value == int(value) and abs(value) < 10**9
-
-
-def _is_best(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("metric"), str)
-        and _is_number(value.get("value"))
-        and _is_whole(value.get("epoch"))
-    )

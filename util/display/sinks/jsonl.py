@@ -62,10 +62,7 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Append a JSON object as a line, with null for numbers that are not finite.
 
     It is written at once, so a process that is killed leaves at most one torn line, the last; the
-    next one to append removes it.
-
-    Raises:
-        WriteError: there is no room for the whole line.
+    next one to append removes it. A WriteError says that there is no room for the whole line.
     """
     text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
     line = f"{text}\n".encode()
@@ -85,11 +82,7 @@ def append_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_losses(path: str | Path) -> list[LossRecord]:
-    """Read what `JsonlSink` wrote; a broken last line is passed over.
-
-    Raises:
-        UserError: a line before the last one is broken.
-    """
+    """Read what `JsonlSink` wrote; a broken last line is passed over, others are a UserError."""
     expected = "a JSON object with epoch, iters and losses"
     return parse_lines(path, read_lines(path), _parse_json, expected)
 
@@ -97,10 +90,8 @@ def read_losses(path: str | Path) -> list[LossRecord]:
 def parse_loss_log(path: str | Path) -> list[LossRecord]:
     """Read the `loss_log.txt` of this program or of the reference; its headers are passed over.
 
-    A last line without an end may have lost digits, so it is passed over as well.
-
-    Raises:
-        UserError: a line is neither losses nor a header.
+    A last line without an end may have lost digits, so it is passed over as well. A line that is
+    neither losses nor a header is a UserError.
     """
     # a header can follow a torn line without a break between them
     whole = [line if HEADER not in line else "" for line in read_lines(path)[:-1]]
@@ -135,11 +126,7 @@ def read_lines(path: str | Path) -> list[str]:
 def parse_lines(
     path: str | Path, lines: Iterable[str], parse: Callable[[str], T], expected: str
 ) -> list[T]:
-    """Parse lines that are not empty; a broken last one is passed over.
-
-    Raises:
-        UserError: another line is broken, or a line is wrong.
-    """
+    """Parse lines that are not empty; a broken last one is passed over, others are a UserError."""
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     records: list[T] = []
     for number, line in filled:
@@ -159,28 +146,28 @@ def parse_lines(
 
 def _parse_json(line: str) -> LossRecord:
     found = json.loads(line)
-    total, times = found.get("total_iters"), found.get("times") or {}
-    return LossRecord(
-        epoch=int(found["epoch"]),
-        iters=int(found["iters"]),
-        total_iters=None if total is None else int(total),
-        time=_number(times.get("time")),
-        data=_number(times.get("data")),
-        losses={str(name): _number(value) for name, value in found["losses"].items()},
-    )
+    times = found.get("times") or {}
+    seconds = times.get("time"), times.get("data")
+    total, losses = found.get("total_iters"), found["losses"]
+    return _record(found["epoch"], found["iters"], total, seconds, losses)
 
 
 def _parse_text(line: str) -> LossRecord:
     match = LOSS_LINE.fullmatch(line.strip())
     if match is None:
         raise ValueError(line)
+    return _record(match[1], match[2], None, (match[3], match[4]), dict(re.findall(LOSS, match[5])))
+
+
+def _record(epoch: Any, iters: Any, total_iters: Any, seconds: Any, losses: Any) -> LossRecord:
+    time, data = map(_number, seconds)
     return LossRecord(
-        epoch=int(match[1]),
-        iters=int(match[2]),
-        total_iters=None,
-        time=float(match[3]),
-        data=_number(match[4]),
-        losses={name: float(value) for name, value in re.findall(LOSS, match[5])},
+        epoch=int(epoch),
+        iters=int(iters),
+        total_iters=None if total_iters is None else int(total_iters),
+        time=time,
+        data=data,
+        losses={str(name): _number(value) for name, value in losses.items()},
     )
 
 

@@ -14,10 +14,13 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from util.base.errors import UserError
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 
+PACKAGE = {  # and what is used of it
+    "tensorboard.compat.proto.event_pb2": "Event",
+    "tensorboard.summary.writer.record_writer": "RecordWriter",
+}
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 
 
@@ -27,16 +30,12 @@ class TensorboardSink(Sink):
     Every process begins a file of its own with its first event. Each event is written at once and
     as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
     process wrote counts up to `go_on_after`: TensorBoard no longer shows later points.
-
-    Raises:
-        UserError: the package is not installed.
-        OSError: the folder cannot be made.
     """
 
     images_every = "display_freq"
 
     def __init__(self, folder: str | Path) -> None:
-        self._new_event, self._session_log, self._writer = _import_package()
+        self._events, self._writing = import_for("--tensorboard", PACKAGE)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
@@ -48,9 +47,8 @@ class TensorboardSink(Sink):
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Write images as `images/LABEL` over the images seen, or the epoch if that is all."""
-        values = [
-            {"tag": f"images/{label}", "image": _encoded(image)} for label, image in images.items()
-        ]
+        drawn = {label: _encoded(image) for label, image in images.items()}
+        values = [{"tag": f"images/{label}", "image": image} for label, image in drawn.items()]
         self._write(_step(when) or when.epoch, values)
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
@@ -72,7 +70,7 @@ class TensorboardSink(Sink):
         """Append one event, and what must come before it."""
         event = self._record(step=step, summary={"value": values})
         if self._forgotten_from is not None:
-            restart = {"status": self._session_log.START}
+            restart = {"status": self._events.SessionLog.START}
             event = self._record(step=self._forgotten_from, session_log=restart) + event
         if self._path is None:
             self._path = self.folder / _next_name(self.folder)
@@ -88,24 +86,9 @@ class TensorboardSink(Sink):
     def _record(self, **content: Any) -> bytes:
         """Return an event as it stands in a file: with its length and checksums."""
         buffer = BytesIO()
-        event = self._new_event(wall_time=time.time(), **content)
-        self._writer(buffer).write(event.SerializeToString())
+        event = self._events.Event(wall_time=time.time(), **content)
+        self._writing.RecordWriter(buffer).write(event.SerializeToString())
         return buffer.getvalue()
-
-
-def _import_package() -> tuple[Any, Any, Any]:
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ModuleNotFoundError as error:
-        # A mere folder `tensorboard` is found as well, but nothing in it.
-        if error.name is None or error.name.partition(".")[0] != "tensorboard":
-            raise
-        raise UserError(
-            "--tensorboard needs the package tensorboard, which is not installed. Install it "
-            "(pip install tensorboard, or uv sync --extra tensorboard), or leave --tensorboard out."
-        ) from error
-    return Event, SessionLog, RecordWriter
 
 
 def _step(when: LogStep) -> int:

@@ -4,17 +4,17 @@ import inspect
 import os
 import shlex
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 from util.storage.files import write_text
 
+PACKAGE = {"wandb": "init"}
 RUN_ID_FILE = "wandb_run_id.txt"
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
@@ -43,7 +43,7 @@ class WandbSink(Sink):
     ) -> None:
         self._id_file = Path(folder) / RUN_ID_FILE
         self._keep_id = keep_id
-        self._wandb = _import_wandb()
+        (self._wandb,) = import_for("--use_wandb", PACKAGE)
         self._own = self._wandb.run is None
         self._run: Any = self._wandb.run
         if self._own:
@@ -121,24 +121,9 @@ class WandbSink(Sink):
 
 def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
     """Log images to the run that is active, if there is one; none is started."""
-    wandb = _import_wandb()
+    (wandb,) = import_for("--use_wandb", PACKAGE)
     if wandb.run is not None:
         WandbSink("", "", {}, ".").images(LogStep(0), images)
-
-
-def _import_wandb() -> ModuleType:
-    wandb: Any = None
-    try:
-        wandb = import_module("wandb")
-    except ModuleNotFoundError as error:
-        if error.name != "wandb":
-            raise
-    if not hasattr(wandb, "init"):  # a mere folder `wandb` of earlier runs imports as well
-        raise UserError(
-            "--use_wandb needs the package wandb, which is not installed. Install it "
-            "(pip install wandb, or uv sync --extra wandb), or leave --use_wandb out."
-        )
-    return wandb
 
 
 def _has_credentials(wandb: ModuleType) -> bool:

@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib import import_module
 from io import BytesIO
 from math import isnan
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from numpy.typing import NDArray
 
@@ -33,32 +32,19 @@ class RefusedError(Exception):
     """The server answers, but not with 200."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the server is."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, server: str, port: int) -> "Address":
-        """Read what the options say."""
-        try:
-            parts = urlsplit(server if "//" in server else f"http://{server}")
-            scheme, host, port = parts.scheme, parts.hostname, parts.port or port
-        except ValueError:  # a port that is no number
-            scheme, host = "", None
-        if scheme not in ("http", "https") or not host or not 0 < port < 65536:
-            raise UserError(
-                f"--display_server {server} with --display_port {port} is no address. Give them "
-                "like --display_server http://localhost --display_port 8097."
-            )
-        return cls(scheme, host, port)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+def address_of(server: str, port: int) -> SplitResult:
+    """Read what the options say; a port in `server` wins."""
+    try:
+        parts = urlsplit(server if "//" in server else f"http://{server}")
+        host, port = parts.hostname, parts.port or port
+    except ValueError:  # a port that is no number
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or not 0 < port < 65536:
+        raise UserError(
+            f"--display_server {server} with --display_port {port} is no address. Give them "
+            "like --display_server http://localhost --display_port 8097."
+        )
+    return urlsplit(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 class Connection:
@@ -69,10 +55,10 @@ class Connection:
     tells for how many seconds to wait for the answer to a request of so many bytes.
     """
 
-    def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
+    def __init__(self, address: SplitResult, patience: Callable[[int], float]) -> None:
         self.patience = patience
         kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-        self._http = kind(address.host, address.port, timeout=CONNECT_SECONDS)
+        self._http = kind(address.hostname or "", address.port, timeout=CONNECT_SECONDS)
         try:
             self._http.connect()
         except (OSError, ValueError) as error:

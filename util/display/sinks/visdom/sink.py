@@ -26,10 +26,10 @@ import numpy as np
 from util.base.log import say, warn
 from util.display.sinks.base import ImageArray, LogStep, Sink
 from util.display.sinks.visdom.connection import (
-    Address,
     Connection,
     RefusedError,
     UnreachableError,
+    address_of,
     client_class,
 )
 from util.display.sinks.visdom.history import LossHistory
@@ -48,33 +48,23 @@ LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
 class VisdomSink(Sink):
-    """Show losses in one window, and images in a panel or in a window each.
-
-    Args:
-        server: address, for example http://localhost; a port in it wins over `port`.
-        port: its port.
-        env: environment, visdom's word for a page.
-        display_id: first window; plots go to it, images to the ones after it.
-        ncols: images in a row of the panel; 0 or below: a window for each image.
-        name: name of the run, for titles.
-        win_size: width at which an image is shown.
-    """
+    """Show losses in one window, and images in a panel or in a window each."""
 
     losses_as = "plot"
     images_every = "display_freq"
 
     def __init__(
         self,
-        server: str,
+        server: str,  # address, for example http://localhost; a port in it wins over `port`
         port: int,
         *,
-        env: str,
-        display_id: int,
-        ncols: int,
-        name: str,
-        win_size: int = 256,
+        env: str,  # environment, visdom's word for a page
+        display_id: int,  # first window; plots go to it, images to the ones after it
+        ncols: int,  # images in a row of the panel; 0 or below: a window for each image
+        name: str,  # of the run, for titles
+        win_size: int = 256,  # width at which an image is shown
     ) -> None:
-        self.address = Address.of(server, port)
+        self.address = address_of(server, port)
         self.env = env.replace("/", "_")  # as the server does for windows, but not for pages
         self.display_id = display_id
         self.ncols = ncols
@@ -183,7 +173,7 @@ class VisdomSink(Sink):
             try:
                 self._send_all()
             except UnreachableError as error:
-                if not (error.dropped and self._client is not None):
+                if not error.dropped or self._client is None:
                     raise
                 self._lose()  # it went away since the last event and may be back
                 self._send_all()
@@ -202,7 +192,8 @@ class VisdomSink(Sink):
             return False
         if self._told == 1:
             self._told = 2
-            self._tell(say, f"visdom at {self.address} answers now; nothing is missing there.")
+            where = self.address.geturl()
+            self._tell(say, f"visdom at {where} answers now; nothing is missing there.")
         return True
 
     def _send_all(self) -> None:
@@ -319,10 +310,10 @@ class VisdomSink(Sink):
         client.image(shown(image).transpose(2, 0, 1), win=window, opts=options)
 
     def _complain(self, error: Exception) -> None:
-        port = self.address.port
+        where, port = self.address.geturl(), self.address.port
         self._tell(
             warn,
-            f"visdom at {self.address} cannot be used now ({str(error) or type(error).__name__}). "
+            f"visdom at {where} cannot be used now ({str(error) or type(error).__name__}). "
             "Training goes on, and what is missing there is sent once it answers. To have a server "
             "started: --start_visdom (`python -m visdom.server` fails without internet). To reach "
             f"one on another machine: ssh -N -L {port}:localhost:{port} user@host. "
