@@ -23,7 +23,7 @@ from util.base.log import say
 from util.base.new_options import new_option
 from util.storage.run_folder import iteration_label
 from util.training.resume import ResumePoint
-from util.training.run import Run, start_run
+from util.training.run import Run
 from util.training.run_lock import RunLock
 from util.visualizer import Visualizer
 
@@ -49,10 +49,8 @@ def train(opt: Namespace, options: Result) -> None:
     dataset.warn_of_bad_images()
     model = create_model(opt)  # --model NAME is models/NAME_model.py
     model.setup(opt)  # schedules, and the networks to continue with
-    facts = options.not_default
-    run = start_run(
-        start, facts, dataset, TrainedModel(model), create_dataset, has_split, Visualizer
-    )
+    facts, trained = options.not_default, TrainedModel(model)
+    run = Run(start, facts, dataset, trained, create_dataset, has_split, Visualizer)
     options.save()  # now that it is clear that the run can go on with them
     with run.session():
         while not run.is_over:

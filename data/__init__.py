@@ -3,6 +3,8 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
+import torch
+
 from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
 from data.pipeline.loader import BatchLoader, files_of
@@ -15,7 +17,7 @@ def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
     """Return the class that the convention assigns to `dataset_name`.
 
     Raises:
-        PluginError: there is no such file or class.
+        UserError: there is no such file or class.
     """
     return find_plugin(dataset_name, package="data", kind="dataset", base=BaseDataset)
 
@@ -52,6 +54,7 @@ class CustomDatasetDataLoader(BatchLoader):
             dataset, batch_size=opt.batch_size, shuffle=not opt.serial_batches,
             workers=int(opt.num_threads), most=opt.max_dataset_size,
             skip_bad=new_option(opt, "skip_bad_images"), root=opt.dataroot,
+            pin=bool(getattr(opt, "gpu_ids", ())) and torch.cuda.is_available(),
         )  # fmt: skip
 
     def load_data(self) -> "CustomDatasetDataLoader":

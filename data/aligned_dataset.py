@@ -26,23 +26,18 @@ class AlignedDataset(BaseDataset):
         layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
         self.AB_paths = find_images(opt, self.dir_AB, layout)
         check_crop_fits(opt)
-        self.reader = ImageReader.of(opt, len(self.AB_paths))
+        self.reader = ImageReader.of(opt)
         self.input_nc, self.output_nc = channels_of_sides(opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B`, cropped and flipped alike, and their paths."""
         path = self.AB_paths[index]
-        A, B = self.reader.open(path).halves()
-        params = get_params(self.opt, A.size)
+        left, right = self.reader.open(path).halves()
+        params = get_params(self.opt, left.size)
         transform_A = get_transform(self.opt, params, grayscale=self.input_nc == 1)
         transform_B = get_transform(self.opt, params, grayscale=self.output_nc == 1)
-        return {
-            "A": A.transformed(transform_A),
-            "B": B.transformed(transform_B),
-            "A_paths": path,
-            "B_paths": path,
-        }
+        A, B = left.transformed(transform_A), right.transformed(transform_B)
+        return {"A": A, "B": B, "A_paths": path, "B_paths": path}
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.AB_paths)

@@ -5,6 +5,7 @@ import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from textwrap import indent
 from typing import Any
 
@@ -58,14 +59,12 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
     def image_files(self) -> list[str]:
         """Return the files of all images, which are looked at before training.
 
-        By default those in the lists that have one of the usual names (`A_paths`, `image_paths`,
-        ...); override it if the files are kept elsewhere.
+        By default the lists with usual names (`A_paths`, `image_paths`, ...); else override it.
         """
         return [path for paths in lists_of_files(self).values() for path in paths]
 
     @abstractmethod
-    def __len__(self) -> int:
-        """Return the number of items."""
+    def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -75,14 +74,8 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
     """Draw where to crop and whether to flip, so that several images can share it.
 
-    Always draws three times from python's `random`, whatever the options use of it.
-
-    Args:
-        opt: `preprocess`, `load_size` and `crop_size` are read.
-        size: (width, height) of the image.
-
-    Returns:
-        `crop_pos` (x, y) within the resized image, and `flip`.
+    Always draws three times from python's `random`, whatever the options use of it. `size` is the
+    image's (width, height), `crop_pos` (x, y) within the resized one.
     """
     width, height = size
     if opt.preprocess == "resize_and_crop":
@@ -103,13 +96,10 @@ def get_transform(
 ) -> T.Compose:
     """Return the transform from an image to a tensor that the options describe.
 
-    Args:
-        opt: `preprocess`, `load_size`, `crop_size` and `no_flip` are read.
-        params: what `get_params` drew; without it crop and flip are drawn anew for every image,
-            from torch's generator.
-        grayscale: reduce to one channel first.
-        method: how to resample: Pillow's constant, or torchvision's of the same name.
-        convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow image.
+    `params` is what `get_params` drew; without it crop and flip are drawn anew for every image,
+    from torch's generator. `grayscale` reduces to one channel first. `method` says how to resample:
+    Pillow's constant, or torchvision's of the same name. With `convert` the result is a float32
+    tensor (C, H, W) in [-1, 1], otherwise a Pillow image.
     """
     if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
         method = Image.Resampling[method.name]
@@ -121,30 +111,20 @@ def get_transform(
     if opt.preprocess == "none":
         steps.append(T.RoundSides(4, method))
     if "crop" in opt.preprocess:
-        steps.append(_crop(opt.crop_size, params))
-    if not opt.no_flip:
         if params is None:
-            steps.append(T.RandomFlip())
-        elif params["flip"]:
-            steps.append(T.Flip())
+            steps.append(T.RandomCrop(opt.crop_size))
+        else:
+            x, y = params["crop_pos"]
+            steps.append(T.CropAt(x, y, opt.crop_size))
+    if not opt.no_flip and (params is None or params["flip"]):
+        steps.append(T.RandomFlip() if params is None else T.Flip())
     if convert:
         steps += [T.ToTensor(), T.Normalize()]
     return T.Compose(steps)
 
 
-def _crop(size: int, params: Mapping[str, Any] | None) -> Callable[[Any], Any]:
-    if params is None:
-        return T.RandomCrop(size)
-    x, y = params["crop_pos"]
-    return T.CropAt(x, y, size)
-
-
 def check_crop_fits(opt: Namespace) -> None:
-    """Refuse a crop that is larger than what it is cut from.
-
-    Raises:
-        UserError: `--crop_size` is larger than `--load_size`, and both are used.
-    """
+    """Raise a UserError if a crop is larger than what it is cut from."""
     resizes = "resize" in opt.preprocess or "scale_width" in opt.preprocess
     if resizes and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
         raise UserError(
@@ -160,7 +140,7 @@ def channels_of_sides(opt: Namespace) -> tuple[int, int]:
     return opt.input_nc, opt.output_nc
 
 
-def folders_of(root: str, phase: str, layout: Layout) -> list[str]:
+def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
     """Return the folders that hold a phase of the data set that lies at `root`."""
     return [os.path.join(root, name.format(phase=phase)) for name in layout]
 
@@ -187,33 +167,25 @@ def _are_files(values: object) -> bool:
 def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     """List the images of a folder, at most `opt.max_dataset_size`.
 
-    Args:
-        opt: `dataroot` and `max_dataset_size` are read.
-        folder: where the images are.
-        expected: the layout that the data set wants, one line for each folder.
-
     Raises:
-        UserError: no such folder, or no images in it; shows what is wanted and what is there.
+        UserError: no such folder, or no images in it; shows what is `expected`, one line for each
+            folder of the data set, and what is there.
     """
-    if os.path.isdir(folder):
-        if paths := make_dataset(folder, opt.max_dataset_size):
-            return paths
-        problem = f"There are no images in {folder}."
-    else:
-        problem = f"{folder} is not a valid directory."
+    is_folder = os.path.isdir(folder)
+    if is_folder and (paths := make_dataset(folder, opt.max_dataset_size)):
+        return paths
+    problem = "There are no images in {}" if is_folder else "{} is not a valid directory"
     raise UserError(
-        f"{problem} Check --dataroot, --phase and --dataset_mode.\n"
+        f"{problem.format(folder)}. Check --dataroot, --phase and --dataset_mode.\n"
         f"  --dataset_mode {opt.dataset_mode} expects\n{indent(expected, ' ' * 4)}\n"
         f"  and finds\n    {_what_is_in(opt.dataroot)}"
     )
 
 
 def _what_is_in(folder: str) -> str:
-    if not os.path.exists(folder):
-        return f"{folder} (which does not exist)"
     if not os.path.isdir(folder):
-        return f"{folder} (which is a file)"
-    found = sorted((not os.path.isdir(entry.path), entry.name) for entry in os.scandir(folder))
+        return f"{folder} (which {'is a file' if os.path.exists(folder) else 'does not exist'})"
+    found = sorted((not entry.is_dir(), entry.name) for entry in os.scandir(folder))
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"

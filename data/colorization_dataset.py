@@ -36,7 +36,7 @@ class ColorizationDataset(BaseDataset):
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
         self.AB_paths = find_images(opt, self.dir, f"{self.dir}/*.jpg   in colour")
-        self.reader = ImageReader.of(opt, len(self.AB_paths))
+        self.reader = ImageReader.of(opt)
         self.transform = get_transform(opt, convert=False)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -48,5 +48,4 @@ class ColorizationDataset(BaseDataset):
         return {"A": L / 50.0 - 1.0, "B": ab / 110.0, "A_paths": path, "B_paths": path}
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.AB_paths)

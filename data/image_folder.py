@@ -40,10 +40,7 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
 
 
 def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
-    """Add the images and the folders inside a folder, but no linked folders.
-
-    The reference does not follow these either: a loop of links ends there.
-    """
+    """Add the images and the folders inside a folder; linked ones may make a loop and stay out."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -53,19 +50,17 @@ def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
                 leads_to_a_folder = entry.is_dir()
             except OSError:  # a link that leads to itself: listed as a file, as in the reference
                 leads_to_a_folder = False
-            if not leads_to_a_folder:
-                is_known = name.endswith(_OF_REFERENCE)
-                if is_known or (is_image_file(name) and _begins_like_an_image(entry)):
-                    images.append(entry.path)
-            elif entry.is_dir(follow_symlinks=False):
-                folders.append(entry.path)
+            if leads_to_a_folder:
+                if not entry.is_symlink():
+                    folders.append(entry.path)
+            elif name.endswith(_OF_REFERENCE) or (
+                is_image_file(name) and _begins_like_an_image(entry)
+            ):
+                images.append(entry.path)
 
 
 def _begins_like_an_image(entry: os.DirEntry[str]) -> bool:
-    """Look into files that the reference passes over (`.Png`, `.webp`).
-
-    Whoever has such a file that is no image must be able to train here as there.
-    """
+    """Look into files that the reference passes over (`.Png`, `.webp`), whatever they are."""
     try:
         if not entry.is_file():  # whoever opens a pipe waits for its other end
             return False
@@ -76,11 +71,7 @@ def _begins_like_an_image(entry: os.DirEntry[str]) -> bool:
 
 
 class ImageFolder(Dataset[Any]):
-    """All images below a folder.
-
-    Raises:
-        UserError: there are none.
-    """
+    """All images below a folder; a UserError if there are none."""
 
     def __init__(
         self,
@@ -92,9 +83,8 @@ class ImageFolder(Dataset[Any]):
         self.root = root
         self.imgs = make_dataset(root)
         if not self.imgs:
-            raise UserError(
-                f"Found 0 images in {root}. Supported endings: {', '.join(_LOWER_CASE)}"
-            )
+            endings = ", ".join(_LOWER_CASE)
+            raise UserError(f"Found 0 images in {root}. Supported endings: {endings}")
         self.transform = transform
         self.return_paths = return_paths
         self.loader = loader
@@ -102,11 +92,9 @@ class ImageFolder(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         """Return the image, transformed; with `return_paths` a pair of it and its path."""
         path = self.imgs[index]
-        image: Any = self.loader(path)
-        if self.transform is not None:
-            image = self.transform(image)
-        return (image, path) if self.return_paths else image
+        image = self.loader(path)
+        result = image if self.transform is None else self.transform(image)
+        return (result, path) if self.return_paths else result
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.imgs)

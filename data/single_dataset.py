@@ -22,7 +22,7 @@ class SingleDataset(BaseDataset):
         super().__init__(opt)
         check_crop_fits(opt)
         self.A_paths = find_images(opt, opt.dataroot, f"{opt.dataroot}/*.jpg")
-        self.reader = ImageReader.of(opt, len(self.A_paths))
+        self.reader = ImageReader.of(opt)
         channels, _ = channels_of_sides(opt)
         self.transform = get_transform(opt, grayscale=channels == 1)
 
@@ -32,5 +32,4 @@ class SingleDataset(BaseDataset):
         return {"A": self.reader.read(path, self.transform), "A_paths": path}
 
     def __len__(self) -> int:
-        """Return the number of images."""
         return len(self.A_paths)

@@ -34,7 +34,7 @@ class UnalignedDataset(BaseDataset):
         self.B_paths = find_images(opt, self.dir_B, layout)
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
-        self.reader = ImageReader.of(opt, self.A_size + self.B_size)
+        self.reader = ImageReader.of(opt)
         channels_A, channels_B = channels_of_sides(opt)
         self.transform_A = get_transform(opt, grayscale=channels_A == 1)
         self.transform_B = get_transform(opt, grayscale=channels_B == 1)
@@ -52,5 +52,4 @@ class UnalignedDataset(BaseDataset):
         return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
 
     def __len__(self) -> int:
-        """Return the size of the larger side."""
         return max(self.A_size, self.B_size)

@@ -9,11 +9,7 @@ from util.base.plugins import find_plugin
 
 
 def find_model_using_name(model_name: str) -> type[BaseModel]:
-    """Return the class that the convention assigns to `model_name`.
-
-    Raises:
-        PluginError: there is no such file or class.
-    """
+    """Return the class that the convention assigns to `model_name`; UserError if none."""
     return find_plugin(model_name, package="models", kind="model", base=BaseModel)
 
 

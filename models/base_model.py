@@ -15,13 +15,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from models import networks
-from models.optimization.schedulers import skip_epochs
 from models.optimization.step import Optimization
 from models.storage import network_files
 from models.storage.names import named_values, networks_of, together
-from models.storage.pretrained import load_pretrained
-from models.storage.state import adopt_new_optimizers
+from models.storage.state import adopt_new_optimizers, started_scheduler
 from util.base.log import say
 from util.base.new_options import new_option
 from util.base.system import claim_device
@@ -42,11 +39,9 @@ class BaseModel(ABC):
         metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
         device: where networks and batches live.
         save_dir: `<checkpoints_dir>/<name>`.
-        optimization: the tools of a training step; see `models/optimization/step.py`. A subclass
-            may call something else so.
+        optimization: the tools of a step, unless the subclass calls something else so.
 
-    What a subclass may define besides, each only if it wants to; `models/storage/trained_model.py`
-    tells what happens without it:
+    What a subclass may define besides; `models/storage/trained_model.py` tells what happens else:
 
         validation_pairs(self)   images and what they should equal, for the metrics of --val_freq
         validation_sets(self)    images made and real ones of that domain, for FID and KID
@@ -54,9 +49,8 @@ class BaseModel(ABC):
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
         batch_independent = True
-            test.py may hand over several images at once, without gradients of any kind: what is
-            made of one does not depend on the others, except by batch norm and dropout. Each
-            class says so for itself.
+            test.py may hand over several images at once: what is made of one does not depend on
+            the others, except by batch norm and dropout. Each class says so for itself.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -77,12 +71,9 @@ class BaseModel(ABC):
         if not hasattr(type(self), "optimization"):
             self.optimization = self._optimization
 
-    # ---- what a subclass writes -----------------------------------------------------------
-
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Add options of this model, or change defaults of others."""
-        del is_train
         return parser
 
     @abstractmethod
@@ -100,8 +91,6 @@ class BaseModel(ABC):
     def compute_visuals(self) -> None:  # noqa: B027 - optional
         """Compute images that only people need; called before they are shown."""
 
-    # ---- life of a model ------------------------------------------------------------------
-
     def setup(self, opt: Namespace) -> None:
         """Get ready: check the names, move networks, make schedules, load and print networks."""
         nets = networks_of(self)
@@ -114,15 +103,14 @@ class BaseModel(ABC):
                 opt.preprocess != "scale_width" and not torch.are_deterministic_algorithms_enabled()
             )
         if self.isTrain:
-            self.schedulers = [networks.get_scheduler(each, opt) for each in self.optimizers]
-            for scheduler in self.schedulers:
-                skip_epochs(scheduler, opt.epoch_count - 1)
+            self.schedulers = [started_scheduler(each, opt) for each in self.optimizers]
             if pretrained := new_option(opt, "pretrained"):
-                load_pretrained(self, pretrained)
+                network_files.load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
-        adopt = partial(adopt_new_optimizers, proxy(self))  # no circle: memory is freed at once
-        active = self._optimization.set_up(nets, self.optimizers, adopt)
+        active = self._optimization.set_up(nets, self.optimizers)
+        # A proxy makes no circle: memory is freed at once.
+        self._optimization.adopt = partial(adopt_new_optimizers, proxy(self))
         self.print_networks(opt.verbose)
         if self.isTrain or self._optimization.speed.is_chosen:
             say(active)
@@ -151,15 +139,11 @@ class BaseModel(ABC):
         adopt_new_optimizers(self)
         before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
-            if isinstance(scheduler, ReduceLROnPlateau):
-                scheduler.step(self.metric)
-            else:
-                scheduler.step()
+            watched = (self.metric,) if isinstance(scheduler, ReduceLROnPlateau) else ()
+            scheduler.step(*watched)
         self._optimization.epochs += 1
         after = float(self.optimizers[0].param_groups[0]["lr"])
         say(f"learning rate {before:.7f} -> {after:.7f}")
-
-    # ---- what the model shows -------------------------------------------------------------
 
     def get_image_paths(self) -> Sequence[str]:
         """Return where the current batch came from."""
@@ -173,7 +157,7 @@ class BaseModel(ABC):
         """Return the losses by name, as numbers; this is where the host waits for the device."""
         losses = named_values(self, "loss_names", prefix="loss_")
         numbers = together(list(losses.values()), self.device).tolist()
-        return OrderedDict(zip(losses, numbers, strict=True))
+        return OrderedDict(zip(losses, map(float, numbers), strict=True))
 
     def print_networks(self, verbose: bool) -> None:
         """Print how many parameters each network has; its layers too if `verbose`."""
@@ -185,14 +169,8 @@ class BaseModel(ABC):
             say(f"[Network {name}] Total number of parameters : {millions:.3f} M")
         say("-----------------------------------------------")
 
-    # ---- files ----------------------------------------------------------------------------
-
     def network_files(self, label: int | str) -> Mapping[str, Path]:
-        """Return the files that belong to a label: `<save_dir>/<label>_net_<name>.pth`.
-
-        A subclass that keeps more than the networks in `model_names`, or keeps them elsewhere,
-        says so here.
-        """
+        """Return the files of a label; a subclass with more networks, or others, says so here."""
         return network_files.default_files(self, label)
 
     def save_networks(self, epoch: int | str) -> None:
@@ -200,9 +178,5 @@ class BaseModel(ABC):
         network_files.save(self, epoch)
 
     def load_networks(self, epoch: int | str) -> None:
-        """Read every network from its file.
-
-        Raises:
-            CheckpointError: a file is missing, broken or made for another network.
-        """
+        """Read every network from its file; each must be whole, and made for such a network."""
         network_files.load(self, epoch)

@@ -1,7 +1,6 @@
 """Colorization: pix2pix from lightness to colour."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,8 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 class ColorizationModel(Pix2PixModel):
     """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
+    option_problems = staticmethod(builtin_option_problems)
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Use the options of pix2pix, and colour images split into L and ab."""
@@ -27,21 +28,14 @@ class ColorizationModel(Pix2PixModel):
         parser.set_defaults(dataset_mode="colorization")
         return parser
 
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
-
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.visual_names = ["real_A", "real_B_rgb", "fake_B_rgb"]
 
     def lab2rgb(self, L: Tensor, AB: Tensor) -> NDArray[Any]:
-        """Convert the first image of a batch to RGB.
+        """Convert the first image of a batch to RGB, (H, W, 3) in [0, 255], floating point.
 
-        Shapes:
-            L: (N, 1, H, W) in [-1, 1]; AB: (N, 2, H, W) in about [-1, 1]
-            result: (H, W, 3) in [0, 255], floating point
+        `L` is (N, 1, H, W) in [-1, 1], `AB` (N, 2, H, W) in about [-1, 1].
         """
         lightness = ((L[0] + 1.0) * 50.0).float().cpu().numpy()
         colour = (AB[0] * AB_RANGE).float().cpu().numpy()

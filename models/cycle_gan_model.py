@@ -3,7 +3,6 @@
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import torch
@@ -11,14 +10,9 @@ from torch import Tensor, nn
 
 from models import networks
 from models.base_model import BaseModel
+from models.gan import step_ways
 from models.gan.inputs import both_sides, require_equal_size
-from models.gan.options import (
-    add_gradient_penalty_option,
-    builtin_option_problems,
-    gradient_penalty_weight,
-    learning_rate,
-)
-from models.gan.step_ways import discriminate_both, forward_and_backward_G, way_of
+from models.gan.options import adam, add_gradient_penalty_option, builtin_option_problems
 from util.base.errors import UserError
 from util.image_pool import ImagePool
 
@@ -35,32 +29,23 @@ class CycleGANModel(BaseModel):
     """
 
     batch_independent = True
+    option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Train without dropout; add the weights of the losses."""
         parser.set_defaults(no_dropout=True)
         if is_train:
-            parser.add_argument(
-                "--lambda_A", type=float, default=10.0, help="weight of the cycle A -> B -> A"
-            )
-            parser.add_argument(
-                "--lambda_B", type=float, default=10.0, help="weight of the cycle B -> A -> B"
-            )
-            parser.add_argument(
-                "--lambda_identity",
-                type=float,
-                default=0.5,
+            add_weight = partial(parser.add_argument, type=float)
+            add_weight("--lambda_A", default=10.0, help="weight of the cycle A -> B -> A")
+            add_weight("--lambda_B", default=10.0, help="weight of the cycle B -> A -> B")
+            add_weight(
+                "--lambda_identity", default=0.5,
                 help="weight of the identity terms, relative to lambda_A and lambda_B: an image "
                 "that is in the target domain already should stay as it is. 0 leaves them out",
-            )
+            )  # fmt: skip
             add_gradient_penalty_option(parser)
         return parser
-
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
@@ -79,18 +64,13 @@ class CycleGANModel(BaseModel):
         self.model_names = ["G_A", "G_B", "D_A", "D_B"] if self.isTrain else ["G_A", "G_B"]
 
         # The order of construction decides which random numbers each network starts from.
-        of_G = (
-            *(opt.ngf, opt.netG, opt.norm, not opt.no_dropout),
-            *(opt.init_type, opt.init_gain, self.gpu_ids),
-        )
+        init = (opt.init_type, opt.init_gain, self.gpu_ids)
+        of_G = (opt.ngf, opt.netG, opt.norm, not opt.no_dropout, *init)
         self.netG_A = networks.define_G(opt.input_nc, opt.output_nc, *of_G)
         self.netG_B = networks.define_G(opt.output_nc, opt.input_nc, *of_G)
         if not self.isTrain:
             return
-        of_D = (
-            *(opt.ndf, opt.netD, opt.n_layers_D, opt.norm),
-            *(opt.init_type, opt.init_gain, self.gpu_ids),
-        )
+        of_D = (opt.ndf, opt.netD, opt.n_layers_D, opt.norm, *init)
         self.netD_A = networks.define_D(opt.output_nc, *of_D)
         self.netD_B = networks.define_D(opt.input_nc, *of_D)
         self.fake_A_pool = ImagePool(opt.pool_size)
@@ -98,17 +78,10 @@ class CycleGANModel(BaseModel):
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionCycle = nn.L1Loss()
         self.criterionIdt = nn.L1Loss()
-        betas = (opt.beta1, 0.999)
-        self.optimizer_G = torch.optim.Adam(
-            chain(self.netG_A.parameters(), self.netG_B.parameters()),
-            lr=learning_rate(opt, "G"), betas=betas,
-        )  # fmt: skip
-        self.optimizer_D = torch.optim.Adam(
-            chain(self.netD_A.parameters(), self.netD_B.parameters()),
-            lr=learning_rate(opt, "D"), betas=betas,
-        )  # fmt: skip
+        self.optimizer_G = adam(opt, "G", self.netG_A, self.netG_B)
+        self.optimizer_D = adam(opt, "D", self.netD_A, self.netD_B)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
-        self._optimization.notes.append(partial(way_of, self, CycleGANModel))
+        self._optimization.notes.append(partial(step_ways.way_of, self, CycleGANModel))
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
@@ -126,7 +99,7 @@ class CycleGANModel(BaseModel):
         """Take one step of the generators, then one of the discriminators."""
         self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
         self._optimization.clear(self.optimizer_G)
-        forward_and_backward_G(self, CycleGANModel)  # self.forward() and self.backward_G()
+        step_ways.forward_and_backward_G(self, CycleGANModel)  # forward(), backward_G()
         self._optimization.step(self.optimizer_G, self.netG_A, self.netG_B)
 
         self.set_requires_grad([self.netD_A, self.netD_B], True)
@@ -145,9 +118,7 @@ class CycleGANModel(BaseModel):
     ) -> Iterator[Tensor]:
         """Yield the terms of the paper's equation 3, in one those that are about the same images.
 
-        Args:
-            idt_A: what G_A makes of B, if that is known already.
-            idt_B: what G_B makes of A.
+        `idt_A` is what G_A makes of B, if that is known already, `idt_B` what G_B makes of A.
         """
         opt = self.opt
         require_equal_size(self.rec_A, self.real_A)
@@ -183,15 +154,10 @@ class CycleGANModel(BaseModel):
 
     def backward_D_basic(self, netD: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
         """Compute one discriminator's loss and gradients, and return the loss."""
-        of_real, of_fake = discriminate_both(self, netD, real, fake.detach())
-        loss_real = self.criterionGAN(of_real, True)
-        loss_fake = self.criterionGAN(of_fake, False)
-        loss: Tensor = (loss_real + loss_fake) * 0.5
-        if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
-            penalty, _ = networks.cal_gradient_penalty(
-                netD, real, fake.detach(), self.device, lambda_gp=lambda_gp
-            )
-            loss = loss + penalty
+        fake = fake.detach()
+        of_real, of_fake = step_ways.discriminate_both(self, netD, real, fake)
+        loss = (self.criterionGAN(of_real, True) + self.criterionGAN(of_fake, False)) * 0.5
+        loss = step_ways.with_gradient_penalty(self, loss, netD, real, fake)
         self._optimization.backward(loss, self.optimizer_D)
         return loss
 

@@ -1,32 +1,21 @@
 """Networks, losses and schedules under the names that the original's module has.
 
 Nothing of ours asks this module for more, so the networks.py of somebody's fork may take its
-place. To add a network, see `models/architectures/registry.py`.
+place. To add a network, see `models/architectures/registry.py`. (`as` says: take it from here.)
 """
 
-from models.architectures.initialization import init_net, init_weights
-from models.architectures.layers import Identity, get_norm_layer
-from models.architectures.losses import GANLoss, cal_gradient_penalty
-from models.architectures.patchgan import NLayerDiscriminator, PixelDiscriminator
-from models.architectures.registry import define_D, define_G
-from models.architectures.resnet import ResnetBlock, ResnetGenerator
-from models.architectures.unet import UnetGenerator, UnetSkipConnectionBlock
-from models.optimization.schedulers import get_scheduler
-
-__all__ = [
-    "GANLoss",
-    "Identity",
-    "NLayerDiscriminator",
-    "PixelDiscriminator",
-    "ResnetBlock",
-    "ResnetGenerator",
-    "UnetGenerator",
-    "UnetSkipConnectionBlock",
-    "cal_gradient_penalty",
-    "define_D",
-    "define_G",
-    "get_norm_layer",
-    "get_scheduler",
-    "init_net",
-    "init_weights",
-]
+from models.architectures.initialization import init_net as init_net
+from models.architectures.initialization import init_weights as init_weights
+from models.architectures.layers import Identity as Identity
+from models.architectures.layers import get_norm_layer as get_norm_layer
+from models.architectures.losses import GANLoss as GANLoss
+from models.architectures.losses import cal_gradient_penalty as cal_gradient_penalty
+from models.architectures.patchgan import NLayerDiscriminator as NLayerDiscriminator
+from models.architectures.patchgan import PixelDiscriminator as PixelDiscriminator
+from models.architectures.registry import define_D as define_D
+from models.architectures.registry import define_G as define_G
+from models.architectures.resnet import ResnetBlock as ResnetBlock
+from models.architectures.resnet import ResnetGenerator as ResnetGenerator
+from models.architectures.unet import UnetGenerator as UnetGenerator
+from models.architectures.unet import UnetSkipConnectionBlock as UnetSkipConnectionBlock
+from models.optimization.schedulers import get_scheduler as get_scheduler

@@ -1,7 +1,6 @@
 """pix2pix: Isola, Zhu, Zhou, Efros 2017, "Image-to-Image Translation with Conditional ..."."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,13 +9,8 @@ from torch import Tensor, nn
 from models import networks
 from models.base_model import BaseModel
 from models.gan.inputs import both_sides, require_equal_size
-from models.gan.options import (
-    add_gradient_penalty_option,
-    builtin_option_problems,
-    gradient_penalty_weight,
-    learning_rate,
-)
-from models.gan.step_ways import discriminate_both
+from models.gan.options import adam, add_gradient_penalty_option, builtin_option_problems
+from models.gan.step_ways import discriminate_both, with_gradient_penalty
 
 
 class Pix2PixModel(BaseModel):
@@ -26,6 +20,7 @@ class Pix2PixModel(BaseModel):
     """
 
     batch_independent = True
+    option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -39,36 +34,23 @@ class Pix2PixModel(BaseModel):
             add_gradient_penalty_option(parser)
         return parser
 
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
-
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.loss_names = ["G_GAN", "G_L1", "D_real", "D_fake"]
         self.visual_names = ["real_A", "fake_B", "real_B"]
         self.model_names = ["G", "D"] if self.isTrain else ["G"]
-        self.netG = networks.define_G(
-            opt.input_nc, opt.output_nc, opt.ngf, opt.netG, opt.norm, not opt.no_dropout,
-            opt.init_type, opt.init_gain, self.gpu_ids,
-        )  # fmt: skip
+        init = (opt.init_type, opt.init_gain, self.gpu_ids)
+        of_G = (opt.ngf, opt.netG, opt.norm, not opt.no_dropout, *init)
+        self.netG = networks.define_G(opt.input_nc, opt.output_nc, *of_G)
         if not self.isTrain:
             return
         # The discriminator sees the condition and the image, one behind the other.
-        self.netD = networks.define_D(
-            opt.input_nc + opt.output_nc, opt.ndf, opt.netD, opt.n_layers_D, opt.norm,
-            opt.init_type, opt.init_gain, self.gpu_ids,
-        )  # fmt: skip
+        of_D = (opt.ndf, opt.netD, opt.n_layers_D, opt.norm, *init)
+        self.netD = networks.define_D(opt.input_nc + opt.output_nc, *of_D)
         self.criterionGAN = networks.GANLoss(opt.gan_mode).to(self.device)
         self.criterionL1 = nn.L1Loss()
-        betas = (opt.beta1, 0.999)
-        self.optimizer_G = torch.optim.Adam(
-            self.netG.parameters(), lr=learning_rate(opt, "G"), betas=betas
-        )
-        self.optimizer_D = torch.optim.Adam(
-            self.netD.parameters(), lr=learning_rate(opt, "D"), betas=betas
-        )
+        self.optimizer_G = adam(opt, "G", self.netG)
+        self.optimizer_D = adam(opt, "D", self.netD)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
 
     def set_input(self, input: dict[str, Any]) -> None:
@@ -101,12 +83,8 @@ class Pix2PixModel(BaseModel):
         of_fake, of_real = discriminate_both(self, self.netD, fake_AB, real_AB)
         self.loss_D_fake = self.criterionGAN(of_fake, False)
         self.loss_D_real = self.criterionGAN(of_real, True)
-        self.loss_D: Tensor = (self.loss_D_fake + self.loss_D_real) * 0.5
-        if (lambda_gp := gradient_penalty_weight(self.opt)) > 0:
-            penalty, _ = networks.cal_gradient_penalty(
-                self.netD, real_AB, fake_AB, self.device, lambda_gp=lambda_gp
-            )
-            self.loss_D = self.loss_D + penalty
+        loss = (self.loss_D_fake + self.loss_D_real) * 0.5
+        self.loss_D = with_gradient_penalty(self, loss, self.netD, real_AB, fake_AB)
         self._optimization.backward(self.loss_D, self.optimizer_D)
 
     def backward_G(self) -> None:

@@ -26,8 +26,8 @@ class TemplateModel(BaseModel):
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
         """Add options of your own, and change defaults of existing ones.
 
-        Called before the command line is parsed for good. `is_train` tells train.py from test.py.
-        New options appear in `--help` and as `self.opt.NAME`.
+        `is_train` tells train.py from test.py. New options appear in `--help`, and as
+        `self.opt.NAME`.
         """
         parser.set_defaults(dataset_mode="aligned")  # pairs; others may still choose another one
         if is_train:
@@ -51,8 +51,7 @@ class TemplateModel(BaseModel):
         self.model_names = ["G"]
 
         # Any torch module will do. define_G makes one of the built-in generators, as --netG tells,
-        # draws its initial weights and puts it on the right device. What is not given here keeps
-        # its default: batch norm, no dropout, weights from a normal distribution.
+        # draws its initial weights and puts it on the right device.
         self.netG = networks.define_G(
             opt.input_nc, opt.output_nc, opt.ngf, opt.netG, gpu_ids=self.gpu_ids
         )
@@ -67,9 +66,8 @@ class TemplateModel(BaseModel):
     def set_input(self, input: dict[str, Any]) -> None:
         """Take a batch from the data set: move it to the device, and no more.
 
-        `input` is what the data set returned, stacked. `both_sides` takes `A`, `B` and the paths
-        out of it, turned around by `--direction BtoA`; with other keys, write for example
-        `self.data_A = input["my_key"].to(self.device)`.
+        `both_sides` takes `A`, `B` and the paths out of it, turned around by `--direction BtoA`;
+        with other keys, write for example `self.data_A = input["my_key"].to(self.device)`.
         """
         # (N, input_nc, H, W) and (N, output_nc, H, W), in [-1, 1]; the paths name test.py's results
         self.data_A, self.data_B, self.image_paths = both_sides(self, input)
@@ -86,11 +84,7 @@ class TemplateModel(BaseModel):
         self.optimization.backward(self.loss_G, self.optimizer)
 
     def validation_pairs(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Return images and what they should be, for the metrics of --val_freq.
-
-        Optional: without it, self.fake_B is compared with self.real_B if there are such images
-        and the data set is not `unaligned`.
-        """
+        """Return images and what they should be, for the metrics of --val_freq (optional)."""
         return {"": (self.output, self.data_B)}
 
     def optimize_parameters(self) -> None:

@@ -1,7 +1,6 @@
 """One generator of a trained model, applied to a folder of images."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 from models import networks
@@ -18,14 +17,11 @@ class TestModel(BaseModel):
 
     __test__ = False  # for pytest: not a test case
     batch_independent = True
+    option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
-        """Read single images.
-
-        Raises:
-            UserError: asked for by train.py.
-        """
+        """Read single images; train.py is refused."""
         if is_train:
             raise UserError(
                 "--model test: TestModel cannot be used during training time. Use cycle_gan, "
@@ -39,11 +35,6 @@ class TestModel(BaseModel):
             help="which generator to load: [epoch]_net_G[model_suffix].pth",
         )
         return parser
-
-    @staticmethod
-    def option_problems(opt: Namespace) -> Iterator[str]:
-        """Yield what is wrong with the options."""
-        yield from builtin_option_problems(opt)
 
     def __init__(self, opt: Namespace) -> None:
         if opt.isTrain:

@@ -1,22 +1,17 @@
 """Options of every command, and how all options come together."""
 
+import secrets
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
 
+import torch
+
 import data
 import models
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import (
-    OptionParser,
-    given,
-    known,
-    let_the_last_definition_count,
-    names,
-    taken_names,
-)
+from options.parsing.parser import OptionParser, given, known, names, taken_names
 from options.parsing.result import Result, describe
-from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
@@ -27,16 +22,11 @@ class BaseOptions:
 
     Options come from four places: this class, its subclass for training or testing, the model
     (`--model`), and the data set (`--dataset_mode`, whose default the model may change).
-
-    Attributes:
-        parser: has all options, once they are gathered.
-        opt: what was parsed last.
-        result: the same with what was given and how it is described; nothing changes it.
     """
 
     isTrain = False
-    opt: Namespace
-    result: Result
+    opt: Namespace  # what was parsed last
+    result: Result  # the same with what was given and how it is described; nothing changes it
 
     def __init__(self, cmd_line: str | None = None) -> None:
         """Prepare; `cmd_line` stands in for the command line, for use in notebooks."""
@@ -46,12 +36,11 @@ class BaseOptions:
 
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options that training and testing share."""
-        let_the_last_definition_count(parser)
-        _add_basic_options(parser)
-        _add_model_options(parser)
+        # Plugins may call options of theirs as we do ours, in a parser that a fork has made too.
+        parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
+        _add_run_and_network_options(parser)
         _add_data_options(parser)
-        _add_speed_options(parser)
-        _add_other_options(parser)
+        _add_speed_and_saving_options(parser)
         self.initialized = True
         return parser
 
@@ -68,27 +57,25 @@ class BaseOptions:
         return parser.parse_args(argv)
 
     def parse(self, argv: Sequence[str] | None = None, *, quiet: bool = False) -> Namespace:
-        """Parse, check, print and save the options.
+        """Parse, check, print and save the options; with `quiet` the last two are the caller's.
 
         Exits with status 2 and a message on standard error if an option is wrong. What the options
         refer to (images, checkpoints) is not looked at yet.
-
-        Args:
-            argv: the command line, by default that of the process.
-            quiet: leave it to the caller to print and save the `result`.
         """
-        try:
-            # A fork's own method may take no command line.
+        try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
         except UserError as error:  # an unknown model or data set
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
         is_given = given(self.parser, self._arguments(argv))
         problems = [*self._complete(opt, is_given), *rules.problems(opt), *_plugin_problems(opt)]
-        gpu_ids, gpu_problems = _usable_gpus(opt.gpu_ids)
-        if problems := [*problems, *gpu_problems]:
+        try:
+            gpu_ids = _usable_gpus(opt.gpu_ids)
+        except UserError as error:
+            problems.append(str(error))
+        if problems:
             self.parser.error("\n  ".join(problems))
-        notes = [*_notes_on_names(taken_names(self.parser)), *_notes_on_gpus(opt, gpu_ids)]
+        notes = list(_notes(opt, gpu_ids, taken_names(self.parser)))
         self.result = describe(opt, self.parser, is_given, notes)
         if not quiet:
             self.print_options(opt)
@@ -117,7 +104,7 @@ class BaseOptions:
         else:
             trained_run.recover(opt, given, self.parser, self._plugin_options())
         if new_option(opt, "seed") is None:  # two tests give the same images
-            set_new_option(opt, "seed", rng.draw_seed() if self.isTrain else 0)
+            set_new_option(opt, "seed", secrets.randbits(32) if self.isTrain else 0)
 
     def _plugin_options(self) -> frozenset[str]:
         """Return the names of the options that the model and the data set have added."""
@@ -126,16 +113,14 @@ class BaseOptions:
         return names(self.parser) - names(of_framework) | taken_names(self.parser)
 
     def _arguments(self, argv: Sequence[str] | None) -> Sequence[str]:
-        if argv is not None:
-            return argv
-        return self.cmd_line.split() if self.cmd_line is not None else sys.argv[1:]
+        if argv is None:
+            argv = sys.argv[1:] if self.cmd_line is None else self.cmd_line.split()
+        return argv
 
 
 def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
-    if not opt.suffix:
-        return
     try:
-        opt.name = f"{opt.name}_{opt.suffix.format(**vars(opt))}"
+        opt.name += f"_{opt.suffix.format(**vars(opt))}" if opt.suffix else ""
     except (
         *(LookupError, ValueError, TypeError, AttributeError),
         *(ArithmeticError, MemoryError),  # a width of many digits
@@ -147,65 +132,51 @@ def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
 
 
 def _plugin_problems(opt: Namespace) -> Iterator[str]:
-    """Ask the model and the data set; those without the optional function have nothing to say.
-
-    Not inherited: a plugin derived from a built-in model may bring networks of its own.
-    """
-    for plugin in (
-        models.find_model_using_name(opt.model),
-        data.find_dataset_using_name(opt.dataset_mode),
-    ):
-        check = vars(plugin).get("option_problems")
-        if check is not None:
+    """Ask the model and the data set; one derived from a built-in one may bring other networks."""
+    model, dataset = opt.model, opt.dataset_mode
+    for plugin in (models.find_model_using_name(model), data.find_dataset_using_name(dataset)):
+        if check := vars(plugin).get("option_problems"):
             yield from getattr(check, "__func__", check)(opt)  # with or without @staticmethod
 
 
-def _usable_gpus(text: str) -> tuple[list[int], list[str]]:
-    """Turn `--gpu_ids` into the list of GPUs to use, and the problems with it."""
+def _usable_gpus(text: str) -> list[int]:
+    """Turn `--gpu_ids` into the list of GPUs to use."""
     try:
         ids = [int(part) for part in str(text).split(",") if part.strip()]
     except ValueError:
-        return [], [f"--gpu_ids {text} is no list of numbers. Give 0, or 0,1, or -1 for the CPU."]
+        raise UserError(
+            f"--gpu_ids {text} is no list of numbers. Give 0, or 0,1, or -1 for the CPU."
+        ) from None
     ids = [number for number in ids if number >= 0]
-    if not ids:
-        return [], []
-    import torch
-
-    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if missing := [number for number in ids if number >= there]:
-        if ids == [0]:  # the default: the CPU will do
-            return [], []
-        return [], [
+    there = torch.cuda.device_count() if ids and torch.cuda.is_available() else 0
+    missing = [number for number in ids if number >= there]
+    if missing and ids != [0]:  # the default: the CPU will do
+        raise UserError(
             f"--gpu_ids {text}: this machine has {there} CUDA devices, so there is no GPU "
             f"{', '.join(map(str, missing))}. Count from 0; -1 means the CPU."
-        ]
-    return ids, []
+        )
+    return [] if missing else ids
 
 
-def _notes_on_gpus(opt: Namespace, gpu_ids: Sequence[int]) -> Iterator[str]:
+def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iterator[str]:
+    if listed := ", ".join(f"--{name}" for name in sorted(taken)):
+        yield (
+            f"{listed}: the model or data set has its own; what the framework calls so keeps its "
+            "default."
+        )
     if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
         yield "No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that)."
     if len(gpu_ids) > 1:
         yield f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}."
 
 
-def _notes_on_names(taken: Iterable[str]) -> Iterator[str]:
-    if listed := ", ".join(f"--{name}" for name in sorted(taken)):
-        yield (
-            f"{listed}: the model or data set has its own; what the framework calls so keeps its "
-            "default."
-        )
-
-
-def _add_basic_options(parser: ArgumentParser) -> None:
+def _add_run_and_network_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
     add("--dataroot", required=True, help="folder of the images (has trainA, trainB, or train)")
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
 
-
-def _add_model_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("networks").add_argument
     add("--model", type=str, default="cycle_gan", help="cycle_gan, pix2pix, colorization, test, "
         "template, or NAME for your own models/NAME_model.py")  # fmt: skip
@@ -244,7 +215,7 @@ def _add_data_options(parser: ArgumentParser) -> None:
     add("--display_winsize", type=int, default=256, help="width of images on pages")
 
 
-def _add_speed_options(parser: ArgumentParser) -> None:
+def _add_speed_and_saving_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("speed (see docs/performance.md)").add_argument
     add("--speed", action=NewOption, help="faithful keeps numbers and random "
         "choices; max also takes other dropout masks, and makes kernels")  # fmt: skip
@@ -252,8 +223,6 @@ def _add_speed_options(parser: ArgumentParser) -> None:
         "fp16")  # fmt: skip
     add("--compile", action=NewOption, help="make kernels for norms; needs a C++ compiler")
 
-
-def _add_other_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("checkpoints and logs").add_argument
     add("--epoch", type=str, default="latest", help="which epoch to load: a number or latest")
     add("--load_iter", type=int, default="0", help="load iter_[load_iter] instead, unless 0")

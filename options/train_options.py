@@ -14,15 +14,13 @@ class TrainOptions(BaseOptions):
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options of training."""
         super().initialize(parser)
-        _add_cache_options(parser)
-        _add_display_options(parser)
-        _add_saving_options(parser)
-        _add_schedule_options(parser)
+        _add_cache_and_display_options(parser)
+        _add_saving_and_schedule_options(parser)
         _add_validation_options(parser)
         return parser
 
 
-def _add_cache_options(parser: ArgumentParser) -> None:
+def _add_cache_and_display_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("memory for images").add_argument
     add("--cache", action=NewOption, help="keep images in memory, shared by all loading "
         "processes: none, decoded (as in the file) or resized (as --preprocess resizes them: "
@@ -30,8 +28,6 @@ def _add_cache_options(parser: ArgumentParser) -> None:
     add("--cache_gb", action=NewOption, type=float, help="gigabytes of memory for --cache; without "
         "it a quarter of what is free")  # fmt: skip
 
-
-def _add_display_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("display (all frequencies count images)").add_argument
     add("--display_freq", type=int, default=400, help="show images every so many images")
     add("--display_ncols", type=int, default=4, help="images in a row; 0: a window for each")
@@ -48,7 +44,7 @@ def _add_display_options(parser: ArgumentParser) -> None:
     add("--no_html", action="store_true", help="write no page to [checkpoints_dir]/[name]/web")
 
 
-def _add_saving_options(parser: ArgumentParser) -> None:
+def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("saving and continuing").add_argument
     add("--save_latest_freq", type=int, default=5000, help="save latest every so many images")
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
@@ -59,16 +55,13 @@ def _add_saving_options(parser: ArgumentParser) -> None:
         "--load_iter); its options need not be repeated")  # fmt: skip
     add("--pretrained", action=NewOption, help="start from the networks of another run, a "
         "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
-    add("--epoch_count", type=int, default=1, help="number of the first epoch; a continued run "
-        "knows it")  # fmt: skip
+    add("--epoch_count", type=int, default=1, help="first epoch's number; a continued run knows it")
     add("--on_nan", action=NewOption, help="what to do when losses or weights are "
         "no longer finite: stop, or rollback to the last save")  # fmt: skip
     add("--skip_bad_images", action=NewOption, help="take the next image in the place of one "
         "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
-
-def _add_schedule_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("optimisation").add_argument
     add("--n_epochs", type=int, default=100, help="epochs at the initial learning rate")
     add("--n_epochs_decay", type=int, default=100, help="epochs in which it falls to zero")

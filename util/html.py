@@ -6,17 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from util.display.pages.elements import (
-    heading,
-    image_row,
-    image_size,
-    numbers,
-    page,
-    printable,
-    section,
-)
+from util.display.pages import elements
 from util.inference.result_names import ResultNames
 from util.storage.files import write_text
+
+_Row = tuple[Sequence[str], Sequence[str], Sequence[str], int]  # files, labels, links, width
 
 
 @dataclass
@@ -24,36 +18,23 @@ class _Section:
     """A heading with the rows below it."""
 
     heading: str = ""
-    rows: list["_Row"] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
 
     @property
-    def columns(self) -> int:
-        return max((len(row.images) for row in self.rows), default=0)
-
-    @property
     def width(self) -> int:
-        return self.rows[-1].width if self.rows else 0
+        return self.rows[-1][-1] if self.rows else 0
 
     def render(self, folder: str) -> str:
         """Render all of it; sizes are read now, since images may be written after `add_images`."""
-        sizes = [[image_size(Path(folder, name)) for name in row.images] for row in self.rows]
-        rows = [
-            image_row(row.images, row.texts, row.links, row.width, sizes=known)
-            for row, known in zip(self.rows, sizes, strict=True)
+        sizes = [
+            [elements.image_size(Path(folder, file)) for file in files] for files, *_ in self.rows
         ]
-        parts = [self.heading, numbers(self.scores, for_scripts=True), *rows]
-        return section(parts, max(sizes, key=len, default=[]), self.width)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """Images beside each other: file names below the image folder, labels, what they link to."""
-
-    images: Sequence[str]
-    texts: Sequence[str]
-    links: Sequence[str]
-    width: int
+        rows = [
+            elements.image_row(*row, sizes=each) for row, each in zip(self.rows, sizes, strict=True)
+        ]
+        parts = [self.heading, elements.numbers(self.scores, for_scripts=True), *rows]
+        return elements.section(parts, max(sizes, key=len, default=[]), self.width)
 
 
 class HTML:
@@ -65,7 +46,7 @@ class HTML:
         self.title = title
         # Rendered here, before test.py may be stopped at any time: with its first tag dominate
         # makes an event loop, and a half-made one would complain when Python deletes it.
-        self._title = str(h1(printable(title)).render())
+        self._title = str(h1(elements.printable(title)).render())
         self.web_dir = str(web_dir)
         self.img_dir = os.path.join(self.web_dir, "images")
         self.refresh = refresh
@@ -79,7 +60,7 @@ class HTML:
 
     def add_header(self, text: str) -> None:
         """Add a heading."""
-        self._sections.append(_Section(heading(text)))
+        self._sections.append(_Section(elements.heading(text)))
 
     def add_images(
         self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400
@@ -87,7 +68,7 @@ class HTML:
         """Add a row of images (file names below the image folder) with their labels and links."""
         if not self._sections:
             self._sections.append(_Section())
-        self._sections[-1].rows.append(_Row(list(ims), list(txts), list(links), width))
+        self._sections[-1].rows.append((list(ims), list(txts), list(links), width))
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""
@@ -96,13 +77,11 @@ class HTML:
     def save(self) -> None:
         """Write `index.html`."""
         sections = "\n".join(part.render(self.img_dir) for part in self._sections)
-        most = max((part.columns for part in self._sections), default=1)
+        most = max((len(row[0]) for part in self._sections for row in part.rows), default=1)
         width = max((part.width for part in self._sections), default=0)
         body = f"{self._summary()}\n<main>\n{sections}\n</main>"
-        text = page(
-            self.title, body, self.refresh,
-            kind="results", style=f"--n:{most};--w:{width}px", scripts=["results.js"],
-        )  # fmt: skip
+        style = f"--n:{most};--w:{width}px"
+        text = elements.page(self.title, body, self.refresh, kind="results", style=style)
         write_text(os.path.join(self.web_dir, "index.html"), text)
 
     def _summary(self) -> str:
@@ -112,9 +91,9 @@ class HTML:
             for name, value in part.scores.items():
                 found.setdefault(name, []).append(value)
         means = {f"mean {name}": _mean(values) for name, values in found.items()}
-        inputs = len(self._sections)
-        count = f'<div class="quiet">{inputs} input{"s" * (inputs != 1)}</div>'
-        return f"<header>{self._title}{count}{numbers(means)}</header>"
+        inputs = f"{len(self._sections)} input{'s' * (len(self._sections) != 1)}"
+        quiet = f'<div class="quiet">{inputs}</div>'
+        return f"<header>{self._title}{quiet}{elements.numbers(means)}</header>"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -19,13 +19,10 @@ class ImagePool:
         self.images: list[Tensor] = []  # each (1, C, H, W)
 
     def query(self, images: Tensor) -> Tensor:
-        """Return a batch of the same shape, part of it from earlier calls.
+        """Return a batch of the same shape (N, C, H, W), without gradient, part of it from before.
 
         While the pool fills, images are stored and returned. Once it is full, each image is
         with probability one half exchanged for a random stored one, else passed through.
-
-        Shapes:
-            images: (N, C, H, W); the result likewise, without gradient
         """
         if self.pool_size == 0:
             return images

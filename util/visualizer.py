@@ -20,12 +20,8 @@ from util.util import tensor2im
 class Visualizer:
     """Hand losses and images to the sinks that the options ask for.
 
-    The calls are the reference's, so a fork's training script works with it; what happens with
-    the data is the sinks' business (see `util/display/sinks`). Our train.py reports to the
-    `sinks` directly, which knows more than these calls can say.
-
-    Attributes:
-        sinks: where everything goes; append your own, see `util/display/sinks/base.py`.
+    The calls are the reference's, so a fork's training script works with it. Our train.py reports
+    to the `sinks` directly, which knows more than these calls can say.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -37,7 +33,7 @@ class Visualizer:
         folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.web_dir, self.img_dir = str(folder.web), str(folder.web_images)
         self.log_name = str(folder.loss_log)
-        self.sinks = create_sinks(opt)
+        self.sinks = create_sinks(opt)  # append your own, see util/display/sinks/base.py
         self._reporter = Reporter(self.sinks)
         atexit.register(self._reporter.close)  # scripts of forks close nothing
 
@@ -67,8 +63,8 @@ class Visualizer:
     ) -> None:
         """Print losses and append them to `loss_log.txt` and `losses.jsonl`.
 
-        `iters` counts images of this epoch; `t_comp` is the computing time per image, `t_data` the
-        time spent waiting for the data, in seconds.
+        `iters` counts images of this epoch; `t_comp` are the seconds of computing per image,
+        `t_data` those spent waiting for the data.
         """
         when = LogStep(epoch, iters, compute_seconds=t_comp, load_seconds=t_data)
         self._reporter.print_losses(when, losses)
@@ -86,11 +82,7 @@ def save_images(
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
     two inputs have the same name. `use_wandb` also logs them to the active run of wandb. Inside
-    a `with ImageWriter()` block they are written later, else they are on the disk when this
-    returns.
-
-    Raises:
-        OSError: an image could not be written.
+    a `with ImageWriter()` block they are written later, else they are on the disk at the end.
     """
     names = getattr(webpage, "names", None) or ResultNames()  # not every fork's page has names
     name = names.name(image_path[0])

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
@@ -43,35 +44,16 @@ _ENDINGS = {
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
 
 
-# ---- one file -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is in an image file.
-
-    Attributes:
-        path: the file.
-        size: (width, height) of the image, the right way up; None if not even that is known.
-        mode: Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
-        problem: why training cannot use the file, to be read after "is"; None if it can.
-        notes: oddities that do not stop training, to be read after the file's name.
-        digest: the same for files with the same bytes; None if they cannot be read.
-    """
+    """What is in an image file; None where nothing is known."""
 
     path: str
-    size: Size | None = None
-    mode: str | None = None
-    problem: str | None = None
-    notes: tuple[str, ...] = ()
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    size: Size
-    mode: str
-    format: str | None
+    size: Size | None = None  # of the image, the right way up
+    mode: str | None = None  # Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
+    problem: str | None = None  # why training cannot use the file, to be read after "is"
+    notes: tuple[str, ...] = ()  # oddities that do not stop training, read after the file's name
+    digest: str | None = None  # the same for files with the same bytes
 
 
 def inspect_image(path: str) -> Inspection:
@@ -81,17 +63,16 @@ def inspect_image(path: str) -> Inspection:
     """
     if problem := _trouble_on_disk(path):
         return Inspection(path, problem=problem)
-    silence_pillow()
+    digest, _ = _attempt(_digest, path)
     with _silent_libraries():
         header, problem = _attempt(_read_header, path)
-        size = None
-        if header is not None:
-            size, problem = _attempt(_decoded_size, path)
-            size = size or header.size
-        frames = None if problem else _attempt(_count_frames, path)[0]
-    mode = header.mode if header else None
-    notes = tuple(_notes(path, header, frames or 1)) if header else ()
-    return Inspection(path, size, mode, problem, notes, _attempt(_digest, path)[0])
+        if header is None:
+            return Inspection(path, problem=problem, digest=digest)
+        size, mode, kind = header
+        image, problem = _attempt(default_loader, path)
+        frames = _attempt(_count_frames, path)[0] if image else 1
+    notes = tuple(_notes(path, mode, kind, frames or 1))
+    return Inspection(path, image.size if image else size, mode, problem, notes, digest)
 
 
 def inspect_images(paths: Sequence[str]) -> list[Inspection]:
@@ -112,6 +93,7 @@ def _trouble_on_disk(path: str) -> str | None:
 
 def _attempt(function: Callable[[str], T], path: str) -> tuple[T | None, str | None]:
     """Return what a function makes of a file, and None; or None, and why it failed."""
+    silence_pillow()
     try:
         return function(path), None
     except UserError as error:  # the loader's, mostly around Pillow's own
@@ -135,23 +117,14 @@ def _explain(error: BaseException) -> str:
     return f"truncated or broken: {reason}"
 
 
-def _read_header(path: str) -> _Header:
+def _read_header(path: str) -> tuple[Size, str, str | None]:
+    """Return the size that `default_loader` will give, the mode and the format; decode nothing."""
     with Image.open(path) as image:
-        return _Header(_upright_size(image), image.mode, image.format)
-
-
-def _upright_size(image: Image.Image) -> Size:
-    """Return the size as `default_loader` will have it, without decoding the image."""
-    width, height = image.size
-    # Pillow decodes a whole PNG to look for EXIF behind the pixels.
-    cheap = image.format != "PNG" or "exif" in image.info
-    if cheap and image.getexif().get(ExifTag.Orientation) in _TURNED_BY_A_QUARTER:
-        return height, width
-    return width, height
-
-
-def _decoded_size(path: str) -> Size:
-    return default_loader(path).size
+        width, height = image.size
+        # Pillow decodes a whole PNG to look for EXIF behind the pixels.
+        cheap = image.format != "PNG" or "exif" in image.info
+        turned = cheap and image.getexif().get(ExifTag.Orientation) in _TURNED_BY_A_QUARTER
+        return (height, width) if turned else (width, height), image.mode, image.format
 
 
 def _count_frames(path: str) -> int:
@@ -164,14 +137,13 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _notes(path: str, header: _Header, frames: int) -> Iterator[str]:
-    kind = header.format or "something else"
-    if not path.lower().endswith(_ENDINGS.get(kind, ())):
-        yield f"holds {kind}, whatever its ending says"
+def _notes(path: str, mode: str, kind: str | None, frames: int) -> Iterator[str]:
+    if not path.lower().endswith(_ENDINGS.get(kind or "", ())):
+        yield f"holds {kind or 'something else'}, whatever its ending says"
     if frames > 1:
         yield f"holds {frames} images, of which the first is used"
-    if header.mode.startswith(("I", "F")):  # Pillow cuts off what 8 bits cannot hold
-        yield f"has more than 8 bits (mode {header.mode}): all above 255 becomes white"
+    if mode.startswith(("I", "F")):  # Pillow cuts off what 8 bits cannot hold
+        yield f"has more than 8 bits (mode {mode}): all above 255 becomes white"
 
 
 @contextmanager
@@ -192,9 +164,6 @@ def _silent_libraries() -> Iterator[None]:
         os.close(nowhere)
 
 
-# ---- sizes that the options need ----------------------------------------------------------
-
-
 def too_small(
     size: Size, *, preprocess: str, crop_size: int, side_by_side: bool = False
 ) -> str | None:
@@ -203,12 +172,6 @@ def too_small(
     Only an image that is cropped as it is (`--preprocess crop`) can be: what resizes first makes
     every image large enough. Most data sets refuse one that is too small; of pairs side by side
     (`side_by_side`), smaller halves stay as they are, and parts outside are black.
-
-    Args:
-        size: (width, height) of the image, the right way up.
-        preprocess: as the option.
-        crop_size: as the option.
-        side_by_side: the file holds A and B, and each of them is cropped.
     """
     if "resize" in preprocess or "scale_width" in preprocess:
         return None
@@ -224,34 +187,29 @@ def odd_width(size: Size) -> str | None:
     return f"{size[0]} pixels wide, an odd number, so A and B differ" if size[0] % 2 else None
 
 
-# ---- the cheap part, for the start of a training ------------------------------------------
-
-
 def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
     """Say what a quick look at a data set's files finds; takes a second at most.
 
     Lists of an attribute may hold files of other kinds, which a plugin reads in its own way: those
     are passed over. What `image_files` declares (no attribute) is looked at whatever its name.
     """
-    listed = [path for name, paths in files.items() for path in paths
-              if not name or is_image_file(path)]  # fmt: skip
+    listed = {path: name for name, paths in files.items() for path in paths}
     problems = spot_check(
-        list(dict.fromkeys(listed)),
+        [path for path, name in listed.items() if not name or is_image_file(path)],
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",
         root=opt.dataroot,
     )
-    if not problems:
-        return
-    shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-    hidden = len(problems) - SHOWN_PROBLEMS
-    more = f"\n  ... and {hidden} more" if hidden > 0 else ""
-    warn(
-        f"{len(problems)} images will fail:\n  {shown}{more}\n"
-        f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
-        "image; --skip_bad_images goes on without the bad ones."
-    )
+    if problems:
+        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
+        hidden = len(problems) - SHOWN_PROBLEMS
+        more = f"\n  ... and {hidden} more" if hidden > 0 else ""
+        warn(
+            f"{len(problems)} images will fail:\n  {shown}{more}\n"
+            f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
+            "image; --skip_bad_images goes on without the bad ones."
+        )
 
 
 def spot_check(
@@ -264,69 +222,41 @@ def spot_check(
     headers: int = 48,
     seconds: float = 1.0,
 ) -> list[str]:
-    """Find what can be found at once, however many images there are.
+    """Return a line for each problem that can be found at once, however many images there are.
 
-    Reads the headers of some images, spread evenly over the list, then looks for empty files
-    among as many as the time allows, spread over the list too. Decodes nothing, so an image that
-    breaks off half-way is not noticed: scripts/check_dataset.py finds it.
+    Reads so many headers of images, spread evenly over the list, for half of the seconds at most;
+    then looks for empty files in the time that is left, spread over the list too. Decodes nothing,
+    so an image that breaks off half-way is not noticed: scripts/check_dataset.py finds it.
 
-    Args:
-        paths: the images.
-        preprocess: as the option.
-        crop_size: as the option.
-        side_by_side: every file holds A and B (`--dataset_mode aligned`).
-        root: the folder to which the names in the lines are relative.
-        headers: of how many images to read the header.
-        seconds: how long to look; reading headers takes at most half of it.
-
-    Returns:
-        One line for each problem, in the order of `paths`: "trainA/x.jpg is empty (0 bytes)".
+    Lines are in the order of `paths`, with names relative to `root`: "trainA/x.jpg is empty
+    (0 bytes)". `side_by_side` says that every file holds A and B.
     """
+
+    def header_problem(path: str) -> str | None:
+        if problem := _trouble_on_disk(path):
+            return problem
+        header, problem = _attempt(_read_header, path)
+        if header is None:
+            return problem
+        return (side_by_side and odd_width(header[0])) or too_small(
+            header[0], preprocess=preprocess, crop_size=crop_size, side_by_side=side_by_side
+        )
+
     began = time.monotonic()
-    found: dict[int, str] = {}
-    for index in _spread(len(paths), headers):
-        if time.monotonic() - began > seconds / 2:
-            break
-        problem = _header_problem(paths[index], preprocess, crop_size, side_by_side)
-        if problem:
-            found[index] = problem
-    for index in _scattered(len(paths)):
-        if time.monotonic() - began > seconds:
-            break
-        if problem := _trouble_on_disk(paths[index]):
-            found[index] = problem
-    return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
-
-
-def _header_problem(path: str, preprocess: str, crop_size: int, side_by_side: bool) -> str | None:
-    if problem := _trouble_on_disk(path):
-        return problem
-    silence_pillow()
-    header, problem = _attempt(_read_header, path)
-    if header is None:
-        return problem
-    size = header.size
-    odd = odd_width(size) if side_by_side else None
-    return odd or too_small(
-        size, preprocess=preprocess, crop_size=crop_size, side_by_side=side_by_side
-    )
-
-
-def _spread(length: int, wanted: int) -> Iterable[int]:
-    """Return indices at even distances, the first and the last among them."""
-    if length <= wanted:
-        return range(length)
-    return (number * (length - 1) // max(1, wanted - 1) for number in range(wanted))
-
-
-def _scattered(length: int) -> Iterator[int]:
-    """Yield every index once, so that wherever it stops, all parts of the list were seen."""
+    length, found = len(paths), {}
+    evenly = np.linspace(0, length - 1, min(length, headers), dtype=int).tolist()
     step = max(1, length // 1000)
-    for first in range(step):
-        yield from range(first, length, step)
-
-
-# ---- several files ------------------------------------------------------------------------
+    scattered = (index for first in range(step) for index in range(first, length, step))
+    for indices, look, until in (
+        (evenly, header_problem, seconds / 2),
+        (scattered, _trouble_on_disk, seconds),
+    ):
+        for index in indices:
+            if time.monotonic() - began > until:
+                break
+            if problem := look(paths[index]):
+                found[index] = problem
+    return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
 
 
 def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:

@@ -14,18 +14,11 @@ PHASES = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder in which a data set keeps images.
+    """A folder in which a data set keeps images."""
 
-    Attributes:
-        path: with the data set's own folder in front.
-        layout: ONE_FOLDER (train: pairs side by side, or single images), TWO_FOLDERS (trainA is
-            one of them) or ITSELF (the data set's own folder).
-        phase: train, val or test; empty for ITSELF.
-    """
-
-    path: str
-    layout: Layout
-    phase: str
+    path: str  # with the data set's own folder in front
+    layout: Layout  # to which it belongs
+    phase: str  # train, val or test; empty for ITSELF
 
     @property
     def name(self) -> str:
@@ -34,12 +27,9 @@ class Folder:
 
 
 def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
-    """Return the folders in which a data set keeps its images.
+    """Return the folders in which the data set at `root` keeps its images.
 
-    Args:
-        root: `--dataroot`.
-        dataset_mode: `--dataset_mode`; None takes every folder with a name that some mode reads,
-            and `root` itself if there is none.
+    Without a `dataset_mode` every folder with a name that some mode reads; `root` if there is none.
 
     Raises:
         UserError: `root` is no folder, or keeps images in a way that no mode reads.
@@ -55,7 +45,7 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
         Folder(path, layout, phase)
         for layout in layouts
         for phase in PHASES
-        for path in folders_of(str(root), phase, layout)
+        for path in folders_of(root, phase, layout)
         if os.path.isdir(path)
     ]
     if found or dataset_mode is not None:
@@ -72,8 +62,7 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
 def passed_over(folder: str, images: Iterable[str]) -> list[str]:
     """Return what lies in a folder and is no image to `make_dataset`, sorted, relative to it.
 
-    That are files without an image's ending, and linked folders. Names that start with a dot
-    are left out: nobody expects those to be seen.
+    That are files without an image's ending, and linked folders; not what a dot hides.
     """
     taken, found = set(images), []
     for parent, folders, files in os.walk(folder):

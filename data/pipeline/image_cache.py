@@ -1,77 +1,72 @@
 """Images kept in memory: decoded once, however many epochs and processes want them."""
 
-import hashlib
 import mmap
 import os
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from util.base import torch_private
 from util.base.system import free_memory
+from util.base.torch_private import shared_bytes
 
 Array = NDArray[Any]
-Key = tuple[object, ...]  # its `repr` must be the same in every process
 
 GIGABYTE = 10**9
 RESERVE = GIGABYTE // 2  # memory that is left to everybody else
 PATIENCE = 10.0  # seconds to wait for a lock whose holder may have been killed
 ALIGNMENT = 64  # bytes, a cache line
 HAS_NAMELESS_FILES = hasattr(os, "memfd_create")
-
-# The columns of a row of the index, and of the head that precedes it.
-_ROW = 8  # digest (2), where it begins (+ 1; 0: not yet written), type, dimensions, shape (3)
-_BEGIN, _TYPE, _DIMENSIONS, _SHAPE = 2, 3, 4, 5
-_USED, _COUNT, _FULL = 0, 1, 2
+_USED, _FULL = 0, 1  # numbers at the beginning of the memory: bytes of it; whether one had no room
 
 
 class ImageCache:
-    """Keep arrays of any type until a budget is used up; nothing is ever replaced.
+    """Keep arrays of any type until a budget (bytes) is used up; nothing is ever replaced.
 
-    Processes that are forked from this one, or get the cache by being spawned, see what each of
-    them keeps. A process that dies meanwhile costs at most the others' use of the cache.
-
-    Args:
-        budget: bytes of memory at most.
-        entries: how many arrays there may be, of up to three dimensions each.
+    The memory is a list of records: the length of a label, the label (key, type and shape), the
+    array. Processes that are forked from this one, or get the cache by being spawned, add to the
+    list and read on where they stopped, so each sees what the others keep. A process that dies
+    meanwhile costs at most the others' use of the cache.
     """
 
-    def __init__(self, budget: int, entries: int) -> None:
+    def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._rows = 1 << (2 * max(1, entries)).bit_length()  # at most half of them are used
-        head = (self._rows + 1) * _ROW * 8
-        self._memory = _SharedMemory(head + budget)
         self._lock = torch.multiprocessing.Lock()
-        self._connect()
+        size = ALIGNMENT + budget
+        self._connect(_nameless_file(size) if HAS_NAMELESS_FILES else shared_bytes(size))
 
-    def _connect(self) -> None:
-        self._seen: dict[Key, Array] = {}  # by this process, which needs no lock for them
+    def _connect(self, memory: int | torch.UntypedStorage) -> None:
+        self._memory = memory
         self._is_stuck = False  # who held the lock was killed
-        memory = self._memory.view()
-        self._head = memory[: _ROW * 8].view(np.int64)
-        index_end = (self._rows + 1) * _ROW * 8
-        self._index = memory[_ROW * 8 : index_end].view(np.int64).reshape(self._rows, _ROW)
-        self._bytes = memory[index_end:]
+        self._known: dict[Hashable, Array] = {}  # of the records that this process has read
+        self._read = 0  # bytes
+        if isinstance(memory, int):
+            seen = np.frombuffer(mmap.mmap(memory, 0), dtype=np.uint8)
+        else:
+            seen = torch.tensor([], dtype=torch.uint8).set_(memory).numpy()
+        self._head, self._records = seen[:ALIGNMENT].view(np.int64), seen[ALIGNMENT:]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what each process has for itself."""
-        return {name: vars(self)[name] for name in ("budget", "_rows", "_memory", "_lock")}
+    def __getstate__(self) -> tuple[Any, ...]:
+        if not isinstance(self._memory, int):
+            return self.budget, self._lock, self._memory
+        from multiprocessing.reduction import DupFd  # not on Windows
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._connect()
+        return self.budget, self._lock, DupFd(self._memory)
 
-    @property
-    def count(self) -> int:
-        """Return how many arrays are kept."""
-        return int(self._head[_COUNT])
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.budget, self._lock, memory = state
+        self._connect(memory if isinstance(memory, torch.UntypedStorage) else memory.detach())
+
+    def __len__(self) -> int:
+        self._read_on()
+        return len(self._known)
 
     @property
     def used(self) -> int:
-        """Return how many bytes they take."""
+        """Return how many bytes are taken."""
         return int(self._head[_USED])
 
     @property
@@ -79,85 +74,64 @@ class ImageCache:
         """Tell whether an array found no room."""
         return bool(self._head[_FULL])
 
-    def get_or_keep(self, key: Key, make: Callable[[], Array]) -> Array:
+    def get_or_keep(self, key: Hashable, make: Callable[[], Array]) -> Array:
         """Return what is kept under a key; else make it, and keep it if there is room."""
         found = self.get(key)
         if found is None:
-            found = make()
-            self.put(key, found)
+            self.put(key, found := make())
         return found
 
-    def get(self, key: Key) -> Array | None:
+    def get(self, key: Hashable) -> Array | None:
         """Return what was kept under a key, by whichever process; it is not to be written to."""
-        found = self._seen.get(key)
-        if found is None and (row := self._look_up(key)) is not None:
-            begin, shape = int(row[_BEGIN]) - 1, row[_SHAPE : _SHAPE + row[_DIMENSIONS]].tolist()
-            dtype = np.dtype(row[_TYPE : _TYPE + 1].tobytes().rstrip(b"\0").decode())
-            found = np.ndarray(shape, dtype, self._bytes, begin)
-            self._seen[key] = found
-        return found
+        if key not in self._known:
+            self._read_on()
+        return self._known.get(key)
 
-    def put(self, key: Key, array: Array) -> None:
+    def put(self, key: Hashable, array: Array) -> None:
         """Keep a copy of an array, unless there is no room or it is kept already."""
-        claimed = self._claim(key, array)
-        if claimed is None:
-            return
-        row, begin = claimed
-        np.ndarray(array.shape, array.dtype, self._bytes, begin)[...] = array
-        # The lock also makes sure that who sees the row sees the array.
-        if self._take_lock():
-            row[_BEGIN] = begin + 1
-            self._head[_COUNT] += 1
-            self._lock.release()
-
-    def _claim(self, key: Key, array: Array) -> tuple[Any, int] | None:
-        """Return an empty row, with all but its place written, and the place."""
+        label = pickle.dumps((key, array.dtype.str, array.shape))
+        begin = _aligned(8 + len(label))
+        size = begin + _aligned(array.nbytes)
         if not self._take_lock():
-            return None
+            return
         try:
-            row, is_taken = self._find(key)
-            if is_taken:
-                return None
-            begin = int(self._head[_USED])
-            length = array.nbytes + -array.nbytes % ALIGNMENT
-            if row is None or begin + length > self.budget or not _has_room(length):
+            self._read_records()
+            if key in self._known:
+                return
+            if self.used + size > self.budget or not _has_room(size):
                 self._head[_FULL] = 1
-                return None
-            self._head[_USED] = begin + length
-            row[:_BEGIN] = _digest(key)
-            row[_TYPE] = np.frombuffer(array.dtype.str.encode().ljust(8, b"\0"), np.int64)[0]
-            row[_DIMENSIONS] = array.ndim
-            row[_SHAPE : _SHAPE + array.ndim] = array.shape
-            return row, begin
+                return
+            record = self._records[self.used : self.used + size]
+            record[:8].view(np.int64)[0] = len(label)
+            record[8 : 8 + len(label)] = np.frombuffer(label, np.uint8)
+            np.ndarray(array.shape, array.dtype, record, begin)[...] = array
+            self._head[_USED] += size
         finally:
             self._lock.release()
 
-    def _look_up(self, key: Key) -> Any | None:
-        if not self._head[_COUNT] or not self._take_lock():
-            return None
-        try:
-            row, is_taken = self._find(key)
-            return row if row is not None and is_taken and row[_BEGIN] else None
-        finally:
+    def _read_on(self) -> None:
+        """Learn of what was kept since; the lock makes sure that all of it can be seen."""
+        if self._read < self.used and self._take_lock():
+            self._read_records()
             self._lock.release()
+
+    def _read_records(self) -> None:
+        while self._read < self.used:
+            record = self._records[self._read :]
+            length = int(record[:8].view(np.int64)[0])
+            key, dtype, shape = pickle.loads(record[8 : 8 + length].data)
+            begin = _aligned(8 + length)
+            self._known[key] = np.ndarray(shape, dtype, record, begin)
+            self._read += begin + _aligned(self._known[key].nbytes)
 
     def _take_lock(self) -> bool:
         if not self._is_stuck:
             self._is_stuck = not self._lock.acquire(timeout=PATIENCE)
         return not self._is_stuck
 
-    def _find(self, key: Key) -> tuple[Any | None, bool]:
-        """Return a key's row and True, or the row that it would get (None: no more) and False."""
-        digest = _digest(key)
-        first = int(digest[0]) % self._rows
-        for step in range(self._rows):
-            row = self._index[(first + step) % self._rows]
-            if not row[:_BEGIN].any():
-                has_space = 2 * self._head[_COUNT] < self._rows
-                return row if has_space else None, False
-            if (row[:_BEGIN] == digest).all():
-                return row, True
-        return None, False
+
+def _aligned(length: int) -> int:
+    return length + -length % ALIGNMENT
 
 
 def _has_room(length: int) -> bool:
@@ -166,45 +140,12 @@ def _has_room(length: int) -> bool:
     return free is None or free - RESERVE > length
 
 
-def _digest(key: Key) -> Any:
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=16).digest()
-    return np.frombuffer(digest, dtype=np.int64)
+def _nameless_file(size: int) -> int:
+    """Make a file in memory for several processes, on Linux; torch's shared memory does elsewhere.
 
-
-class _SharedMemory:
-    """Bytes that several processes share.
-
-    On Linux a file in memory without a name: provided as it is written to, gone with the last
-    process however that ends, and not limited by /dev/shm, which is small in containers. torch's
-    shared memory elsewhere.
+    Provided as it is written to, gone with the last process however that ends, and not limited by
+    /dev/shm, which is small in containers.
     """
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._storage: torch.UntypedStorage | None = None
-        if HAS_NAMELESS_FILES:
-            self._file = os.memfd_create("images")
-            os.ftruncate(self._file, size)
-            self._map = mmap.mmap(self._file, size)
-        else:
-            self._storage = torch_private.shared_bytes(size)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Hand the memory to a process that is spawned."""
-        if self._storage is not None:
-            return {"_size": self._size, "_storage": self._storage}
-        from multiprocessing.reduction import DupFd  # not on Windows
-
-        return {"_size": self._size, "_storage": None, "_file": DupFd(self._file)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if self._storage is None:
-            self._file = state["_file"].detach()
-            self._map = mmap.mmap(self._file, self._size)
-
-    def view(self) -> Any:
-        """Return the bytes as an array."""
-        if self._storage is None:
-            return np.frombuffer(self._map, dtype=np.uint8)
-        return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()
+    file = os.memfd_create("images")
+    os.ftruncate(file, size)
+    return file

@@ -1,7 +1,8 @@
 """Read the images of the built-in data sets, from memory where `--cache` keeps them."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from data.pipeline.image_cache import GIGABYTE, RESERVE, ImageCache
+from data.pipeline.image_cache import GIGABYTE, RESERVE, Array, ImageCache
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
@@ -19,106 +20,78 @@ from util.images import transforms as T
 from util.images.reading import default_loader
 
 
+@dataclass(eq=False)
 class ImageReader:
-    """Open and transform images.
+    """Open and transform images; a cache keeps them in memory, so that each is decoded only once.
 
-    Args:
-        cache: keeps images in memory, so that each is decoded only once; None reads every time.
-        mode: what is kept: `decoded` (images as they are) or `resized` (what the first steps of
-            their transform make of them, which are the same every time).
+    `mode` says what is kept: `decoded` (images as they are) or `resized` (what the first steps of
+    their transform make of them, which are the same every time).
     """
 
-    def __init__(self, cache: ImageCache | None = None, mode: str = "none") -> None:
-        self.cache = cache
-        self.mode = mode
+    cache: ImageCache | None = None
+    mode: str = "none"
 
     @classmethod
-    def of(cls, opt: Namespace, count: int) -> "ImageReader":
-        """Return the reader that the options describe, for so many images."""
+    def of(cls, opt: Namespace) -> "ImageReader":
+        """Return the reader that the options describe."""
         mode = new_option(opt, "cache")
         if mode == "none" or not getattr(opt, "isTrain", False):  # tests read each image once
             return cls()
-        entries = 4 * count  # pairs are two images once they are resized, each with its size
-        cache = make_cache(new_option(opt, "cache_gb"), entries)
-        return cls(cache, mode)
+        return cls(make_cache(new_option(opt, "cache_gb")), mode)
 
     def open(self, path: str) -> "LazyImage":
         """Return an image that is read from the disk when that turns out to be necessary."""
         return LazyImage(self, path)
 
     def read(self, path: str, transform: Callable[[Any], Any]) -> Any:
-        """Return what a transform makes of an image.
-
-        Raises:
-            UserError: the image is broken or does not suit the options; names the file.
-        """
+        """Return what a transform makes of an image, see `LazyImage.transformed`."""
         return self.open(path).transformed(transform)
 
 
+@dataclass(eq=False)
 class LazyImage:
-    """One image file, or the `half` of one: 0 left, 1 right."""
+    """One image file, or the `half` of `whole`: 0 left, 1 right."""
 
-    def __init__(
-        self,
-        reader: ImageReader,
-        path: str,
-        half: int | None = None,
-        whole: "LazyImage | None" = None,
-    ) -> None:
-        self.reader = reader
-        self.path = path
-        self.half = half
-        self._whole = whole
+    reader: ImageReader
+    path: str
+    half: int | None = None
+    whole: "LazyImage | None" = None
 
     def halves(self) -> tuple["LazyImage", "LazyImage"]:
         """Return the left and the right half; the right one gets the odd column."""
-        return LazyImage(self.reader, self.path, 0, self), LazyImage(
-            self.reader, self.path, 1, self
-        )
+        return replace(self, half=0, whole=self), replace(self, half=1, whole=self)
 
     @property
     def size(self) -> T.Size:
         """Return (width, height)."""
-        if (cache := self._cache("resized")) is None:
-            return self.image.size
-        key = (self.path, self.half, "size")
-        width, height = cache.get_or_keep(key, lambda: np.array(self.image.size)).tolist()
+        kept = self._keep("resized", "size", lambda: np.array(self.image.size))
+        width, height = self.image.size if kept is None else kept.tolist()
         return width, height
 
     @cached_property
     def image(self) -> Image.Image:
-        """Return Pillow's image, decoded.
-
-        Raises:
-            UserError: the image cannot be read or has no halves; names the file.
-        """
-        if self._whole is not None:
-            return self._half_of(self._whole.image)
-        if (cache := self._cache("decoded")) is None:
-            return default_loader(self.path)
-        pixels = cache.get_or_keep((self.path,), lambda: np.asarray(default_loader(self.path)))
-        return Image.fromarray(pixels)
+        """Return Pillow's image, decoded; a UserError if it cannot be, or has no halves."""
+        if self.whole is not None:
+            return self._half_of(self.whole.image)
+        kept = self._keep("decoded", "image", lambda: np.asarray(default_loader(self.path)))
+        return default_loader(self.path) if kept is None else Image.fromarray(kept)
 
     def transformed(self, transform: Callable[[Any], Any]) -> Any:
-        """Return what a transform makes of the image.
-
-        Raises:
-            UserError: the image is broken or does not suit the options; names the file.
-        """
+        """Return what a transform makes of the image; errors of users name the file."""
         steps = list(transform.transforms) if type(transform) is T.Compose else [transform]
-        fixed = list(takewhile(lambda step: type(step) in T.FIXED, steps))
+        fixed = tuple(takewhile(lambda step: type(step) in T.FIXED, steps))
         varying = T.in_one_go(steps[len(fixed) :])
-        image = self._resized(T.Compose(fixed), as_tensor=T.take_tensors(varying))
+        image = self._resized(fixed, as_tensor=T.take_tensors(varying))
         try:
             return T.Compose(varying)(image)
         except UserError as error:
             raise UserError(f"{self.path}: {error}") from None
 
-    def _resized(self, fixed: T.Compose, *, as_tensor: bool) -> T.AnyImage:
-        if (cache := self._cache("resized")) is None:
-            return fixed(self.image)
-        key = (self.path, self.half, *fixed.transforms)
-        kept = cache.get_or_keep(key, lambda: T.to_stored(fixed(self.image)).numpy())
+    def _resized(self, fixed: tuple[T.Step, ...], *, as_tensor: bool) -> T.AnyImage:
+        resize = T.Compose(fixed)
+        kept = self._keep("resized", fixed, lambda: T.to_stored(resize(self.image)).numpy())
+        if kept is None:
+            return resize(self.image)
         stored = torch.from_numpy(kept)
         return stored if as_tensor else T.to_pillow(stored)
 
@@ -129,14 +102,18 @@ class LazyImage:
         middle = width // 2
         return whole.crop((middle, 0, width, height) if self.half else (0, 0, middle, height))
 
-    def _cache(self, mode: str) -> ImageCache | None:
-        return self.reader.cache if self.reader.mode == mode else None
+    def _keep(self, mode: str, what: Hashable, make: Callable[[], Array]) -> Array | None:
+        """Return what `make` does, from the cache; None if there is none or it keeps the rest."""
+        cache = self.reader.cache
+        if cache is None or self.reader.mode != mode:
+            return None
+        return cache.get_or_keep((self.path, self.half, what), make)
 
 
-def make_cache(gigabytes: float | None, entries: int) -> ImageCache | None:
-    """Return a cache of at most so many gigabytes, by default a quarter of the free memory.
+def make_cache(gigabytes: float | None) -> ImageCache | None:
+    """Return a cache of so many gigabytes, by default a quarter of the free memory; says so.
 
-    Says what it got. None, with a warning, if the system gives no memory.
+    A smaller one, or None, with a warning, if the system gives less memory, or none.
     """
     free = free_memory()
     wanted = int(gigabytes * GIGABYTE) if gigabytes else (free or 4 * GIGABYTE) // 4
@@ -147,7 +124,7 @@ def make_cache(gigabytes: float | None, entries: int) -> ImageCache | None:
             "memory that can be had now: images get those."
         )
     try:
-        cache = ImageCache(budget, entries)
+        cache = ImageCache(budget)
     except (OSError, RuntimeError) as error:
         warn(f"--cache gets no memory ({error}): images are read from disk every time.")
         return None

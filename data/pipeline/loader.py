@@ -13,21 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from data.base_dataset import BaseDataset, lists_of_files
-from data.pipeline.image_cache import GIGABYTE, ImageCache
+from data.pipeline import sampling
+from data.pipeline.image_cache import GIGABYTE
 from data.pipeline.image_reader import ImageReader
-from data.pipeline.sampling import (
-    EpochSampler,
-    Failure,
-    ImageError,
-    SeededDataset,
-    SkippingDataset,
-    Substituted,
-    WorkerError,
-    collate,
-    no_word_of_dead_workers,
-    prepare_worker,
-    tells_of_dead_worker,
-)
 from util.base import rng, torch_private
 from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
@@ -39,19 +27,16 @@ class BatchLoader:
     """Iterate over batches of a data set; `len()` is the number of images, not of batches.
 
     Args:
-        dataset: the data set.
-        batch_size: images in a batch.
-        shuffle: draw a new order for every epoch.
         workers: processes that load images, at most one for each core; 0 loads them here.
         most: images in an epoch at most.
         skip_bad: put other images in the place of those that cannot be used.
         root: the folder of the images, which may have moved when a run goes on.
+        pin: hand over tensors that a GPU takes without waiting.
 
     Attributes:
-        dataset: the data set itself.
-        dataloader: torch's loader around it.
+        dataloader: torch's loader around the `dataset`.
         sampler: the order of the items; set `sampler.epoch` to begin elsewhere.
-        passed_over: with `skip_bad`, why images were, and how often.
+        passed_over: with `skip_bad`, why images were.
     """
 
     def __init__(
@@ -60,10 +45,11 @@ class BatchLoader:
         *,
         batch_size: int,
         shuffle: bool,
-        workers: int = 0,
-        most: float = float("inf"),
-        skip_bad: bool = False,
-        root: str = "",
+        workers: int,
+        most: float,
+        skip_bad: bool,
+        root: str,
+        pin: bool,
     ) -> None:
         self.dataset = dataset
         self._root = os.path.join(root, "")
@@ -71,24 +57,28 @@ class BatchLoader:
         self.workers = min(workers, usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
-        self.sampler = EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
-        self.passed_over: dict[str, int] = {}
+        self.sampler = sampling.EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
+        self.passed_over: set[str] = set()
         self._batch_size = batch_size
         self._most = most
         self._delivered = 0  # items of the running epoch
         self._is_running = False
         self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
         self._has_told_of_full_cache = False
+        reader = getattr(dataset, "reader", None)
+        self._cache = reader.cache if isinstance(reader, ImageReader) else None
         # These draw nothing from numpy, and keep nothing of what they hand out.
-        self._is_built_in = isinstance(vars(type(dataset)).get("reader"), ImageReader)
-        items = SkippingDataset(dataset) if skip_bad else dataset
+        is_built_in = isinstance(vars(type(dataset)).get("reader"), ImageReader)
+        self._draws_from_numpy = not (is_built_in or self.workers)
+        items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
-            SeededDataset(items) if self.workers else items,
+            sampling.SeededDataset(items) if self.workers else items,
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=partial(collate, copies=not self._is_built_in or self.workers > 0),
-            worker_init_fn=prepare_worker if self.workers else None,
+            collate_fn=partial(sampling.collate, copies=not is_built_in or self.workers > 0),
+            pin_memory=pin,
+            worker_init_fn=sampling.prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
             # With workers, torch's own draw for them must not disturb the model's sequence.
             generator=torch.Generator() if self.workers else None,
@@ -98,7 +88,6 @@ class BatchLoader:
             atexit.register(_end_workers, weakref.ref(self))
 
     def __len__(self) -> int:
-        """Return the number of images in an epoch."""
         return int(min(len(self.dataset), self._most))
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -109,22 +98,22 @@ class BatchLoader:
                 are where they were before the batch, so that training can go on exactly.
         """
         items = self._delivered = self.sampler.start
-        before = self._randomness()
+        before = rng.capture(numpy=self._draws_from_numpy)
         with self._batches() as batches:
             if items:  # what this draws was drawn before the interruption
-                self._put_back(before)
+                rng.put_back(before)
             while True:
                 try:
                     batch = self._next(batches)
                 except LoadError:
-                    self._put_back(before)
+                    rng.put_back(before)
                     raise
                 if batch is None or items >= self._most:
                     break
                 items += self._batch_size
                 self._delivered = items
-                yield self._unpacked(batch)
-                before = self._randomness()
+                yield batch
+                before = rng.capture(numpy=self._draws_from_numpy)
         self._delivered = 0
 
     def _next(self, batches: Iterator[Any]) -> Any:
@@ -135,9 +124,16 @@ class BatchLoader:
         except LoadError:
             raise
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
-            raise ImageError(str(error)) from error
-        if isinstance(batch, Failure):
-            raise ImageError(batch.message)
+            raise sampling.ImageError(str(error)) from error
+        if isinstance(batch, sampling.Failure):
+            raise sampling.ImageError(batch.message)
+        if isinstance(batch, sampling.Substituted):
+            for problem in batch.problems:
+                if problem not in self.passed_over:
+                    warn(f"passed over: {problem}")
+                self.passed_over.add(problem)
+            batch = batch.content
+        self._tell_of_full_cache()
         return batch
 
     @contextmanager
@@ -146,71 +142,48 @@ class BatchLoader:
         try:
             yield
         except (RuntimeError, OSError, EOFError) as error:
-            if self.workers and tells_of_dead_worker(error):
-                raise WorkerError(f"A process that loads images has died ({error}).") from error
+            if self.workers and sampling.tells_of_dead_worker(error):
+                raise sampling.WorkerError(
+                    f"A process that loads images has died ({error})."
+                ) from error
             raise
 
     @contextmanager
     def _batches(self) -> Iterator[Iterator[Any]]:
         """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
-        if self._is_running:
-            with no_word_of_dead_workers(), self._dead_workers_named():
-                batches = torch_private.batches_of(self.dataloader)
-            self._beside.add(batches)
-            yield batches
-            return
-        self._is_running = True
+        is_first, self._is_running = not self._is_running, True
         try:
-            with no_word_of_dead_workers(), self._dead_workers_named():
-                batches = iter(self.dataloader)  # waits for workers that go on
+            with sampling.no_word_of_dead_workers(), self._dead_workers_named():
+                if is_first:
+                    batches = iter(self.dataloader)  # waits for workers that go on
+                else:
+                    batches = torch_private.batches_of(self.dataloader)
+                    self._beside.add(batches)
             yield batches
         except Exception:
             # A worker may have died; and who holds on to the error holds on to the others, which
             # torch does not end well once they are garbage.
-            self.end_workers()
+            if is_first:
+                self.end_workers()
             raise
         finally:
-            self._is_running = False
+            if is_first:
+                self._is_running = False
 
     def end_workers(self) -> None:
         """End all worker processes; those of the next epoch are started anew."""
-        running = torch_private.running_batches(self.dataloader)
+        running = torch_private.forget_running_batches(self.dataloader)
         for batches in [*self._beside, *([] if running is None else [running])]:
             torch_private.stop_workers(batches)
-        torch_private.forget_running_batches(self.dataloader)
-
-    def _unpacked(self, batch: Any) -> Any:
-        if isinstance(batch, Substituted):
-            for problem in batch.problems:
-                if problem not in self.passed_over:
-                    warn(f"passed over: {problem}")
-                self.passed_over[problem] = self.passed_over.get(problem, 0) + 1
-            batch = batch.content
-        self._tell_of_full_cache()
-        return batch
-
-    def _randomness(self) -> Any:
-        """Return the state of the generators of this process that items draw from, if any."""
-        return None if self.workers else rng.capture(numpy=not self._is_built_in)
-
-    def _put_back(self, randomness: Any) -> None:
-        if randomness is not None:
-            rng.put_back(randomness)
 
     def _tell_of_full_cache(self) -> None:
         cache = self._cache
-        if cache is None or self._has_told_of_full_cache or not cache.is_full:
-            return
-        self._has_told_of_full_cache = True
-        say(
-            f"--cache is full: {cache.used / GIGABYTE:.1f} GB of images are kept. All others are "
-            "read every time; a larger --cache_gb holds more, if there is memory."
-        )
-
-    @cached_property
-    def _cache(self) -> ImageCache | None:
-        reader = getattr(self.dataset, "reader", None)
-        return reader.cache if isinstance(reader, ImageReader) else None
+        if cache is not None and cache.is_full and not self._has_told_of_full_cache:
+            self._has_told_of_full_cache = True
+            say(
+                f"--cache is full: {cache.used / GIGABYTE:.1f} GB of images are kept. All others "
+                "are read every time; a larger --cache_gb holds more, if there is memory."
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""
@@ -224,10 +197,7 @@ class BatchLoader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue inside the epoch, or with the one that would have come.
-
-        An order of other images would be another order: ask `has_images_of` first.
-        """
+        """Continue inside the epoch, or with the next; `has_images_of` says whether it fits."""
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
         self.sampler.epoch = state["epoch"]
@@ -236,9 +206,8 @@ class BatchLoader:
 
     def has_images_of(self, state: Mapping[str, Any]) -> bool:
         """Tell whether the data set and its order are those of a saved state."""
-        shuffled = state["order_seed"] is not None
-        order_fits = state["items"] == 0 or shuffled == self.sampler.shuffle
-        return bool(order_fits and state["pictures"] == self._images)
+        same_order = (state["order_seed"] is not None) == self.sampler.shuffle
+        return state["pictures"] == self._images and (same_order or state["items"] == 0)
 
     @cached_property
     def _images(self) -> dict[str, Any]:
@@ -254,8 +223,8 @@ class BatchLoader:
 def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
     """Return the image files of a data set by the attribute that lists them.
 
-    Those that `image_files` of its class declares have no attribute; what is no list of files
-    there, since a plugin uses the name for something else, is none of ours.
+    Those that `image_files` of its class declares have no attribute; a plugin may use that name
+    for something else.
     """
     declared = own_method(dataset, "image_files", arguments=0)
     if declared is not None and type(dataset).image_files is not BaseDataset.image_files:

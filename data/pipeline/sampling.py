@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,58 +36,41 @@ class WorkerError(LoadError):
 class EpochSampler(Sampler[Any]):
     """Yield the indices of an epoch, in order or shuffled, and know how to go on inside one.
 
-    Without workers the order comes from torch's global generator, with the very draws of torch's
-    own sampler, and the items' randomness from the global generators: a seed gives the
-    reference's sequence.
+    Without workers (and a `seed`) the order comes from torch's global generator, with the very
+    draws of torch's own sampler, and the items' randomness from the global generators: a seed of
+    those gives the reference's sequence.
 
     With workers each index comes as (seed, index) for `SeededDataset`, and everything depends on
     the run's seed, the epoch and the position alone: not on the number of workers.
-
-    Attributes:
-        epoch: the epoch that the next iteration yields; the training loop may set it.
-        start: how many items of that epoch to leave out, since they have been seen.
-        order_seed: decides the order of the epoch that was begun last.
     """
 
     def __init__(self, length: int, *, shuffle: bool, seed: int | None = None) -> None:
-        """Order `length` items; `seed` is None without workers."""
         self.length = length
         self.shuffle = shuffle
         self.seed = seed
-        self.epoch = 1
-        self.start = 0
-        self.order_seed: int | None = None
+        self.epoch = 1  # that the next iteration yields; the training loop may set it
+        self.start = 0  # how many items of that epoch to leave out, since they have been seen
+        self.order_seed: int | None = None  # decides the order of the epoch that was begun last
 
     def __len__(self) -> int:
-        """Return the number of items in an epoch."""
         return self.length
 
     def __iter__(self) -> Iterator[int | Seeded]:
-        """Yield one epoch, or what is left of one."""
         epoch, start = self.epoch, self.start
         self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
         if start == 0:
-            self.order_seed = self._draw_order_seed(epoch)
-        for position, index in enumerate(self._order()):
-            if position >= start:
-                if self.seed is None:
-                    yield index
-                else:
-                    yield rng.fold_seed(self.seed, epoch, position), index
+            self.order_seed = self._draw_order_seed(epoch) if self.shuffle else None
+        order = list(range(self.length))
+        if self.order_seed is not None:
+            generator = torch.Generator().manual_seed(self.order_seed)
+            order = torch.randperm(self.length, generator=generator).tolist()
+        for position, index in enumerate(order[start:], start):
+            yield index if self.seed is None else (rng.fold_seed(self.seed, epoch, position), index)
 
-    def _draw_order_seed(self, epoch: int) -> int | None:
-        if not self.shuffle:
-            return None
+    def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:
             return int(torch.empty((), dtype=torch.int64).random_())
         return rng.fold_seed(self.seed, epoch)
-
-    def _order(self) -> list[int]:
-        if self.order_seed is None:
-            return list(range(self.length))
-        generator = torch.Generator()
-        generator.manual_seed(self.order_seed)
-        return torch.randperm(self.length, generator=generator).tolist()
 
 
 class SeededDataset(Dataset[Any]):
@@ -97,7 +80,6 @@ class SeededDataset(Dataset[Any]):
         self.dataset = dataset
 
     def __getitem__(self, where: Seeded) -> Any:
-        """Return the item at an index, its random choices decided by the seed."""
         seed, index = where
         rng.seed_all(seed)
         try:
@@ -107,26 +89,24 @@ class SeededDataset(Dataset[Any]):
 
 
 class SkippingDataset(Dataset[Any]):
-    """Put the next item that can be used in the place of one that cannot."""
+    """Put the next item that can be used, as `Substituted`, in the place of one that cannot.
+
+    Raises:
+        UserError: too many in a row are bad.
+    """
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> Any:
-        """Return the item, or the next good one with word of what was passed over.
-
-        Raises:
-            UserError: too many in a row are bad.
-        """
         length = len(self.dataset)  # type: ignore[arg-type]
         problems: list[str] = []
         for step in range(min(length, MOST_IN_A_ROW)):
             try:
                 item = self.dataset[(index + step) % length]
+                return Substituted(item, problems) if problems else item
             except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
                 problems.append(str(error))
-                continue
-            return Substituted(item, problems) if problems else item
         raise UserError(
             f"--skip_bad_images found {len(problems)} images in a row that cannot be used, the "
             f"last one because: {problems[-1]}\n"
@@ -146,7 +126,7 @@ class Substituted:
     """An item or a batch, and why the ones that belong in its place were passed over."""
 
     content: Any
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
 
 def collate(items: list[Any], *, copies: bool = True) -> Any:
@@ -155,16 +135,14 @@ def collate(items: list[Any], *, copies: bool = True) -> Any:
     Without `copies` a single item of tensors and texts is taken as it is: for data sets that do
     not keep what they hand out.
     """
-    for item in items:
-        if isinstance(item, Failure):
-            return item
+    if failures := [item for item in items if isinstance(item, Failure)]:
+        return failures[0]
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
     items = [item.content if isinstance(item, Substituted) else item for item in items]
     if copies or len(items) > 1:
         batch = default_collate(items)
     else:
-        pairs = items[0].items()
-        batch = {name: v[None] if isinstance(v, torch.Tensor) else [v] for name, v in pairs}
+        batch = {k: v[None] if isinstance(v, torch.Tensor) else [v] for k, v in items[0].items()}
     return Substituted(batch, problems) if problems else batch
 
 
@@ -179,7 +157,7 @@ def tells_of_dead_worker(error: Exception) -> bool:
 def no_word_of_dead_workers() -> Iterator[None]:
     """Keep torch from raising in the middle of a step because a worker has died.
 
-    The loader finds that out as well when it waits for the next batch, where a run can be saved.
+    The loader notices it when it waits for the next batch, where a run can be saved.
     """
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
         yield

@@ -17,9 +17,6 @@ def both_sides(
     """Return a batch's source and target on the model's device, and the paths of the source.
 
     `--direction BtoA` swaps what the data set calls A and B.
-
-    Raises:
-        UserError: the data set gives single images.
     """
     opt = model.opt
     source, target = ("A", "B") if opt.direction == "AtoB" else ("B", "A")
@@ -37,21 +34,13 @@ def both_sides(
 
 
 def require_equal_size(made: Tensor, target: Tensor) -> None:
-    """Refuse images that cannot be compared with what the generator makes of them.
-
-    Raises:
-        UserError: the sides or channels differ.
-    """
+    """Refuse images that cannot be compared with what the generator makes of them."""
     if made.shape == target.shape:
         return
     channels = "" if made.shape[1] == target.shape[1] else " and channels"
+    sizes = [f"{w}x{h} images of {c} channels" for _, c, h, w in (made.shape, target.shape)]
     raise UserError(
-        f"The generator makes {_size(made)}, to be compared with {_size(target)}: sizes{channels} "
+        f"The generator makes {sizes[0]}, to be compared with {sizes[1]}: sizes{channels} "
         "must agree. ResNets round sides up to a multiple of 4: use a --crop_size that is one, or "
         "--preprocess none, which rounds images too. In pairs, both halves must be equally wide."
     )
-
-
-def _size(images: Tensor) -> str:
-    _, channels, height, width = images.shape
-    return f"{width}x{height} images of {channels} channels"

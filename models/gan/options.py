@@ -1,7 +1,11 @@
-"""Options and checks that several built-in models share."""
+"""Options that several built-in models share, and what is made of them."""
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from itertools import chain
+
+from torch import nn
+from torch.optim import Adam
 
 from models import networks
 from models.architectures import registry
@@ -34,7 +38,13 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
         yield from registry.unknown_names(
             netG=opt.netG, netD=opt.netD, norm=opt.norm, init_type=opt.init_type
         )
-        yield from _recompute_problems(opt)
+        can_recompute = opt.netG.startswith("resnet") and opt.norm in ("instance", "none")
+        if new_option(opt, "grad_checkpoint") and not can_recompute:
+            yield (
+                f"--grad_checkpoint computes the blocks of a ResNet generator twice, which --netG "
+                f"{opt.netG} with --norm {opt.norm} cannot do. It needs resnet_9blocks or "
+                "resnet_6blocks, with --norm instance or none."
+            )
     gan_mode = getattr(opt, "gan_mode", None)  # a training option
     if gan_mode is not None and gan_mode not in GAN_MODES and networks.GANLoss is GANLoss:
         yield f"--gan_mode {gan_mode} is not known. {suggest(gan_mode, GAN_MODES)}"
@@ -45,17 +55,8 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
         )
 
 
-def _recompute_problems(opt: Namespace) -> Iterator[str]:
-    suits = opt.netG.startswith("resnet") and opt.norm in ("instance", "none")
-    if new_option(opt, "grad_checkpoint") and not suits:
-        yield (
-            f"--grad_checkpoint computes the blocks of a ResNet generator twice, which --netG "
-            f"{opt.netG} with --norm {opt.norm} cannot do. It needs resnet_9blocks or "
-            "resnet_6blocks, with --norm instance or none."
-        )
-
-
-def learning_rate(opt: Namespace, side: str) -> float:
-    """Return `--lr_G` or `--lr_D` if given, else `--lr`."""
+def adam(opt: Namespace, side: str, *nets: nn.Module) -> Adam:
+    """Return an optimiser of networks, whose rate is `--lr_G` or `--lr_D` if given, else `--lr`."""
     own: float | None = new_option(opt, f"lr_{side}")
-    return float(opt.lr) if own is None else own
+    parameters = chain.from_iterable(net.parameters() for net in nets)
+    return Adam(parameters, lr=float(opt.lr) if own is None else own, betas=(opt.beta1, 0.999))

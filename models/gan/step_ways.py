@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from models.architectures.switches import (
-    can_discriminate_as_one_batch,
-    discriminate_as_one_batch,
-    is_batch_independent,
-)
+from models import networks
+from models.architectures import switches
+from models.gan.options import gradient_penalty_weight
 
 if TYPE_CHECKING:
     from models.base_model import BaseModel
@@ -31,22 +29,41 @@ def discriminate_both(
     """
     merges = model._optimization.speed.merges_forward_passes(first)
     is_wgangp = getattr(model.opt, "gan_mode", "") == "wgangp"
-    if merges and not is_wgangp and can_discriminate_as_one_batch(netD, first, second):
-        return discriminate_as_one_batch(netD, first, second)
+    if merges and not is_wgangp and switches.can_discriminate_as_one_batch(netD, first, second):
+        return switches.discriminate_as_one_batch(netD, first, second)
     return netD(first), netD(second)
+
+
+def with_gradient_penalty(
+    model: "BaseModel", loss: Tensor, netD: nn.Module, real: Tensor, fake: Tensor
+) -> Tensor:
+    """Add the penalty that `--gan_mode wgangp` needs to a discriminator's loss."""
+    if (weight := gradient_penalty_weight(model.opt)) == 0:
+        return loss
+    penalty, _ = networks.cal_gradient_penalty(netD, real, fake, model.device, lambda_gp=weight)
+    return loss + penalty
 
 
 IN_PARTS, TOGETHER, AT_ONCE = "losses in parts", "passes put together", "losses at once"
 
 
-def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
-    """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device.
+def way_of(model: "CycleGANModel", known: type) -> str:
+    """Return how a CycleGAN's generators are trained.
 
-    Args:
-        model: it has a batch; its discriminators are frozen, the generators' gradients cleared.
-        known: the class whose steps may be computed in another order, or together. A subclass, or
-            whoever has replaced a method of this object, may count on the usual one.
+    `known` is the class whose steps may be computed in another order, or together. A subclass, or
+    whoever has replaced a method of this object, may count on the usual one.
     """
+    if type(model) is not known or not vars(model).keys().isdisjoint(dir(known)):
+        return AT_ONCE
+    somewhere = torch.empty(0, device=model.device)
+    if not model._optimization.speed.merges_forward_passes(somewhere):
+        return IN_PARTS
+    alone = all(map(switches.is_batch_independent, (model.netG_A, model.netG_B)))
+    return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
+
+
+def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
+    """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device."""
     way = way_of(model, known)
     if way == IN_PARTS:
         _in_parts(model)
@@ -57,22 +74,8 @@ def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
         model.backward_G()
 
 
-def way_of(model: "CycleGANModel", known: type) -> str:
-    """Return how a CycleGAN's generators are trained."""
-    if type(model) is not known or not vars(model).keys().isdisjoint(dir(known)):
-        return AT_ONCE
-    somewhere = torch.empty(0, device=model.device)
-    if not model._optimization.speed.merges_forward_passes(somewhere):
-        return IN_PARTS
-    alone = is_batch_independent(model.netG_A) and is_batch_independent(model.netG_B)
-    return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
-
-
 def _in_parts(model: "CycleGANModel") -> None:
-    """Compute the gradients of each term of the loss before the next one: they add up.
-
-    The passes come in the usual order.
-    """
+    """Compute the gradients of each term of the loss before the next one: they add up."""
     terms = []
     model.fake_B = model.netG_A(model.real_A)
     model.rec_A = model.netG_B(model.fake_B)
@@ -87,11 +90,8 @@ def _in_parts(model: "CycleGANModel") -> None:
 
 def _together(model: "CycleGANModel") -> None:
     """Translate for the identity terms in the passes of `forward`."""
-    with_A_first = torch.cat([model.real_A, model.real_B])
-    with_B_first = torch.cat([model.real_B, model.real_A])
-    model.fake_B, idt_A = model.netG_A(with_A_first).chunk(2)
-    model.fake_A, idt_B = model.netG_B(with_B_first).chunk(2)
-    model.rec_A = model.netG_B(model.fake_B)
-    model.rec_B = model.netG_A(model.fake_A)
+    model.fake_B, idt_A = model.netG_A(torch.cat([model.real_A, model.real_B])).chunk(2)
+    model.fake_A, idt_B = model.netG_B(torch.cat([model.real_B, model.real_A])).chunk(2)
+    model.rec_A, model.rec_B = model.netG_B(model.fake_B), model.netG_A(model.fake_A)
     model.loss_G = torch.stack(list(model.equation_3(idt_A, idt_B))).sum()
     model._optimization.backward(model.loss_G, model.optimizer_G)

@@ -6,36 +6,36 @@ number. `--speed max` also takes what changes dropout masks or, on GPUs, needs a
 
 import functools
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from models.architectures import switches
-from models.optimization.fused import use_fused_steps
+from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.accumulation import parameters_of
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
 from util.base.log import say, warn
 from util.base.new_options import new_option
-
-SPEEDS = ("faithful", "max")
+from util.base.torch_private import leave_scale_to
 
 
 def speed_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with these options."""
-    for name, known in (("speed", SPEEDS), ("precision", tuple(PRECISIONS))):
+    for name, known in (("speed", ("faithful", "max")), ("precision", tuple(PRECISIONS))):
         value = new_option(opt, name)
         if value not in known:
             yield f"--{name} {value} is not known. {suggest(value, known)}"
 
 
 class Speed:
-    """Set up networks and optimisers as the options say, and tell what was done.
+    """Set up networks as the options say, and tell what was done.
 
     Attributes:
         precision: what the networks compute in.
-        saves_memory: gradients are to be computed with as little memory as possible.
         is_chosen: the user asked for something else than the default.
     """
 
@@ -56,16 +56,13 @@ class Speed:
         return images.device.type != "cpu" and not self.saves_memory
 
     def begin_step(self) -> None:
-        """Tell that nothing is needed any more of what networks made for the step before.
-
-        Recorded CUDA graphs use their memory again.
-        """
+        """Let recorded CUDA graphs use their memory again: what they made is needed no more."""
         if self._records_graphs:
             torch.compiler.cudagraph_mark_step_begin()
 
-    def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
-        """Switch on what the options ask for, and return a line that tells what is active."""
-        active = [self.precision.name]
+    def set_up(self, nets: Mapping[str, nn.Module]) -> list[str]:
+        """Switch on what the options ask for, and return what is active."""
+        active = [f"speed {'max' if self.max else 'faithful'}: {self.precision.name}"]
         for net in nets.values():
             self.precision.attach(net)
             if self.max:
@@ -73,15 +70,13 @@ class Speed:
         if any(self.device.type in getattr(net, "channels_last_on", ()) for net in nets.values()):
             active.append("channels_last")
         if self.saves_memory:
-            active += self._recompute(nets)
+            done = [name for name, net in nets.items() if switches.recompute_blocks(net)]
+            active += [f"blocks of {', '.join(done)} computed twice"] if done else []
         if self.compile or (self.max and self.device.type == "cuda"):
-            active += self._compile(list(nets.values()))
-        fused = [use_fused_steps(optimizer) for optimizer in optimizers]
-        if fused and all(fused):
-            active.append("fused optimisers")
-        return f"speed {'max' if self.max else 'faithful'}: {', '.join(active)}"
+            active += self._compile(nets)
+        return active
 
-    def _compile(self, nets: Sequence[nn.Module]) -> list[str]:
+    def _compile(self, nets: Mapping[str, nn.Module]) -> list[str]:
         try:
             check_compiler(self.device)
         except UserError as error:
@@ -91,7 +86,7 @@ class Speed:
             return []
         # With dropout masks as without compiling; CUDA graphs are what mode="reduce-overhead" is.
         self._records_graphs = self.device.type == "cuda"
-        for net in nets:
+        for net in nets.values():
             net.compile(
                 options={"fallback_random": True, "triton.cudagraphs": self._records_graphs}
             )
@@ -99,18 +94,10 @@ class Speed:
             say("--compile is for GPUs: on a CPU, networks were slower with it than without.")
         return ["compiled networks"]
 
-    def _recompute(self, nets: Mapping[str, nn.Module]) -> list[str]:
-        done = [name for name, net in nets.items() if switches.recompute_blocks(net)]
-        return [f"blocks of {', '.join(done)} computed twice"] if done else []
-
 
 @functools.cache
 def check_compiler(device: torch.device) -> None:
-    """Compile something small, to see whether that is possible here.
-
-    Raises:
-        UserError: it is not.
-    """
+    """Compile something small, and complain if that is not possible here."""
     try:
         torch.compile(torch.sin)(torch.ones(32, device=device))
     except Exception as error:
@@ -120,3 +107,38 @@ def check_compiler(device: torch.device) -> None:
             "needs a C++ compiler (on Debian and Ubuntu: apt install g++). Install one, or leave "
             "--compile out."
         ) from error
+
+
+def use_fused_steps(optimizer: Optimizer) -> bool:
+    """Let an optimiser step in one kernel, unless its maker chose; tell whether it does."""
+    groups = optimizer.param_groups
+    if type(optimizer) not in (Adam, AdamW, SGD):
+        return False
+    if all(group["fused"] for group in groups):
+        return True
+    chose = any(g["fused"] is False or g["foreach"] or g["differentiable"] for g in groups)
+    if chose or not all(_has_fused_steps(parameter) for parameter in parameters_of(optimizer)):
+        return False
+    for group in groups:
+        group["fused"] = True
+    optimizer.register_step_pre_hook(_lay_out_gradients)
+    leave_scale_to(optimizer)  # as torch does when it makes a fused optimiser itself
+    return True
+
+
+def _has_fused_steps(parameter: Tensor) -> bool:
+    dense = parameter.is_contiguous() or (
+        parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    )
+    return dense and parameter.device.type in ("cpu", "cuda") and parameter.is_floating_point()
+
+
+def _lay_out_gradients(optimizer: Optimizer, *_: Any) -> None:
+    """Bring gradients into the order of their weights, which fused kernels take for granted.
+
+    Those of `backward` are in it; those that somebody has put there need not be.
+    """
+    for parameter in parameters_of(optimizer):
+        gradient = parameter.grad
+        if gradient is not None and gradient.stride() != parameter.stride():
+            parameter.grad = laid_out_as(parameter, gradient)

@@ -14,12 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
-from models.optimization.fused import use_fused_steps
-from models.optimization.precision import LossScaling
-from models.optimization.speed import Speed
+from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
 
@@ -27,15 +26,18 @@ from util.base.new_options import new_option
 class Optimization:
     """Compute gradients and take steps, as the options say.
 
+    With `--precision fp16` there is one scale for all losses of a run. It is looked at again once
+    all gradients that were made with it have had their step; so a loss may train several
+    optimisers, and an optimiser may step several times in a batch.
+
     Attributes:
-        speed: how networks and optimisers compute; see `models/optimization/speed.py`.
+        speed: how networks and optimisers compute.
         after_step: called with the networks that an optimiser trains, after each of its steps; the
             place for averages of weights. What is skipped for `--accumulate` is no step; one that
             `--precision fp16` passes over is, since finding out would mean waiting for the device.
         notes: each returns some words for the line by which `set_up` tells how the model computes.
         epochs: how often the learning rates were updated.
-        for_later: a saved state that knows of optimisers which are not made yet, and whether
-            learning rates are kept; see `models/storage/state.py`.
+        adopt, known, made_later, for_later: see `adopt_new_optimizers` in models/storage/state.py.
     """
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
@@ -43,106 +45,103 @@ class Optimization:
         self.after_step: list[Callable[[Sequence[nn.Module]], object]] = []
         self.notes: list[Callable[[], str]] = []
         self.epochs = 0
+        self.adopt: Callable[[], object] = list
+        self.known: list[Optimizer] = []
+        self.made_later = 0
         self.for_later: tuple[Mapping[str, Any], bool] | None = None
         self._accumulation = GradientAccumulation(new_option(opt, "accumulate"))
-        self._scaling = LossScaling(device, is_used=self.speed.precision.scales_losses)
-        self._optimizers: list[Optimizer] = []  # those that are prepared
-        self._first_ones = 0  # of them, those that `set_up` found
-        self._adopt: Callable[[], object] = list
+        self._scales = self.speed.precision.dtype is torch.float16
+        self._scaler = GradScaler(device.type, enabled=self._scales)
+        self._scaled: set[Optimizer] = set()  # whose scaled gradients wait for their step
+        self._stepped: set[Optimizer] = set()  # since the scale was looked at
         self._is_stepping = False
-
-    # ---- for models -------------------------------------------------------------------------
 
     def clear(self, optimizer: Optimizer) -> None:
         """Forget the gradients of the step before; called before a backward pass."""
-        self._look_for_new_ones(optimizer)
-        self._accumulation.clear(optimizer)
+        self.adopt()
+        optimizer.zero_grad(set_to_none=True)
         if not self._accumulation.holds_gradients_of(optimizer):
-            self._scaling.forget(optimizer)
+            self._scaled.discard(optimizer)
 
     def backward(self, loss: Tensor, *optimizers: Optimizer) -> None:
         """Compute the gradients of a loss, for the networks that these optimisers train.
 
         The same as `loss.backward()`, but for `--precision fp16`, which scales losses.
         """
-        self._scaling.backward(loss, optimizers)
+        if not self._stepped.isdisjoint(optimizers):
+            self._look_at_the_scale()
+        if not self._stepped.isdisjoint(optimizers):
+            raise UserError(
+                "--precision fp16 has one scale for all losses, but an optimiser is to step again "
+                "while gradients of an earlier loss still wait for their step. Take all steps of a "
+                "loss before the next one's backward pass, leave out --accumulate if an optimiser "
+                "steps twice in a batch, or use --precision bf16."
+            )
+        if self._scales:
+            self._scaled.update(optimizers)
+        self._scaler.scale(loss).backward()
 
     def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
         """Take one step of an optimiser that trains `nets`.
 
-        With `--accumulate K` only every K-th batch takes it, with the mean of the gradients.
+        With `--accumulate K` only every K-th batch takes it, with the mean of the gradients; with
+        `--precision fp16` it is left out if a gradient is infinite, and the scale falls.
         """
-        self._look_for_new_ones(optimizer)
+        self.adopt()
         if not self._accumulation.is_due(optimizer):
             return
         if not gradients_of(optimizer):  # all its networks are frozen
-            self._scaling.forget(optimizer)
+            self._scaled.discard(optimizer)
             return
-        self._scaling.unscale(optimizer)
-        self._accumulation.divide(optimizer)
+        if self._scales:
+            self._unscale(optimizer)
         self._is_stepping = True
-        try:
-            more_wait = self._accumulation.holds_gradients_of(optimizer)
-            self._scaling.step(optimizer, more_wait=more_wait)
-        finally:
-            self._is_stepping = False
+        self._scaler.step(optimizer)
+        self._is_stepping = False
         for follow in self.after_step:
             follow(nets)
 
-    @property
-    def made_later(self) -> int:
-        """How many optimisers were made after `set_up`."""
-        return len(self._optimizers) - self._first_ones
+    def _unscale(self, optimizer: Optimizer) -> None:
+        if optimizer not in self._scaled:
+            raise UserError(
+                "--precision fp16 needs a model that computes its gradients by "
+                "self.optimization.backward(loss, optimizer), which this one does not. Use "
+                "--precision bf16, or change the model."
+            )
+        self._scaler.unscale_(optimizer)
+        self._stepped.add(optimizer)
+        if not self._accumulation.holds_gradients_of(optimizer):
+            self._scaled.discard(optimizer)
+
+    def _look_at_the_scale(self) -> None:
+        if self._stepped and not self._scaled:
+            self._scaler.update()
+            self._stepped.clear()
 
     # ---- for training -----------------------------------------------------------------------
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins: `--accumulate` counts them."""
         self._accumulation.begin_batch()
-        if not any(map(self._accumulation.holds_gradients_of, self._optimizers)):
+        if not any(map(self._accumulation.holds_gradients_of, self.known)):
             self.speed.begin_step()
 
-    def set_up(
-        self,
-        nets: Mapping[str, nn.Module],
-        optimizers: Sequence[Optimizer],
-        adopt: Callable[[], object] = list,
-    ) -> str:
-        """Prepare networks and optimisers, and return a line that tells how they compute.
-
-        Args:
-            nets: the networks by name.
-            optimizers: those that there are so far.
-            adopt: called when an optimiser is used that is none of them.
-        """
-        active = self.speed.set_up(nets, optimizers)
-        self._adopt = adopt
-        self._note(optimizers)
-        self._first_ones = len(optimizers)
-        notes = [note() for note in self.notes]
+    def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
+        """Prepare networks and optimisers, and return a line that tells how they compute."""
+        active = self.speed.set_up(nets)
+        fused = [self.prepare(optimizer) for optimizer in optimizers]
+        if fused and all(fused):
+            active.append("fused optimisers")
+        active += [note() for note in self.notes]
         self.notes.clear()
-        return ", ".join([active, *notes])
+        return ", ".join(active)
 
-    def take_in(self, optimizers: Sequence[Optimizer]) -> list[tuple[int, Optimizer]]:
-        """Prepare optimisers that were added since `set_up`, and return them with their places."""
-        if len(optimizers) <= len(self._optimizers):  # exchanged ones are the model's business
-            return []
-        new = [pair for pair in enumerate(optimizers) if pair[1] not in self._optimizers]
-        for _, optimizer in new:
-            use_fused_steps(optimizer)
-        self._note([optimizer for _, optimizer in new])
-        return new
-
-    def _note(self, optimizers: Sequence[Optimizer]) -> None:
-        """Remember optimisers, and find out models that step by themselves where they must not."""
-        self._optimizers += optimizers
-        if self._accumulation.every > 1 or self._scaling.is_used:
-            for optimizer in optimizers:
-                optimizer.register_step_pre_hook(self._refuse_others)
-
-    def _look_for_new_ones(self, optimizer: Optimizer) -> None:
-        if optimizer not in self._optimizers:
-            self._adopt()
+    def prepare(self, optimizer: Optimizer) -> bool:
+        """Let an optimiser step in here alone if it must; tell whether its steps are fused now."""
+        self.known.append(optimizer)
+        if self._accumulation.every > 1 or self._scales:
+            optimizer.register_step_pre_hook(self._refuse_others)
+        return use_fused_steps(optimizer)
 
     def _refuse_others(self, *_: Any) -> None:
         if not self._is_stepping:
@@ -156,12 +155,18 @@ class Optimization:
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return what the next steps depend on: gradients that wait, and the losses' scale."""
-        return {
-            **self._accumulation.state_dict(optimizers),
-            "scales": self._scaling.state_dict(),
-        }
+        self._look_at_the_scale()
+        scales = [self._scaler.state_dict()] if self._scales else []
+        return self._accumulation.state_dict(optimizers) | {"scales": scales}
 
-    def load_state_dict(self, state: Mapping[str, Any], optimizers: Sequence[Optimizer]) -> None:
-        """Take back what `state_dict` returned."""
-        self._scaling.load_state_dict(state.get("scales", []))
-        self._accumulation.load_state_dict(state, optimizers)
+    def load_state_dict(
+        self, state: Mapping[str, Any], optimizers: Sequence[Optimizer], first: int = 0
+    ) -> None:
+        """Take back what `state_dict` returned, for optimisers from the `first` one on.
+
+        Earlier versions had a scale for each optimiser: the smallest suits all of them.
+        """
+        scales = state.get("scales")
+        if first == 0 and self._scales and scales:
+            self._scaler.load_state_dict(min(scales, key=lambda each: float(each["scale"])))
+        self._accumulation.load_state_dict(state, optimizers, first)

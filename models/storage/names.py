@@ -12,37 +12,32 @@ if TYPE_CHECKING:
     from models.base_model import BaseModel
 
 
+def names_in(model: "BaseModel", listed_in: str) -> list[str]:
+    """Return the names in one of a model's lists; what is no string is left out."""
+    return [name for name in getattr(model, listed_in) if isinstance(name, str)]
+
+
 def networks_of(model: "BaseModel") -> dict[str, nn.Module]:
-    """Return the networks in `model_names`, by name.
-
-    Raises:
-        UserError: one of them was never made.
-    """
-    return {name: _network(model, name) for name in model.model_names if isinstance(name, str)}
-
-
-def _network(model: "BaseModel", name: str) -> nn.Module:
-    net = getattr(model, f"net{name}", None)
-    if isinstance(net, nn.Module):
-        return net
-    made = [
-        key.removeprefix("net")
+    """Return the networks in `model_names`, by name; all of them must have been made."""
+    made = {
+        key.removeprefix("net"): value
         for key, value in vars(model).items()
         if key.startswith("net") and isinstance(value, nn.Module)
-    ]
-    raise UserError(
-        f"{type(model).__name__} lists {name!r} in model_names but has no network "
-        f"self.net{name}. {suggest(name, made)}"
-    )
+    }
+    nets: dict[str, nn.Module] = {}
+    for name in names_in(model, "model_names"):
+        if not isinstance(net := getattr(model, f"net{name}", None), nn.Module):
+            raise UserError(
+                f"{type(model).__name__} lists {name!r} in model_names but has no network "
+                f"self.net{name}. {suggest(name, made)}"
+            )
+        nets[name] = net
+    return nets
 
 
 def named_values(model: "BaseModel", listed_in: str, prefix: str = "") -> dict[str, Any]:
-    """Return what a model has set under the names in one of its lists, with a prefix before each.
-
-    Raises:
-        UserError: it has not set one of them.
-    """
-    names = [name for name in getattr(model, listed_in) if isinstance(name, str)]
+    """Return what a model has set under the names in a list, with a prefix before each."""
+    names = names_in(model, listed_in)
     for name in names:
         if not hasattr(model, f"{prefix}{name}"):
             known = [key for key in vars(model) if key.startswith(prefix) and key != listed_in]
@@ -54,7 +49,7 @@ def named_values(model: "BaseModel", listed_in: str, prefix: str = "") -> dict[s
 
 
 def together(values: Sequence[Tensor | float], device: torch.device) -> Tensor:
-    """Return losses as one vector, on the device; several numbers count as their sum."""
+    """Return losses as one vector on the device; several numbers count as their sum."""
     scalars = [
         value.detach().to(device)
         if isinstance(value, Tensor)

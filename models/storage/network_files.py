@@ -1,4 +1,4 @@
-"""Networks on disk: which files they have, writing and reading them."""
+"""Networks on disk: which files they have, writing and reading them, `--pretrained`."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -6,10 +6,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from models.architectures.describe import describe_generator
-from models.storage.names import networks_of
+from models.storage.names import names_in, networks_of
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
@@ -25,8 +23,7 @@ _collected: ContextVar[dict[Path, object] | None] = ContextVar("collected", defa
 def default_files(model: "BaseModel", label: int | str) -> dict[str, Path]:
     """Return a file for each name in `model_names`: `<save_dir>/<label>_net_<name>.pth`."""
     folder = RunFolder(model.save_dir)
-    names = [name for name in model.model_names if isinstance(name, str)]
-    return {name: folder.network_file(label, name) for name in names}
+    return {name: folder.network_file(label, name) for name in names_in(model, "model_names")}
 
 
 def files_of(model: "BaseModel", label: int | str) -> dict[str, Path]:
@@ -57,19 +54,14 @@ def save(model: "BaseModel", label: int | str) -> None:
     states: dict[Path, object] = {
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
-    collected = _collected.get()
-    if collected is None:
+    if (collected := _collected.get()) is None:
         checkpoint.save_set(states)
     else:
         collected.update(states)
 
 
 def load(model: "BaseModel", label: int | str) -> None:
-    """Read every network from its file.
-
-    Raises:
-        CheckpointError: a file is missing, broken or made for another network.
-    """
+    """Read every network from its file; say what a network of another shape is."""
     files = files_of(model, label)
     networks = {files[name]: net for name, net in networks_of(model).items()}
     with checkpoint.open_save(list(networks)) as opened:
@@ -78,13 +70,55 @@ def load(model: "BaseModel", label: int | str) -> None:
             try:
                 checkpoint.load_network(net, path, file=opened[path])
             except checkpoint.MismatchError as error:
-                raise checkpoint.MismatchError(f"{error}{_explain(net, path)}") from error
+                found = describe_generator(checkpoint.load_network_state(net, path))
+                asked = describe_generator(net.state_dict())
+                if found is None or asked is None:
+                    raise
+                raise checkpoint.MismatchError(
+                    f"{error}\n  The checkpoint is {found}\n  The options ask for {asked}"
+                ) from error
 
 
-def _explain(net: nn.Module, path: Path) -> str:
-    """Say what the checkpoint is and what was asked for, where both are built-in generators."""
-    found = describe_generator(checkpoint.load_network_state(net, path))
-    asked = describe_generator(net.state_dict())
-    if found is None or asked is None:
-        return ""
-    return f"\n  The checkpoint is {found}\n  The options ask for {asked}"
+def load_pretrained(model: "BaseModel", source: str) -> None:
+    """Fill the networks with what fits by name and shape, and say what does not.
+
+    `source` is a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which goes
+    into the network that its name ends with, else into the first one.
+    """
+    networks, path, runs = networks_of(model), Path(source), model.opt.checkpoints_dir
+    files: dict[str, Path | None]
+    if path.is_file():
+        by_length = sorted(networks, key=len, reverse=True)  # G_A before A
+        ends = (name for name in by_length if path.stem.endswith(f"net_{name}"))
+        files = {next(ends, next(iter(networks))): path}
+    elif folders := [folder for folder in (path, Path(runs, source)) if folder.is_dir()]:
+        files = {name: _newest(folders[0], name) for name in networks}
+        if not any(files.values()):
+            there = sorted(file.name for file in folders[0].glob("*.pth"))
+            raise checkpoint.CheckpointError(
+                f"--pretrained {source}: {folders[0]} holds no checkpoint of the networks "
+                f"{', '.join(networks)}. It holds {', '.join(there) or 'no .pth file'}."
+            )
+    else:
+        raise checkpoint.CheckpointError(
+            f"--pretrained {source} is neither a file, nor a folder, nor a run in "
+            f"{runs}. Give one of these."
+        )
+    for name, net in networks.items():
+        if (file := files.get(name)) is None:
+            say(f"--pretrained {source} has no network {name}: it starts fresh")
+            continue
+        left_out = checkpoint.load_what_fits(net, file)
+        fitted = "all of it" if not left_out else f"without {len(left_out)} tensors"
+        say(f"network {name} starts from {file}, {fitted}")
+        for line in left_out:
+            say(f"  {line}")
+
+
+def _newest(folder: Path, network: str) -> Path | None:
+    """Return `latest` if there is one, else the file written last."""
+    run = RunFolder(folder)
+    latest = run.network_file("latest", network)
+    if latest.is_file():
+        return latest
+    return max(run.network_files(network), key=lambda file: file.stat().st_mtime, default=None)

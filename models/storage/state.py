@@ -1,15 +1,17 @@
 """All that training changes in a model except its networks: the state that a run goes on from."""
 
+from argparse import Namespace
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
-from models.optimization.schedulers import load_scheduler_state, scheduler_state, skip_epochs
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
@@ -24,11 +26,10 @@ def training_state(model: "BaseModel") -> dict[str, Any]:
     adopt_new_optimizers(model)
     extra_state = own_method(model, "extra_state", arguments=0)
     extra = extra_state() if extra_state is not None else {}
+    before = model.opt.epoch_count - 1
     return {
         "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
-        "schedulers": [
-            scheduler_state(scheduler, model.opt.epoch_count) for scheduler in model.schedulers
-        ],
+        "schedulers": [_moved(each, each.state_dict(), before) for each in model.schedulers],
         "image_pools": {name: pool_state(pool) for name, pool in _image_pools(model).items()},
         "metric": float(model.metric),
         "steps": model._optimization.state_dict(model.optimizers),
@@ -43,31 +44,17 @@ def load_training_state(
 ) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
-    Args:
-        model: where it goes.
-        state: what `training_state` returned.
-        keep_rates: keep the learning rates and schedules that there are, and whatever else the
-            optimisers' groups say; take their moments alone.
-
-    Raises:
-        UserError: the state was made by a model with other optimisers or image pools.
+    With `keep_rates` the learning rates and schedules stay, and whatever else the optimisers'
+    groups say. A state of a model with other optimisers or image pools is refused.
     """
     adopt_new_optimizers(model)
     pools = _image_pools(model)
     _check(model, state, pools)
-    for place, optimizer in enumerate(model.optimizers[: len(state["optimizers"])]):
-        _load_optimizer(optimizer, state["optimizers"][place], keep_rates)
-    if not keep_rates:
-        for scheduler, saved in zip(model.schedulers, state["schedulers"], strict=False):
-            load_scheduler_state(scheduler, saved, model.opt.epoch_count)
+    _load_optimizers(model, state, keep_rates)
     for name, pool in pools.items():
         load_pool_state(pool, state["image_pools"][name], model.device)
     model.metric = float(state["metric"])
-    optimization = model._optimization
-    optimization.load_state_dict(state.get("steps", {}), model.optimizers)
-    optimization.epochs = int(state.get("epochs", 0))
-    if len(state["optimizers"]) > len(model.optimizers):
-        optimization.for_later = (state, keep_rates)
+    model._optimization.epochs = int(state.get("epochs", 0))
     load_extra_state = own_method(model, "load_extra_state", arguments=1)
     if load_extra_state is not None and own_method(model, "extra_state", arguments=0) is not None:
         load_extra_state(state["extra"])
@@ -80,74 +67,63 @@ def adopt_new_optimizers(model: "BaseModel") -> None:
     them. Called before their first step if they take it by `self.optimization`, else after it.
     """
     optimization = model._optimization
-    for place, optimizer in optimization.take_in(model.optimizers):
-        scheduler = networks.get_scheduler(optimizer, model.opt)
-        skip_epochs(scheduler, model.opt.epoch_count - 1, optimization.epochs)
-        model.schedulers.append(scheduler)
-        if optimization.for_later is None:
-            continue
-        state, keep_rates = optimization.for_later
-        if place < len(state["optimizers"]):
-            _load_optimizer(optimizer, state["optimizers"][place], keep_rates)
-            if not keep_rates and place < len(state["schedulers"]):
-                load_scheduler_state(scheduler, state["schedulers"][place], model.opt.epoch_count)
-            steps = {
-                name: values[place : place + 1] for name, values in state["steps"].items()
-                if name != "scales"
-            }  # fmt: skip
-            optimization.load_state_dict(steps, [optimizer])
-        if len(model.optimizers) >= len(state["optimizers"]):
-            optimization.for_later = None
+    first = len(optimization.known)  # exchanged ones are the model's business
+    for optimizer in model.optimizers[first:]:
+        optimization.prepare(optimizer)
+        model.schedulers.append(started_scheduler(optimizer, model.opt, optimization.epochs))
+        optimization.made_later += 1
+    if first < len(model.optimizers) and optimization.for_later is not None:
+        _load_optimizers(model, *optimization.for_later, first)
 
 
-def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
-    """Refuse states of other models; optimisers that are made later may be missing yet.
+def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> LRScheduler:
+    """Return an optimiser's schedule where it stands so many epochs after `epoch_count`."""
+    scheduler, epoch = networks.get_scheduler(optimizer, opt), opt.epoch_count - 1 + epochs
+    if isinstance(scheduler, ReduceLROnPlateau):  # nobody knows the metrics any more
+        scheduler.last_epoch = epoch
+        return scheduler
+    # `linear` counts from `epoch_count` by itself.
+    for _ in range(epochs if isinstance(scheduler, LambdaLR) else epoch):
+        count_as_stepped(optimizer)  # no reason to warn
+        scheduler.step()
+    return scheduler
 
-    Raises:
-        UserError: there are other numbers of optimisers or schedules, or other image pools.
+
+def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Return a schedule's state: `linear` counts from `epoch_count`, what is saved from 1."""
+    if not isinstance(scheduler, LambdaLR):
+        return dict(state)
+    made_anew = [None] * len(scheduler.lr_lambdas)
+    return {**state, "last_epoch": state["last_epoch"] + epochs, "lr_lambdas": made_anew}
+
+
+def _load_optimizers(
+    model: "BaseModel", state: Mapping[str, Any], keep_rates: bool, first: int = 0
+) -> None:
+    """Load what a state knows of the optimisers from the `first` one on, as far as there are any.
+
+    If some are yet to be made, the state is kept for them.
     """
-    fewer, more = int(state.get("made_later", 0)), model._optimization.made_later
-    counts = {
-        what: (len(state[what]), len(getattr(model, what))) for what in ("optimizers", "schedulers")
-    }
-    unfit: list[tuple[str, Any, Any]] = [
-        (what, saved, present)
-        for what, (saved, present) in counts.items()
-        if not saved - fewer <= present <= saved + more
-    ]
-    if sorted(state["image_pools"]) != sorted(pools):
-        unfit.append(("image pools", sorted(state["image_pools"]), sorted(pools)))
-    for what, saved, present in unfit:
-        raise UserError(
-            f"The saved training state has other {what} ({saved}) than this "
-            f"{type(model).__name__} ({present}). Continue with the model and the options "
-            "it was trained with."
-        )
-
-
-def _image_pools(model: "BaseModel") -> dict[str, ImagePool]:
-    """Find the pools by themselves, so that models that never heard of states take part."""
-    return {key: value for key, value in vars(model).items() if isinstance(value, ImagePool)}
-
-
-def pool_state(pool: ImagePool) -> dict[str, Any]:
-    """Return the stored images; by attributes that forks' own pools have as well."""
-    return {"pool_size": pool.pool_size, "images": list(getattr(pool, "images", []))}
-
-
-def load_pool_state(pool: ImagePool, state: Mapping[str, Any], device: torch.device) -> None:
-    """Take over stored images, to `device`; a smaller pool keeps the first ones."""
-    images = list(state["images"])[: pool.pool_size]
-    pool.images = [image.to(device) for image in images]
-    pool.num_imgs = len(pool.images)
+    optimizers = zip(model.optimizers, state["optimizers"], strict=False)
+    for optimizer, saved in islice(optimizers, first, None):
+        _load_optimizer(optimizer, saved, keep_rates)
+    schedulers = zip(model.schedulers, state["schedulers"], strict=False)
+    for scheduler, saved in islice(schedulers, first, None):
+        if not keep_rates:
+            scheduler.load_state_dict(_moved(scheduler, saved, 1 - model.opt.epoch_count))
+    optimization = model._optimization
+    optimization.load_state_dict(state.get("steps", {}), model.optimizers, first)
+    are_missing = len(state["optimizers"]) > len(model.optimizers)
+    optimization.for_later = (state, keep_rates) if are_missing else None
 
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
-    ours, theirs = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    groups = theirs
-    if len(ours) == len(theirs):  # else torch says what is wrong
-        pairs = zip(ours, theirs, strict=True)
-        groups = ours if keep_groups else [_settings(*pair) for pair in pairs]
+    ours, groups = optimizer.state_dict()["param_groups"], saved["param_groups"]
+    if len(ours) == len(groups):  # else torch says what is wrong
+        groups = [  # how steps are computed is this run's business
+            own if keep_groups else group | {key: own[key] for key in own if key == "fused"}
+            for own, group in zip(ours, groups, strict=True)
+        ]
     try:
         optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     except ValueError as error:
@@ -163,6 +139,35 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
     count_as_stepped(optimizer)
 
 
-def _settings(ours: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
-    """Return saved settings of an optimiser; how steps are computed is this run's business."""
-    return saved | {"fused": ours["fused"]} if "fused" in ours else saved
+def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
+    """Refuse states of other models; optimisers that are made later may be missing yet."""
+    fewer, more = int(state.get("made_later", 0)), model._optimization.made_later
+    compared: list[tuple[str, Any, Any, bool]] = []
+    for what in ("optimizers", "schedulers"):
+        saved, present = len(state[what]), len(getattr(model, what))
+        compared.append((what, saved, present, saved - fewer <= present <= saved + more))
+    names = sorted(state["image_pools"]), sorted(pools)
+    compared.append(("image pools", *names, names[0] == names[1]))
+    for what, saved, present, fits in compared:
+        if not fits:
+            raise UserError(
+                f"The saved training state has other {what} ({saved}) than this "
+                f"{type(model).__name__} ({present}). Continue with the model and the options "
+                "it was trained with."
+            )
+
+
+def _image_pools(model: "BaseModel") -> dict[str, ImagePool]:
+    """Find the pools by themselves, so that models that never heard of states take part."""
+    return {key: value for key, value in vars(model).items() if isinstance(value, ImagePool)}
+
+
+def pool_state(pool: ImagePool) -> dict[str, Any]:
+    """Return the stored images; by attributes that forks' own pools have as well."""
+    return {"pool_size": pool.pool_size, "images": list(getattr(pool, "images", []))}
+
+
+def load_pool_state(pool: ImagePool, state: Mapping[str, Any], device: torch.device) -> None:
+    """Take over stored images, to `device`; a smaller pool keeps the first ones."""
+    pool.images = [image.to(device) for image in state["images"][: pool.pool_size]]
+    pool.num_imgs = len(pool.images)

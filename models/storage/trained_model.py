@@ -4,7 +4,7 @@ Subclasses of `BaseModel` use whatever names they like for things of their own. 
 all models is no method of theirs; it is here, around the model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from models.storage.names import networks_of, together
+from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
 from models.storage.state import adopt_new_optimizers, load_training_state, training_state
 from util.base.plugins import own_method
@@ -40,8 +40,8 @@ class TrainedModel:
         Beside the losses in `loss_names` there is `G` if the model has a `loss_G`: the generators'
         loss, which `--lr_policy plateau` follows. A loss that was never set is left out.
         """
-        names = [name for name in self.model.loss_names if isinstance(name, str)]
-        losses = {name: getattr(self.model, f"loss_{name}", None) for name in [*names, "G"]}
+        names = [*names_in(self.model, "loss_names"), "G"]
+        losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
         known = {
             name: loss for name, loss in losses.items() if isinstance(loss, Tensor | int | float)
         }
@@ -49,23 +49,19 @@ class TrainedModel:
 
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each optimiser: `G` stands for self.optimizer_G."""
-        names = {id(value): name for name, value in vars(self.model).items()}
-        return {
-            names.get(id(optimizer), f"optimizer_{number}").removeprefix("optimizer_"): float(
-                optimizer.param_groups[0]["lr"]
-            )
-            for number, optimizer in enumerate(self.model.optimizers)
-        }
-
-    # ---- validation -------------------------------------------------------------------------
+        attributes = {id(value): name for name, value in vars(self.model).items()}
+        rates = {}
+        for number, optimizer in enumerate(self.model.optimizers):
+            name = attributes.get(id(optimizer), f"optimizer_{number}")
+            rates[name.removeprefix("optimizer_")] = float(optimizer.param_groups[0]["lr"])
+        return rates
 
     @contextmanager
     def without_trace(self, *, evaluation: bool) -> Iterator[None]:
         """Lend the model to something that is not training, without gradients; undo all it does.
 
-        Args:
-            evaluation: switch to evaluation: no dropout, statistics from training. Otherwise
-                dropout stays and batch norm uses the batch, as test.py does without --eval.
+        In evaluation there is no dropout, and statistics are those of training. Otherwise dropout
+        stays and batch norm uses the batch, as test.py does without --eval.
         """
         model, nets = self.model, networks_of(self.model).values()
         attributes = dict(vars(model))
@@ -86,11 +82,7 @@ class TrainedModel:
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return what the model's own `validation_losses()` does: lower numbers are better."""
-        found = self._answer("validation_losses")
-        are_losses = isinstance(found, Mapping) and all(
-            isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
-        )
-        return dict(found) if are_losses else {}
+        return self._answer("validation_losses", torch.is_tensor) or {}
 
     def validation_pairs(self) -> Pairs:
         """Return images made from a validation batch with those they should equal, by name.
@@ -102,8 +94,8 @@ class TrainedModel:
         just any image of domain B. Data sets of plugins are taken to give pairs: a model for one
         that does not returns {} there.
         """
-        if _are_pairs(found := self._answer("validation_pairs")):
-            return dict(found)
+        if (pairs := self._answer("validation_pairs", _is_pair)) is not None:
+            return pairs
         return {} if self.model.opt.dataset_mode == "unaligned" else self._made_and_real()
 
     def validation_sets(self) -> Pairs:
@@ -112,8 +104,8 @@ class TrainedModel:
         They need not belong together. They come from the model's own `validation_sets()`. Without
         one: the pair without a name, else `fake_B` and `real_B`.
         """
-        if _are_pairs(found := self._answer("validation_sets")):
-            return dict(found)
+        if (sets := self._answer("validation_sets", _is_pair)) is not None:
+            return sets
         pairs = self.validation_pairs()
         return {"": pairs[""]} if "" in pairs else self._made_and_real()
 
@@ -123,22 +115,24 @@ class TrainedModel:
             return {"": (made, real)}
         return {}
 
-    def _answer(self, name: str) -> Any:
+    def _answer(self, name: str, fits: Callable[[object], bool]) -> dict[str, Any] | None:
+        """Return values that a method of the model's own gives by name; None for anything else."""
         method = own_method(self.model, name, arguments=0)
-        return None if method is None else method()
-
-    # ---- networks and state -----------------------------------------------------------------
+        found = None if method is None else method()
+        if isinstance(found, Mapping) and all(isinstance(key, str) for key in found):
+            return dict(found) if all(map(fits, found.values())) else None
+        return None
 
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""
-        names, sums = [], []
-        for name, net in networks_of(self.model).items():
-            for tensor in net.state_dict().values():
-                if tensor.is_floating_point():
-                    names.append(name)
-                    sums.append(tensor.sum())  # one bad number spoils it
-        finite = together(sums, self.model.device).isfinite().tolist()
-        return sorted({name for name, good in zip(names, finite, strict=True) if not good})
+        sums = [  # one bad number spoils them
+            (name, tensor.sum())
+            for name, net in networks_of(self.model).items()
+            for tensor in net.state_dict().values()
+            if tensor.is_floating_point()
+        ]
+        finite = together([value for _, value in sums], self.model.device).isfinite().tolist()
+        return sorted({name for (name, _), good in zip(sums, finite, strict=True) if not good})
 
     def save_networks(self, label: int | str) -> dict[Path, object]:
         """Return what the model's `save_networks` would write, by file."""
@@ -155,10 +149,5 @@ class TrainedModel:
         load_training_state(self.model, state, keep_rates=keep_rates)
 
 
-def _are_pairs(answer: object) -> bool:
-    return isinstance(answer, Mapping) and all(
-        isinstance(name, str)
-        and isinstance(pair, tuple | list)
-        and [isinstance(image, Tensor) for image in pair] == [True, True]
-        for name, pair in answer.items()
-    )
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple | list) and list(map(torch.is_tensor, value)) == [True, True]

@@ -1,40 +1,26 @@
-"""An argument parser for options that are gathered in stages, and questions to any such parser.
-
-A question never changes the parser: it is asked of a copy.
-"""
+"""A parser for options that are gathered in stages, and questions, which never change a parser."""
 
 import argparse
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NoReturn
 
 from util.base.new_options import DEFAULTS, NewOption
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show defaults, and leave room for long option names."""
-
-    def __init__(self, prog: str, **keywords: Any) -> None:
-        super().__init__(prog, **(keywords | {"max_help_position": 32}))
-
-
 class OptionParser(argparse.ArgumentParser):
-    """Argument parser of train.py and test.py.
-
-    A plugin may define an option that exists already; its definition replaces the other one.
-    `--help` is added by `complete`, when all options are known.
-    """
+    """Argument parser of train.py and test.py, whose later definitions replace earlier ones."""
 
     def __init__(self) -> None:
-        super().__init__(formatter_class=HelpFormatter, add_help=False)
-        let_the_last_definition_count(self)
+        formatter = partial(argparse.ArgumentDefaultsHelpFormatter, max_help_position=32)
+        super().__init__(formatter_class=formatter, add_help=False, conflict_handler="resolve")
 
     def complete(self) -> None:
         """Add `--help`; let options of ours give way to others that set the same value."""
         _remove_new_options(self, taken_names(self))
-        self.add_argument(
-            "-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message"
-        )
+        add = self.add_argument
+        add("-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message")
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2; the message is not buried under a page of usage."""
@@ -45,19 +31,10 @@ class OptionParser(argparse.ArgumentParser):
         )
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
-        """Return what an abbreviation may mean; argparse calls a longer list ambiguous.
-
-        Options of ours can be abbreviated too, but never make an abbreviation of another one
-        ambiguous: `--lam 5` still means --lambda_L1 in pix2pix.
-        """
+        """Return what an abbreviation may mean; `--lam 5` still means --lambda_L1 in pix2pix."""
         matches = super()._get_option_tuples(option_string)
-        others = [match for match in matches if not isinstance(match[0], NewOption)]
-        return others or matches
-
-
-def let_the_last_definition_count(parser: argparse.ArgumentParser) -> None:
-    """Let plugins call options of theirs as we do ours, in a parser that a fork has made too."""
-    parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
+        # argparse calls more than one ambiguous, which options of ours must not make it.
+        return [match for match in matches if not isinstance(match[0], NewOption)] or matches
 
 
 def names(parser: argparse.ArgumentParser) -> frozenset[str]:
@@ -72,10 +49,7 @@ def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
 
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse what is known so far, without demanding what is required.
-
-    Options of ours are left out: a plugin may still replace one by a switch, say.
-    """
+    """Parse what is known so far, without what is required, and what a plugin may still replace."""
     lenient = _lenient(parser)
     _remove_new_options(lenient, names(parser))
     return lenient.parse_known_args(argv)[0]
@@ -91,16 +65,7 @@ def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str
 
 
 def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> Any:
-    """Convert what an option file says of an option, as the command line would.
-
-    Args:
-        parser: has the option.
-        name: the option.
-        saved: text, or what JSON gives.
-
-    Raises:
-        ValueError: it is no value of the option's type.
-    """
+    """Convert what an option file says, as the command line would, with an error if that fails."""
     action = next(action for action in parser._actions if action.dest == name)
     if action.nargs == 0:  # a switch
         if str(saved) not in ("True", "False"):
@@ -109,12 +74,9 @@ def value_from_file(parser: argparse.ArgumentParser, name: str, saved: Any) -> A
     several = action.nargs not in (None, argparse.OPTIONAL)
     if isinstance(saved, dict) or isinstance(saved, list) != several:
         raise ValueError(f"{name} takes {'several values' if several else 'one value'}")
-    try:
-        if several:
-            return [parser._get_value(action, str(value)) for value in saved]
-        return parser._get_value(action, str(saved))
-    except argparse.ArgumentError as error:
-        raise ValueError(str(error)) from error
+    values = saved if several else [saved]
+    values = [parser._get_value(action, str(value)) for value in values]
+    return values if several else values[0]
 
 
 def _remove_new_options(parser: argparse.ArgumentParser, of_these: frozenset[str]) -> None:

@@ -14,38 +14,25 @@ from util.storage.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class Result:
-    """Options as they were when they had been checked and completed; later changes do not show.
+    """Options as they were when they had been checked and completed; later changes do not show."""
 
-    Attributes:
-        values: all options, as JSON can hold them.
-        given: the names of those on the command line.
-        not_default: those that differ from their defaults, as text.
-        text: all options, as they are printed and saved.
-        notes: what people should know about them besides.
-        folder: where they are saved.
-        phase: begins the names of the files.
-    """
-
-    values: Mapping[str, Any]
-    given: frozenset[str]
-    not_default: Mapping[str, str]
-    text: str
-    notes: Sequence[str]
-    folder: RunFolder
-    phase: str
+    values: Mapping[str, Any]  # as JSON can hold them
+    given: frozenset[str]  # the names of those on the command line
+    not_default: Mapping[str, str]  # those that differ from their defaults, as text
+    text: str  # all of them, as they are printed and saved
+    notes: Sequence[str]  # what people should know about them besides
 
     def tell(self) -> None:
         """Print the options."""
-        say(self.text)
-        for note in self.notes:
-            say(note)
+        say("\n".join([self.text, *self.notes]))
 
     def save(self) -> None:
         """Save the options beside the checkpoints, as text and as JSON."""
-        self.folder.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.folder.options_text(self.phase), f"{self.text}\n")
-        values = json.dumps(self.values, indent=2)
-        write_text(self.folder.options_json(self.phase), f"{values}\n")
+        folder = RunFolder(self.values["checkpoints_dir"], self.values["name"])
+        folder.path.mkdir(parents=True, exist_ok=True)
+        phase = self.values["phase"]
+        write_text(folder.options_text(phase), f"{self.text}\n")
+        write_text(folder.options_json(phase), json.dumps(self.values, indent=2) + "\n")
 
 
 def describe(
@@ -55,25 +42,18 @@ def describe(
     notes: Sequence[str] = (),
 ) -> Result:
     """Note the options as they are now, beside the defaults that the parser has."""
-    values = {name: _json_value(value) for name, value in sorted(vars(opt).items())}
-    # Compared as text: some defaults are the text of a number, as on a command line.
-    not_default = {
-        name: str(value)
-        for name, value in values.items()
-        if name != "isTrain" and str(value) != str(_json_value(parser.get_default(name)))
-    }
-    folder = RunFolder(opt.checkpoints_dir, opt.name)
-    return Result(values, given, not_default, _text(opt, parser), notes, folder, opt.phase)
-
-
-def _text(opt: Namespace, parser: ArgumentParser) -> str:
+    values, not_default = {}, {}
     lines = ["----------------- Options ---------------"]
     for name, value in sorted(vars(opt).items()):
         default = parser.get_default(name)
         comment = f"\t[default: {default}]" if value != default else ""
         lines.append(f"{name:>25}: {value!s:<30}{comment}")
-    lines.append("----------------- End -------------------")
-    return "\n".join(lines)
+        values[name] = _json_value(value)
+        # Compared as text: some defaults are the text of a number, as on a command line.
+        if name != "isTrain" and str(values[name]) != str(_json_value(default)):
+            not_default[name] = str(values[name])
+    text = "\n".join([*lines, "----------------- End -------------------"])
+    return Result(values, given, not_default, text, notes)
 
 
 def _json_value(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """Continue without guessing: the options of the run that `--continue_train` goes on with.
 
-Only for runs that saved their whole state: folders of the original framework, which hold networks
-alone, continue as they did there, with the options that are given.
+Folders of the original framework, which hold networks alone, continue as they did there.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from options.parsing.parser import known
-from options.parsing.trained_run import apply_options, as_given, report_options
+from options.parsing.trained_run import as_given, set_options
 from util.base.new_options import OURS, set_new_option
 from util.storage import journal
 from util.storage.run_folder import RunFolder, label_of
@@ -42,7 +41,7 @@ def take_over(opt: Namespace, given: frozenset[str], parser: ArgumentParser) -> 
         for name, value in as_given(saved, parser).items()
         if name == "dataroot" or (name not in NOT_TAKEN_OVER and value != getattr(opt, name))
     }
-    report_options(apply_options(opt, given, changes), source)
+    set_options(opt, given, changes, source)
     ours = saved.get(OURS)  # of names that plugins have taken
     if isinstance(ours, dict) and type(ours.get("seed")) is int:
         set_new_option(opt, "seed", ours["seed"])

@@ -1,10 +1,8 @@
 """Checks of option values; each yields one message that says what to do."""
 
-import math
 import re
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath, PureWindowsPath
 
 from models.optimization.schedulers import LR_POLICIES
@@ -14,52 +12,35 @@ from util.base.new_options import framework_option, new_option
 from util.training.length import Length
 
 PREPROCESS_PARTS = ("resize", "crop", "scale_width")
-PREPROCESS_MODES = (
-    "resize_and_crop",
-    "crop",
-    "scale_width",
-    "scale_width_and_crop",
-    "resize",
-    "none",
-)
-
+PREPROCESSING = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none")
 PARTS_OF_FILE_NAMES = ("epoch", "load_iter", "phase", "model_suffix")
 PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PARTS_OF_FILE_NAMES)
 
+AT_LEAST_1 = (lambda n: n >= 1, "it must be 1 or more")
+AT_LEAST_0 = (lambda n: n >= 0, "it must be 0 or more")
+ABOVE_0 = (lambda n: n > 0, "it must be above 0")
 
-@dataclass(frozen=True)
-class Range:
-    """Numbers an option may have: from `least` (itself left out if `exclusive`) to `below`."""
-
-    least: float
-    says: str
-    below: float | None = None
-    exclusive: bool = False
-
-
-AT_LEAST_1 = Range(1, "it must be 1 or more")
-AT_LEAST_0 = Range(0, "it must be 0 or more")
-ABOVE_0 = Range(0, "it must be above 0", exclusive=True)
-
-BASE_RANGES = {
+# The numbers that an option may have, as a test and in words.
+Ranges = Mapping[str, tuple[Callable[[float], bool], str]]
+BASE_RANGES: Ranges = {
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf", "batch_size"), AT_LEAST_1),
     **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
     **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
-    "seed": Range(0, "it must be from 0 to below 2**32", below=2**32),
-    "max_dataset_size": Range(1, "it counts images, so it must be 1 or more"),
+    "seed": (lambda n: 0 <= n < 2**32, "it must be from 0 to below 2**32"),
+    "max_dataset_size": (lambda n: n >= 1, "it counts images, so it must be 1 or more"),
 }
-TRAIN_RANGES = {
-    **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D"), AT_LEAST_0),
+TRAIN_RANGES: Ranges = {
+    **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D", "pool_size", "lr"), AT_LEAST_0),
+    **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
-    "cache_gb": ABOVE_0,
-    "lr_gamma": Range(0, "it must be above 0 and at most 1", below=1.0000001, exclusive=True),
-    "keep_last": Range(0, "it counts checkpoints; 0 keeps all"),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
-    **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count", "pool_size", "lr"), AT_LEAST_0),
-    "beta1": Range(0, "Adam needs a number from 0 to below 1", below=1),
+    "cache_gb": ABOVE_0,
+    "lr_gamma": (lambda n: 0 < n <= 1, "it must be above 0 and at most 1"),
+    "keep_last": (lambda n: n >= 0, "it counts checkpoints; 0 keeps all"),
+    "beta1": (lambda n: 0 <= n < 1, "Adam needs a number from 0 to below 1"),
 }
-TEST_RANGES = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
+TEST_RANGES: Ranges = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
 
 BASE_CHOICES = {"direction": ("AtoB", "BtoA")}
 TRAIN_CHOICES = {
@@ -81,36 +62,27 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)
-    known = opt.preprocess == "none" or opt.preprocess in PREPROCESS_MODES
-    if not known and not _is_made_of_parts(opt.preprocess):
-        yield (
-            f"--preprocess {opt.preprocess} is not known. "
-            f"{suggest(opt.preprocess, PREPROCESS_MODES)}"
-        )
+    # The reference looks for parts of the value, whatever else is in it.
+    if opt.preprocess != "none" and not any(part in opt.preprocess for part in PREPROCESS_PARTS):
+        mode = opt.preprocess
+        yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
 
 
 def train_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of train.py."""
     yield from _out_of_range(opt, TRAIN_RANGES)
     yield from _unknown(opt, TRAIN_CHOICES)
-    yield from _contradicting_lengths(opt)
-    yield from _contradicting_measures(opt)
-    yield from _contradicting_starts(opt)
+    yield from _contradictions(opt)
 
 
-def _contradicting_lengths(opt: Namespace) -> Iterator[str]:
-    if not {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys():
-        return
-    last = Length.of(opt).epochs
-    if opt.epoch_count > last:
+def _contradictions(opt: Namespace) -> Iterator[str]:
+    has_length = {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys()
+    if has_length and opt.epoch_count > (last := Length.of(opt).epochs):
         yield (
             f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
         )
-
-
-def _contradicting_measures(opt: Namespace) -> Iterator[str]:
     save_best, early_stop = new_option(opt, "save_best"), new_option(opt, "early_stop")
     if early_stop > 0 and not save_best:
         yield (
@@ -125,9 +97,6 @@ def _contradicting_measures(opt: Namespace) -> Iterator[str]:
             f"--save_best {save_best} and --val_freq 0 contradict each other: nothing would be "
             "measured. Leave one out."
         )
-
-
-def _contradicting_starts(opt: Namespace) -> Iterator[str]:
     if new_option(opt, "pretrained") and opt.continue_train:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "
@@ -141,10 +110,7 @@ def _contradicting_starts(opt: Namespace) -> Iterator[str]:
 
 
 def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
-    """Yield names by which files outside the folders meant for them would be written or read.
-
-    Judged by the text alone, for every system alike: links are the user's own business.
-    """
+    """Judge names by their text alone, for every system alike: links are the user's business."""
     for name in PATHS:
         value = framework_option(opt, name)
         if isinstance(value, str) and "\0" in value:  # from a notebook; no shell lets it through
@@ -165,12 +131,12 @@ def _leading_elsewhere(opt: Namespace) -> Iterator[str]:
 
 def _why_no_folder(name: str) -> str:
     """Say why a name cannot be that of a folder below another one; nothing if it can."""
-    parts = [part.strip() for part in re.split(r"[/\\]", name)]
+    parts = {part.strip() for part in re.split(r"[/\\]", name)}
     if name[:1] in ("/", "\\") or PurePath(name).drive or PureWindowsPath(name).is_absolute():
         return "it is a whole path"
     if ".." in parts:
         return "its '..' leads outside"
-    return "" if set(parts) - {"", "."} else "it names no folder"
+    return "" if parts - {"", "."} else "it names no folder"
 
 
 def _unknown(opt: Namespace, choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -180,17 +146,9 @@ def _unknown(opt: Namespace, choices: Mapping[str, Sequence[str]]) -> Iterator[s
             yield f"--{name} {value} is not known. {suggest(value, known)}"
 
 
-def _out_of_range(opt: Namespace, ranges: Mapping[str, Range]) -> Iterator[str]:
-    for name, allowed in ranges.items():
+def _out_of_range(opt: Namespace, ranges: Ranges) -> Iterator[str]:
+    for name, (is_in_range, says) in ranges.items():
         value = framework_option(opt, name)
-        if not isinstance(value, int | float):  # a plugin has given the option another type
-            continue
-        too_small = value < allowed.least or (allowed.exclusive and value == allowed.least)
-        too_large = allowed.below is not None and value >= allowed.below
-        if too_small or too_large or (isinstance(value, float) and math.isnan(value)):
-            yield f"--{name} {value} cannot work: {allowed.says}."
-
-
-def _is_made_of_parts(preprocess: str) -> bool:
-    """Tell whether the reference would do something with this value: it looks for parts of it."""
-    return any(part in preprocess for part in PREPROCESS_PARTS)
+        # A plugin may have given the option another type.
+        if isinstance(value, int | float) and not is_in_range(value):
+            yield f"--{name} {value} cannot work: {says}."

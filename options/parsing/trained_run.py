@@ -1,10 +1,9 @@
-"""Test without guessing: what a training run decided, read from beside its checkpoints.
+"""Test without guessing: what the training run decided, unless the command line gives it.
 
-Taken over are the options that decide the network and the meaning of its channels, and those that
-plugins added; not the sizes of images. What the command line gives always wins.
+These are the network, the meaning of its channels, and plugins' options; not sizes of images.
 """
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentError, ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,17 +34,13 @@ def recover(
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
     values = {name: trained[name] for name in (*wanted, *sorted(plugin_options)) if name in trained}
-    report_options(apply_options(opt, given, values), source)
+    set_options(opt, given, values, source)
     if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():
-        _read_off_checkpoint(opt, given | values.keys(), _generator_file(opt, run))
-
-
-def _read_off_checkpoint(opt: Namespace, decided: frozenset[str], file: Path) -> None:
-    """Set the options of the network that nothing has `decided` to what its weights show."""
-    inferred = _inferred_options(file)
-    report_options(apply_options(opt, decided, inferred), file)
-    if inferred and "no_dropout" not in decided | inferred.keys():
-        say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
+        file, decided = _generator_file(opt, run), given | values.keys()
+        inferred = _inferred_options(file)
+        set_options(opt, decided, inferred, file)
+        if inferred and "no_dropout" not in decided | inferred.keys():
+            say(f"{file} does not show whether the U-Net has dropout: --no_dropout decides.")
 
 
 def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
@@ -53,7 +48,7 @@ def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]
     known, values = names(parser), {}
     for name, value in saved.items():
         if name in known and value is not None:  # null is infinity, an option's default
-            with suppress(ValueError, TypeError):  # written by other software, or by hand
+            with suppress(ValueError, ArgumentError):  # written by other software, or by hand
                 values[name] = value_from_file(parser, name, value)
     return values
 
@@ -66,11 +61,10 @@ def _choose_generator(
         return
     backwards = "direction" in given and opt.direction != (trained_direction or "AtoB")
     suffix = "_B" if backwards else "_A"
-    if not _network_file(opt, run, f"G{suffix}").is_file():
-        return
-    opt.model_suffix = suffix
-    opt.direction = "AtoB"  # the images are this generator's input, whatever it was called
-    say(f"{run} has no network G: using G{suffix} (--model_suffix {suffix}).")
+    if _network_file(opt, run, f"G{suffix}").is_file():
+        opt.model_suffix = suffix
+        opt.direction = "AtoB"  # the images are this generator's input, whatever it was called
+        say(f"{run} has no network G: using G{suffix} (--model_suffix {suffix}).")
 
 
 def _generator_file(opt: Namespace, run: RunFolder) -> Path:
@@ -84,28 +78,18 @@ def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
 
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        state = load_state(file)
-    except CheckpointError:
-        return {}  # said when the network is loaded, and so is what else may be wrong with it
-    architecture = describe_generator(state) if isinstance(state, Mapping) else None
-    return architecture.options() if architecture else {}
+    with suppress(CheckpointError):  # said when the network is loaded, as what else may be wrong
+        state = load_state(file) if file.is_file() else None
+        if isinstance(state, Mapping) and (architecture := describe_generator(state)):
+            return architecture.options()
+    return {}
 
 
-def apply_options(
-    opt: Namespace, given: frozenset[str], values: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Set those of the values that are not `given`, and return them."""
+def set_options(
+    opt: Namespace, given: frozenset[str], values: Mapping[str, Any], source: Path
+) -> None:
+    """Set those of the values that are not `given`, and print them and where they come from."""
     taken = {name: value for name, value in values.items() if name not in given}
-    for name, value in taken.items():
-        setattr(opt, name, value)
-    return taken
-
-
-def report_options(taken: Mapping[str, Any], source: Path) -> None:
-    """Print which values were taken from where."""
+    vars(opt).update(taken)
     if taken:
-        listed = ", ".join(f"{name} {value}" for name, value in taken.items())
-        say(f"Taken from {source}: {listed}")
+        say(f"Taken from {source}: " + ", ".join(f"{name} {taken[name]}" for name in taken))

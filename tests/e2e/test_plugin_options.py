@@ -9,6 +9,7 @@ import pytest
 from tests.support import commands
 from tests.support.commands import draw_pairs, names
 from util.base.new_options import DEFAULTS
+from util.storage import checkpoint
 
 AddPlugins = Callable[[Path], None]
 
@@ -108,6 +109,8 @@ def check(run: Path, said: str, expected: Sequence[str], taken: Sequence[str]) -
     saved = json.loads((run / "train_opt.json").read_text())
     ours = {name: value for name, value in saved["framework_options"].items() if name != "seed"}
     assert ours == {name: DEFAULTS[name] for name in taken if name != "seed"}
+    state = checkpoint.load_state(run / "latest_state.pth")
+    assert state["options"]["framework_options"] == saved["framework_options"]
     if "seed" in taken:
         assert type(saved["framework_options"]["seed"]) is int
 

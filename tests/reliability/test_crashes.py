@@ -343,19 +343,6 @@ def test_ctrl_c_saves_though_it_ends_the_reader_of_the_output_too(
 # ---- a save that is killed anywhere -------------------------------------------------------------
 
 
-class NoImages:
-    """A data set that has no state."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        raise AssertionError("never asked")
-
-    def has_images_of(self, state: dict[str, Any]) -> bool:
-        raise AssertionError("never asked")
-
-
 def filled_model(folder: Path, number: float) -> BaseModel:
     model = build(train_options(folder, "pix2pix", "--ngf", "1", "--ndf", "1", "--no_html"))
     fill(model, number)
@@ -388,8 +375,8 @@ def save(model: BaseModel, number: float) -> None:
     """Save as a run does, networks and state, in a thread of its own."""
     fill(model, number)
     reporter = Reporter(create_sinks(model.opt))
-    parts = (TrainedModel(model), NoImages(), Progress(), LossMeter(), reporter)
-    with Saver(model.opt, *parts) as saver:
+    parts: dict[str, Any] = {"progress": Progress(), "visualizer": reporter}
+    with Saver(model.opt, TrainedModel(model), LossMeter(), parts) as saver:
         saver.save("latest")
     reporter.close()
 

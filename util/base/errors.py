@@ -24,11 +24,7 @@ class UserError(ValueError):
 
 
 class LoadError(UserError):
-    """Images cannot be loaded any more.
-
-    Attributes:
-        hint: what to do about it.
-    """
+    """Images cannot be loaded any more; `hint` says what to do about it."""
 
     hint = ""
 
@@ -49,28 +45,19 @@ class WriteError(OSError, UserError):
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[None]:
-    """Let an error of the system name the file that is written inside: many name none.
-
-    Raises:
-        WriteError: the system refused.
-    """
+    """Let an error of the system name the file that is written inside: many name none."""
     try:
         yield
     except WriteError:
         raise
     except (OSError, RuntimeError) as error:  # torch's writer turns some into the latter
-        cause = system_error(error)
-        if cause is None:  # an encoder's, say: not the system's
-            raise
-        raise WriteError(path, cause) from error
+        if cause := system_error(error):
+            raise WriteError(path, cause) from error
+        raise  # an encoder's, say
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """Return what the system said when something failed, None if it said nothing.
-
-    torch's writer complains once more when it closes the file that the system would not take; the
-    system's own reason then is further up the chain.
-    """
+    """Return what the system said, if anything: torch's writer hides it behind its own errors."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
@@ -99,10 +86,7 @@ def suggest(given: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command's `main` and return its exit status; a user's mistake prints no traceback.
-
-    `--verbose` on the command line adds the traceback.
-    """
+    """Run a command's `main` and return its exit status; mistakes show a traceback if --verbose."""
     try:
         main()
     except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head

@@ -20,18 +20,18 @@ _write: Writer = _write_line
 
 def say(text: str) -> None:
     """Print one line (or several) on standard output, at once; of several processes one does."""
-    if not system.is_main_process():
-        return
-    _write(showable(text, sys.stdout), sys.stdout)
-    sys.stdout.flush()
+    _tell(text, sys.stdout)
 
 
 def warn(text: str) -> None:
     """Print advice on standard error, where it does not mix with what a program reads."""
-    if not system.is_main_process():
-        return
-    _write(showable(f"warning: {text}", sys.stderr), sys.stderr)
-    sys.stderr.flush()
+    _tell(f"warning: {text}", sys.stderr)
+
+
+def _tell(text: str, stream: TextIO) -> None:
+    if system.is_main_process():
+        _write(showable(text, stream), stream)
+        stream.flush()
 
 
 def mute() -> None:

@@ -4,12 +4,11 @@ People's models and data sets may have options of the same names. Those are thei
 type; ours then keeps its default. So nothing of ours reads `opt.seed`: it asks `new_option`.
 """
 
-from argparse import Action, ArgumentParser, Namespace
+from argparse import Action, Namespace
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
-DEFAULTS: Mapping[str, Any] = MappingProxyType({
+DEFAULTS: Mapping[str, Any] = {
     "seed": None, "deterministic": False,
     "speed": "faithful", "precision": "fp32", "compile": False,
     "grad_checkpoint": False, "accumulate": 1,
@@ -20,7 +19,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType({
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
     "start_visdom": False, "tensorboard": False,
-})  # fmt: skip
+}  # fmt: skip
 
 # The attribute of `opt` that holds our values where a plugin has taken the name.
 OURS = "framework_options"
@@ -36,19 +35,13 @@ class NewOption(Action):
             keywords["type"] = type(default)
         super().__init__(option_strings, dest, nargs=nargs, default=default, **keywords)
 
-    def __call__(
-        self, parser: ArgumentParser, namespace: Namespace, values: Any, flag: str | None = None
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, flag: Any = None) -> None:
         """Set what the command line gives."""
-        del parser, flag
         setattr(namespace, self.dest, True if self.nargs == 0 else values)
 
 
 def new_option(opt: Namespace, name: str) -> Any:
-    """Return what an option of ours is set to, which is not always `opt.<name>`.
-
-    Namespaces that were made by hand or by a fork's parser may lack it: then its default.
-    """
+    """Return what an option of ours is set to; its default, where a fork's parser has none."""
     ours = getattr(opt, OURS, {})
     return ours[name] if name in ours else getattr(opt, name, DEFAULTS[name])
 

@@ -13,10 +13,7 @@ _MASK = 2**64 - 1
 
 
 def state_dict() -> dict[str, Any]:
-    """Return the state of python's, numpy's and torch's generators as plain containers.
-
-    Everything in it survives `torch.load(weights_only=True)`.
-    """
+    """Return the state of all generators, as plain containers that load safely."""
     version, words, gauss = random.getstate()
     name, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
     return {
@@ -39,10 +36,7 @@ def load_state_dict(state: Mapping[str, Any]) -> None:
 
 
 def capture(*, numpy: bool = True) -> tuple[Any, ...]:
-    """Return the state of the host's generators, fast and as it is, to be put back soon.
-
-    Without `numpy`, whose state takes longest by far, only python's and torch's.
-    """
+    """Return the host's generators as they are, fast; without numpy's, which takes longest."""
     state = random.getstate(), torch.get_rng_state()
     return (*state, np.random.get_state()) if numpy else state
 
@@ -82,11 +76,6 @@ def isolated(seed: int) -> Iterator[None]:
         yield
     finally:
         load_state_dict(before)
-
-
-def draw_seed() -> int:
-    """Draw a number that seeds a run, from the system: not from the generators it will seed."""
-    return int.from_bytes(os.urandom(4), "big")
 
 
 def use_deterministic_algorithms() -> None:

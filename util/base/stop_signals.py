@@ -16,9 +16,6 @@ class StopSignals:
 
     A second signal ends the process at once. What the process was started to ignore it goes on to
     ignore: shells start the background jobs of scripts so, which a Ctrl-C is not meant for.
-
-    Attributes:
-        received: the signal that came, None as long as there was none.
     """
 
     def __init__(self) -> None:
@@ -43,7 +40,6 @@ class StopSignals:
         return 128 + self.received
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        del frame
         if os.getpid() != self._owner:  # a worker that has just been forked
             return
         if self.received is not None:
@@ -74,10 +70,9 @@ def end_in_order() -> Iterator[None]:
 
 
 def leave_stopping_to_the_parent() -> None:
-    """Let a worker process survive the signal that has reached a whole group of processes.
+    """Let a worker survive a signal to the whole group of processes.
 
-    The parent needs its workers to finish the iteration, and then ends them itself: by a second
-    SIGTERM if need be.
+    The parent needs it to finish the iteration, then ends it, by a second SIGTERM if need be.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

@@ -21,24 +21,21 @@ def usable_cores() -> int:
 
 def free_memory() -> int | None:
     """Return how many bytes may still be taken before the system runs short; None if unknown."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-        free = 1024 * int({words[0]: words[1] for words in lines}["MemAvailable:"])
-        left_to_container = _left_to_container()
-        return free if left_to_container is None else min(free, left_to_container)
-    return None
+    try:
+        free = 1024 * _number_after("MemAvailable:", Path("/proc/meminfo"))
+    except (OSError, LookupError, ValueError):
+        return None
+    with suppress(OSError, LookupError, ValueError):  # no group, or no limit: "max"
+        limit = int((CONTROL_GROUP / "memory.max").read_text())
+        taken = int((CONTROL_GROUP / "memory.current").read_text())
+        files = _number_after("inactive_file", CONTROL_GROUP / "memory.stat")  # can be taken back
+        free = min(free, max(0, limit - taken + files))
+    return free
 
 
-def _left_to_container() -> int | None:
-    """Return what the control group may still take; what files take of it can be taken back."""
-    folder = CONTROL_GROUP
-    with suppress(OSError, ValueError, KeyError):  # no group, or no limit: "max"
-        limit = int((folder / "memory.max").read_text())
-        taken = int((folder / "memory.current").read_text())
-        lines = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        files = int({words[0]: words[1] for words in lines}["inactive_file"])
-        return max(0, limit - taken + files)
-    return None
+def _number_after(word: str, file: Path) -> int:
+    words = file.read_text().split()
+    return int(words[words.index(word) + 1])
 
 
 def is_main_process() -> bool:

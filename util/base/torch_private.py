@@ -1,7 +1,6 @@
-"""Every interface of torch's own that it does not promise to keep; each has a test of its own.
+"""Every interface that torch does not promise to keep: nothing else in models/ and data/ names one.
 
-Nothing else in models/ and data/ names one. A version of torch that changes one of them fails
-`tests/unit/util/base/test_torch_private.py`, which says where to look.
+Each has a test of its own in `tests/unit/util/base/test_torch_private.py`.
 """
 
 from collections.abc import Sequence
@@ -79,14 +78,10 @@ def stop_workers(batches: Any) -> None:
     batches._shutdown_workers()
 
 
-def running_batches(loader: DataLoader[Any]) -> Any | None:
-    """Return the iterator whose workers go on from epoch to epoch, if there is one."""
-    return loader._iterator
-
-
-def forget_running_batches(loader: DataLoader[Any]) -> None:
-    """Let a loader start workers anew for its next epoch."""
-    loader._iterator = None
+def forget_running_batches(loader: DataLoader[Any]) -> Any | None:
+    """Let a loader start workers anew; return the iterator whose workers go on, if there is one."""
+    running, loader._iterator = loader._iterator, None
+    return running
 
 
 def shared_bytes(size: int) -> torch.UntypedStorage:

@@ -1,6 +1,9 @@
 """The sinks that the options ask for: the one place where they are chosen."""
 
 from argparse import Namespace
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
 
 from util.base import system
 from util.base.errors import UserError
@@ -17,6 +20,8 @@ from util.display.sinks.visdom.server import start_server
 from util.display.sinks.visdom.sink import VisdomSink
 from util.display.sinks.wandb import WandbSink
 from util.storage.run_folder import RunFolder
+
+T = TypeVar("T")
 
 
 def create_sinks(opt: Namespace) -> list[Sink]:
@@ -41,19 +46,36 @@ def create_sinks(opt: Namespace) -> list[Sink]:
     if new_option(opt, "tensorboard"):
         sinks.append(BackgroundSink(TensorboardSink(folder.tensorboard)))
     if getattr(opt, "use_wandb", False):
-        sinks.append(BackgroundSink(_wandb(opt, folder)))
+        wandb = WandbSink(
+            opt.wandb_project_name,
+            opt.name,
+            vars(opt),
+            folder.path,
+            resume=getattr(opt, "continue_train", False),
+            keep_id=opt.isTrain,  # a test is a run of its own
+        )
+        sinks.append(BackgroundSink(wandb))
     return sinks
 
 
 def _page(opt: Namespace, folder: RunFolder) -> PageSink:
-    continues = getattr(opt, "continue_train", False)
-    return PageSink(
-        folder.web,
-        f"Experiment name = {opt.name}",
-        opt.display_winsize,
-        history=_earlier_losses(folder) if continues else (),
-        epochs=_earlier_epochs(folder) if continues else (),
-    )
+    history: list[LossRecord] = []
+    epochs: list[EpochRecord] = []
+    if getattr(opt, "continue_train", False):  # runs of the original framework left a text only
+        logs = [(parse_loss_log, folder.loss_log), (read_losses, folder.losses)]
+        history = continued(_earlier(logs))
+        epochs = _earlier([(read_metrics, folder.metrics)])
+    title = f"Experiment name = {opt.name}"
+    return PageSink(folder.web, title, opt.display_winsize, history, epochs=epochs)
+
+
+def _earlier(logs: Iterable[tuple[Callable[[Path], list[T]], Path]]) -> list[T]:
+    """Return what the run to be continued has logged, for the curves."""
+    try:
+        return [record for read, log in logs if log.exists() for record in read(log)]
+    except UserError as error:
+        warn(f"{error} The curves begin anew.")
+        return []
 
 
 def _visdom(opt: Namespace, folder: RunFolder) -> VisdomSink:
@@ -69,36 +91,3 @@ def _visdom(opt: Namespace, folder: RunFolder) -> VisdomSink:
         name=opt.name,
         win_size=opt.display_winsize,
     )
-
-
-def _wandb(opt: Namespace, folder: RunFolder) -> WandbSink:
-    return WandbSink(
-        opt.wandb_project_name,
-        opt.name,
-        vars(opt),
-        folder.path,
-        resume=getattr(opt, "continue_train", False),
-        keep_id=opt.isTrain,  # a test is a run of its own
-    )
-
-
-def _earlier_losses(folder: RunFolder) -> list[LossRecord]:
-    """Return what the run to be continued has logged, for the curves.
-
-    Runs of the original framework left a text file only.
-    """
-    log, losses = folder.loss_log, folder.losses
-    try:
-        of_log = parse_loss_log(log) if log.exists() else []
-        return continued([*of_log, *(read_losses(losses) if losses.exists() else [])])
-    except UserError as error:
-        warn(f"{error} The curves begin anew.")
-        return []
-
-
-def _earlier_epochs(folder: RunFolder) -> list[EpochRecord]:
-    try:
-        return read_metrics(folder.metrics) if folder.metrics.exists() else []
-    except UserError as error:
-        warn(f"{error} The curves begin anew.")
-        return []

@@ -12,36 +12,16 @@ from util.base.log import lines_through
 
 @contextmanager
 def progress_bar(
-    description: str,
-    total: int,
-    unit: str = "img",
-    done: int = 0,
-    *,
-    line: str | None = None,
-    more: Callable[[], str] | None = None,
+    description: str, total: int, *, more: Callable[[], str] | None = None, **options: Any
 ) -> Iterator["tqdm[Any]"]:
     """Show how far a loop is; lines printed meanwhile appear above the bar.
 
-    Args:
-        description: what stands before the bar.
-        total: how many steps there are.
-        unit: of a step.
-        done: steps that were taken before.
-        line: tqdm's format of the whole line, if not its own.
-        more: returns what stands at its end; asked when the line is drawn, a few times a second.
+    `more` returns what stands at its end; it is asked when the line is drawn, a few times a second.
+    The other `options` are tqdm's.
     """
     shown = sys.stderr.isatty()
-    with _Bar(
-        more,
-        total=total,
-        initial=done,
-        desc=description,
-        unit=unit,
-        disable=not shown,
-        leave=False,
-        dynamic_ncols=True,
-        bar_format=line,
-    ) as bar:
+    known: dict[str, Any] = {"unit": "img", "leave": False, "dynamic_ncols": True} | options
+    with _Bar(more, desc=description, total=total, disable=not shown, **known) as bar:
         if not shown:
             yield bar
             return

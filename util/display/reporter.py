@@ -6,30 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from util.base.errors import UserError
-from util.display.sinks.base import (
-    EpochRecord,
-    ImageArray,
-    LogStep,
-    Overview,
-    Sink,
-    deliver,
-)
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink, deliver
 from util.images.ranges import tensor2im
 
 WHOLE_EPOCH = 2**31  # more images than any epoch has
 
 
 class Reporter:
-    """Hand losses, images and epochs to sinks; one that fails stops nothing.
-
-    Attributes:
-        sinks: who takes part.
-        shown: has the page shown images of this epoch already?
-    """
+    """Hand losses, images and epochs to sinks; one that fails stops nothing."""
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = sinks
-        self.shown = False
+        self.shown = False  # has the page shown images of this epoch already?
         self._last = LogStep(0, 0, total_images=0)  # when numbers were shown last
 
     def begin(self, overview: Overview) -> None:
@@ -69,10 +57,7 @@ class Reporter:
 
     @contextmanager
     def session(self, how_to_continue: Callable[[], str]) -> Iterator[None]:
-        """Let the sinks follow the training inside; then tell how it ended, and close them.
-
-        `how_to_continue` is asked for if it did not end by itself.
-        """
+        """Let the sinks follow the training inside; then tell how it ended, and close them."""
         last_words = "Training has ended."
         try:
             yield
@@ -127,22 +112,20 @@ class ForeignReporter(Reporter):
     def print_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Print losses."""
         super().print_losses(when, losses)
-        moment = (when.epoch, when.images)
-        seconds = (when.compute_seconds, when.load_seconds)
-        deliver(self._visualizer, lambda it: it.print_current_losses(*moment, losses, *seconds))
+        told = (when.epoch, when.images, losses, when.compute_seconds, when.load_seconds)
+        deliver(self._visualizer, lambda it: it.print_current_losses(*told))
 
     def plot_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Plot losses, if there is a server to plot on."""
         if getattr(self._visualizer[0], "display_id", 0) > 0:
-            moment = (when.epoch, when.fraction)
-            deliver(self._visualizer, lambda it: it.plot_current_losses(*moment, losses))
+            plot = (when.epoch, when.fraction, losses)
+            deliver(self._visualizer, lambda it: it.plot_current_losses(*plot))
 
     def images(self, when: LogStep, visuals: Mapping[str, Any], *, for_page: bool) -> None:
         """Show images."""
         self.shown = True
-        deliver(
-            self._visualizer, lambda it: it.display_current_results(visuals, when.epoch, for_page)
-        )
+        shown = (visuals, when.epoch, for_page)
+        deliver(self._visualizer, lambda it: it.display_current_results(*shown))
 
 
 def reporter_of(visualizer: Any) -> Reporter:
@@ -156,8 +139,7 @@ def reporter_of(visualizer: Any) -> Reporter:
 def _reason(error: BaseException) -> str:
     """Say in a line why training did not end by itself."""
     if isinstance(error, SystemExit):
-        stops = {128 + number: number.name for number in signal.Signals}
-        name = stops.get(error.code) if isinstance(error.code, int) else None
-        return f"Training was stopped by {name}." if name else "Training was stopped."
+        by = next((f" by {each.name}" for each in signal.Signals if error.code == 128 + each), "")
+        return f"Training was stopped{by}."
     kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
     return f"Training was stopped by an error. {kind}{error}".split("\n")[0]

@@ -5,7 +5,6 @@ import os
 import stat
 import warnings
 from pathlib import Path
-from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
@@ -51,21 +50,19 @@ def default_loader(path: str | Path) -> Image.Image:
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise UserError(
-            f"{path} is not an image, or its format is unknown. Remove it or convert it to PNG."
-        ) from None
+        what = "is not an image, or its format is unknown. Remove it or convert it to PNG."
+        raise UserError(f"{path} {what}") from None
     except Exception as error:  # a damaged file makes Pillow raise all kinds
-        reason = str(error) or type(error).__name__
+        why = f"cannot be read: {str(error) or type(error).__name__}"
         raise UserError(
-            f"{path} cannot be read: {reason}. Replace the file or remove it from the data set."
+            f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says.
 
-    `ImageOps.exif_transpose` does this too, but then writes the EXIF data anew, which fails for
-    some images that are fine otherwise.
+    `ImageOps.exif_transpose` also writes the EXIF data anew, which fails for some sound images.
     """
     image.load()  # in PNG the EXIF data may stand behind the pixels
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
@@ -78,10 +75,6 @@ def silence_pillow() -> None:
     They can all be read, or else are an error. One filter for good, not `catch_warnings` around
     each image: that makes Python forget which warnings of others it has shown already.
     """
-    if not any(_is_about_pillow(entry) for entry in warnings.filters):
+    if all(getattr(module, "pattern", "") != _PILLOW for _, _, _, module, _ in warnings.filters):
         warnings.filterwarnings("ignore", module=_PILLOW)
         logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-
-def _is_about_pillow(entry: Any) -> bool:
-    return getattr(entry[3], "pattern", None) == _PILLOW

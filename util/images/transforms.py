@@ -34,7 +34,6 @@ class Compose:
     transforms: Sequence[Step]
 
     def __call__(self, image: Any) -> Any:
-        """Return the transformed image."""
         for step in self.transforms:
             image = step(image)
         return image
@@ -42,10 +41,9 @@ class Compose:
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Reduce an image to one channel of brightness."""
+    """Reduce an image to one channel of brightness, mode L."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return an image of mode L."""
         return image.convert("L")
 
 
@@ -58,7 +56,6 @@ class Resize:
     method: int = Image.Resampling.BICUBIC
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return an image of `width` x `height`."""
         return _resized(image, (self.width, self.height), self.method)
 
 
@@ -71,7 +68,6 @@ class ScaleWidth:
     method: int = Image.Resampling.BICUBIC
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return an image of the wanted width."""
         width, height = image.size
         if width == self.width and height >= self.least_height:
             return image
@@ -87,7 +83,6 @@ class RoundSides:
     method: int = Image.Resampling.BICUBIC
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Return the image, resized only if a side is no multiple."""
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
         width, height = (max(round(side / self.base), 1) * self.base for side in image.size)
         if (width, height) != image.size:
@@ -107,26 +102,29 @@ class CropAt:
     size: int
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Return the square."""
-        width, height = size_of(image)
+        width, height = _size_of(image)
+        right, lower = self.x + self.size, self.y + self.size
         if width <= self.size and height <= self.size:
             return image
-        return _cut(image, self.x, self.y, self.size)
+        if not isinstance(image, Tensor):
+            return image.crop((self.x, self.y, right, lower))
+        if right > width or lower > height:
+            image = F.pad(image, (0, max(0, right - width), 0, max(0, lower - height)))
+        return image[:, self.y : lower, self.x : right]
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Cut out a square at a random place; draws row, then column, unless the image just fits."""
+    """Cut out a square at a random place; draws row, then column, unless the image just fits.
+
+    Raises:
+        UserError: the image is smaller than the square.
+    """
 
     size: int
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Return the square.
-
-        Raises:
-            UserError: the image is smaller than the square.
-        """
-        width, height = size_of(image)
+        width, height = _size_of(image)
         if width < self.size or height < self.size:
             raise UserError(
                 f"An image of {width}x{height} is too small for --crop_size {self.size}. Use a "
@@ -136,7 +134,7 @@ class RandomCrop:
             return image
         y = int(torch.randint(0, height - self.size + 1, size=(1,)))
         x = int(torch.randint(0, width - self.size + 1, size=(1,)))
-        return _cut(image, x, y, self.size)
+        return CropAt(x, y, self.size)(image)
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,9 @@ class Flip:
     """Mirror an image left to right."""
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Return the mirrored image."""
-        return _mirrored(image)
+        if isinstance(image, Tensor):
+            return image.flip(-1)
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 @dataclass(frozen=True)
@@ -153,8 +152,7 @@ class RandomFlip:
     """Mirror every second image left to right, at random."""
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        """Return the image, perhaps mirrored."""
-        return _mirrored(image) if torch.rand(1).item() < 0.5 else image
+        return Flip()(image) if torch.rand(1).item() < 0.5 else image
 
 
 @dataclass(frozen=True)
@@ -162,7 +160,6 @@ class ToTensor:
     """Turn an image into a float32 tensor (C, H, W) with values in [0, 1]."""
 
     def __call__(self, image: AnyImage) -> Tensor:
-        """Return the tensor."""
         return to_unit(to_stored(image))
 
 
@@ -174,11 +171,7 @@ class Normalize:
     std: Sequence[float] = (STD,)
 
     def __call__(self, tensor: Tensor) -> Tensor:
-        """Return a new tensor (C, H, W)."""
-        mean, std = (
-            torch.tensor(values, dtype=tensor.dtype).view(-1, 1, 1)
-            for values in (self.mean, self.std)
-        )
+        mean, std = (tensor.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return tensor.sub(mean).div_(std)
 
 
@@ -187,7 +180,6 @@ class _ToNetwork:
     """`ToTensor` and `Normalize` in one go."""
 
     def __call__(self, image: AnyImage) -> Tensor:
-        """Return a tensor (C, H, W) with values in [-1, 1]."""
         return to_network(to_stored(image))
 
 
@@ -206,21 +198,13 @@ def in_one_go(steps: Sequence[Step]) -> Sequence[Step]:
     return [*steps[:-2], _ToNetwork()] if steps[-2:] == [ToTensor(), Normalize()] else steps
 
 
-# ---- images of both kinds ---------------------------------------------------------------
-
-
 def to_stored(image: AnyImage) -> Tensor:
     """Return the values that an image stores as a tensor (C, H, W), their type unchanged."""
     if isinstance(image, Tensor):
         return image
     if image.mode == "1":  # black and white, of which an array would hold 0 and 1
         image = image.convert("L")
-    if image.mode == "RGB":  # Pillow separates the channels, a row at a time
-        rows = np.frombuffer(image.tobytes("raw", "RGB;L"), dtype=np.uint8)
-        chw = rows.reshape(image.height, 3, image.width).transpose(1, 0, 2)
-    else:
-        chw = np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
-    return torch.from_numpy(chw.copy(order="C"))
+    return torch.from_numpy(np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy(order="C"))
 
 
 def to_pillow(stored: Tensor) -> Image.Image:
@@ -229,43 +213,23 @@ def to_pillow(stored: Tensor) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
 
 
-def size_of(image: AnyImage) -> Size:
-    """Return (width, height)."""
-    if isinstance(image, Tensor):
-        return image.shape[2], image.shape[1]
-    return image.size
+def _size_of(image: AnyImage) -> Size:
+    return (image.shape[2], image.shape[1]) if isinstance(image, Tensor) else image.size
 
 
 def _resized(image: Image.Image, size: Size, method: int) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling(method))
 
 
-def _cut(image: AnyImage, x: int, y: int, size: int) -> AnyImage:
-    """Cut out a square; parts outside the image are black."""
-    if not isinstance(image, Tensor):
-        return image.crop((x, y, x + size, y + size))
-    width, height = size_of(image)
-    if x + size > width or y + size > height:
-        image = F.pad(image, (0, max(0, x + size - width), 0, max(0, y + size - height)))
-    return image[:, y : y + size, x : x + size]
-
-
-def _mirrored(image: AnyImage) -> AnyImage:
-    if isinstance(image, Tensor):
-        return image.flip(-1)
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-
-
 _rounding_noted = False
 
 
-def _note_rounding(given: tuple[int, int], rounded: tuple[int, int], base: int) -> None:
+def _note_rounding(given: Size, rounded: Size, base: int) -> None:
     """Say once that images are resized although nobody asked for it."""
     global _rounding_noted
-    if _rounding_noted:
-        return
-    _rounding_noted = True
-    say(
-        f"The image size needs to be a multiple of {base}. An image of {given[0]}x{given[1]} was "
-        f"resized to {rounded[0]}x{rounded[1]}; so will be all others that need it."
-    )
+    if not _rounding_noted:
+        _rounding_noted = True
+        say(
+            f"The image size needs to be a multiple of {base}. An image of {given[0]}x{given[1]} "
+            f"was resized to {rounded[0]}x{rounded[1]}; so will be all others that need it."
+        )

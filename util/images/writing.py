@@ -1,9 +1,9 @@
 """Write images: at once, or beside the work that makes the next ones."""
 
 import errno
-import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -32,45 +32,27 @@ def write_image(path: str | Path, image: Image.Image) -> None:
 def save_image(
     image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
 ) -> None:
-    """Write an image, stretched so that its sides are in the wanted ratio.
-
-    Shapes:
-        image_numpy: (H, W, C) uint8
-    An `aspect_ratio` above 1 widens the image, one below 1 makes it taller.
-    """
+    """Write an image, (H, W, C) uint8; above 1 the ratio widens it, below 1 it makes it taller."""
     image = Image.fromarray(image_numpy)
-    size = stretched(image.size, aspect_ratio)
+    size = int(image.width * max(aspect_ratio, 1)), int(image.height / min(aspect_ratio, 1))
     if size != image.size:
         image = image.resize(size, Image.Resampling.BICUBIC)
     write_image(image_path, image)
 
 
-def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
-    """Return the width and height that `save_image` gives to an image."""
-    width, height = size
-    if aspect_ratio > 1.0:
-        return int(width * aspect_ratio), height
-    if aspect_ratio < 1.0:
-        return width, int(height / aspect_ratio)
-    return size
-
-
 class ImageWriter:
-    """Write images in a few threads; compressing them does not hold up Python.
+    """Write images in a few threads (by default one for each core), which do not hold up Python.
 
     A bounded number of images waits. At the end of a `with` block all are on the disk. A block
     that ends with an error or Ctrl-C leaves out those that wait still; what is being written is
     finished, so that every file is whole. Inside the block `writer_in_use` returns it.
-
-    Args:
-        threads: how many write; by default one for each core.
     """
 
     def __init__(self, threads: int | None = None) -> None:
         threads = threads or min(MOST_THREADS, usable_cores())
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="images")
-        self._room = threading.Semaphore(threads * (1 + WAITING_PER_THREAD))
-        self._failure: Exception | None = None
+        self._most = threads * (1 + WAITING_PER_THREAD)
+        self._handed_over: deque[Future[None]] = deque()
 
     def __enter__(self) -> Self:
         _in_use.append(self)
@@ -80,7 +62,8 @@ class ImageWriter:
         _in_use.remove(self)
         self._pool.shutdown(cancel_futures=error is not None)
         if error is None:
-            self._raise_failure()
+            for writing in self._handed_over:
+                writing.result()
 
     def write(
         self, image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
@@ -92,25 +75,19 @@ class ImageWriter:
         Raises:
             OSError: an earlier image could not be written.
         """
-        self._raise_failure()
-        self._room.acquire()
-        self._pool.submit(self._write, image_numpy, Path(image_path), aspect_ratio)
+        waiting = self._handed_over
+        while waiting and (waiting[0].done() or len(waiting) == self._most):
+            waiting.popleft().result()
+        waiting.append(self._pool.submit(_write, image_numpy, Path(image_path), aspect_ratio))
 
-    def _write(self, image: NDArray[Any], path: Path, aspect_ratio: float) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_image(image, path, aspect_ratio)
-        except OSError as error:  # a full disk's names no file
-            why = error.strerror or str(error)
-            self._failure = OSError(error.errno or errno.EIO, why, str(path))
-        except Exception as error:  # noqa: BLE001 - raised in the thread that handed it over
-            self._failure = error
-        finally:
-            self._room.release()
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+def _write(image: NDArray[Any], path: Path, aspect_ratio: float) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_image(image, path, aspect_ratio)
+    except OSError as error:  # a full disk's names no file
+        why = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, why, str(path)) from error
 
 
 _in_use: list[ImageWriter] = []  # the writers of the `with` blocks that run

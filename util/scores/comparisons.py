@@ -4,14 +4,15 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from util.base.errors import UserError
 
 OF_PAIRS = ("L1", "PSNR", "SSIM", "LPIPS")
 OF_SETS = ("FID", "KID")
+ALL = (*OF_PAIRS, *OF_SETS)
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message
 
@@ -25,48 +26,29 @@ class NamedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """Images to be scored.
-
-    Attributes:
-        title: which ones, for people.
-        real: the true ones; of pairs, in the order of `fake`.
-        fake: the generated ones.
-        paired: whether they are pairs.
-        alone: files without partner, which are left out.
-        metrics: that make sense here.
-        notes: what to keep in mind.
-    """
+    """Images to be scored."""
 
     title: str
-    real: list[NamedImage]
+    real: list[NamedImage]  # of pairs, in the order of `fake`
     fake: list[NamedImage]
     paired: bool
-    alone: list[str] = field(default_factory=list)
-    metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS)
-    notes: tuple[str, ...] = ()
+    metrics: tuple[str, ...]  # that make sense here
+    alone: Sequence[str] = ()  # files without partner, which are left out
+    notes: tuple[str, ...] = ()  # what to keep in mind
 
 
-def pairs(
-    title: str,
-    real: list[NamedImage],
-    fake: list[NamedImage],
-    metrics: tuple[str, ...] = (*OF_PAIRS, *OF_SETS),
-) -> Comparison:
-    """Match images by name.
-
-    Raises:
-        UserError: no name is in both, or one is there twice.
-    """
+def pairs(title: str, real: list[NamedImage], fake: list[NamedImage], *metrics: str) -> Comparison:
+    """Match images by name, for these metrics or all; a name that is there twice is an error."""
     reals, fakes = _by_name(real), _by_name(fake)
     both = [name for name in fakes if name in reals]
-    alone = [one.path for one in (*real, *fake) if one.name not in reals.keys() & fakes.keys()]
+    alone = [one.path for one in (*real, *fake) if not (one.name in reals and one.name in fakes)]
     if not both:
         raise UserError(
             f"No image has a partner: the real ones are called {shown(reals)}, the generated "
             f"ones {shown(fakes)}. Names without endings must be equal; or leave --paired out."
         )
     matched = [reals[name] for name in both], [fakes[name] for name in both]
-    return Comparison(title, *matched, paired=True, alone=alone, metrics=metrics)
+    return Comparison(title, *matched, paired=True, metrics=metrics or ALL, alone=alone)
 
 
 def _by_name(images: list[NamedImage]) -> dict[str, NamedImage]:
@@ -92,9 +74,6 @@ def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
     return {image.name for image in fake} <= {image.name for image in real}
 
 
-# ---- what test.py writes ------------------------------------------------------------------
-
-
 def images_of(folder: str) -> str:
     """Return the images' folder in what test.py wrote; any other folder as it is."""
     inside = os.path.join(folder, "images")
@@ -106,9 +85,9 @@ def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[NamedImage]]:
     """Sort images by the label that test.py gave them: fake_B, real_B, ...; "" has the others."""
     found: dict[str, list[NamedImage]] = {}
     for path in paths:
-        name = os.path.splitext(os.path.relpath(path, folder))[0]
-        match = LABELLED.fullmatch(name)
-        label, name = (match[2], match[1]) if match else ("", name)
+        name, label = _plain_name(folder, path), ""
+        if match := LABELLED.fullmatch(name):
+            name, label = match.groups()
         found.setdefault(label, []).append(NamedImage(name, path))
     return found
 
@@ -120,8 +99,11 @@ def pick(folder: str, paths: Iterable[str], labels: Iterable[str]) -> tuple[str,
     for label in labels:
         if label in found:
             return label, found[label]
-    plain = [os.path.splitext(os.path.relpath(path, folder))[0] for path in paths]
-    return "", [NamedImage(name, path) for name, path in zip(plain, paths, strict=True)]
+    return "", [NamedImage(_plain_name(folder, path), path) for path in paths]
+
+
+def _plain_name(folder: str, path: str) -> str:
+    return os.path.splitext(os.path.relpath(path, folder))[0]
 
 
 def from_results(
@@ -129,14 +111,7 @@ def from_results(
 ) -> list[Comparison]:
     """Return what images written by test.py allow: each domain, and ways there and back.
 
-    Args:
-        folder: where they are.
-        paths: the images.
-        paired: whether `x_real_B` is what `x_fake_B` should be.
-        side: only this domain, A or B.
-
-    Raises:
-        UserError: nothing.
+    `paired` says whether `x_real_B` is what `x_fake_B` should be; `side`, A or B, takes one domain.
     """
     found, comparisons = by_label(folder, paths), []
     for domain in side or "BA":
@@ -149,7 +124,7 @@ def from_results(
         real, back = found.get(f"real_{domain}"), found.get(f"rec_{domain}")
         if real and back:
             title = f"rec_{domain} (there and back) against real_{domain} in {folder}"
-            comparisons.append(pairs(title, real, back, OF_PAIRS))
+            comparisons.append(pairs(title, real, back, *OF_PAIRS))
     if not comparisons:
         labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
         raise UserError(

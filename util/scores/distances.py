@@ -1,4 +1,7 @@
-"""Distances between two sets of feature vectors, and how certain a mean is."""
+"""Distances between two sets of feature vectors, and how certain a mean is.
+
+Sets are (N, d) and (M, d), of 2 vectors or more each: with fewer, a UserError says so.
+"""
 
 import math
 from dataclasses import dataclass
@@ -25,25 +28,15 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     the root is the sum of the singular values of XY': no root of a matrix is taken, so singular
     covariances (fewer vectors than dimensions) lose no digits. Triangular factors in place of X
     and Y keep that matrix small.
-
-    Shapes:
-        a, b: (N, d) and (M, d); N and M are 2 or more
-
-    Raises:
-        UserError: a set has fewer than 2 vectors.
     """
     _check(a, b)
     a, b = a.double(), b.double()
     means = (a.mean(dim=0) - b.mean(dim=0)).square().sum()
-    roots = [torch.linalg.qr(_scaled(x), mode="r").R for x in (a, b)]
+    scaled = [(x - x.mean(dim=0)) / math.sqrt(len(x) - 1) for x in (a, b)]
+    roots = [torch.linalg.qr(x, mode="r").R for x in scaled]
     traces = sum(root.square().sum() for root in roots)
     cross = torch.linalg.svdvals(roots[0] @ roots[1].T).sum()
     return max(float(means + traces - 2 * cross), 0.0)  # equal sets may give -1e-12
-
-
-def _scaled(features: Tensor) -> Tensor:
-    """Return X so that X'X is the covariance."""
-    return (features - features.mean(dim=0)) / math.sqrt(len(features) - 1)
 
 
 def squared_mmd(a: Tensor, b: Tensor) -> float:
@@ -52,12 +45,6 @@ def squared_mmd(a: Tensor, b: Tensor) -> float:
     Gretton et al., "A kernel two-sample test", JMLR 13, 2012, equation 3, with the kernel
     k(x, y) = (x.y / d + 1)^3. With features of Inception it is the KID: Binkowski et al.,
     "Demystifying MMD GANs", ICLR 2018, section 4.
-
-    Shapes:
-        a, b: (N, d) and (M, d); N and M are 2 or more
-
-    Raises:
-        UserError: a set has fewer than 2 vectors.
     """
     _check(a, b)
     a, b = a.double(), b.double()
@@ -76,22 +63,13 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """The KID as papers report it: over random subsets.
-
-    Attributes:
-        mean: over the subsets.
-        deviation: standard deviation over the subsets, which papers print after a ±; it says how
-            far the KID of so few images scatters.
-        standard_error: of the mean, as an estimate for other images of the same kinds.
-        subsets: how many.
-        subset_size: vectors from each set in each of them.
-    """
+    """The KID as papers report it: over random subsets."""
 
     mean: float
-    deviation: float
-    standard_error: float
-    subsets: int
-    subset_size: int
+    deviation: float  # over the subsets, which papers print after a ±
+    standard_error: float  # of the mean, as an estimate for other images of the same kinds
+    subsets: int  # how many
+    subset_size: int  # vectors from each set in each of them
 
 
 def kernel_distance(
@@ -105,15 +83,7 @@ def kernel_distance(
     of unequal sizes n is the smaller one. This errs on the side of caution there, and for sets
     that hardly differ: by up to 60% in simulations.
 
-    Args:
-        a: features (N, d); 4 or more, so that subsets can differ.
-        b: features (M, d).
-        subsets: how many, 2 or more.
-        subset_size: from each set; by default 1000 as in papers, or half the smaller set.
-        seed: decides the subsets.
-
-    Raises:
-        UserError: too few vectors, for the size of the subsets too.
+    The size is by default 1000 as in papers, or half the smaller set, which needs 4 vectors.
     """
     _check(a, b)
     smaller = min(len(a), len(b))
@@ -124,10 +94,8 @@ def kernel_distance(
             "2 images or more, and fewer than there are: then their scatter tells the error."
         )
     generator = torch.Generator().manual_seed(seed)
-    found = torch.tensor(
-        [squared_mmd(_some(a, size, generator), _some(b, size, generator)) for _ in range(subsets)],
-        dtype=torch.float64,
-    )
+    drawn = ([_some(x, size, generator) for x in (a, b)] for _ in range(subsets))
+    found = torch.tensor([squared_mmd(*pair) for pair in drawn], dtype=torch.float64)
     deviation = float(found.std(correction=0))
     error = deviation * math.sqrt(size / (smaller - size))
     return KernelDistance(float(found.mean()), deviation, error, subsets, size)
@@ -147,17 +115,12 @@ def _check(a: Tensor, b: Tensor) -> None:
         )
 
 
-def bootstrap_interval(
-    values: Tensor, *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return an interval for the mean over images, from resampling them with replacement.
+def bootstrap_interval(values: Tensor, *, seed: int = 0) -> tuple[float, float] | None:
+    """Return a 95% interval for the mean over images, from resampling them with replacement.
 
     The percentile interval: Efron and Tibshirani, "An introduction to the bootstrap", 1993,
     chapter 13. Infinite values are left out, as `mean_over_images` does; fewer than 2 others
     have no interval: None.
-
-    Shapes:
-        values: (N,)
     """
     values = values[~values.isinf()].double().cpu()
     count = len(values)
@@ -166,10 +129,8 @@ def bootstrap_interval(
     generator = torch.Generator().manual_seed(seed)
     at_once = max(1, AT_ONCE // count)
     means: list[Tensor] = []
-    for first in range(0, draws, at_once):
-        shape = (min(at_once, draws - first), count)
+    for first in range(0, DRAWS, at_once):
+        shape = (min(at_once, DRAWS - first), count)
         means.append(values[torch.randint(count, shape, generator=generator)].mean(dim=1))
-    outside = (1 - confidence) / 2
-    ends = torch.tensor([outside, 1 - outside], dtype=torch.float64)
-    low, high = torch.cat(means).quantile(ends).tolist()
+    low, high = torch.cat(means).quantile(values.new_tensor([0.025, 0.975])).tolist()
     return low, high

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,8 @@ class FeatureCache:
     """A folder of vectors, one small file each, which several processes may share.
 
     A file holds a checksum, then the vector as little-endian 32-bit floats. One that is damaged
-    counts as missing. A folder that cannot be written is warned of once, and done without.
-
-    Args:
-        folder: where they are kept; None: nothing is.
+    counts as missing. A folder that cannot be written is warned of once, and done without. Without
+    a folder nothing is kept.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -40,12 +39,10 @@ class FeatureCache:
 
     def get(self, key: str) -> Tensor | None:
         """Return a vector (d,), float32, on the CPU; None if there is none, or not a whole one."""
-        if self.folder is None:
-            return None
-        try:
-            content = self._file(self.folder, key).read_bytes()
-        except OSError:
-            return None
+        content = b""
+        with suppress(OSError):
+            if self.folder is not None:
+                content = (self.folder / key[:2] / key[2:]).read_bytes()
         checksum, payload = content[:CHECKSUM], content[CHECKSUM:]
         if not payload or checksum != _checksum(key, payload):
             return None
@@ -56,7 +53,7 @@ class FeatureCache:
         if self.folder is None:
             return
         payload = vector.detach().cpu().numpy().astype("<f4").tobytes()
-        file = self._file(self.folder, key)
+        file = self.folder / key[:2] / key[2:]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as temporary:
@@ -64,10 +61,6 @@ class FeatureCache:
         except OSError as error:
             warn(f"features are not kept: {file.parent}: {error.strerror or error}.")
             self.folder = None
-
-    @staticmethod
-    def _file(folder: Path, key: str) -> Path:
-        return folder / key[:2] / key[2:]
 
 
 def _checksum(key: str, payload: bytes) -> bytes:

@@ -1,7 +1,7 @@
-"""How close translated images are to the true ones: one number for each image of a batch.
+"""How close images are to the true ones, without a network: one number for each of a batch.
 
-Pure torch, no network: for validation, where images are on the GPU already, and for
-scripts/evaluate.py. What compares whole sets of images is in `util/scores`.
+All functions take two batches (N, C, H, W) with values in [0, 1], and return (N,). Batches of other
+or different shapes, without pixels, or of integers are a ValueError.
 """
 
 import math
@@ -24,14 +24,6 @@ def l1(a: Tensor, b: Tensor) -> Tensor:
 
     0 for equal images, 1 for white against black. Times 255 it is in grey levels; `loss_G_L1`
     of pix2pix is twice as large, since there values lie in [-1, 1], times `--lambda_L1`.
-
-    Shapes:
-        a, b: (N, C, H, W), values in [0, 1]
-        result: (N,)
-
-    Raises:
-        ValueError: the shapes differ, are not of four dimensions, or hold no pixels; or the
-            values are integers.
     """
     a, b = _checked(a, b)
     return (a - b).abs().mean(dim=(1, 2, 3))
@@ -42,13 +34,6 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 
     10 log10(1 / MSE), with the mean over all pixels and channels of an image. Infinite for equal
     images: `mean_over_images` says what becomes of those.
-
-    Shapes:
-        a, b: (N, C, H, W), values in [0, 1]
-        result: (N,)
-
-    Raises:
-        ValueError: as `l1`.
     """
     a, b = _checked(a, b)
     return -10 * (a - b).square().mean(dim=(1, 2, 3)).log10()
@@ -61,13 +46,6 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     weighted (population) variances, the mean over all places where the whole window lies inside
     the image, and over the channels. Along a side shorter than the window, the window is cut
     to the largest odd number of pixels that fits, and weighted anew.
-
-    Shapes:
-        a, b: (N, C, H, W), values in [0, 1]
-        result: (N,)
-
-    Raises:
-        ValueError: as `l1`.
     """
     a, b = _checked(a, b)
     # Variances are differences of squares: around 0 those are small, and lose fewer digits.
@@ -83,56 +61,36 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Metric(NamedTuple):
-    """What there is to know about a metric.
+    """What there is to know about a metric."""
 
-    Attributes:
-        measure: the function from two batches to one value for each pair; None for what needs a
-            network (`util/scores`).
-        better: which direction is an improvement.
-        unit: what its values are counted in.
-        help: what it says, in a line.
-    """
-
-    measure: Callable[[Tensor, Tensor], Tensor] | None
+    measure: Callable[[Tensor, Tensor], Tensor] | None  # None for what needs a network
     better: Literal["min", "max"]
     unit: str
-    help: str
+    digits: int  # after the point, in tables
 
 
 METRICS = {
-    "L1": Metric(l1, "min", "of the range 0 to 1", "mean absolute difference"),
-    "PSNR": Metric(psnr, "max", "dB", "peak signal-to-noise ratio"),
-    "SSIM": Metric(ssim, "max", "1 if equal", "structural similarity (Wang et al. 2004)"),
-    "LPIPS": Metric(None, "min", "0 if equal", "perceptual distance (Zhang et al. 2018)"),
-    "FID": Metric(None, "min", "0 if equal", "Frechet Inception distance (Heusel et al. 2017)"),
-    "KID": Metric(None, "min", "about 0 if equal", "kernel Inception distance, unbiased "
-        "(Binkowski et al. 2018)"),
-}  # fmt: skip
+    "L1": Metric(l1, "min", "of the range 0 to 1", 4),
+    "PSNR": Metric(psnr, "max", "dB", 2),
+    "SSIM": Metric(ssim, "max", "1 if equal", 4),
+    "LPIPS": Metric(None, "min", "0 if equal", 4),
+    "FID": Metric(None, "min", "0 if equal", 2),
+    "KID": Metric(None, "min", "about 0 if equal", 5),
+}
 
 
 def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
     """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
     name, _, direction = wanted.partition(":")
-    return name, "max" if (direction or default_direction(name)) == "max" else "min"
-
-
-def default_direction(metric: str) -> str:
-    """Return `max` for metrics of which more is better, else `min`."""
-    kind = metric.rpartition("_")[2]  # cycle_A_PSNR is a PSNR; losses are none of these
-    return METRICS[kind].better if kind in METRICS else "min"
+    kind = METRICS.get(name.rpartition("_")[2])  # cycle_A_PSNR is a PSNR; losses are none of these
+    return name, "max" if (direction or (kind and kind.better)) == "max" else "min"
 
 
 def mean_over_images(values: Tensor) -> float:
-    """Return the mean of one metric over images; infinite values are left out.
+    """Return the mean of values (N,) of one metric; infinite ones are left out, unless all are.
 
     Only the PSNR of equal images is infinite, and a single one would make the mean infinite
-    whatever the others are. If all images are equal, the mean is infinite. NaN is not left out.
-
-    Shapes:
-        values: (N,)
-
-    Raises:
-        ValueError: there are no values.
+    whatever the others are. NaN is not left out.
     """
     if values.numel() == 0:
         raise ValueError("There is no mean over no images.")

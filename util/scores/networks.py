@@ -1,13 +1,13 @@
 """The networks that scores are measured with: Inception for FID and KID, LPIPS.
 
-Architectures come from torch-fidelity and lpips (the extra `metrics`), trained weights from files:
-one that the user names, or where those libraries keep theirs. Nothing is downloaded. Files are
-read without running code that they may contain.
+Architectures come from torch-fidelity and lpips (the extra `metrics`), trained weights from files.
+Nothing is downloaded, and no code in a file is run. What is missing or broken is a UserError.
 """
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
@@ -15,19 +15,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from util.base.errors import UserError
 from util.storage.checkpoint import load_state
 
 
 class Published(NamedTuple):
-    """A file of trained weights that papers' numbers are measured with.
-
-    Attributes:
-        url: where it is published; its name ends with the first 8 digits of its SHA-256.
-        megabytes: its size.
-    """
+    """The trained weights that papers' numbers are measured with."""
 
     url: str
     megabytes: int
@@ -39,7 +34,7 @@ class Published(NamedTuple):
 
     @property
     def digits(self) -> str:
-        """Return what its SHA-256 begins with."""
+        """Return what its SHA-256 begins with: the end of its name."""
         return self.file.removesuffix(".pth").rpartition("-")[2]
 
 
@@ -56,78 +51,44 @@ BACKBONES = {
 SMALLEST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels that the backbones can take
 
 
-class UnavailableError(UserError):
-    """A package or a file of weights that is not there; the message says what to do."""
+@dataclass(frozen=True)
+class Identity:
+    """Which network scores were measured with: part of every result."""
+
+    network: str  # architecture and library, with its version
+    file: str  # name of the file of weights
+    sha256: str
+    published: bool  # whether these are the weights that papers use
 
 
 @dataclass(frozen=True)
-class Identity:
-    """Which network scores were measured with: part of every result.
-
-    Attributes:
-        network: architecture and library, with its version.
-        file: name of the file of weights.
-        sha256: of that file.
-        published: whether these are the weights that papers use.
-    """
-
-    network: str
-    file: str
-    sha256: str
-    published: bool
-
-
 class Inception:
     """Inception v3 of 2015 as FID and KID use it: 2048 features after the last pooling.
 
     Images are resized to 299 x 299 in the network, as TensorFlow 1 did.
-
-    Attributes:
-        identity: which network it is.
     """
 
-    def __init__(self, net: torch.nn.Module, identity: Identity, device: torch.device) -> None:
-        self.net = net
-        self.identity = identity
-        self.device = device
+    net: nn.Module
+    identity: Identity
+    device: torch.device
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Return the features of a batch, on the CPU.
-
-        Shapes:
-            images: (N, 3, H, W) uint8, RGB, on any device
-            result: (N, 2048) float32
-
-        Raises:
-            UserError: the features are not finite: no such network was trained.
-        """
-        features: Tensor = self.net(images.to(self.device))[0].float().cpu()
-        return _finite(features, self.identity)
+        """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB."""
+        return _finite(self.net(images.to(self.device))[0], self.identity)
 
 
+@dataclass(frozen=True)
 class Lpips:
-    """LPIPS 0.1: Zhang et al., "The unreasonable effectiveness of deep features", CVPR 2018.
+    """LPIPS 0.1: Zhang et al., "The unreasonable effectiveness of deep features", CVPR 2018."""
 
-    Attributes:
-        identity: which network it is.
-        smallest: the shortest side that images may have, in pixels.
-    """
-
-    def __init__(
-        self, net: torch.nn.Module, identity: Identity, device: torch.device, smallest: int
-    ) -> None:
-        self.net = net
-        self.identity = identity
-        self.device = device
-        self.smallest = smallest
+    net: nn.Module
+    identity: Identity
+    device: torch.device
+    smallest: int  # pixels of the shortest side that images may have
 
     def check(self, images: Tensor) -> None:
-        """Complain about images (..., H, W) that are too small for the network.
-
-        Raises:
-            UserError: they are.
-        """
+        """Raise a UserError if images (..., H, W) are too small for the network."""
         height, width = images.shape[-2:]
         if min(height, width) < self.smallest:
             raise UserError(
@@ -137,33 +98,26 @@ class Lpips:
 
     @torch.no_grad()
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the perceptual distance of each pair of images, on the CPU.
+        """Return the perceptual distance of each pair of RGB images, 0 for equal ones.
 
         Shapes:
-            a, b: (N, 3, H, W), RGB in [0, 1], on any device
-            result: (N,) float32, 0 for equal images
-
-        Raises:
-            UserError: the images are too small, or the distances not finite.
+            a, b: (N, 3, H, W), values in [0, 1], on any device
+            result: (N,), float32 on the CPU
         """
         self.check(a)
         a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))
-        return _finite(self.net(a, b).flatten().float().cpu(), self.identity)
+        return _finite(self.net(a, b).flatten(), self.identity)
 
 
 def _finite(values: Tensor, identity: Identity) -> Tensor:
+    values = values.float().cpu()
     if not values.isfinite().all():
         raise UserError(f"{identity.file} gives values that are not finite. Use other weights.")
     return values
 
 
 def load_inception(file: str | Path | None = None, device: str | torch.device = "cpu") -> Inception:
-    """Build Inception with the weights of a file, or those in torch's cache.
-
-    Raises:
-        UnavailableError: torch-fidelity or the weights are not there.
-        UserError: the file is broken, or holds something else.
-    """
+    """Build Inception with the weights of a file, or those in torch's cache."""
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
 
@@ -171,72 +125,47 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
     with path.open("rb") as opened:
         load_state(path, file=opened)  # raises if it would run code; the library does not look
         opened.seek(0)
-        net = _built(
-            path,
-            lambda: FeatureExtractorInceptionV3(
+        with _refusing_other_weights(path):
+            net = FeatureExtractorInceptionV3(
                 "inception-v3-compat", ["2048"], feature_extractor_weights_path=opened
-            ),
-        )
-        network = f"Inception v3 (2015), features 2048, {_name_and_version('torch-fidelity')}"
-        identity = _identify(network, path, opened, INCEPTION)
-    device = torch.device(device)
-    return Inception(net.to(device).eval(), identity, device)
+            )
+        name = "Inception v3 (2015), features 2048"
+        identity = _identify(name, "torch-fidelity", path, opened, INCEPTION)
+    return Inception(net.to(device).eval(), identity, torch.device(device))
 
 
 def load_lpips(
     file: str | Path | None = None, device: str | torch.device = "cpu", *, net: str = "alex"
 ) -> Lpips:
-    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone.
-
-    Args:
-        file: torchvision's weights of the backbone, trained on ImageNet.
-        device: where it runs.
-        net: the backbone: alex (papers' usual choice), vgg or squeeze.
-
-    Raises:
-        UnavailableError: lpips or the weights are not there.
-        UserError: the file is broken, or holds something else.
-    """
+    """Build LPIPS; the package has its linear layers, a file or torch's cache its backbone."""
     _require("lpips", "lpips", "LPIPS needs")
     import lpips
 
     path = find_weights(file, BACKBONES[net], "LPIPS needs", "--lpips_weights")
     with path.open("rb") as opened:
         state = load_state(path, file=opened)
-        network = f"LPIPS 0.1 on {net}, {_name_and_version('lpips')}"
-        identity = _identify(network, path, opened, BACKBONES[net])
+        identity = _identify(f"LPIPS 0.1 on {net}", "lpips", path, opened, BACKBONES[net])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it builds the backbone with an old argument's name
         measure = lpips.LPIPS(net=net, pnet_rand=True, verbose=False)
-    _built(path, lambda: _fill_backbone(measure.net, state))
-    device = torch.device(device)
-    return Lpips(measure.to(device).eval(), identity, device, SMALLEST_SIDE[net])
+    # lpips calls `slice2.3.weight` what torchvision calls `features.3.weight`, and so on.
+    with _refusing_other_weights(path):
+        names = {key: f"features.{key.partition('.')[2]}" for key in measure.net.state_dict()}
+        measure.net.load_state_dict({key: state[name] for key, name in names.items()})
+    return Lpips(measure.to(device).eval(), identity, torch.device(device), SMALLEST_SIDE[net])
 
 
-def _fill_backbone(backbone: torch.nn.Module, state: dict[str, Tensor]) -> torch.nn.Module:
-    """Load torchvision's `features.3.weight` into lpips's `slice2.3.weight`, and so on."""
-    wanted = {key: f"features.{key.partition('.')[2]}" for key in backbone.state_dict()}
-    backbone.load_state_dict({key: state[source] for key, source in wanted.items()})
-    return backbone
-
-
-def _built(path: Path, build: Callable[[], torch.nn.Module]) -> torch.nn.Module:
-    """Return what `build` makes of the weights of a file.
-
-    Raises:
-        UserError: they do not fit.
-    """
+@contextmanager
+def _refusing_other_weights(path: Path) -> Iterator[None]:
+    """Say what is wrong with a file whose weights do not fit."""
     try:
-        return build()
+        yield
     except (RuntimeError, LookupError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UserError(
             f"{path} holds other weights than those of this network: {reason} ... "
             "Check which file you gave."
         ) from error
-
-
-# ---- packages and files -------------------------------------------------------------------
 
 
 def _require(package: str, module: str, needed: str) -> None:
@@ -246,38 +175,32 @@ def _require(package: str, module: str, needed: str) -> None:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the package {package}: uv sync --extra metrics, or pip install {package}."
         ) from None
 
 
-def _name_and_version(package: str) -> str:
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:  # a copy of its folder
-        return package
-
-
 def find_weights(file: str | Path | None, published: Published, needed: str, option: str) -> Path:
-    """Return the file of weights: the one given, or the published one in torch's cache.
-
-    Raises:
-        UnavailableError: neither is there; in one line, what to do.
-    """
+    """Return the file of weights: the one given, or else the published one in torch's cache."""
     if file is not None:
         if not Path(file).is_file():
-            raise UnavailableError(f"{option} {file}: there is no such file. Check the path.")
+            raise UserError(f"{option} {file}: there is no such file. Check the path.")
         return Path(file)
     cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
     if not cached.is_file():
-        raise UnavailableError(
+        raise UserError(
             f"{needed} the weights {published.file} ({published.megabytes} MB): download "
             f"{published.url} and give it with {option} FILE, or put it into {cached.parent}."
         )
     return cached
 
 
-def _identify(network: str, path: Path, file: BufferedReader, published: Published) -> Identity:
+def _identify(
+    name: str, package: str, path: Path, file: BufferedReader, published: Published
+) -> Identity:
+    with suppress(PackageNotFoundError):  # a copy of its folder
+        package = f"{package} {version(package)}"
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Identity(network, path.name, digest, digest.startswith(published.digits))
+    of_papers = digest.startswith(published.digits)
+    return Identity(f"{name}, {package}", path.name, digest, of_papers)

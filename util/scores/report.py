@@ -12,20 +12,16 @@ from util.scores.images import METRICS
 from util.scores.networks import Identity
 from util.scores.scorer import Result, Score
 
-DIGITS = {"L1": 4, "PSNR": 2, "SSIM": 4, "LPIPS": 4, "FID": 2, "KID": 5}
 BETTER = {"min": "lower", "max": "higher"}
 HEADINGS = ("metric", "value", "95% interval", "better", "unit")
 
 
 def lines_of(result: Result, said: set[str]) -> Iterator[str]:
-    """Yield a comparison's table, and what is to be said of it.
-
-    Args:
-        result: its scores.
-        said: remarks on earlier comparisons, which are not repeated; these are added.
-    """
+    """Yield a comparison's table, and remarks that are not `said` yet: they are added there."""
     comparison = result.comparison
-    yield f"{printable(comparison.title)}: {_counted(result)}"
+    fake = len(comparison.fake)
+    unpaired = f"{fake} generated, {len(comparison.real)} real images"
+    yield f"{printable(comparison.title)}: {f'{fake} pairs' if comparison.paired else unpaired}"
     if result.scores:
         yield from table([HEADINGS, *(_row(*entry) for entry in result.scores.items())])
     for remark in _remarks(result):
@@ -52,13 +48,6 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  " + "  ".join(cells).rstrip()
 
 
-def _counted(result: Result) -> str:
-    real, fake = len(result.comparison.real), len(result.comparison.fake)
-    if result.comparison.paired:
-        return f"{fake} pairs"
-    return f"{fake} generated, {real} real images"
-
-
 def _row(name: str, score: Score) -> tuple[str, ...]:
     metric, interval = METRICS[name], "-"
     if score.low is not None and score.high is not None:
@@ -67,8 +56,7 @@ def _row(name: str, score: Score) -> tuple[str, ...]:
 
 
 def _rounded(name: str, value: float) -> str:
-    digits = DIGITS[name]
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.00
+    return f"{value:z.{METRICS[name].digits}f}"  # z: no -0.00
 
 
 def identity_lines(identities: Mapping[str, Identity]) -> Iterator[str]:
@@ -91,7 +79,8 @@ def as_json(results: Sequence[Result], identities: Mapping[str, Identity]) -> di
 
 def _result_as_json(result: Result) -> dict[str, Any]:
     comparison = result.comparison
-    columns = {name: values.tolist() for name, values in result.per_image.items()}
+    columns = {name: map(_finite, values.tolist()) for name, values in result.per_image.items()}
+    names = [printable(image.name) for image in comparison.fake] if columns else []
     return {
         "title": printable(comparison.title),
         "paired": comparison.paired,
@@ -102,11 +91,8 @@ def _result_as_json(result: Result) -> dict[str, Any]:
         "missing": result.missing,
         "notes": result.notes,
         "images": [
-            {
-                "name": printable(image.name),
-                **{name: _finite(column[at]) for name, column in columns.items()},
-            }
-            for at, image in enumerate(comparison.fake if columns else [])
+            dict(zip(("name", *columns), row, strict=True))
+            for row in zip(names, *columns.values(), strict=True)
         ],
     }
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import groupby
-from pathlib import Path
-from typing import Any, TypeVar
+from itertools import groupby, islice
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -34,44 +33,27 @@ S = TypeVar("S")
 
 @dataclass(frozen=True)
 class Score:
-    """One number, and how certain it is.
+    """One number, and how certain it is."""
 
-    Attributes:
-        value: the mean over images, or the distance of the sets.
-        low: lower end of the 95% interval, None if there is none.
-        high: upper end.
-        interval: how the interval was found.
-        details: what else is known.
-    """
-
-    value: float
-    low: float | None = None
+    value: float  # the mean over images, or the distance of the sets
+    low: float | None = None  # ends of the 95% interval, None if there is none
     high: float | None = None
-    interval: str = "none"
+    interval: str = "none"  # how the interval was found
     details: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Result:
-    """The scores of one comparison.
-
-    Attributes:
-        comparison: what was compared.
-        scores: by metric.
-        missing: why other metrics have none, and what to do.
-        notes: what to keep in mind.
-        per_image: values of every pair by metric, (N,) each.
-    """
+    """The scores of one comparison, by metric."""
 
     comparison: Comparison
     scores: dict[str, Score] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)  # why there is none, and what to do
     notes: list[str] = field(default_factory=list)
-    per_image: dict[str, Tensor] = field(default_factory=dict)
+    per_image: dict[str, Tensor] = field(default_factory=dict)  # (N,), a value for every pair
 
 
-@dataclass(frozen=True)
-class _Pair:
+class _Pair(NamedTuple):
     """Two images of one size, (3, H, W) uint8, and a key of their content."""
 
     real: Tensor
@@ -79,59 +61,19 @@ class _Pair:
     key: str
 
 
-@dataclass(frozen=True)
-class _Row:
-    """The features (d,) of an image, or else the image (3, H, W) uint8; and their key."""
-
-    key: str
-    features: Tensor | None
-    image: Tensor | None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return what the images of a batch have in common."""
-        return () if self.image is None else tuple(self.image.shape)
-
-
+@dataclass
 class Scorer:
-    """Measure comparisons; networks are loaded when they are first needed.
+    """Measure comparisons; networks are loaded when they are first needed."""
 
-    Args:
-        read: opens an image file as 8-bit RGB.
-        cache: for features, and for LPIPS of pairs.
-        device: where to compute.
-        inception_weights: file for FID and KID; None: the published ones in torch's cache.
-        lpips_weights: file for LPIPS, likewise.
-        lpips_net: backbone of LPIPS.
-        resize: bring generated images to the size of the real ones.
-        kid_subset_size: None: see `kernel_distance`.
-
-    Attributes:
-        identities: the networks that were used, by what they were used for.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[str], Image.Image],
-        *,
-        cache: FeatureCache,
-        device: torch.device | str = "cpu",
-        inception_weights: str | Path | None = None,
-        lpips_weights: str | Path | None = None,
-        lpips_net: str = "alex",
-        resize: bool = False,
-        kid_subset_size: int | None = None,
-    ) -> None:
-        self.read = read
-        self.cache = cache
-        self.device = torch.device(device)
-        self.at_once = AT_ONCE.get(self.device.type, 1)
-        self.inception_weights = inception_weights
-        self.lpips_weights = lpips_weights
-        self.lpips_net = lpips_net
-        self.resize = resize
-        self.kid_subset_size = kid_subset_size
-        self.identities: dict[str, Identity] = {}
+    read: Callable[[str], Image.Image]  # opens a file as 8-bit RGB
+    cache: FeatureCache  # has features, and LPIPS of pairs
+    device: torch.device
+    inception_weights: str | None = None  # files; None: the published ones in torch's cache
+    lpips_weights: str | None = None
+    lpips_net: str = "alex"
+    resize: bool = False  # bring generated images to the size of the real ones
+    kid_subset_size: int | None = None  # None: see `kernel_distance`
+    identities: dict[str, Identity] = field(default_factory=dict)  # of the networks used, by use
 
     @cached_property
     def inception(self) -> Inception:
@@ -148,18 +90,12 @@ class Scorer:
         return net
 
     def score(self, comparison: Comparison, names: Iterable[str] = METRICS) -> Result:
-        """Measure those of the metrics that make sense, as far as their networks are there.
-
-        Raises:
-            UserError: images that cannot be read, or pairs of different sizes.
-        """
+        """Measure those of the metrics that make sense, as far as their networks are there."""
         result = Result(comparison, notes=list(comparison.notes))
         wanted = [name for name in names if name in comparison.metrics]
         self._score_pairs(result, [name for name in wanted if name in OF_PAIRS])
         self._score_sets(result, [name for name in wanted if name in OF_SETS])
         return result
-
-    # ---- pairs
 
     def _score_pairs(self, result: Result, names: list[str]) -> None:
         found: dict[str, list[Tensor]] = {name: [] for name in names}
@@ -170,8 +106,7 @@ class Scorer:
             return
         files = list(zip(result.comparison.real, result.comparison.fake, strict=True))
         with progress_bar("comparing", len(files)) as bar:
-            images = read_ahead(self._load_pair, files)
-            for batch in batches(images, lambda pair: pair.real.shape, self.at_once):
+            for batch in self._batches(self._load_pair, files, lambda pair: pair.real.shape):
                 self._measure_batch(batch, found, result.missing)
                 bar.update(len(batch))
         for name, parts in found.items():
@@ -191,7 +126,11 @@ class Scorer:
             missing["LPIPS"] = reason
             del found["LPIPS"]
         for name, values in found.items():
-            values.append(self._measure(name, batch))
+            measure = METRICS[name].measure
+            if measure is None:
+                values += self._perceptual(batch)
+            else:
+                values.append(measure(*self._stacked(batch)).cpu())
 
     def _load_pair(self, files: tuple[NamedImage, NamedImage]) -> _Pair:
         real, fake = (self.read(image.path) for image in files)
@@ -207,34 +146,24 @@ class Scorer:
         key = key_of(*(digest_of(image.path) for image in files), resized)
         return _Pair(as_tensor(real), as_tensor(fake), key)
 
-    def _measure(self, name: str, batch: list[_Pair]) -> Tensor:
-        """Return one metric's values of a batch, (N,)."""
-        if name == "LPIPS":
-            return self._perceptual(batch)
-        measure = METRICS[name].measure
-        assert measure is not None  # only what needs a network has none
-        return measure(*self._stacked(batch)).cpu()
-
-    def _perceptual(self, batch: list[_Pair]) -> Tensor:
-        """Return LPIPS of a batch, from the cache where it is known."""
+    def _perceptual(self, batch: list[_Pair]) -> Iterator[Tensor]:
+        """Yield LPIPS of each pair, (1,), from the cache where it is known."""
         identity = self.lpips.identity
         keys = [key_of("lpips", identity.network, identity.sha256, pair.key) for pair in batch]
         known = [self.cache.get(key) for key in keys]
-        new = [at for at, value in enumerate(known) if value is None]
-        if new:
-            values = self.lpips(*self._stacked([batch[at] for at in new]))
-            for at, value in zip(new, values.split(1), strict=True):
-                known[at] = value
-                self.cache.put(keys[at], value)
-        return torch.cat([value for value in known if value is not None])
+        if new := [pair for pair, value in zip(batch, known, strict=True) if value is None]:
+            computed = iter(self.lpips(*self._stacked(new)).split(1))
+        for key, value in zip(keys, known, strict=True):
+            if value is None:
+                value = next(computed)
+                self.cache.put(key, value)
+            yield value
 
     def _stacked(self, batch: list[_Pair]) -> tuple[Tensor, Tensor]:
         """Return the generated and the real images, (N, 3, H, W) in [0, 1]."""
         fake = torch.stack([pair.fake for pair in batch]).to(self.device)
         real = torch.stack([pair.real for pair in batch]).to(self.device)
         return to_unit(fake), to_unit(real)
-
-    # ---- sets
 
     def _score_sets(self, result: Result, names: list[str]) -> None:
         if not names:
@@ -267,29 +196,34 @@ class Scorer:
         return Score(kid.mean, kid.mean - reach, kid.mean + reach, how, asdict(kid))
 
     def _features(self, paths: list[str]) -> Tensor:
-        """Return the features of images, (N, 2048)."""
+        """Return the features of images, (N, 2048), from the cache where they are known."""
         rows: list[Tensor] = []
         with progress_bar("features", len(paths)) as bar:
-            items = read_ahead(self._look_up, paths)
-            for batch in batches(items, lambda row: row.shape, self.at_once):
-                rows += self._completed(batch)
+            for batch in self._batches(self._look_up, paths, lambda item: item[1].shape):
+                found = [values for _, values in batch]
+                if found[0].dim() > 1:  # images
+                    found = list(self.inception(torch.stack(found)))
+                    for (key, _), features in zip(batch, found, strict=True):
+                        self.cache.put(key, features)
+                rows += found
                 bar.update(len(batch))
         return torch.stack(rows)
 
-    def _look_up(self, path: str) -> _Row:
+    def _look_up(self, path: str) -> tuple[str, Tensor]:
+        """Return the key of an image's features, and these, or the image if they are not known."""
         identity = self.inception.identity
         key = key_of("inception", identity.network, identity.sha256, digest_of(path))
         features = self.cache.get(key)
-        return _Row(key, features, as_tensor(self.read(path)) if features is None else None)
+        return key, as_tensor(self.read(path)) if features is None else features
 
-    def _completed(self, batch: list[_Row]) -> list[Tensor]:
-        images = [row.image for row in batch if row.image is not None]
-        if not images:
-            return [row.features for row in batch if row.features is not None]
-        computed = list(self.inception(torch.stack(images)))
-        for row, features in zip(batch, computed, strict=True):
-            self.cache.put(row.key, features)
-        return computed
+    def _batches(
+        self, load: Callable[[S], T], items: Iterable[S], shape: Callable[[T], Any]
+    ) -> Iterator[list[T]]:
+        """Load items, and gather neighbours of equal shape."""
+        most = AT_ONCE.get(self.device.type, 1)
+        for _, group in groupby(read_ahead(load, items), shape):
+            while batch := list(islice(group, most)):
+                yield batch
 
 
 def _trouble(attempt: Callable[[], object]) -> str | None:
@@ -306,9 +240,6 @@ def _mean_score(values: Tensor) -> Score:
     how = "none" if low is None else "bootstrap over images"
     details = {"images": float(len(values)), "infinite": float(values.isinf().sum())}
     return Score(mean_over_images(values), low, high, how, details)
-
-
-# ---- reading ------------------------------------------------------------------------------
 
 
 def as_tensor(image: Image.Image) -> Tensor:
@@ -329,16 +260,3 @@ def read_ahead(function: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def batches(items: Iterable[T], shape: Callable[[T], Any], most: int) -> Iterator[list[T]]:
-    """Gather neighbours of equal shape, `most` at most."""
-    for _, group in groupby(items, shape):
-        batch: list[T] = []
-        for item in group:
-            batch.append(item)
-            if len(batch) == most:
-                yield batch
-                batch = []
-        if batch:
-            yield batch

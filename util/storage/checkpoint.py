@@ -9,7 +9,7 @@ import hashlib
 import os
 import pickle
 import shutil
-from collections import OrderedDict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from io import BufferedReader
@@ -23,8 +23,6 @@ from util.base.errors import UserError, writing
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
 from util.storage.run_folder import RunFolder
-
-OLD_INSTANCE_NORM_KEYS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 class CheckpointError(UserError):
@@ -48,14 +46,13 @@ def save_set(files: Mapping[Path, object]) -> None:
 
 
 class FileSet:
-    """Files that replace older ones together, at the end of a `with` block.
+    """Files that replace older ones together, at the end of a `with` block unless it fails.
 
-    Nothing is replaced if the block fails. Together means those of one folder: a plugin that saves
-    elsewhere as well has a set in each.
+    Together means those of one folder: a plugin that saves elsewhere as well has a set in each.
     """
 
     def __init__(self) -> None:
-        self._temporaries: dict[Path, Path] = {}
+        self._temporaries: dict[Path, dict[Path, Path]] = defaultdict(dict)  # by folder
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -65,9 +62,9 @@ class FileSet:
         with self._stack, journal.one_at_a_time:
             if error is not None:
                 return
-            for folder in self._folders():
+            for folder in self._temporaries:
                 journal.recover(folder)  # before newer ones
-            written = [journal.write_journal(self._of(folder)) for folder in self._folders()]
+            written = [journal.write_journal(files) for files in self._temporaries.values()]
             self._stack.pop_all()  # nothing to clear away: the journals know them
             for each in written:
                 journal.replay(each)
@@ -79,7 +76,7 @@ class FileSet:
 
     def add_link(self, path: Path, added: Path) -> None:
         """Let a file have the content of one that was added, without a copy where that works."""
-        source, target = self._temporaries[added], self._new(path)
+        source, target = self._temporaries[added.parent][added], self._new(path)
         try:
             target.hardlink_to(source)
         except (OSError, NotImplementedError):  # not every disk knows links, nor every system
@@ -88,22 +85,16 @@ class FileSet:
 
     def digest(self, path: Path) -> str:
         """Return a checksum of a file that was added."""
-        with self._temporaries[path].open("rb") as file:
+        with self._temporaries[path.parent][path].open("rb") as file:
             return digest(file)
 
-    def _folders(self) -> list[Path]:
-        return list(dict.fromkeys(path.parent for path in self._temporaries))
-
-    def _of(self, folder: Path) -> dict[Path, Path]:
-        return {new: old for new, old in self._temporaries.items() if new.parent == folder}
-
     def _new(self, path: Path) -> Path:
-        if path.parent not in self._folders():
+        if path.parent not in self._temporaries:
             # A killed process may have had our number, and so the name of our first file.
             journal.recover(path.parent)
         temporary = temporary_name(path)
         self._stack.callback(temporary.unlink, missing_ok=True)
-        self._temporaries[path] = temporary
+        self._temporaries[path.parent][path] = temporary
         return temporary
 
 
@@ -112,15 +103,10 @@ def digest(file: BufferedReader) -> str:
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_state(
-    path: str | Path, device: torch.device | str = "cpu", *, file: IO[bytes] | None = None
-) -> Any:
-    """Read what `save_state` or the reference wrote; never runs code that the file contains.
+def load_state(path: str | Path, *, file: IO[bytes] | None = None) -> Any:
+    """Read what `save_state` or the reference wrote, onto the CPU; never runs code from the file.
 
-    Args:
-        path: its name.
-        device: where the tensors go.
-        file: the file, if it is open already.
+    `file` is the file if it is open already, as for the functions below.
 
     Raises:
         CheckpointError: no such file, a truncated or foreign file, or one that would run code.
@@ -128,9 +114,9 @@ def load_state(
     path = Path(path)
     if file is None:
         with open_save([path]) as files:
-            return load_state(path, device, file=files[path])
+            return load_state(path, file=files[path])
     try:
-        return torch.load(file, map_location=device, weights_only=True)  # noqa: TID251
+        return torch.load(file, map_location="cpu", weights_only=True)  # noqa: TID251
     except Exception as error:  # whatever makes the reader of a damaged file fail
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         if isinstance(error, pickle.UnpicklingError):  # torch would advise to switch safety off
@@ -144,11 +130,7 @@ def load_state(
 
 @contextmanager
 def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
-    """Open files of one save, though a run may be replacing them.
-
-    Raises:
-        CheckpointError: one of them does not exist.
-    """
+    """Open files of one save, though a run may be replacing them; they must exist."""
     with ExitStack() as stack:
         try:
             files = stack.enter_context(journal.open_together(paths))
@@ -158,25 +140,18 @@ def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
         yield files
 
 
-def cpu_state_dict(net: nn.Module) -> "OrderedDict[str, Tensor]":
-    """Return a copy of a network's state dict on the CPU; the network itself is left alone."""
-    live = net.state_dict()
-    copy = OrderedDict(
-        (key, value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format))
-        for key, value in live.items()
-    )
-    copy._metadata = getattr(live, "_metadata", None)  # type: ignore[attr-defined]
-    return copy
+def cpu_state_dict(net: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of a network's state dict on the CPU."""
+    state = net.state_dict()
+    for key, live in state.items():
+        state[key] = live.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    return state
 
 
 def load_network_state(
     net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None
-) -> "OrderedDict[str, Tensor]":
-    """Read a state dict for `net` from a checkpoint file, one written long ago included.
-
-    Raises:
-        CheckpointError: the file cannot be read, or holds no state dict.
-    """
+) -> dict[str, Tensor]:
+    """Read a state dict for `net` from a checkpoint file, one written long ago included."""
     state = load_state(path, file=file)
     if not isinstance(state, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
@@ -188,15 +163,9 @@ def load_network_state(
 
 
 def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None) -> None:
-    """Fill a network from a checkpoint file, which may be open already.
-
-    Raises:
-        CheckpointError: the file cannot be read.
-        MismatchError: it belongs to a network of another shape.
-    """
+    """Fill a network from a checkpoint file; one for another network is a MismatchError."""
     state = load_network_state(net, path, file=file)
-    wanted = net.state_dict()
-    if problems := list(_mismatches(state, wanted)):
+    if problems := list(_mismatches(state, net.state_dict())):
         raise MismatchError(
             f"{path} does not fit the network that the options describe: "
             f"{'; '.join(problems[:3])}{'; ...' if len(problems) > 3 else ''}.\n"
@@ -207,17 +176,9 @@ def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = N
 
 
 def load_what_fits(net: nn.Module, path: str | Path) -> list[str]:
-    """Fill a network with the tensors of a checkpoint that have its names and shapes.
-
-    Returns:
-        One line for each name that was left out, on either side.
-    """
+    """Fill a network with what fits by name and shape; return a line for each name left out."""
     state, wanted = load_network_state(net, path), net.state_dict()
-    fitting = {
-        key: value
-        for key, value in state.items()
-        if key in wanted and value.shape == wanted[key].shape
-    }
+    fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     net.load_state_dict({**wanted, **fitting})
     return list(_mismatches(state, wanted))
 
@@ -229,38 +190,33 @@ def _mismatches(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> It
             if not key.endswith("num_batches_tracked"):
                 yield f"{key} is missing"
         elif state[key].shape != wanted[key].shape:
-            shapes = (tuple(state[key].shape), tuple(wanted[key].shape))
-            yield f"{key} has the shape {shapes[0]} instead of {shapes[1]}"
+            found, needed = tuple(state[key].shape), tuple(wanted[key].shape)
+            yield f"{key} has the shape {found} instead of {needed}"
     yield from (f"{key} is not wanted" for key in state if key not in wanted)
 
 
-def without_module_prefix(state: Mapping[str, Tensor]) -> "OrderedDict[str, Tensor]":
+def without_module_prefix(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Drop the `module.` that DataParallel puts before every key."""
-    if not state or not all(key.startswith("module.") for key in state):
-        return OrderedDict(state)
-    return OrderedDict((key.removeprefix("module."), value) for key, value in state.items())
+    prefix = "module." if all(key.startswith("module.") for key in state) else ""
+    return {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def without_old_instance_norm_keys(
     state: Mapping[str, Tensor], net: nn.Module
-) -> "OrderedDict[str, Tensor]":
+) -> dict[str, Tensor]:
     """Drop the running statistics that PyTorch before 0.4 saved for every instance norm."""
-    modules = dict(net.named_modules())
-
-    def is_left_over(key: str) -> bool:
-        owner, _, name = key.rpartition(".")
-        module = modules.get(owner)
-        return (
-            name in OLD_INSTANCE_NORM_KEYS
-            and isinstance(module, nn.modules.instancenorm._InstanceNorm)
-            and getattr(module, name) is None
-        )
-
-    return OrderedDict((key, value) for key, value in state.items() if not is_left_over(key))
+    left_over = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in net.named_modules()
+        if isinstance(module, nn.modules.instancenorm._InstanceNorm)
+        for name in ("running_mean", "running_var", "num_batches_tracked")
+        if getattr(module, name) is None
+    }
+    return {key: value for key, value in state.items() if key not in left_over}
 
 
 def _neighbours(path: Path) -> str:
-    """Say what could have been meant: the checkpoints that lie in the same folder."""
+    """Say what could have been meant."""
     if not path.parent.is_dir():
         return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
     there = [file.name for file in RunFolder(path.parent).network_files()]

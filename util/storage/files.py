@@ -11,27 +11,19 @@ from typing import IO
 from util.base.errors import writing
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
-_numbers = count()
 OWNER = re.compile(r"\.(\d+)[-.]")  # how names of unfinished files begin: with their process
+_numbers = count()
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a new name beside `path`, which tells that this process writes there.
-
-    It keeps the suffix, since Pillow chooses the format by it.
-    """
+    """Return a new name beside `path`; it tells who writes there, and has the same suffix."""
     return path.with_name(f".{os.getpid()}-{next(_numbers)}.tmp-{path.name[-LONGEST_TAIL:]}")
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it.
-
-    Raises:
-        WriteError: the system refused.
-    """
-    path = Path(path)
-    temporary = temporary_name(path)
+    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
+    temporary = temporary_name(Path(path))
     try:
         with writing(path):
             yield temporary
@@ -73,31 +65,22 @@ def write_text(path: str | Path, text: str) -> None:
 def remove_leftovers(folder: str | Path) -> None:
     """Delete temporary files of processes that were killed while they wrote into a folder.
 
-    Only for the start of a process, when nothing of its own is being written.
+    Only for the start of a process: one that had its number before may have left files as well,
+    since containers give the same numbers again.
     """
     for path in Path(folder).glob(".*.tmp-*"):
-        if is_left_over(path):
+        owner = OWNER.match(path.name)
+        if owner and (int(owner[1]) == os.getpid() or not process_exists(int(owner[1]))):
             path.unlink(missing_ok=True)
-
-
-def is_left_over(path: Path) -> bool:
-    """Tell whether the process that an unfinished file is named after has ended.
-
-    A file named after this process is one too, if this process has not written it: containers
-    give the same numbers again.
-    """
-    match = OWNER.match(path.name)
-    return match is not None and (int(match[1]) == os.getpid() or not process_exists(int(match[1])))
 
 
 def process_exists(number: int) -> bool:
     """Tell whether a process runs on this machine."""
-    if os.name == "nt":  # signal 0 would end it there
-        return True
     try:
-        os.kill(number, 0)
+        if os.name != "nt":  # signal 0 would end it there
+            os.kill(number, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # somebody else's
-        return True
+        pass
     return True

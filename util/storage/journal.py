@@ -17,7 +17,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from util.base.errors import UserError, writing
-from util.storage.files import fill_and_flush, flush_folder, temporary_name
+from util.storage.files import flush_folder, write_file
 
 ATTEMPTS = 200
 PAUSE_SECONDS = 0.01
@@ -26,22 +26,14 @@ one_at_a_time = threading.RLock()  # among the threads of this process
 
 
 def write_journal(temporaries: Mapping[Path, Path]) -> Path:
-    """Make finished files count under their final names, and return the journal to work off.
+    """Make finished files of a folder count under their final names; return the journal to replay.
 
-    Args:
-        temporaries: by final name, where the content is: in the same folder, on the disk already.
+    `temporaries` says by final name where the content is: in that folder, on the disk already.
     """
-    folder = next(iter(temporaries)).parent
+    journal = next(iter(temporaries)).with_name(f".{os.getpid()}.commit")
     names = {final.name: temporary.name for final, temporary in temporaries.items()}
-    journal = folder / f".{os.getpid()}.commit"
-    written = temporary_name(journal)
-    try:
-        with writing(journal):
-            fill_and_flush(written, lambda file: file.write(json.dumps(names).encode()))
-            os.replace(written, journal)
-    finally:
-        written.unlink(missing_ok=True)
-    flush_folder(folder)
+    write_file(journal, lambda file: file.write(json.dumps(names).encode()))
+    flush_folder(journal.parent)
     return journal
 
 
@@ -55,10 +47,10 @@ def replay(journal: Path) -> None:
 
 
 def recover(folder: str | Path) -> None:
-    """Do the renames that a killed process has left; for those who write there.
+    """Do the renames that a killed process has left, before newer ones.
 
     Whether that process lives is not asked: its number may be another one's by now, and nobody is
-    harmed by renames that are done twice. Left undone they would come after newer ones.
+    harmed by renames that are done twice.
     """
     with one_at_a_time:
         for journal in _journals(Path(folder)):
@@ -72,9 +64,8 @@ def _journals(folder: Path) -> list[Path]:
 def _read(journal: Path) -> dict[Path, Path]:
     """Return what is to be renamed, by final name; nothing if the journal has been worked off."""
     try:
-        names = json.loads(journal.read_text(encoding="utf-8"))
-        folder = journal.parent
-        return {folder / Path(new).name: folder / Path(old).name for new, old in names.items()}
+        names, beside = json.loads(journal.read_text(encoding="utf-8")), journal.parent
+        return {beside / Path(new).name: beside / Path(old).name for new, old in names.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
@@ -86,19 +77,12 @@ def _read(journal: Path) -> dict[Path, Path]:
 
 @contextmanager
 def open_together(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
-    """Open files of one folder so that all belong to the same save, whoever writes meanwhile.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        UserError: they were replaced again and again.
-    """
+    """Open files of one folder so that all belong to the same save, whoever writes meanwhile."""
     for _ in range(ATTEMPTS):
+        pending = _pending(paths[0].parent)
         with ExitStack() as stack:
-            pending = _pending(paths[0].parent)
             try:
-                files = {
-                    path: stack.enter_context(_open(pending.get(path, path))) for path in paths
-                }
+                files = {p: stack.enter_context(_open(pending.get(p, p))) for p in paths}
             except FileNotFoundError:
                 if _pending(paths[0].parent) == pending:
                     raise
@@ -124,20 +108,19 @@ def _open(path: Path) -> BufferedReader:
 
 def _pending(folder: Path) -> dict[Path, Path]:
     """Return the files that count already but still have their temporary names."""
-    renames: dict[Path, Path] = {}
-    for journal in _journals(folder):
-        renames |= {new: old for new, old in _read(journal).items() if old.exists()}
-    return renames
+    return {
+        new: old
+        for journal in _journals(folder)
+        for new, old in _read(journal).items()
+        if old.exists()
+    }
 
 
 def _is_current(files: Mapping[Path, BufferedReader], pending: Mapping[Path, Path]) -> bool:
     """Tell whether nothing was renamed between the first and the last opening."""
-    if _pending(next(iter(files)).parent) != pending:
-        return False
-    try:
-        return all(
+    with suppress(FileNotFoundError):
+        return _pending(next(iter(files)).parent) == pending and all(
             os.path.samestat(os.fstat(file.fileno()), pending.get(path, path).stat())
             for path, file in files.items()
         )
-    except FileNotFoundError:
-        return False
+    return False

@@ -5,7 +5,6 @@ with it.
 """
 
 import re
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
@@ -24,25 +23,26 @@ def iteration_label(images: int) -> str:
 
 
 def option_for(label: str) -> dict[str, str]:
-    """Return the option that means this label, with its value; none for `latest`, the default."""
+    """Return the option that means this label; none for `latest`, the default."""
     if label.startswith(ITERATION):
         return {"load_iter": label.removeprefix(ITERATION)}
     return {} if label == "latest" else {"epoch": label}
 
 
-@dataclass(frozen=True, init=False)
 class RunFolder:
-    """Name the files of one run; nothing is read or written.
-
-    Attributes:
-        path: the folder.
-    """
-
-    path: Path
+    """Name the files of one run; nothing is read or written."""
 
     def __init__(self, checkpoints_dir: str | Path, name: str = "") -> None:
         """Take the folder of the run `name`; without a name it is the first path itself."""
-        object.__setattr__(self, "path", Path(checkpoints_dir, name))
+        self.path = Path(checkpoints_dir, name)
+        self.lock = self.path / ".lock"  # of the process that trains here
+        self.loss_log = self.path / "loss_log.txt"  # as the reference writes it
+        self.losses = self.path / "losses.jsonl"  # one moment a line
+        self.metrics = self.path / "metrics.jsonl"  # one epoch a line
+        self.web = self.path / "web"
+        self.web_images = self.web / "images"
+        self.tensorboard = self.path / "tensorboard"
+        self.visdom = self.path / "visdom"  # of a server that the run started
 
     def __str__(self) -> str:
         return str(self.path)
@@ -91,43 +91,3 @@ class RunFolder:
     def options_json(self, phase: str = "train") -> Path:
         """Return where the options of a phase are saved for programs."""
         return self.path / f"{phase}_opt.json"
-
-    @property
-    def lock(self) -> Path:
-        """The file that the process holds which trains here."""
-        return self.path / ".lock"
-
-    @property
-    def loss_log(self) -> Path:
-        """The losses as text, as the reference writes them."""
-        return self.path / "loss_log.txt"
-
-    @property
-    def losses(self) -> Path:
-        """The losses as JSON, one moment a line."""
-        return self.path / "losses.jsonl"
-
-    @property
-    def metrics(self) -> Path:
-        """What the epochs brought as JSON, one a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def web(self) -> Path:
-        """The folder of the page."""
-        return self.path / "web"
-
-    @property
-    def web_images(self) -> Path:
-        """The folder of the page's images."""
-        return self.web / "images"
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder of TensorBoard's events."""
-        return self.path / "tensorboard"
-
-    @property
-    def visdom(self) -> Path:
-        """The folder of a visdom server that the run started."""
-        return self.path / "visdom"

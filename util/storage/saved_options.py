@@ -1,7 +1,7 @@
 """Read what a run's options were, from beside its checkpoints."""
 
 import json
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,14 @@ def read_saved_options(run: RunFolder) -> tuple[Path, dict[str, Any]]:
     `train_opt.txt`, the reference's too, they are text.
     """
     file = run.options_json()
-    if file.is_file():
-        try:
-            saved = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):  # damaged: the text file beside it says the same
-            saved = None
-        if isinstance(saved, dict):
+    with suppress(ValueError, RecursionError):  # damaged: the text file beside it says the same
+        if file.is_file() and isinstance(saved := json.loads(file.read_text("utf-8")), dict):
             return file, saved
     file = run.options_text()
-    if file.is_file():
-        return file, dict(_lines(file.read_text(encoding="utf-8", errors="replace")))
-    return file, {}
-
-
-def _lines(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, colon, rest = line.partition(": ")
-        if colon:
-            yield name.strip(), rest.partition("\t[default: ")[0].strip()
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    lines = (line.partition(": ") for line in text.splitlines())
+    return file, {
+        name.strip(): rest.partition("\t[default: ")[0].strip()
+        for name, colon, rest in lines
+        if colon
+    }

@@ -1,11 +1,13 @@
 """Which epoch was the best, by a metric that the user chose."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from util.base.errors import UserError, suggest
 from util.scores.images import metric_and_direction
+
+KEPT = ("name", "value", "epoch", "since", "latest")  # in a training state
 
 
 class BestEpoch:
@@ -14,12 +16,6 @@ class BestEpoch:
     Args:
         wanted: a metric's name, perhaps with `:min` or `:max`; empty: nothing is remembered.
         patience: validations without a better one after which to stop; 0: never.
-
-    Attributes:
-        name: the metric.
-        value: its best value so far.
-        epoch: the epoch that had it, 0 if none.
-        latest: the value of the last validation.
     """
 
     def __init__(self, wanted: str = "", patience: int = 0) -> None:
@@ -27,22 +23,15 @@ class BestEpoch:
         self.maximise = direction == "max"
         self.patience = patience
         self.value = -math.inf if self.maximise else math.inf
-        self.epoch = 0
-        self.since = 0  # validations after the best one
+        self.epoch = 0  # that had this value, 0 if none
+        self.since = 0  # validations after it
         self.latest: float | None = None  # what was measured last
 
-    def check(self, known: Iterable[str]) -> None:
-        """Complain about a metric that there is not.
-
-        Raises:
-            UserError: with the names that there are.
-        """
-        names = list(known)
-        if self.name and self.name not in names:
-            raise UserError(
-                f"--save_best {self.name}: this model has no such metric. "
-                f"{suggest(self.name, names)}"
-            )
+    def check(self, known: Collection[str]) -> None:
+        """Raise a UserError with the names that are known, if this metric is not among them."""
+        if self.name and self.name not in known:
+            hint = suggest(self.name, known)
+            raise UserError(f"--save_best {self.name}: this model has no such metric. {hint}")
 
     def update(self, epoch: int, values: Mapping[str, float]) -> bool:
         """Take the values of one validation; tell whether this epoch is the best so far."""
@@ -67,16 +56,10 @@ class BestEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far."""
-        return {
-            "name": self.name,
-            "value": self.value,
-            "epoch": self.epoch,
-            "since": self.since,
-            "latest": self.latest,
-        }
+        return {name: getattr(self, name) for name in KEPT}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved best, if it is of the same metric."""
         if state["name"] == self.name:
-            self.value, self.epoch, self.since = state["value"], state["epoch"], state["since"]
-            self.latest = state["latest"]
+            for name in KEPT:
+                setattr(self, name, state[name])

@@ -1,7 +1,8 @@
 """Notice when training goes wrong: numbers that are not finite, networks that have given up."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.log import warn
 from util.images.ranges import ONE_LEVEL
+from util.training.asked import TrainedModel
 from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.saver import Saver
-from util.training.trained_model import TrainedModel
 
 RECENT_STEPS = 1000  # whose images are remembered; more are never between two checks in practice
 SHOWN_IMAGES = 4
@@ -36,20 +37,15 @@ class NonFiniteDetector:
 
     def after_step(self, progress: Progress, losses: Tensor) -> None:
         """Look at the losses (any shape) of the step just taken; does not wait for the device."""
-        self._recent.append(
-            (progress.step, [str(path) for path in self.trained.model.get_image_paths()])
-        )
+        paths = [str(path) for path in self.trained.model.get_image_paths()]
+        self._recent.append((progress.step, paths))
         if self._first_bad is None:
             self._first_bad = torch.full((), -1, device=losses.device)
         good = losses.isfinite().all() | (self._first_bad >= 0)
         self._first_bad = torch.where(good, self._first_bad, progress.step)
 
     def check(self, progress: Progress) -> None:
-        """Wait for the device and complain about losses that were not finite.
-
-        Raises:
-            NonFiniteError: there were some; names the step, the losses and recent images.
-        """
+        """Raise a NonFiniteError if losses were not finite; waits for the device."""
         step = -1 if self._first_bad is None else int(self._first_bad)
         if step >= 0:
             losses = self.trained.model.get_current_losses().items()
@@ -61,11 +57,7 @@ class NonFiniteDetector:
         self._recent.clear()
 
     def check_weights(self, progress: Progress) -> None:
-        """Complain about weights that are not finite; called before they would be saved.
-
-        Raises:
-            NonFiniteError: there are some.
-        """
+        """Raise a NonFiniteError if losses or weights, which are to be saved, are not finite."""
         recent = self._images_up_to(progress.step)
         self.check(progress)
         if broken := self.trained.broken_networks():
@@ -93,37 +85,21 @@ def _message(problem: str, progress: Progress, images: Sequence[str]) -> str:
     )
 
 
+@dataclass
 class HealthMonitor:
-    """Stop training, or go back to the last save, before a bad state is saved.
+    """Stop training, or go back to the last save, before a bad state is saved."""
 
-    Args:
-        trained: the model.
-        saver: knows the last save.
-        progress: where training stands.
-        losses: begin anew after going back, since the bad numbers are in them.
-        on_nan: `stop` or `rollback`.
+    trained: TrainedModel
+    saver: Saver
+    progress: Progress
+    losses: LossMeter  # begin anew after going back, since the bad numbers are in them
+    on_nan: str  # `stop` or `rollback`
+    steps: int = 0  # that this process has taken
 
-    Attributes:
-        steps: how many steps this process has taken.
-        hints: says what losses and images that are shown tell.
-    """
-
-    def __init__(
-        self,
-        trained: TrainedModel,
-        saver: Saver,
-        progress: Progress,
-        losses: LossMeter,
-        on_nan: str,
-    ) -> None:
-        self.saver = saver
-        self.progress = progress
-        self.losses = losses
-        self.on_nan = on_nan
-        self.steps = 0
+    def __post_init__(self) -> None:
         self.hints = StuckTrainingHints()
-        self._detector = NonFiniteDetector(trained)
-        self._rollbacks: dict[int, int] = {}  # by the save that was gone back to
+        self._detector = NonFiniteDetector(self.trained)
+        self._rollbacks: Counter[int] = Counter()  # by the save that was gone back to
 
     def after_step(self, losses: Tensor) -> None:
         """Look at the losses of the step just taken; does not wait for the device."""
@@ -131,11 +107,7 @@ class HealthMonitor:
         self._detector.after_step(self.progress, losses)
 
     def losses_are_fine(self) -> bool:
-        """Tell whether all losses since the last check were finite; if not, go back or stop.
-
-        Raises:
-            NonFiniteError: they were not, and going back is not wanted or does not help.
-        """
+        """Tell whether all losses since the last check were finite; if not, go back or raise."""
         return self._is_fine(self._detector.check)
 
     def weights_are_fine(self) -> bool:
@@ -153,14 +125,14 @@ class HealthMonitor:
         return True
 
     def _roll_back(self, error: NonFiniteError) -> None:
-        saves = self.saver.saves
-        self._rollbacks[saves] = self._rollbacks.get(saves, 0) + 1
-        if self._rollbacks[saves] > MOST_ROLLBACKS or not self.saver.can_roll_back():
-            raise NonFiniteError(
-                f"{error}\n  Going back does not help: "
-                + ("no save to go back to." if not self.saver.can_roll_back() else "it went wrong "
-                   f"{MOST_ROLLBACKS} times after the same save.")
-            ) from error  # fmt: skip
+        self._rollbacks[self.saver.saves] += 1
+        problem = None
+        if self.saver.last_label is None:
+            problem = "no save to go back to."
+        elif self._rollbacks[self.saver.saves] > MOST_ROLLBACKS:
+            problem = f"it went wrong {MOST_ROLLBACKS} times after the same save."
+        if problem is not None:
+            raise NonFiniteError(f"{error}\n  Going back does not help: {problem}") from error
         warn(str(error))
         self.saver.roll_back()
         self.losses.reset()
@@ -171,16 +143,14 @@ class StuckTrainingHints:
     """Say once what a loss or an image means that shows training has got stuck."""
 
     def __init__(self) -> None:
-        self._at_zero: dict[str, int] = {}  # by loss, prints in a row
+        self._at_zero: Counter[str] = Counter()  # by loss, prints in a row
         self._said: set[str] = set()
 
     def advise_on_losses(self, losses: Mapping[str, float]) -> None:
         """Look at losses that are printed."""
         for name, value in losses.items():
-            if not name.startswith("D"):
-                continue
-            self._at_zero[name] = self._at_zero.get(name, 0) + 1 if abs(value) < ZERO else 0
-            if self._at_zero[name] == PRINTS_AT_ZERO:
+            self._at_zero[name] = self._at_zero[name] + 1 if abs(value) < ZERO else 0
+            if name.startswith("D") and self._at_zero[name] == PRINTS_AT_ZERO:
                 self._say_once(
                     name,
                     f"{name} has been 0.000 {PRINTS_AT_ZERO} times in a row: the discriminator "
@@ -194,8 +164,8 @@ class StuckTrainingHints:
             made = name.startswith(("fake", "output"))
             if not made or not isinstance(image, Tensor) or image[0, 0].numel() < 2:
                 continue
-            spread = image.detach().float().amax((-2, -1)) - image.detach().float().amin((-2, -1))
-            if bool((spread < ONE_LEVEL).all()):
+            lowest, highest = image.detach().float().flatten(2).aminmax(dim=-1)
+            if bool((highest - lowest < ONE_LEVEL).all()):
                 self._say_once(
                     name,
                     f"{name} is of one colour: the generator has collapsed, or has hardly begun. "

@@ -9,15 +9,10 @@ from util.training.progress import Progress
 
 @dataclass(frozen=True)
 class Length:
-    """Count a run in epochs, as `--n_epochs` and `--n_epochs_decay` do.
+    """Count a run in epochs, as `--n_epochs` and `--n_epochs_decay` do."""
 
-    Attributes:
-        constant: epochs at the initial learning rate.
-        decay: epochs after them, in which it falls to zero.
-    """
-
-    constant: int
-    decay: int
+    constant: int  # epochs at the initial learning rate
+    decay: int  # epochs after them, in which it falls to zero
 
     OPTIONS: ClassVar = ("n_epochs", "n_epochs_decay")
 

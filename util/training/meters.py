@@ -18,11 +18,7 @@ class LossMeter:
         self._count = 0
 
     def add(self, names: Sequence[str], values: Tensor) -> None:
-        """Count the losses of one step in; a model whose losses change begins anew.
-
-        Shapes:
-            values: (losses,), detached, in the order of the names
-        """
+        """Count in the losses of one step, (losses,) and detached; other names begin anew."""
         if list(names) != self._names:
             self.reset()
             self._names = list(names)

@@ -5,21 +5,13 @@ from dataclasses import asdict, dataclass
 
 @dataclass
 class Progress:
-    """Count epochs, images and steps; the training loop owns it.
+    """Count epochs, images and steps; the training loop owns it."""
 
-    Attributes:
-        epoch: number of the running epoch, the first one is 1.
-        epoch_images: images seen in this epoch (the reference's `epoch_iter`).
-        total_images: images seen since training began (the reference's `total_iters`).
-        step: calls of `optimize_parameters` since training began.
-        images_here: images of this epoch that this process has trained on, for the speed.
-    """
-
-    epoch: int = 1
-    epoch_images: int = 0
-    total_images: int = 0
-    step: int = 0
-    images_here: int = 0
+    epoch: int = 1  # the running one
+    epoch_images: int = 0  # seen in this epoch (the reference's `epoch_iter`)
+    total_images: int = 0  # seen since training began (the reference's `total_iters`)
+    step: int = 0  # calls of `optimize_parameters` since training began
+    images_here: int = 0  # of this epoch, seen by this process, for the speed
     _before: int = 0
 
     def advance(self, images: int) -> None:
@@ -44,9 +36,7 @@ class Progress:
 
     def state_dict(self) -> dict[str, int]:
         """Return all counters."""
-        state = asdict(self)
-        del state["images_here"]
-        return state
+        return {name: value for name, value in asdict(self).items() if name != "images_here"}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from saved counters."""

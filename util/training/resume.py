@@ -2,9 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -15,46 +13,30 @@ from util.base.new_options import OURS, framework_option
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.length import Length
-from util.training.progress import Progress
-from util.training.saver import Saver, read_state
-from util.training.trained_model import TrainedModel
+from util.training.saver import read_state
+
+if TYPE_CHECKING:
+    from util.training.run import Run
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (
     *("lr", "lr_G", "lr_D", "lr_gamma", "lr_policy", "lr_decay_iters"),
     *("beta1", *Length.OPTIONS),
 )
-NUMBER = (int, float)
+NUMBER, SEED = int | float, int | None
 # What a training state holds, as far as it is not the model's own business.
 LAYOUT: Mapping[str, Any] = {
     "options": {"epoch_count": int},
     "model": dict,
     "progress": {"epoch": int, "epoch_images": int, "total_images": int, "step": int},
     "random": {"python": list, "numpy": list, "torch": Tensor, "cuda": list},
-    "data": {
-        "epoch": int,
-        "seed": (int, NoneType),
-        "order_seed": (int, NoneType),
-        "items": int,
-        "pictures": dict,
-    },
-    "epoch_loss": {"sum": (Tensor, *NUMBER), "count": int},
-    "visualizer": {
-        "saved": bool,
-        "last_moment": list,
-        "total_images": int,
-        "curves": (dict, NoneType),
-    },
+    "data": {"epoch": int, "seed": SEED, "order_seed": SEED, "items": int, "pictures": dict},
+    "epoch_loss": {"sum": Tensor | NUMBER, "count": int},
+    "visualizer": {"saved": bool, "last_moment": list, "total_images": int, "curves": dict | None},
 }
 LATER: Mapping[str, Any] = {  # states of earlier versions have none of it
-    "loss_means": {"names": list, "sums": (Tensor, NoneType), "count": int},
-    "best": {
-        "name": str,
-        "value": NUMBER,
-        "epoch": int,
-        "since": int,
-        "latest": (*NUMBER, NoneType),
-    },
+    "loss_means": {"names": list, "sums": Tensor | None, "count": int},
+    "best": {"name": str, "value": NUMBER, "epoch": int, "since": int, "latest": NUMBER | None},
 }
 
 
@@ -62,11 +44,8 @@ class ResumePoint:
     """Decide where a run begins, and bring its parts there.
 
     Made before the model, since the learning rates depend on it: `opt.epoch_count` is set to the
-    epoch from which the schedules of the model to come must count.
-
-    Attributes:
-        epoch: the first epoch to train.
-        state: what the run saved; None for a new run, or if there are networks alone.
+    epoch from which the schedules of the model to come must count. There is no `state` in a new
+    run, nor if there are networks alone.
     """
 
     def __init__(self, opt: Namespace, epoch_is_given: bool) -> None:
@@ -74,7 +53,7 @@ class ResumePoint:
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.label = label_of(opt.load_iter, opt.epoch)
         self.state = read_state(self.folder, self.label) if opt.continue_train else None
-        self.epoch: int = opt.epoch_count
+        self.epoch: int = opt.epoch_count  # the first to train
         self.other_epoch = self.new_rates = False
         if self.state is None:
             if not opt.continue_train and self.folder.state_file("latest").exists():
@@ -96,7 +75,7 @@ class ResumePoint:
         self.new_rates = self.other_epoch or bool(changed)
         opt.epoch_count = self.epoch if self.new_rates else saved["epoch_count"]
 
-    def restore(self, trained: TrainedModel, saver: Saver) -> None:
+    def restore(self, run: "Run") -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
         if self.state is None:
             if self.opt.continue_train:
@@ -106,18 +85,8 @@ class ResumePoint:
                     f"the learning rate as in epoch {self.epoch} (--epoch_count)."
                 )
             return
-        state, progress = self.state, saver.progress
-        with self._taking_back():
-            trained.load_training_state(state["model"], keep_rates=self.new_rates)
-            progress.load_state_dict(state["progress"])
-            saver.reporter.load_state_dict(state["visualizer"])
-            saver.losses.load_state_dict(state)
-            for name, part in saver.others.items():
-                if name in state:
-                    part.load_state_dict(state[name])
-            rng.load_state_dict(state["random"])
-            same_images = saver.dataset.has_images_of(state["data"])
-        saver.last_label = self.label
+        progress, same_images = run.progress, self._load_into(run, self.state)
+        run.saver.last_label = self.label
         if self.other_epoch:
             say(
                 f"--epoch_count {self.epoch} was given, the saved run stands in epoch "
@@ -125,26 +94,29 @@ class ResumePoint:
             )
             progress.epoch, progress.epoch_images = self.epoch, 0
         elif same_images:
-            saver.dataset.load_state_dict(state["data"])
+            run.dataset.load_state_dict(self.state["data"])
         else:
-            self._give_up_the_epoch(trained, progress)
+            say("The images of the data set, or their order, are not those of the saved run.")
+            if progress.epoch_images > 0:
+                say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
+                run.model.update_learning_rate()
+                progress.next_epoch()
         say(
             f"Continuing from {self.folder}/{self.label}: epoch {progress.epoch}, image "
             f"{progress.epoch_images} ({progress.total_images} in all)"
         )
 
-    def _give_up_the_epoch(self, trained: TrainedModel, progress: Progress) -> None:
-        say("The images of the data set, or their order, are not those of the saved run.")
-        if progress.epoch_images > 0:
-            say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
-            trained.model.update_learning_rate()
-            progress.next_epoch()
-
-    @contextmanager
-    def _taking_back(self) -> Iterator[None]:
-        """Turn what goes wrong with the contents of the state inside into one message."""
+    def _load_into(self, run: "Run", state: Mapping[str, Any]) -> bool:
+        """Load all but the place in the data; tell whether the images are the same."""
         try:
-            yield
+            run.trained.load_training_state(state["model"], keep_rates=self.new_rates)
+            run.progress.load_state_dict(state["progress"])
+            run.reporter.load_state_dict(state["visualizer"])
+            run.losses.load_state_dict(state)
+            if "best" in state:
+                run.best.load_state_dict(state["best"])
+            rng.load_state_dict(state["random"])
+            return run.dataset.has_images_of(state["data"])
         except UserError:
             raise
         except (
@@ -163,20 +135,12 @@ class ResumePoint:
 
 
 def problems_of(state: Any, layout: Mapping[str, Any], where: str = "") -> Iterator[str]:
-    """Yield what a nest of dicts lacks: entries, or their types.
-
-    Args:
-        state: what was read.
-        layout: for each entry its type, or several of them, or the layout of a dict.
-        where: how the names of the entries begin.
-    """
+    """Yield what a nest of dicts lacks: entries, or their types; `where` begins their names."""
     for name, kind in layout.items():
+        nested = isinstance(kind, Mapping)
         if name not in state:
             yield f"no {where}{name}"
-            continue
-        value = state[name]
-        nested = isinstance(kind, Mapping)
-        if not isinstance(value, dict if nested else kind):
-            yield f"a {type(value).__name__} as {where}{name}"
+        elif not isinstance(state[name], dict if nested else kind):
+            yield f"a {type(state[name]).__name__} as {where}{name}"
         elif nested:
-            yield from problems_of(value, kind, f"{where}{name}.")
+            yield from problems_of(state[name], kind, f"{where}{name}.")

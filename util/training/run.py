@@ -1,21 +1,24 @@
 """What takes part in a training run, and what is done around the steps of train.py."""
 
+import math
+import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
+
+import torch
 
 from util.base.errors import LoadError, UserError
 from util.base.log import mute, say
 from util.base.new_options import new_option
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
-from util.display.reporter import Reporter, reporter_of
-from util.display.sinks.base import LogStep
-from util.training import saver, validation
+from util.display.reporter import reporter_of
+from util.display.sinks.base import BestRecord, EpochRecord, LogStep
+from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
-from util.training.epoch_record import epoch_record
 from util.training.health import HealthMonitor
 from util.training.length import Length
 from util.training.meters import LossMeter
@@ -23,59 +26,39 @@ from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
 from util.training.time_left import TimeLeft, epoch_bar
-from util.training.trained_model import TrainedModel
-from util.training.validation import Validator, create_validator
-
-
-class Data(saver.Data, validation.Data, Protocol):
-    """What is asked of the loader."""
-
-    sampler: Any  # its `epoch` decides the order
+from util.training.validation import Validation, create_validator
 
 
 class Run:
-    """A training run: its parts, and what train.py need not spell out.
-
-    Attributes:
-        opt: the options.
-        dataset: iterates over batches; its length counts images.
-        model: what is trained.
-        trained: around it, what is asked of it beyond the original's methods.
-        reporter: shows and logs.
-        progress: counts epochs, images and steps.
-        length: says what ends the run.
-        losses: their means over the epoch, for the curves and `--lr_policy plateau`.
-        validator: measures the model; None without validation data.
-        best: the best epoch so far, with `--save_best`.
-        saver: writes checkpoints.
-        health: looks out for losses that are no longer finite.
-    """
+    """A training run: its parts, and what train.py need not spell out."""
 
     def __init__(
         self,
-        opt: Namespace,
-        dataset: Data,
+        start: ResumePoint,
+        facts: Mapping[str, str],  # the options that differ from their defaults, for the page
+        dataset: Loader,
         trained: TrainedModel,
-        reporter: Reporter,
-        validator: Validator | None,
-        best: BestEpoch,
+        create_dataset: Callable[[Namespace], Loader],  # of what is validated on
+        has_split: Callable[[Namespace, str], bool],
+        create_visualizer: Callable[[Namespace], Any],
     ) -> None:
-        self.opt = opt
+        opt = self.opt = start.opt
         self.dataset = dataset
         self.model, self.trained = trained.model, trained
-        self.reporter = reporter
-        self.validator = validator
-        self.best = best
-        self.progress = Progress()
-        self.length = Length.of(opt)
-        self.losses = LossMeter()
-        parts = (dataset, self.progress, self.losses, reporter)
-        self.saver = Saver(opt, trained, *parts, {"best": best})
+        self.progress, self.length = Progress(epoch=start.epoch), Length.of(opt)
+        self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
+        self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
+        self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
+        self.reporter = reporter_of(create_visualizer(opt))
+        to_validate = len(self.validator.dataset) if self.validator else 0
+        self.reporter.begin(overview(facts, len(dataset), to_validate))
+        parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
+        parts |= {"visualizer": self.reporter, "best": self.best}
+        self.saver = Saver(opt, trained, self.losses, parts)
         on_nan = new_option(opt, "on_nan")
         self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
-        self._epoch_began = self._step_began = time.time()
-        self._load_seconds = self._step_seconds = 0.0
+        start.restore(self)
 
     @property
     def is_over(self) -> bool:
@@ -147,17 +130,17 @@ class Run:
 
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""
-        progress, losses = self.progress, self.model.get_current_losses()
-        moment = LogStep(
-            progress.epoch,
-            progress.epoch_images,
+        epoch, images = self.progress.epoch, self.progress.epoch_images
+        losses = self.model.get_current_losses()
+        when = LogStep(
+            epoch,
+            images,
             compute_seconds=self._step_seconds / self.opt.batch_size,
             load_seconds=self._load_seconds,
-            total_images=progress.total_images,
+            total_images=self.progress.total_images,
         )
-        self.reporter.print_losses(moment, losses)
-        done = progress.epoch_images / len(self.dataset)
-        self.reporter.plot_losses(LogStep(progress.epoch, fraction=done), losses)
+        self.reporter.print_losses(when, losses)
+        self.reporter.plot_losses(LogStep(epoch, fraction=images / len(self.dataset)), losses)
         self.health.hints.advise_on_losses(losses)
 
     def save_for_later(self) -> str:
@@ -175,11 +158,7 @@ class Run:
         return time.time() - self._epoch_began
 
     def measure(self) -> tuple[bool, bool]:
-        """Measure the model and record what the epoch brought.
-
-        Returns:
-            whether the weights may be saved, and whether they are the best so far.
-        """
+        """Record what the epoch brought; tell if the weights are fine, and if they are the best."""
         seconds = self.epoch_seconds
         is_fine = self.health.weights_are_fine()
         if self.health.steps and not self.reporter.shown:  # fewer images than --display_freq
@@ -187,11 +166,26 @@ class Run:
         epoch = self.progress.epoch
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)
-        means = self.losses.means(self.model.loss_names)
-        rates = self.trained.learning_rates()
-        record = epoch_record(self.progress, rates, means, seconds, found, self.best)
-        self.reporter.epoch(record, found.samples if found else [])
+        self.reporter.epoch(self._record(seconds, found), found.samples if found else [])
         return is_fine, is_best
+
+    def _record(self, seconds: float, found: Validation | None) -> EpochRecord:
+        progress, best = self.progress, self.best
+        record = EpochRecord(
+            epoch=progress.epoch,
+            total_iters=progress.total_images,
+            lr=dict(self.trained.learning_rates()),
+            seconds=seconds,
+            images_per_second=progress.images_here / seconds if seconds > 0 else 0.0,
+            memory_mib=most_memory(),
+            train=self.losses.means(self.model.loss_names),
+        )
+        if found is not None:
+            record["val"], record["val_images"] = found.metrics, found.images
+            record["val_statistics"], record["val_seconds"] = found.statistics, found.seconds
+        if best.name:
+            record["best"] = BestRecord(metric=best.name, value=best.value, epoch=best.epoch)
+        return record
 
     def update_learning_rate(self) -> None:
         """Step the schedules; `--lr_policy plateau` follows the best metric or the mean loss."""
@@ -201,33 +195,13 @@ class Run:
         self.model.update_learning_rate()
 
 
-def start_run(
-    start: ResumePoint,
-    facts: Mapping[str, str],
-    dataset: Data,
-    trained: TrainedModel,
-    create_dataset: Callable[[Namespace], validation.Data],
-    has_split: Callable[[Namespace, str], bool],
-    create_visualizer: Callable[[Namespace], Any],
-) -> Run:
-    """Make all that takes part in a run, and bring it to where the run begins.
-
-    Args:
-        start: where that is.
-        facts: the options that differ from their defaults, for the page.
-        dataset: what is trained on.
-        trained: the model.
-        create_dataset: makes the data to validate on.
-        has_split: tells whether there is such data.
-        create_visualizer: makes what shows and logs.
-    """
-    opt = start.opt
-    best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
-    validator = create_validator(opt, trained, best, create_dataset, has_split)
-    reporter = reporter_of(create_visualizer(opt))
-    to_validate = len(validator.dataset) if validator else 0
-    reporter.begin(overview(facts, len(dataset), to_validate))
-    run = Run(opt, dataset, trained, reporter, validator, best)
-    run.progress.epoch = start.epoch
-    start.restore(trained, run.saver)
-    return run
+def most_memory() -> float:
+    """Return the most memory used so far in MiB: the GPU's, without one the process's."""
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10

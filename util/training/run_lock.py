@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -40,11 +40,7 @@ class RunLock:
         self.release()
 
     def take(self, opt: Namespace) -> None:
-        """Take the folder of the run that the options name, and tidy up what a killed run left.
-
-        Raises:
-            UserError: another run has it.
-        """
+        """Take the run's folder, unless another run has it; tidy up what a killed run left."""
         folder = RunFolder(opt.checkpoints_dir, opt.name)
         folder.path.mkdir(parents=True, exist_ok=True)
         path = RunFolder(folder.path.resolve()).lock
@@ -81,35 +77,30 @@ def _open_locked(path: Path) -> IO[bytes] | None:
     """Return the lock file, open and locked; None if another process has locked it."""
     while True:
         file = path.open("a+b", buffering=0)
-        try:
+        with ExitStack() as on_failure, suppress(FileNotFoundError):
+            on_failure.callback(file.close)
             if not _lock(file):
-                file.close()
                 return None
+            # If its holder let go and removed it after we had opened it: once more.
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                on_failure.pop_all()
                 return file
-        except FileNotFoundError:
-            pass  # its holder let go and removed it after we had opened it: once more
-        except BaseException:
-            file.close()
-            raise
-        file.close()
 
 
 def _lock(file: IO[bytes]) -> bool:
     if sys.platform == "win32":
         import msvcrt
 
-        try:
+        with suppress(OSError):
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
+            return True
+        return False
     try:
         import fcntl
+
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:  # neither Windows nor POSIX
         return _is_free_without_locks(file)
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):  # what POSIX has for "somebody else's"
         return False
     except OSError as error:
@@ -121,14 +112,9 @@ def _lock(file: IO[bytes]) -> bool:
 
 def _is_free_without_locks(file: IO[bytes]) -> bool:
     warn(f"{file.name}: there are no locks here. Do not train twice with one --name.")
-    return not _holder_runs_here(Path(file.name))
-
-
-def _holder_runs_here(path: Path) -> bool:
-    who = _read_holder(path)
-    own = {"host": socket.gethostname(), "pid": os.getpid()}
-    here = who.get("host") == own["host"] and who.get("pid") != own["pid"]
-    return here and files.process_exists(int(who["pid"]))
+    who = _read_holder(Path(file.name))
+    is_another = who.get("host") == socket.gethostname() and who["pid"] != os.getpid()
+    return not (is_another and files.process_exists(who["pid"]))
 
 
 def _read_holder(path: Path) -> dict[str, Any]:
@@ -141,14 +127,11 @@ def _read_holder(path: Path) -> dict[str, Any]:
 
 def _holder(path: Path) -> str:
     who = _read_holder(path)
-    if not who:
-        return "another process"
-    return f"process {who['pid']} on {who['host']}, since {who['since']}"
+    return "process {pid} on {host}, since {since}".format(**who) if who else "another process"
 
 
 def _refusal(folder: RunFolder, name: str, holder: str) -> str:
     return (
         f"A run with --name {name} is training already ({holder}); two would overwrite each "
-        f"other's checkpoints in {folder}. Choose another --name, or "
-        "stop that one first."
+        f"other's checkpoints in {folder}. Choose another --name, or stop that one first."
     )

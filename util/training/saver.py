@@ -8,10 +8,11 @@ import re
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -23,34 +24,13 @@ from util.base.new_options import new_option
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, option_for
+from util.training.asked import Stateful, TrainedModel
 from util.training.meters import LossMeter
-from util.training.progress import Progress
-from util.training.trained_model import TrainedModel
 
 FORMAT = 1
-PLAIN: Mapping[type, Callable[[Any], Any]] = {  # numpy's float64 is a float, but not a safe one
-    int: int.__int__,
-    float: float.__float__,
-    str: str.__str__,
-}
+# numpy's float64 is a float, but not a safe one.
+PLAIN: dict[type, Any] = {int: int.__int__, float: float.__float__, str: str.__str__}
 NETWORK_FILE = re.compile(r"[^/\\\0]{1,200}")
-
-
-class Stateful(Protocol):
-    """A part of a run that a state file keeps."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return plain containers, numbers, strings and tensors."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` returned."""
-
-
-class Data(Stateful, Protocol):
-    """What is asked of the loader."""
-
-    def has_images_of(self, state: dict[str, Any]) -> bool:
-        """Tell whether the images are those of a saved state."""
 
 
 class SaveError(UserError):
@@ -60,38 +40,20 @@ class SaveError(UserError):
 class Saver:
     """Write the saves of one run, in the background, one after the other.
 
-    Args:
-        opt: the run's options.
-        trained: the model, its networks and what trains them.
-        dataset, progress, losses, reporter: what else a run must remember.
-        others: more of it, by name; states of versions that did not know them are taken too.
+    `parts` is what the run must remember beside the model and its losses, by name.
 
     Attributes:
         last_label: the newest save, by this process or the one it continues; of one that is being
             written still it is known after `wait` whether it became one.
-        saves: how many this process has begun.
     """
 
     def __init__(
-        self,
-        opt: Namespace,
-        trained: TrainedModel,
-        dataset: Data,
-        progress: Progress,
-        losses: LossMeter,
-        reporter: Stateful,
-        others: Mapping[str, Stateful] | None = None,
+        self, opt: Namespace, trained: TrainedModel, losses: LossMeter, parts: dict[str, Stateful]
     ) -> None:
-        self.opt = opt
-        self.trained = trained
-        self.dataset = dataset
-        self.progress = progress
-        self.losses = losses
-        self.reporter = reporter
-        self.others = others or {}
+        self.opt, self.trained, self.losses, self.parts = opt, trained, losses, parts
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
-        self.saves = 0
+        self.saves = 0  # that this process has begun
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._running: Future[None] | None = None
         self._before: str | None = None  # the save before the one that is being written
@@ -119,38 +81,33 @@ class Saver:
             files = {str(label): self.trained.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
-        state = snapshot(self._state())
-        self._running = self._thread.submit(self._write, files, state)
+        state = {
+            "format": FORMAT,
+            "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
+            "options": plain(vars(self.opt)),
+            "model": self.trained.training_state(),
+            "random": rng.state_dict(),
+            **self.losses.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
+        }
+        self._running = self._thread.submit(self._write, files, snapshot(state))
         self._before, self.last_label = self.last_label, str(labels[0])
         self.saves += 1
 
     def check(self) -> None:
-        """Raise what went wrong in the background, if anything; costs nothing.
-
-        Raises:
-            SaveError: a save could not be written.
-        """
+        """Raise the SaveError of a save that could not be written, if any; costs nothing."""
         if self._running is not None and self._running.done():
             self.wait()
 
     def wait(self) -> None:
-        """Return when the save that was begun is on the disk.
-
-        Raises:
-            SaveError: it could not be written.
-        """
+        """Return when the save that was begun is on the disk, or raise its SaveError."""
         running, self._running = self._running, None
-        if running is None:
-            return
         try:
-            running.result()
+            if running is not None:
+                running.result()
         except (OSError, RuntimeError) as error:  # torch's writer turns some OSErrors into these
             self.last_label = self._before
             raise self._failure(error) from error
-
-    def can_roll_back(self) -> bool:
-        """Tell whether there is a save to go back to."""
-        return self.last_label is not None
 
     def roll_back(self) -> None:
         """Bring networks, optimisers and image pools back to the last save; time goes on.
@@ -170,20 +127,6 @@ class Saver:
         if self.last_label is None:
             return "Nothing had been saved yet."
         return f"Continue with:\n  {command_to_continue(self.opt, self.last_label)}"
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
-            "options": plain(vars(self.opt)),
-            "model": self.trained.training_state(),
-            "random": rng.state_dict(),
-            "data": self.dataset.state_dict(),
-            "progress": self.progress.state_dict(),
-            **self.losses.state_dict(),
-            "visualizer": self.reporter.state_dict(),
-            **{name: part.state_dict() for name, part in self.others.items()},
-        }
 
     def _write(self, files: Mapping[str, Mapping[Path, object]], state: dict[str, Any]) -> None:
         written: dict[str, Path] = {}  # state files by what they say
@@ -217,22 +160,16 @@ class Saver:
 
 
 def read_state(folder: RunFolder, label: int | str) -> dict[str, Any] | None:
-    """Read a training state; None if there are networks alone, or networks of another save.
-
-    Raises:
-        CheckpointError: the file is damaged, or written by a later version.
-    """
+    """Read a training state; None if there are networks alone, or networks of another save."""
     path = folder.state_file(label)
     try:
-        with checkpoint.open_save([path]) as files:
-            state = checkpoint.load_state(path, file=files[path])
+        state = checkpoint.load_state(path)
     except CheckpointError:
         if path.exists():
             raise
         return None
-    no_state = CheckpointError(f"{path} is no training state. Delete it to continue without it.")
     if not isinstance(state, dict) or not _are_digests(state.get("networks")):
-        raise no_state
+        raise CheckpointError(f"{path} is no training state. Delete it to continue without it.")
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} has the format {state.get('format')}, this version reads {FORMAT}. Continue "
@@ -258,18 +195,13 @@ def _are_digests(networks: object) -> bool:
 
 def _digest(folder: RunFolder, label: int | str, name: str) -> str | None:
     path = folder.file_of(label, name)
-    try:
-        with checkpoint.open_save([path]) as files:
-            return checkpoint.digest(files[path])
-    except CheckpointError:
-        return None
+    with suppress(CheckpointError), checkpoint.open_save([path]) as files:
+        return checkpoint.digest(files[path])
+    return None
 
 
 def prune(folder: RunFolder, label: str, keep: int) -> None:
-    """Delete older epochs than the one just saved, so that `keep` are left.
-
-    Only numbered ones: never `latest`, and nothing of a higher number.
-    """
+    """Delete lower numbers than that of the save just written, so that `keep` are left."""
     for files in folder.saves_before(label)[keep - 1 :]:
         for path in files:
             path.unlink(missing_ok=True)
@@ -303,9 +235,11 @@ def snapshot(value: Any, where: str = "") -> Any:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options as strings, numbers and lists of them; what else a plugin made, as text."""
+    """Return options as plain values; what else a plugin made, as text."""
 
     def convert(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): convert(item) for key, item in value.items()}
         if isinstance(value, Sequence) and not isinstance(value, str):
             return [convert(item) for item in value]
         return value if value is None or isinstance(value, str | int | float) else str(value)

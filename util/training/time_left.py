@@ -2,6 +2,7 @@
 
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
@@ -16,24 +17,16 @@ EPOCH_LINE = (
 )
 
 
+@dataclass
 class TimeLeft:
-    """Tell how long a run will go on.
+    """Tell how long a run will go on, by what this process has done so far, saving included."""
 
-    Goes by the mean over all that this process has trained so far, with the time that validation,
-    images and saving took. Nothing is counted at a step: `progress` knows.
+    progress: Progress
+    length: Length
+    images: int  # in an epoch
 
-    Args:
-        progress: where training stands.
-        length: of the run.
-        images: in an epoch.
-    """
-
-    def __init__(self, progress: Progress, length: Length, images: int) -> None:
-        self.progress = progress
-        self.length = length
-        self.images = images
-        self._images_before = progress.total_images
-        self._began = time.monotonic()
+    def __post_init__(self) -> None:
+        self._images_before, self._began = self.progress.total_images, time.monotonic()
 
     def seconds_left(self) -> float | None:
         """Return an estimate, None before anything was trained."""
@@ -44,15 +37,11 @@ class TimeLeft:
         return left * (time.monotonic() - self._began) / trained
 
     def in_words(self) -> str:
-        """Return the estimate for the line, `?` before there is one."""
-        seconds = self.seconds_left()
-        return f"run {'?' if seconds is None else _duration(seconds)}"
-
-
-def _duration(seconds: float) -> str:
-    """Write hours and minutes as tqdm does; what takes days, in days."""
-    hours = round(seconds / 3600)
-    return tqdm.format_interval(seconds) if hours < 48 else f"{hours // 24}d {hours % 24}h"
+        """Return the estimate for the line, as tqdm does; what takes days, in days."""
+        if (seconds := self.seconds_left()) is None:
+            return "run ?"
+        days, hours = divmod(round(seconds / 3600), 24)
+        return f"run {f'{days}d {hours}h' if days > 1 else tqdm.format_interval(seconds)}"
 
 
 def epoch_bar(time_left: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
@@ -64,7 +53,7 @@ def epoch_bar(time_left: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
     return progress_bar(
         f"epoch {progress.epoch}/{time_left.length.epochs}",
         time_left.images,
-        done=progress.epoch_images,
-        line=EPOCH_LINE,
+        initial=progress.epoch_images,
+        bar_format=EPOCH_LINE,
         more=time_left.in_words,
     )

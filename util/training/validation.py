@@ -2,9 +2,9 @@
 
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -17,82 +17,40 @@ from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
 from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
 from util.scores.distances import frechet_distance, squared_mmd
-from util.scores.images import METRICS, mean_over_images
+from util.scores.images import l1, mean_over_images, psnr, ssim
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
+from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
-from util.training.trained_model import TrainedModel
 
 SEED = 20170330  # of what is random while validating: always the same draws
 SAMPLES = 4  # images that are shown after each validation
-
-
-class Data(Protocol):
-    """What is asked of the images."""
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield batches."""
-
-    def __len__(self) -> int:
-        """Return how many images there are."""
+Features = dict[str, tuple[list[Tensor], list[Tensor]]]  # of made and of real images, by name
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What one validation found.
+    """What one validation found."""
 
-    Attributes:
-        metrics: means over all images by name; L1, PSNR and SSIM on a scale from 0 to 1.
-        images: how many there were.
-        statistics: `batch` or `running`, see `--val_eval`.
-        seconds: how long it took.
-        samples: what was made of the first ones, by label.
-    """
-
-    metrics: dict[str, float]
+    metrics: dict[str, float]  # means over all images; L1, PSNR, SSIM on a scale from 0 to 1
     images: int
-    statistics: str
+    statistics: str  # `batch` or `running`, see `--val_eval`
     seconds: float
-    samples: list[dict[str, ImageArray]]
-
-    def summary(self) -> str:
-        """Return the metrics in a line, formatted as losses are."""
-        return " ".join(f"{name}: {value:.3f}" for name, value in self.metrics.items())
+    samples: list[dict[str, ImageArray]]  # what was made of the first images, by label
 
 
+@dataclass
 class Validator:
-    """Measure a model on a data set, without a trace in training.
+    """Measure a model on a data set, without a trace in training."""
 
-    Args:
-        trained: the model that is measured.
-        dataset: batches, in the same order every time.
-        evaluation: measure in evaluation mode instead of as test.py does without --eval.
-        every: epochs from one validation to the next.
-        lpips: measures the perceptual distance of pairs, if its weights are there.
-        inception: gives the features for FID and KID, if its weights are there.
-    """
-
-    def __init__(
-        self,
-        trained: TrainedModel,
-        dataset: Data,
-        *,
-        evaluation: bool = False,
-        every: int = 1,
-        lpips: Lpips | None = None,
-        inception: Inception | None = None,
-    ) -> None:
-        self.trained = trained
-        self.dataset = dataset
-        self.evaluation = evaluation
-        self.every = every
-        self.lpips = lpips
-        self.inception = inception
+    trained: TrainedModel
+    dataset: Loader  # batches, in the same order every time
+    evaluation: bool = False  # in evaluation mode, instead of as test.py does without --eval
+    every: int = 1  # epochs from one validation to the next
+    lpips: Lpips | None = None  # measures the perceptual distance of pairs
+    inception: Inception | None = None  # gives the features for FID and KID
 
     def measure(self, epoch: int) -> Validation | None:
-        """Validate and print what was found, if the epoch is one of those to validate.
-
-        Images that fail do not stop training: None then too.
-        """
+        """Validate and print what was found, if it is time to; failing images stop nothing."""
         if epoch % self.every != 0:
             return None
         try:
@@ -100,30 +58,28 @@ class Validator:
         except UserError as error:
             warn(f"No validation in epoch {epoch}: {error}")
             return None
-        say(f"validation (epoch: {epoch}, images: {found.images}) {found.summary() or '-'}")
+        metrics = " ".join(f"{name}: {value:.3f}" for name, value in found.metrics.items())
+        say(f"validation (epoch: {epoch}, images: {found.images}) {metrics or '-'}")
         return found
 
     def run(self, most: int | None = None) -> Validation:
         """Translate all images (or the first ones) and return the means of all metrics."""
         began = time.time()
         found: dict[str, list[Tensor]] = {}
-        features: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
+        features: Features = {}
         samples: list[dict[str, ImageArray]] = []
         count = 0
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
-            for batch in self.dataset:
+            for count, batch in enumerate(islice(self.dataset, most), 1):
                 self.trained.model.set_input(batch)
                 self.trained.model.forward()
                 for name, value in self._measure():
                     found.setdefault(name, []).append(value.cpu())
                 self._add_features(features)
-                if count < SAMPLES:
+                if count <= SAMPLES:
                     self.trained.model.compute_visuals()
                     visuals = self.trained.model.get_current_visuals()
                     samples.append({label: tensor2im(image) for label, image in visuals.items()})
-                count += 1
-                if most is not None and count >= most:
-                    break
         means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
         means |= distances_of_sets(features)
         return Validation(
@@ -139,16 +95,16 @@ class Validator:
             yield name, value.detach().double().reshape(1)
         for pair, images in self.trained.validation_pairs().items():
             made, real = (in_unit_range(image) for image in images)
-            wanted = ("L1",) if pair.startswith("idt") else ("L1", "PSNR", "SSIM")
-            for metric in wanted:
-                measure = METRICS[metric].measure
-                assert measure is not None
-                yield f"{pair}_{metric}".lstrip("_"), measure(made, real).double()
-            if self.lpips is not None and not pair.startswith("idt"):
+            yield f"{pair}_L1".lstrip("_"), l1(made, real).double()
+            if pair.startswith("idt"):
+                continue
+            yield f"{pair}_PSNR".lstrip("_"), psnr(made, real).double()
+            yield f"{pair}_SSIM".lstrip("_"), ssim(made, real).double()
+            if self.lpips is not None:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
 
-    def _add_features(self, features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> None:
+    def _add_features(self, features: Features) -> None:
         if self.inception is None:
             return
         for name, sides in self.trained.validation_sets().items():
@@ -156,13 +112,11 @@ class Validator:
                 kept.append(self.inception(from_unit(three_channels(in_unit_range(images)))))
 
 
-def distances_of_sets(
-    features: Mapping[str, tuple[Sequence[Tensor], Sequence[Tensor]]],
-) -> dict[str, float]:
+def distances_of_sets(features: Features) -> dict[str, float]:
     """Return FID and KID (unbiased, over all images) between what was made and what is real."""
     found = {}
     for name, sides in features.items():
-        made, real = (torch.cat(list(side)) for side in sides)
+        made, real = (torch.cat(side) for side in sides)
         found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
         found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
     return found
@@ -182,14 +136,10 @@ def create_validator(
     opt: Namespace,
     trained: TrainedModel,
     best: BestEpoch,
-    create_dataset: Callable[[Namespace], Data],
+    create_dataset: Callable[[Namespace], Loader],
     has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
-    """Return what measures the model on the validation split; None if there is none.
-
-    Raises:
-        UserError: a best epoch is wanted, but cannot be found.
-    """
+    """Return what measures the model on the validation split; None if there is none."""
     every = new_option(opt, "val_freq")
     if every == 0 or not has_split(opt, "val"):
         if best.name:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from util.base import rng
-from util.display.pages.assets import asset
+from util.display.pages.elements import asset
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.paths import ROOT
-from util.display.pages.assets import FOLDER, asset
-from util.display.pages.elements import heading, image_row, image_size, numbers, page
+from util.display.pages.elements import FOLDER, asset, heading, image_row, image_size, numbers, page
 from util.html import HTML
 
 ReadPage = Callable[[Path], Any]
@@ -90,7 +89,8 @@ def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
 def test_no_text_can_become_markup(text: str) -> None:
     def whole(text: str) -> str:
         parts = heading(text), numbers({text: 1.0}, for_scripts=True)
-        return page(text, "".join(parts) + image_row([text], [text], [text]))
+        body = "".join(parts) + image_row([text], [text], [text])
+        return page(text, body, 0, kind="results")
 
     plain, with_text = whole("x"), whole(text)
     assert with_text.count("<") == plain.count("<")

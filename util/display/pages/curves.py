@@ -2,33 +2,24 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from html import escape
 from typing import Any
 
-from util.display.pages.elements import printable
-from util.display.pages.svg import (
-    MOST_POINTS,
-    Point,
-    drawable,
-    loss_curve,
-    places_to_keep,
-    small_curve,
-)
-from util.display.sinks.base import EpochRecord
+from util.display.pages import svg
+from util.display.pages.elements import shown
+from util.display.pages.svg import Point
+from util.display.sinks.base import BestRecord, EpochRecord
 
-KEPT = MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
+KEPT = svg.MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
 ONE_EACH = {"images_per_second": "images/s", "memory_mib": "memory (MiB)"}
+Moment = tuple[int, int]  # epoch, images seen in it
 
 
 class Curves:
-    """Collect numbers, and draw them.
-
-    However long training lasts, about the same number of points is kept and drawn.
-    """
+    """Collect numbers and draw them; of long runs about the same number of points is kept."""
 
     def __init__(self) -> None:
         self.records: dict[int, EpochRecord] = {}  # by epoch
-        self._losses: dict[str, list[tuple[int, int, float]]] = {}  # epoch, images in it, value
+        self._losses: dict[str, list[tuple[Moment, float]]] = {}
         self._longest = 1  # images seen in one epoch
         self._small: tuple[str, str] | None = None  # drawn once an epoch
 
@@ -37,23 +28,21 @@ class Curves:
         self._longest = max(self._longest, images)
         for name, value in losses.items():
             line = self._losses.setdefault(name, [])
-            line.append((epoch, images, drawable(value)))
+            line.append(((epoch, images), svg.drawable(value)))
             if len(line) > KEPT:
-                self._losses[name] = self._thinned(line)
+                places = svg.places_to_keep(self._placed(line), svg.MOST_POINTS)
+                self._losses[name] = [line[i] for i in places]
 
     def add_epoch(self, record: EpochRecord) -> None:
         """Take an epoch's numbers; what was said about it and later ones no longer counts."""
-        epoch = record["epoch"]
-        self.records = {old: kept for old, kept in self.records.items() if old < epoch}
-        self.records[epoch] = record
-        self._small = None
+        self._forget_records_after(record["epoch"] - 1)
+        self.records[record["epoch"]] = record
 
     def forget_after(self, epoch: int, images: int) -> None:
         """Drop what belongs to later moments."""
         for name, line in self._losses.items():
-            self._losses[name] = [entry for entry in line if entry[:2] <= (epoch, images)]
-        self.records = {old: kept for old, kept in self.records.items() if old <= epoch}
-        self._small = None
+            self._losses[name] = [entry for entry in line if entry[0] <= (epoch, images)]
+        self._forget_records_after(epoch)
 
     def metrics(self, epoch: int) -> dict[str, float]:
         """Return what validation said about an epoch."""
@@ -61,45 +50,41 @@ class Curves:
 
     def render(self) -> str:
         """Draw everything."""
-        lines = {
-            name: [(self._when(epoch, images), value) for epoch, images, value in line]
-            for name, line in self._losses.items()
-        }
-        means = {
-            name: [(epoch - 0.5, value) for epoch, value in line]  # in the middle of the epoch
-            for name, line in self._lines("train").items()
-        }
+        trained = self._lines("train").items()  # the means stand in the middle of their epochs
+        means = {name: [(epoch - 0.5, value) for epoch, value in line] for name, line in trained}
         if self._small is None:
-            self._small = (_together(self._draw_others()), _together(self._draw_metrics()))
+            self._small = self._draw_small()
         others, metrics = self._small
-        losses = loss_curve(lines, means=means)
+        lines = {name: self._placed(line) for name, line in self._losses.items()}
+        losses = svg.loss_curve(lines, means=means)
         large = f'<div class="large">{losses}</div>' if losses else ""
+        metric, (epoch, value) = self._best()
+        best = f": best {metric} {value:.4g} in epoch {epoch:.0f}" if math.isfinite(value) else ""
         parts = [_part("curves", "Losses, learning rate, speed", large + others)]
-        parts.append(_part("validation", f"Validation{self._best_in_words()}", metrics))
-        return "\n".join(part for part in parts if part)
+        parts.append(_part("validation", f"Validation{best}", metrics))
+        return "\n".join(filter(None, parts))
 
-    def _when(self, epoch: int, images: int) -> float:
-        """Return a moment in epochs; the most images seen in one stand for an epoch's length."""
-        return epoch - 1 + images / self._longest
+    def _forget_records_after(self, epoch: int) -> None:
+        self.records = {old: kept for old, kept in self.records.items() if old <= epoch}
+        self._small = None
 
-    def _thinned(self, line: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
-        places = [(self._when(epoch, images), value) for epoch, images, value in line]
-        return [line[i] for i in places_to_keep(places, MOST_POINTS)]
+    def _placed(self, line: Iterable[tuple[Moment, float]]) -> list[Point]:
+        """Give moments in epochs; the most images seen in one stand for an epoch's length."""
+        return [(epoch - 1 + images / self._longest, value) for (epoch, images), value in line]
 
-    def _draw_others(self) -> Iterable[str]:
-        """Draw what is one number an epoch, and the learning rates."""
-        rates = _equal_together(self._lines("lr"))
-        yield small_curve("learning rate", rates, epochs=self._ends())
+    def _draw_small(self) -> tuple[str, str]:
+        """Draw learning rates and what is one number an epoch, and each metric by itself."""
+        ends = (min(self.records), max(self.records)) if self.records else (0, 1)
+        others = [svg.small_curve("learning rate", _equal_together(self._lines("lr")), epochs=ends)]
         for key, title in ONE_EACH.items():
             points = [(epoch, _number(kept.get(key))) for epoch, kept in self.records.items()]
-            yield small_curve(title, {title: points}, epochs=self._ends(), from_zero=True)
-
-    def _draw_metrics(self) -> Iterable[str]:
-        """Draw each metric on a scale of its own."""
+            others.append(svg.small_curve(title, {title: points}, epochs=ends, from_zero=True))
         metric, place = self._best()
-        for name, line in self._lines("val").items():
-            best = place if name == metric else None
-            yield small_curve(name, {name: line}, epochs=self._ends(), best=best)
+        metrics = [
+            svg.small_curve(name, {name: line}, epochs=ends, best=place if name == metric else None)
+            for name, line in self._lines("val").items()
+        ]
+        return _together(others), _together(metrics)
 
     def _lines(self, key: str) -> dict[str, list[Point]]:
         lines: dict[str, list[Point]] = {}
@@ -108,19 +93,11 @@ class Curves:
                 lines.setdefault(name, []).append((epoch, value))
         return lines
 
-    def _ends(self) -> Point:
-        return (min(self.records), max(self.records)) if self.records else (0, 1)
-
     def _best(self) -> tuple[str, Point]:
         """Return the metric that says which epoch is the best, and its place."""
         found = [kept["best"] for kept in self.records.values() if kept.get("best")]
-        if not found:
-            return "", (0, math.nan)
-        return found[-1]["metric"], (found[-1]["epoch"], _number(found[-1]["value"]))
-
-    def _best_in_words(self) -> str:
-        metric, (epoch, value) = self._best()
-        return f": best {metric} {value:.4g} in epoch {epoch:.0f}" if math.isfinite(value) else ""
+        best = found[-1] if found else BestRecord(metric="", value=None, epoch=0)
+        return best["metric"], (best["epoch"], _number(best["value"]))
 
 
 def _number(value: Any) -> float:
@@ -140,7 +117,7 @@ def _equal_together(lines: Mapping[str, list[Point]]) -> dict[str, list[Point]]:
 
 
 def _together(drawings: Iterable[str]) -> str:
-    drawn = "\n".join(drawing for drawing in drawings if drawing)
+    drawn = "\n".join(filter(None, drawings))
     return f'<div class="small">{drawn}</div>' if drawn else ""
 
 
@@ -149,6 +126,6 @@ def _part(name: str, title: str, content: str) -> str:
     if not content:
         return ""
     return (
-        f'<details id="{name}" open><summary>{escape(printable(title))}</summary>\n'
+        f'<details id="{name}" open><summary>{shown(title)}</summary>\n'
         f'<div class="curves">{content}</div></details>'
     )

@@ -8,13 +8,19 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
-from util.display.pages.assets import asset
-
+FOLDER = Path(__file__).parent
 Size = tuple[int, int]  # width and height of an image file
+
+
+@cache
+def asset(*names: str) -> str:
+    """Return the text of files of this folder, one after the other."""
+    return "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in names)
 
 
 def heading(text: str) -> str:
@@ -59,18 +65,13 @@ def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
         return ""
     parts = []
     for name, value in values.items():
-        text = escape(printable(name))
+        text = shown(name)
         number = json.dumps(float(f"{value:.8g}"))  # as scripts write it: Infinity, NaN
         data = f' data-score="{text}" data-value="{number}"' if for_scripts else ""
-        parts.append(f"<span{data}>{text} <b>{shown(value)}</b></span>")
+        finite = f"{value:#.4g}".rstrip(".")
+        digits = finite if math.isfinite(value) else str(value).replace("inf", "\u221e")
+        parts.append(f"<span{data}>{text} <b>{digits}</b></span>")
     return f'<div class="numbers">{"".join(parts)}</div>'
-
-
-def shown(value: float) -> str:
-    """Write a number for people, with four digits."""
-    if not math.isfinite(value):
-        return str(value).replace("inf", "\u221e")
-    return f"{value:#.4g}".rstrip(".")
 
 
 def section(
@@ -82,47 +83,31 @@ def section(
     """
     drawn = [height * width / max(1, wide) for wide, height in filter(None, sizes)]
     high = f";--h:{max(drawn) + 80:.0f}px" if drawn else ""
-    body = "\n".join(part for part in parts if part)
+    body = "\n".join(filter(None, parts))
     return f'<section style="--n:{max(1, len(sizes))}{high}"{data}>\n{body}\n</section>'
 
 
-def page(
-    title: str,
-    body: str,
-    refresh: int = 0,
-    *,
-    kind: str = "list",
-    style: str = "",
-    scripts: Sequence[str] = (),
-) -> str:
-    """Render a whole page around `body`; it reloads itself every `refresh` seconds unless 0.
+def page(title: str, body: str, refresh: int, *, kind: str, style: str = "") -> str:
+    """Render a whole page around `body`, which is HTML; `style` is that of the body.
 
-    Args:
-        title: of the page.
-        body: what is on it, as HTML.
-        refresh: how often it reloads itself. Scripts take that over, to disturb nobody.
-        kind: class of the body, for the style.
-        style: of the body.
-        scripts: names of files in `util/display/pages`.
+    It reloads itself every `refresh` seconds unless 0; scripts take that over, to disturb nobody.
+    The `kind` is "training" or "results", a class for the style and the name of a script.
     """
     import dominate
-    from dominate.tags import meta, noscript, script
-    from dominate.tags import style as style_tag
+    from dominate import tags
     from dominate.util import raw
 
     document = dominate.document(title=printable(title))
     with document.head:
-        meta(charset="utf-8")
-        meta(name="viewport", content="width=device-width")
+        tags.meta(charset="utf-8")
+        tags.meta(name="viewport", content="width=device-width")
         if refresh > 0:
-            with noscript():
-                meta(http_equiv="refresh", content=str(refresh))
-        style_tag(raw(asset("style.css")))
-    document.body["class"] = kind
-    document.body["style"] = style
-    document.body["data-refresh"] = str(refresh)
-    document.body.add(raw(body))
-    document.body.add(script(raw(asset("page.js", *scripts))))
+            tags.noscript(tags.meta(http_equiv="refresh", content=str(refresh)))
+        tags.style(raw(asset("style.css")))
+    document.body.set_attribute("class", kind)
+    document.body.set_attribute("style", style)
+    document.body.set_attribute("data-refresh", str(refresh))
+    document.body.add(raw(body), tags.script(raw(asset("page.js", f"{kind}.js"))))
     return str(document.render())
 
 
@@ -133,10 +118,8 @@ def image_size(path: str | Path) -> Size | None:
             head = file.read(24)
     except OSError:
         return None
-    if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 24:
-        return None
-    width, height = struct.unpack(">II", head[16:])
-    return width, height
+    whole = head[:8] == b"\x89PNG\r\n\x1a\n" and len(head) == 24
+    return struct.unpack(">II", head[16:]) if whole else None
 
 
 def address(file: str) -> str:
@@ -147,3 +130,8 @@ def address(file: str) -> str:
 def printable(text: str) -> str:
     """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shown(text: str) -> str:
+    """Return what shows a text within HTML."""
+    return escape(printable(text))

@@ -4,22 +4,13 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
 
 from PIL import Image
 
+from util.display.pages import elements
 from util.display.pages.curves import Curves
-from util.display.pages.elements import (
-    Size,
-    heading,
-    image_row,
-    image_size,
-    numbers,
-    page,
-    printable,
-    section,
-)
+from util.display.pages.elements import Size
 from util.display.pages.sheet import sheet
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.jsonl import LossRecord
@@ -40,18 +31,11 @@ class Row:
 
 
 class PageSink(Sink):
-    """Write images to `web_dir/images` and show them in `web_dir/index.html`.
+    """Write images to `web_dir/images` and show them, `width` pixels wide, in its `index.html`.
 
     Each epoch's row is rendered once and kept as text, and the curves are thinned, so an update
     costs the same in epoch 2 and in epoch 200. Rows of earlier runs come from the images found
     in the folder, earlier losses from `history`, earlier epochs' numbers from `epochs`.
-
-    Args:
-        web_dir: folder of the page.
-        title: of the page.
-        width: of its images.
-        history: losses of the run that is continued.
-        epochs: what its epochs brought.
     """
 
     images_every = "update_html_freq"
@@ -73,8 +57,7 @@ class PageSink(Sink):
         self.width = width
         self._overview = ""
         self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
-        self._text = ""  # that row
-        self._older = ""  # all rows below it
+        self._rows: dict[int, str] = {}  # by epoch, rendered
         self._state = FOLLOWS
         self._was_written = False
         self._curves = Curves()
@@ -84,8 +67,15 @@ class PageSink(Sink):
             self._curves.add_epoch(record)
 
     def begin(self, overview: Overview) -> None:
-        """Keep what to know about the run, to show it."""
-        self._overview = _overview(overview)
+        """Render what to know about the run."""
+        shown = elements.shown
+        cards = ""
+        for title, entries in overview.items():
+            pairs = [(shown(name), shown(text)) for name, text in entries.items()]
+            rows = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in pairs)
+            cards += f"<div><h2>{shown(title)}</h2><dl>{rows}</dl></div>"
+        head = '<details id="overview" open><summary>Overview</summary>'
+        self._overview = cards and f'{head}\n<div class="cards">{cards}</div></details>'
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn with the next images."""
@@ -112,18 +102,14 @@ class PageSink(Sink):
     def go_on_after(self, when: LogStep) -> None:
         """Show the run up to an earlier save, from which it goes on; later losses are dropped."""
         self._curves.forget_after(when.epoch, when.images)
-        self._row, self._text, self._older = None, "", self._rows_on_disk(when.epoch + 1)
+        self._row, self._rows = None, self._rows_on_disk(when.epoch + 1)
         self._write()
 
     def finish(self, text: str = "Training has ended.") -> None:
-        """Write the page a last time: it reloads itself no more.
-
-        Args:
-            text: what became of training; below a first line there may be how to continue.
-        """
+        """Write the page a last time, with the last words: it reloads itself no more."""
         self._state = text
         if self._row is None:
-            self._older = self._rows_on_disk()
+            self._rows = self._rows_on_disk()
         self._write()
 
     def close(self) -> None:
@@ -134,63 +120,63 @@ class PageSink(Sink):
     def _show(self, row: Row) -> None:
         text = self._render(row)
         if self._row is None or row.epoch < self._row.epoch:  # training may go back to a save
-            self._older = self._rows_on_disk(row.epoch, list(row.sizes))
-        elif row.epoch != self._row.epoch:
-            self._older = f"{self._text}\n{self._older}"
-        self._row, self._text = row, text
+            self._rows = self._rows_on_disk(row.epoch, list(row.sizes))
+        self._row, self._rows[row.epoch] = row, text
         self._write()
 
     def _write(self) -> None:
+        rows = "\n".join(self._rows[epoch] for epoch in sorted(self._rows, reverse=True))
+        first, _, others = elements.shown(self._state).partition("\n")
+        more = f"<pre>{others}</pre>" if others else ""
         body = (
-            f"{self._header()}\n{self._overview}\n{self._curves.render()}\n"
+            f"<header><h1>{elements.shown(self.title)}</h1>"
+            f'<div class="quiet">{first} Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</div>'
+            f"{more}</header>\n{self._overview}\n{self._curves.render()}\n"
             '<details id="epochs" open><summary>All epochs</summary>\n'
-            f"{self._text}\n{self._older}\n</details>"
+            f"{rows}\n</details>"
         )
-        text = page(
-            self.title, body, 1 if self._state == FOLLOWS else 0,
-            kind="training", style=f"--w:{self.width}px", scripts=["training.js"],
-        )  # fmt: skip
+        refresh = 1 if self._state == FOLLOWS else 0
+        style = f"--w:{self.width}px"
+        text = elements.page(self.title, body, refresh, kind="training", style=style)
         write_text(self.web_dir / "index.html", text)
         self._was_written = True
 
-    def _header(self) -> str:
-        first, _, others = escape(printable(self._state)).partition("\n")
-        more = f"<pre>{others}</pre>" if others else ""
-        now = time.strftime("%Y-%m-%d %H:%M:%S")
-        return (
-            f"<header><h1>{escape(printable(self.title))}</h1>"
-            f'<div class="quiet">{first} Written {now}.</div>{more}</header>'
-        )
-
     def _render(self, row: Row) -> str:
-        names = list(row.sizes)
+        names, sizes = list(row.sizes), list(row.sizes.values())
         files = [image_name(row.epoch, label) for label in names]
-        sizes = list(row.sizes.values())
-        parts = [heading(f"epoch [{row.epoch}]"), numbers(self._curves.metrics(row.epoch))]
+        parts = [
+            elements.heading(f"epoch [{row.epoch}]"),
+            elements.numbers(self._curves.metrics(row.epoch)),
+        ]
         if files:
-            parts.append(image_row(files, names, files, self.width, sizes=sizes))
+            parts.append(elements.image_row(files, names, files, self.width, sizes=sizes))
         if row.sheet:
             parts.append(
                 f'<a href="images/{sheet_name(row.epoch)}" data-width="{row.sheet[0]}" '
                 f'data-height="{row.sheet[1]}">validation images</a>'
             )
-        return section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
+        return elements.section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
 
-    def _rows_on_disk(self, before_epoch: int | None = None, order: Sequence[str] = ()) -> str:
-        """Render the epochs whose images earlier runs have left."""
-        found: dict[int, dict[str, Path]] = {}
+    def _rows_on_disk(
+        self, before: float = float("inf"), order: Sequence[str] = ()
+    ) -> dict[int, str]:
+        """Render the epochs `before` one whose images earlier runs have left."""
+        found: dict[int, list[str]] = {}
         for file in self.image_dir.iterdir():
             match = IMAGE_NAME.fullmatch(file.name)
-            if match and (before_epoch is None or int(match[1]) < before_epoch):
-                found.setdefault(int(match[1]), {})[match[2]] = file
+            if match and int(match[1]) < before:
+                found.setdefault(int(match[1]), []).append(match[2])
         rank = {label: position for position, label in enumerate(order)}
-        rows = []
-        for epoch, files in sorted(found.items(), reverse=True):
-            labels = sorted(files, key=lambda name: (rank.get(name, len(rank)), name))
-            sizes = {label: image_size(files[label]) for label in labels}
-            of_sheet = image_size(self.image_dir / sheet_name(epoch))
-            rows.append(self._render(Row(epoch, sizes, of_sheet)))
-        return "\n".join(rows)
+        rows = {}
+        for epoch, labels in found.items():
+            labels.sort(key=lambda name: (rank.get(name, len(rank)), name))
+            sizes = {
+                each: elements.image_size(self.image_dir / image_name(epoch, each))
+                for each in labels
+            }
+            of_sheet = elements.image_size(self.image_dir / sheet_name(epoch))
+            rows[epoch] = self._render(Row(epoch, sizes, of_sheet))
+        return rows
 
 
 def image_name(epoch: int, label: str) -> str:
@@ -201,20 +187,3 @@ def image_name(epoch: int, label: str) -> str:
 def sheet_name(epoch: int) -> str:
     """Return the file name of what an epoch made of the validation images."""
     return f"validation_epoch{epoch:03d}.png"
-
-
-def _overview(sections: Overview) -> str:
-    """Render what to know about a run."""
-    cards = []
-    for title, entries in sections.items():
-        rows = "".join(
-            f"<div><dt>{escape(printable(name))}</dt><dd>{escape(printable(text))}</dd></div>"
-            for name, text in entries.items()
-        )
-        cards.append(f"<div><h2>{escape(printable(title))}</h2><dl>{rows}</dl></div>")
-    if not cards:
-        return ""
-    return (
-        '<details id="overview" open><summary>Overview</summary>\n'
-        f'<div class="cards">{"".join(cards)}</div></details>'
-    )

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from util.display.sinks.base import ImageArray
+from util.display.pages.elements import printable
+from util.display.sinks.base import ImageArray, as_pillow
 
 LONGEST_SIDE = 512  # larger images are scaled down
 GAP = 8
@@ -14,7 +15,7 @@ GREY = (136, 136, 136, 255)  # of the labels: readable on white and on black
 
 def sheet(samples: Sequence[Mapping[str, ImageArray]]) -> Image.Image:
     """Put labelled images on one sheet; what is not covered is transparent."""
-    rows = [{label: _image(image) for label, image in row.items()} for row in samples]
+    rows = [{label: _small(image) for label, image in row.items()} for row in samples]
     labels = list(dict.fromkeys(label for row in rows for label in row))
     widths = [max(row[label].width for row in rows if label in row) for label in labels]
     heights = [max((image.height for image in row.values()), default=0) for row in rows]
@@ -36,18 +37,16 @@ def sheet(samples: Sequence[Mapping[str, ImageArray]]) -> Image.Image:
     return whole
 
 
-def _image(image: ImageArray) -> Image.Image:
-    flat = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    small = Image.fromarray(flat).convert("RGB")
+def _small(image: ImageArray) -> Image.Image:
+    small = as_pillow(image).convert("RGB")
     small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     return small
 
 
 def _fitting(label: str, font: Font, width: int) -> str:
     """Return as much of a label as there is room for."""
-    text = label.encode("utf-8", "replace").decode().replace("\n", " ")
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}\u2026") > width:
+    text = shown = printable(label).replace("\n", " ")
+    while text and font.getlength(shown) > width:
         text = text[:-1]
-    return f"{text}\u2026"
+        shown = f"{text}\u2026"
+    return shown

@@ -7,12 +7,17 @@ what is drawn is written beside it as data, so that a page's script can tell val
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow; then dashed.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777", "#882255")
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
+LOOKS = {  # of a line, and how wide a lonely point is
+    "plain": ('stroke-width="1.3" stroke-opacity="0.9"', 4),
+    "faint": ('stroke-width="1" stroke-opacity="0.3"', 3),
+    "mean": ('stroke-width="2"', 5),
+}
 MOST_POINTS = 400  # drawn for each line; a pixel or two apart
 LARGEST = 1e100  # beyond it sums could overflow
 LOG_FROM = 20  # ratio of typical losses from which a common linear axis hides the small ones
@@ -24,126 +29,87 @@ Lines = Mapping[str, Sequence[Point]]  # epochs and values by name
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values with its marks; `log` axes count in powers of ten."""
+    """A range of values with its marks, and the pixels where it begins and ends.
+
+    `log` axes count in powers of ten.
+    """
 
     low: float
     high: float
     ticks: tuple[tuple[float, str], ...]
     log: bool = False
+    start: float = 0.0
+    end: float = 1.0
 
-    def share(self, value: float) -> float:
-        """Return where between the ends a value lies, from 0 to 1."""
+    def at(self, value: float) -> float:
+        """Return the pixel of a value."""
+        low, high = self.low, self.high
         if self.log:
-            low, high = math.log10(self.low), math.log10(self.high)
-            return (math.log10(max(value, self.low)) - low) / (high - low)
-        return (value - self.low) / (self.high - self.low)
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Where the plot lies in the image, in pixels, and what its sides mean."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-    across: Axis
-    down: Axis
-
-    def x(self, value: float) -> float:
-        """Return the column of an epoch."""
-        return self.left + self.across.share(value) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        """Return the row of a value."""
-        return self.bottom - self.down.share(value) * (self.bottom - self.top)
-
-    def data(self) -> str:
-        """Return what a script needs to turn pixels back into numbers."""
-        across, down = self.across, self.down
-        return (
-            f'data-plot="{self.left:.1f} {self.right:.1f} {self.top:.1f} {self.bottom:.1f}" '
-            f'data-x="{across.low:.10g} {across.high:.10g}" '
-            f'data-y="{down.low:.10g} {down.high:.10g} {"log" if down.log else "linear"}"'
-        )
+            value, low, high = (math.log10(each) for each in (max(value, low), low, high))
+        return self.start + (value - low) / (high - low) * (self.end - self.start)
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is drawn for one name.
-
-    Attributes:
-        name: what it is.
-        number: which colour it has.
-        points: epochs and values, nan where there is a gap.
-        look: `mean` for a line that stands out, `faint` for one behind it, else `plain`.
-    """
+    """What is drawn for one name, in the colour of a number, and in one of LOOKS."""
 
     name: str
     number: int
-    points: list[Point]
+    points: list[Point]  # nan where there is a gap
     look: str = "plain"
+
+    @property
+    def last(self) -> float:
+        """Return the last value."""
+        return next(y for _, y in reversed(self.points) if math.isfinite(y))
 
 
 def loss_curve(
     lines: Lines, width: int = 720, height: int = 260, *, means: Lines | None = None
 ) -> str:
-    """Draw losses over epochs as an `<svg>` element for an HTML page.
+    """Draw losses over epochs as an `<svg>` element; nothing if there is nothing to draw.
 
     A value that is not finite leaves a gap, and so does an epoch before the previous one (a
     training that went back to a checkpoint). If the losses differ much in size and none is
-    negative, the vertical axis is logarithmic.
-
-    Args:
-        lines: epochs (with fractions) and values by name, in the order of training.
-        width: of the image in pixels.
-        height: of the image in pixels.
-        means: the same losses' means over stretches of training, drawn over them.
-
-    Returns:
-        The element, or nothing if there is nothing to draw.
+    negative, the vertical axis is logarithmic. Epochs may have fractions; `means` of the same
+    losses over stretches of training are drawn over them.
     """
     single, mean = _fit_to_draw(lines), _fit_to_draw(means or {})
-    names = list(dict.fromkeys([*single, *mean]))
-    number = {name: position for position, name in enumerate(names)}
-    drawn = [
-        Line(name, number[name], line, "faint" if name in mean else "plain")
-        for name, line in single.items()
-    ] + [Line(name, number[name], line, "mean") for name, line in mean.items()]
+    number = {name: place for place, name in enumerate(dict.fromkeys([*single, *mean]))}
+    looks = {name: "faint" if name in mean else "plain" for name in single}
+    drawn = [Line(name, number[name], line, looks[name]) for name, line in single.items()]
+    drawn += [Line(name, number[name], line, "mean") for name, line in mean.items()]
     if not drawn:
         return ""
     down, across = _value_axis([line.points for line in drawn]), _epoch_axis(*_ends(drawn))
     left = 24 + 6.2 * max(len(label) for _, label in down.ticks)
-    legend, rows = _legend(names, left, width - 14, int((height - 110) // 16))
-    plot = Plot(left, width - 14, 12 + 16 * rows, height - 36, across, down)
-    parts = [*legend, *_grid(plot), *_axis_titles(plot), *_drawn(drawn, plot)]
-    return _svg("Losses over epochs", width, height, plot, parts)
+    legend, rows = _legend(number, left, width - 14, int((height - 110) // 16))
+    across = replace(across, start=left, end=width - 14)
+    down = replace(down, start=height - 36, end=12 + 16 * rows)
+    middle, centre = (across.start + across.end) / 2, (down.end + down.start) / 2
+    titles = (
+        f'<text x="{middle:.1f}" y="{down.start + 30:.1f}" text-anchor="middle">epoch</text>'
+        f'<text transform="translate(12 {centre:.1f}) rotate(-90)" text-anchor="middle">'
+        f"{'loss (log scale)' if down.log else 'loss'}</text>"
+    )
+    parts = [*legend, *_grid(across, down), titles, *_drawn(drawn, across, down)]
+    return _svg("Losses over epochs", width, height, across, down, parts)
 
 
 def small_curve(
     title: str,
     lines: Lines,
     *,
-    epochs: tuple[float, float] | None = None,
+    epochs: Point | None = None,
     best: Point | None = None,
     from_zero: bool = False,
-    width: int = 220,
-    height: int = 118,
 ) -> str:
     """Draw one quantity over epochs, small, with its last value beside its name.
 
-    Args:
-        title: what is drawn.
-        lines: epochs and values by name; a single one needs no name of its own.
-        epochs: the first and the last on the axis, so that several drawings agree.
-        best: a place to mark.
-        from_zero: whether the vertical axis begins there.
-        width: of the image in pixels.
-        height: of the image in pixels.
-
-    Returns:
-        The element, or nothing if there is nothing to draw.
+    A single line needs no name of its own. `epochs` are the first and the last on the axis, so that
+    several drawings agree; `best` is a place to mark.
     """
+    width, height = 220, 118
     found = _fit_to_draw(lines)
     drawn = [Line(name, number, line) for number, (name, line) in enumerate(found.items())]
     if not drawn:
@@ -152,67 +118,72 @@ def small_curve(
     down = _value_axis([line.points for line in drawn] + floor, most=3, with_log=False)
     across = _epoch_axis(*(epochs or _ends(drawn)), most=4, whole=True)
     left = 10 + 6.2 * max(len(label) for _, label in down.ticks)
-    plot = Plot(left, width - 10, 28, height - 20, across, down)
-    last = ", ".join(f"{_last(line.points):.4g}".replace("e-0", "e-") for line in drawn)
+    across = replace(across, start=left, end=width - 10)
+    down = replace(down, start=height - 20, end=28)
+    last = ", ".join(f"{line.last:.4g}".replace("e-0", "e-") for line in drawn)
     room = int((width - 16) / 6.4) - len(last)
     parts = [
         f'<text x="4" y="14" font-weight="600">{_text(_shortened(title, room))}</text>',
         f'<text x="{width - 10}" y="14" text-anchor="end" class="last">{last}</text>',
-        *_grid(plot),
-        *_drawn(drawn, plot),
+        *_grid(across, down),
+        *_drawn(drawn, across, down),
     ]
-    if best is not None:
-        parts.extend(_ring(plot, *best))
-    return _svg(f"{title} over epochs", width, height, plot, parts)
+    epoch, value = best or (math.nan, math.nan)
+    if across.low <= epoch <= across.high and down.low <= value <= down.high:
+        parts.append(
+            f'<circle class="stroke1" cx="{across.at(epoch):.1f}" cy="{down.at(value):.2f}" r="4" '
+            f'fill="none" stroke="{PALETTE[1]}" stroke-width="1.6"/>'
+        )
+    return _svg(f"{title} over epochs", width, height, across, down, parts)
 
 
-def _svg(label: str, width: int, height: int, plot: Plot, parts: Iterable[str]) -> str:
-    return "\n".join(
-        [
-            f'<svg class="curve" role="img" aria-label="{_text(label)}" '
-            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            f'font-family="system-ui,sans-serif" font-size="11" fill="currentColor" {plot.data()}>',
-            *parts,
-            "</svg>",
-        ]
+def _svg(
+    label: str, width: int, height: int, across: Axis, down: Axis, parts: Iterable[str]
+) -> str:
+    content = "\n".join(parts)
+    return (  # the data are what a script needs to turn pixels back into numbers
+        f'<svg class="curve" role="img" aria-label="{_text(label)}" '
+        f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="system-ui,sans-serif" font-size="11" fill="currentColor" '
+        f'data-plot="{across.start:.1f} {across.end:.1f} {down.end:.1f} {down.start:.1f}" '
+        f'data-x="{across.low:.10g} {across.high:.10g}" '
+        f'data-y="{down.low:.10g} {down.high:.10g} {"log" if down.log else "linear"}">\n'
+        f"{content}\n</svg>"
     )
-
-
-# ---- lines ---------------------------------------------------------------------------------
 
 
 def _fit_to_draw(lines: Lines) -> dict[str, list[Point]]:
     """Return what there is to draw of each line: thinned, gaps as nan."""
-    fit = {name: [(x, drawable(y)) for x, y in thin(line)] for name, line in lines.items()}
+    fit = {
+        name: [(line[i][0], drawable(line[i][1])) for i in places_to_keep(line, MOST_POINTS)]
+        for name, line in lines.items()
+    }
     return {name: line for name, line in fit.items() if any(math.isfinite(y) for _, y in line)}
 
 
 def drawable(value: float) -> float:
     """Return a number that fits on an axis, or nan."""
-    number = float(value)
-    return max(-LARGEST, min(LARGEST, number)) if math.isfinite(number) else math.nan
-
-
-def thin(line: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """Leave out points, but the lowest and the highest of each stretch of epochs stay."""
-    return [line[i] for i in places_to_keep(line, most)]
+    return max(-LARGEST, min(LARGEST, float(value))) if math.isfinite(value) else math.nan
 
 
 def places_to_keep(line: Sequence[Point], most: int) -> list[int]:
-    """Return which points are enough to see a line.
+    """Return which points are enough to see a line: the extremes of each stretch of epochs.
 
     What was thinned before can be thinned again with others behind it: the density is the same
     everywhere.
     """
     if len(line) <= most:
         return list(range(len(line)))
-    columns = [x for x, _ in line]
+    columns, values = zip(*line, strict=True)
     stretch = (max(columns) - min(columns)) / (most // 2 - 2)
     kept = [0]
     start = 1
     for end in range(2, len(line) + 1):
-        if end == len(line) or not 0 <= line[end][0] - line[start][0] <= stretch:
-            kept.extend(_extremes(line, start, end))
+        if end == len(line) or not 0 <= columns[end] - columns[start] <= stretch:
+            finite = [i for i in range(start, end) if math.isfinite(values[i])] or [start]
+            kept += sorted(
+                {min(finite, key=values.__getitem__), max(finite, key=values.__getitem__)}
+            )
             start = end
     if kept[-1] != len(line) - 1:
         kept.append(len(line) - 1)
@@ -221,39 +192,21 @@ def places_to_keep(line: Sequence[Point], most: int) -> list[int]:
     return kept
 
 
-def _extremes(line: Sequence[Point], start: int, end: int) -> list[int]:
-    finite = [i for i in range(start, end) if math.isfinite(line[i][1])]
-    if not finite:
-        return [start]
-    lowest = min(finite, key=lambda i: line[i][1])
-    highest = max(finite, key=lambda i: line[i][1])
-    return sorted({lowest, highest})
-
-
 def _segments(line: list[Point]) -> Iterator[list[Point]]:
     """Yield the stretches that are drawn without lifting the pen."""
     segment: list[Point] = []
-    for point in line:
+    for point in [*line, (0, math.nan)]:
         if segment and (math.isnan(point[1]) or point[0] < segment[-1][0]):
             yield segment
             segment = []
         if not math.isnan(point[1]):
             segment.append(point)
-    if segment:
-        yield segment
 
 
 def _ends(lines: Iterable[Line]) -> Point:
     """Return the first and the last epoch that has a value."""
     columns = [x for line in lines for x, y in line.points if math.isfinite(y)]
     return min(columns), max(columns)
-
-
-def _last(points: Sequence[Point]) -> float:
-    return next(y for _, y in reversed(points) if math.isfinite(y))
-
-
-# ---- axes ----------------------------------------------------------------------------------
 
 
 def _step(span: float, most: int) -> float:
@@ -263,13 +216,7 @@ def _step(span: float, most: int) -> float:
 
 
 def _label(value: float, digit: float, largest: float) -> str:
-    """Write a mark.
-
-    Args:
-        value: what to write.
-        digit: the power of ten that its last digit stands for, or a small multiple of that.
-        largest: of all marks; if it is huge or tiny, the mark gets an exponent.
-    """
+    """Write a mark down to a `digit` (1, 0.1, ...); with an exponent if the `largest` needs it."""
     last = math.floor(math.log10(digit) + 1e-9)
     if abs(value) < digit / 2:
         return "0"
@@ -296,7 +243,7 @@ def _epoch_axis(low: float, high: float, most: int = 10, *, whole: bool = False)
     return Axis(low, high, _marks(low, high, step))
 
 
-def _value_axis(lines: Collection[list[Point]], most: int = 5, *, with_log: bool = True) -> Axis:
+def _value_axis(lines: Sequence[list[Point]], most: int = 5, *, with_log: bool = True) -> Axis:
     """Choose the range and the marks; small losses beside large ones ask for a log axis."""
     sorted_values = [sorted(y for _, y in line if math.isfinite(y)) for line in lines]
     low = min(values[0] for values in sorted_values)
@@ -335,19 +282,16 @@ def _log_axis(low: float, high: float) -> Axis:
     return Axis(below, above, tuple((mark, _label(mark, mark, mark)) for mark in shown), log=True)
 
 
-# ---- elements ------------------------------------------------------------------------------
-
-
 def _style(number: int) -> str:
     """Return how a line is drawn."""
-    colour = number % len(PALETTE)
-    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
+    rounds, colour = divmod(number, len(PALETTE))
+    dashes = DASHES[rounds % len(DASHES)]
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
     return f'class="stroke{colour}" stroke="{PALETTE[colour]}"{dashed}'
 
 
 def _legend(
-    names: Sequence[str], left: float, right: float, most_rows: int
+    names: Collection[str], left: float, right: float, most_rows: int
 ) -> tuple[list[str], int]:
     """Lay the names out in rows above the plot; return the elements and the number of rows."""
     parts: list[str] = []
@@ -357,59 +301,41 @@ def _legend(
         entry = 38 + 6.4 * len(shown)
         if x > left and x + entry > right:
             x, row = left, row + 1
+        y = 16 * row
         if row > max(1, most_rows):
             missing = f"and {len(names) - number} more"
-            parts.append(f'<text x="{right:.1f}" y="{16 * row}" text-anchor="end">{missing}</text>')
+            parts.append(f'<text x="{right:.1f}" y="{y}" text-anchor="end">{missing}</text>')
             break
-        y = 16 * row
         parts.append(
             f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {_style(number)} '
-            'stroke-width="2.5"/>'
-            f'<text x="{x + 23:.1f}" y="{y}">{_text(shown)}</text>'
+            f'stroke-width="2.5"/><text x="{x + 23:.1f}" y="{y}">{_text(shown)}</text>'
         )
         x += entry
     return parts, row
 
 
-def _grid(plot: Plot) -> Iterator[str]:
+def _grid(across: Axis, down: Axis) -> Iterator[str]:
     """Draw the marks, light lines at them, and the frame."""
     faint = 'stroke="currentColor" stroke-opacity="0.12"'
-    for value, label in plot.down.ticks:
-        y = plot.y(value)
+    left, right = f"{across.start:.1f}", f"{across.end:.1f}"
+    top, bottom = f"{down.end:.1f}", f"{down.start:.1f}"
+    for value, label in down.ticks:
+        y = down.at(value)
         yield (
-            f'<line x1="{plot.left:.1f}" y1="{y:.1f}" x2="{plot.right:.1f}" y2="{y:.1f}" {faint}/>'
-            f'<text x="{plot.left - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
+            f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" {faint}/>'
+            f'<text x="{across.start - 6:.1f}" y="{y + 4:.1f}" text-anchor="end">{label}</text>'
         )
-    for value, label in plot.across.ticks:
-        x = plot.x(value)
+    for value, label in across.ticks:
+        x = f"{across.at(value):.1f}"
         yield (
-            f'<line x1="{x:.1f}" y1="{plot.top:.1f}" x2="{x:.1f}" y2="{plot.bottom:.1f}" {faint}/>'
-            f'<text x="{x:.1f}" y="{plot.bottom + 15:.1f}" text-anchor="middle">{label}</text>'
+            f'<line x1="{x}" y1="{top}" x2="{x}" y2="{bottom}" {faint}/>'
+            f'<text x="{x}" y="{down.start + 15:.1f}" text-anchor="middle">{label}</text>'
         )
-    yield (
-        f'<path d="M{plot.left:.1f} {plot.top:.1f}V{plot.bottom:.1f}H{plot.right:.1f}" '
-        'fill="none" stroke="currentColor" stroke-opacity="0.5"/>'
-    )
+    frame = 'fill="none" stroke="currentColor" stroke-opacity="0.5"'
+    yield f'<path d="M{left} {top}V{bottom}H{right}" {frame}/>'
 
 
-def _axis_titles(plot: Plot) -> Iterator[str]:
-    middle, centre = (plot.left + plot.right) / 2, (plot.top + plot.bottom) / 2
-    meaning = "loss (log scale)" if plot.down.log else "loss"
-    yield (
-        f'<text x="{middle:.1f}" y="{plot.bottom + 30:.1f}" text-anchor="middle">epoch</text>'
-        f'<text transform="translate(12 {centre:.1f}) rotate(-90)" text-anchor="middle">'
-        f"{meaning}</text>"
-    )
-
-
-LOOKS = {
-    "plain": ('stroke-width="1.3" stroke-opacity="0.9"', 4),
-    "faint": ('stroke-width="1" stroke-opacity="0.3"', 3),
-    "mean": ('stroke-width="2"', 5),
-}
-
-
-def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
+def _drawn(lines: Iterable[Line], across: Axis, down: Axis) -> Iterator[str]:
     """Draw lines; a lonely point becomes a dot by the round ends of its line."""
     for line in lines:
         width, dot = LOOKS[line.look]
@@ -417,24 +343,14 @@ def _drawn(lines: Iterable[Line], plot: Plot) -> Iterator[str]:
         yield (
             f'<g fill="none" {_style(line.number)} {width} stroke-linejoin="round" '
             f'stroke-linecap="round" data-name="{_text(line.name)}" data-look="{line.look}" '
-            f'aria-label="{_text(meaning)}: {_last(line.points):.4g}">'
+            f'aria-label="{_text(meaning)}: {line.last:.4g}">'
         )
         for segment in _segments(line.points):
-            places = [f"{plot.x(x):.1f},{plot.y(y):.2f}" for x, y in segment]
+            places = [f"{across.at(x):.1f},{down.at(y):.2f}" for x, y in segment]
             lonely = len(places) == 1
             wide = f' stroke-width="{dot}"' if lonely else ""
             yield f'<polyline points="{" ".join(places * 2 if lonely else places)}"{wide}/>'
         yield "</g>"
-
-
-def _ring(plot: Plot, epoch: float, value: float) -> Iterator[str]:
-    """Mark a place, if it lies in the plot."""
-    across, down = plot.across, plot.down
-    if across.low <= epoch <= across.high and down.low <= value <= down.high:
-        yield (
-            f'<circle class="stroke1" cx="{plot.x(epoch):.1f}" cy="{plot.y(value):.2f}" r="4" '
-            f'fill="none" stroke="{PALETTE[1]}" stroke-width="1.6"/>'
-        )
 
 
 def _shortened(name: str, most: int) -> str:

@@ -16,17 +16,9 @@ MOST_IMAGES = 8  # and how many of them may have images
 
 @dataclass(frozen=True)
 class _Event(Generic[S]):
-    """Something to do with the sink.
-
-    Attributes:
-        call: does it.
-        has_images: whether it holds images in memory.
-        epoch: of images that are no longer wanted once there are newer ones of that epoch.
-    """
-
     call: Callable[[S], None]
     has_images: bool = False
-    epoch: int | None = None
+    epoch: int | None = None  # of images that give way to newer ones of that epoch
 
 
 class BackgroundSink(Sink, Generic[S]):
@@ -35,11 +27,8 @@ class BackgroundSink(Sink, Generic[S]):
     Nothing that was reported is lost, and memory is bounded: if the sink is so slow that too much
     waits, the caller waits too. Errors of the sink are handled as `deliver` handles them. The
     thread ends when there is nothing to do; Python waits for it before it ends itself. A state is
-    not kept: asking for one would mean waiting.
-
-    Args:
-        sink: does the work. Nobody else may use it.
-        newest_only: images that wait are replaced by newer ones of the same epoch.
+    not kept: asking for one would mean waiting. Nobody else may use the sink; with `newest_only`,
+    images that wait are replaced by newer ones of the same epoch.
     """
 
     def __init__(self, sink: S, *, newest_only: bool = False) -> None:
@@ -91,20 +80,17 @@ class BackgroundSink(Sink, Generic[S]):
     def _add(self, event: _Event[S]) -> None:
         with self._changed:
             if event.epoch is not None:
-                kept = [each for each in self._waiting if each.epoch != event.epoch]
-                self._waiting = deque(kept)
-            self._changed.wait_for(lambda: self._has_room(event) or not self._works)
+                self._waiting = deque(old for old in self._waiting if old.epoch != event.epoch)
+            self._changed.wait_for(lambda: not self._works or self._has_room(event))
             self._waiting.append(event)
             if not self._works:
                 threading.Thread(target=self._work, name=type(self.sink).__name__).start()
                 self._works = True  # it waits for this block to end
 
     def _has_room(self, event: _Event[S]) -> bool:
-        if len(self._waiting) >= MOST_EVENTS:
-            return False
-        return not event.has_images or (
-            sum(each.has_images for each in self._waiting) < MOST_IMAGES
-        )
+        with_images = sum(each.has_images for each in self._waiting)
+        few_images = with_images < MOST_IMAGES or not event.has_images
+        return few_images and len(self._waiting) < MOST_EVENTS
 
     def _work(self) -> None:
         try:
@@ -121,7 +107,5 @@ class BackgroundSink(Sink, Generic[S]):
         """Return what to do next; None, and the thread's work is over, if there is nothing."""
         with self._changed:
             self._changed.notify_all()
-            if not self._waiting:
-                self._works = False
-                return None
-            return self._waiting.popleft()
+            self._works = bool(self._waiting)
+            return self._waiting.popleft() if self._waiting else None

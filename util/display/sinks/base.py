@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Literal, NotRequired, TypedDict
 from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from util.base.errors import UserError
 from util.base.log import warn
 
 ImageArray = NDArray[np.uint8]  # (H, W, C)
@@ -16,23 +19,14 @@ Overview = Mapping[str, Mapping[str, str]]  # names and texts, in sections
 
 @dataclass(frozen=True)
 class LogStep:
-    """When something was observed.
+    """When something was observed."""
 
-    Attributes:
-        epoch: number of the epoch, from 1.
-        images: images seen in that epoch.
-        fraction: share of the epoch that is done.
-        compute_seconds: time per image of the last step.
-        load_seconds: time the last step waited for its data.
-        total_images: images seen since training began, None if nobody said.
-    """
-
-    epoch: int
-    images: int = 0
-    fraction: float = 0.0
-    compute_seconds: float = 0.0
-    load_seconds: float = 0.0
-    total_images: int | None = None
+    epoch: int  # from 1
+    images: int = 0  # seen in that epoch
+    fraction: float = 0.0  # of the epoch that is done
+    compute_seconds: float = 0.0  # per image, of the last step
+    load_seconds: float = 0.0  # that the last step waited for its data
+    total_images: int | None = None  # seen since training began, None if nobody said
 
 
 class BestRecord(TypedDict):
@@ -44,54 +38,36 @@ class BestRecord(TypedDict):
 
 
 class EpochRecord(TypedDict):
-    """What one epoch brought; numbers that are not finite are null in the file.
+    """What one epoch brought; numbers that are not finite are null in the file."""
 
-    Attributes:
-        epoch: its number, from 1.
-        total_iters: images seen since the first epoch.
-        lr: learning rate of each optimiser, by its attribute's name.
-        seconds: how long training took, without validation.
-        images_per_second: images trained in this time, by this process.
-        memory_mib: most memory so far, of the GPU if there is one, else of the process.
-        train: means of the losses over the epoch.
-        val: metrics on the validation images, in epochs that were validated.
-        val_images: how many there were.
-        val_statistics: `batch` or `running`.
-        val_seconds: how long it took.
-        best: the best epoch so far, with `--save_best`.
-    """
-
-    epoch: int
-    total_iters: int
-    lr: dict[str, float]
-    seconds: float
-    images_per_second: float
-    memory_mib: float
-    train: dict[str, float]
-    val: NotRequired[dict[str, float]]
+    epoch: int  # from 1
+    total_iters: int  # images seen since the first epoch
+    lr: dict[str, float]  # of each optimiser, by its attribute's name
+    seconds: float  # of training, without validation
+    images_per_second: float  # trained in this time, by this process
+    memory_mib: float  # most memory so far, of the GPU if there is one, else of the process
+    train: dict[str, float]  # means of the losses over the epoch
+    val: NotRequired[dict[str, float]]  # metrics on the validation images, if validated
     val_images: NotRequired[int]
-    val_statistics: NotRequired[str]
+    val_statistics: NotRequired[str]  # `batch` or `running`
     val_seconds: NotRequired[float]
-    best: NotRequired[BestRecord]
+    best: NotRequired[BestRecord]  # with `--save_best`
 
 
 class Sink:
     """A destination for what training reports: a subclass takes what it wants of it.
 
     When something is reported, train.py decides: losses every `--print_freq` images, images every
-    `--display_freq`, each epoch at its end. The class says what of it is for the sink:
-
-    Attributes:
-        losses_as: which call of `Visualizer` its losses come with, `print` or `plot`.
-        images_every: the option that says how often it takes images: `display_freq`,
-            `update_html_freq` (and the first ones of each epoch), or none.
+    `--display_freq`, each epoch at its end. The class says what of it is for the sink.
     """
 
+    # Which call of `Visualizer` its losses come with.
     losses_as: Literal["print", "plot"] = "print"
+    # The option that says how often it takes images; the page takes an epoch's first ones too.
     images_every: Literal["", "display_freq", "update_html_freq"] = ""
 
     def begin(self, overview: Overview) -> None:
-        """Take what is known about the run before it begins: names and texts, in sections."""
+        """Take what is known about the run before it begins."""
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Take the losses of one moment."""
@@ -134,3 +110,26 @@ def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
             if sink not in _complained:
                 _complained.add(sink)
                 warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")
+
+
+def import_for(option: str, needed: Mapping[str, str]) -> list[Any]:
+    """Import modules of a package that only an option needs, with something that is in each."""
+    package = next(iter(needed)).partition(".")[0]
+    found: list[Any] = []
+    try:
+        found = [import_module(module) for module in needed]
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != package:
+            raise
+    # A mere folder of that name imports as well, but nothing is in it.
+    if not found or not all(map(hasattr, found, needed.values())):
+        raise UserError(
+            f"{option} needs the package {package}, which is not installed. Install it "
+            f"(pip install {package}, or uv sync --extra {package}), or leave {option} out."
+        )
+    return found
+
+
+def as_pillow(image: ImageArray) -> Image.Image:
+    """Turn (H, W), or (H, W, C) of 1, 3 or 4 channels, into an image."""
+    return Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)

@@ -7,11 +7,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from util.base.errors import UserError, writing
 from util.display.sinks.base import LogStep, Sink
 
+T = TypeVar("T")
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 HEADER = "= Training Loss ("  # a part of it, since a torn line may stand before it
@@ -21,35 +22,26 @@ LOSS_LINE = re.compile(  # the reference wrote no `data` before 2018
 )
 
 
+class WrongLineError(Exception):
+    """A whole line that is not what was expected: its text says what that is."""
+
+
 class LossRecord(TypedDict):
     """The losses of one moment.
 
-    In the file `time` and `data` stand together in `times`, and null for what is not a finite
-    number.
-
-    Attributes:
-        epoch: number of the epoch, from 1.
-        iters: images seen in that epoch.
-        total_iters: images seen since the first epoch, None where that is unknown.
-        time: computing time per image in seconds, nan if unknown.
-        data: seconds waited for the data, nan if unknown.
-        losses: the losses by name, nan for those that were not finite.
+    In the file `time` and `data` stand together in `times`, and null for what is not finite.
     """
 
-    epoch: int
-    iters: int
-    total_iters: int | None
-    time: float
-    data: float
-    losses: dict[str, float]
+    epoch: int  # from 1
+    iters: int  # images seen in that epoch
+    total_iters: int | None  # images seen since the first epoch, None where that is unknown
+    time: float  # computing time per image in seconds, nan if unknown
+    data: float  # seconds waited for the data, nan if unknown
+    losses: dict[str, float]  # nan for those that were not finite
 
 
 class JsonlSink(Sink):
-    """Append losses to `losses.jsonl`, one JSON object a line.
-
-    Each line is written at once, so a process that is killed leaves at most one broken line, the
-    last. The next one to append removes it.
-    """
+    """Append losses to `losses.jsonl`, one JSON object a line."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -60,134 +52,129 @@ class JsonlSink(Sink):
             "epoch": when.epoch,
             "iters": when.images,
             "total_iters": when.total_images,
-            "times": {
-                "time": _finite(when.compute_seconds),
-                "data": _finite(when.load_seconds),
-            },
-            "losses": {name: _finite(value) for name, value in losses.items()},
+            "times": {"time": float(when.compute_seconds), "data": float(when.load_seconds)},
+            "losses": {name: float(value) for name, value in losses.items()},
         }
-        append_line(self.path, json.dumps(record, ensure_ascii=False, allow_nan=False))
+        append_record(self.path, record)
 
 
-def append_line(path: Path, text: str) -> None:
-    """Append one JSON object as a line, at once; a torn line before it is removed.
+def append_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a JSON object as a line, with null for numbers that are not finite.
 
-    Raises:
-        WriteError: there is no room for the whole line.
+    It is written at once, so a process that is killed leaves at most one torn line, the last; the
+    next one to append removes it. A WriteError says that there is no room for the whole line.
     """
+    text = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False)
     line = f"{text}\n".encode()
     with writing(path), path.open("a+b", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
-        if size and _last_byte(file, size) != b"\n":
-            whole, torn = _split_torn(path.read_bytes())
-            file.truncate(len(whole))
-            line = (b"\n" if torn is None else b"") + line
+        file.seek(max(0, size - 1))
+        if size and file.read(1) != b"\n":
+            content = path.read_bytes()
+            start = content.rfind(b"\n") + 1
+            try:
+                json.loads(content[start:].decode())
+                line = b"\n" + line  # the last one is whole and only lacks its end
+            except BROKEN:
+                file.truncate(start)
         if file.write(line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _last_byte(file: IO[bytes], size: int) -> bytes:
-    file.seek(size - 1)
-    return file.read(1)
-
-
 def read_losses(path: str | Path) -> list[LossRecord]:
-    """Read what `JsonlSink` wrote; a broken last line is passed over.
-
-    Raises:
-        UserError: a line before the last one is broken.
-    """
-    lines = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
-    return _parse_lines(path, lines, _parse_json, "a JSON object with epoch, iters and losses")
+    """Read what `JsonlSink` wrote; a broken last line is passed over, others are a UserError."""
+    expected = "a JSON object with epoch, iters and losses"
+    return parse_lines(path, read_lines(path), _parse_json, expected)
 
 
 def parse_loss_log(path: str | Path) -> list[LossRecord]:
     """Read the `loss_log.txt` of this program or of the reference; its headers are passed over.
 
-    A last line without an end may have lost digits, so it is passed over as well.
-
-    Raises:
-        UserError: a line is neither losses nor a header.
+    A last line without an end may have lost digits, so it is passed over as well. A line that is
+    neither losses nor a header is a UserError.
     """
-    lines = Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
     # a header can follow a torn line without a break between them
-    whole = [line if HEADER not in line else "" for line in lines[:-1]]
+    whole = [line if HEADER not in line else "" for line in read_lines(path)[:-1]]
     expected = "losses as in '(epoch: 1, iters: 100, time: 0.391, data: 0.016) G_A: 0.510 '"
-    return _parse_lines(path, whole, _parse_text, expected)
+    return parse_lines(path, whole, _parse_text, expected)
 
 
 def continued(records: Iterable[LossRecord]) -> list[LossRecord]:
-    """Return the one history that several runs into the same file tell.
+    """Return the one history that several runs into the same file tell."""
+    return latest(records, lambda record: (record["epoch"], record["iters"]))
 
-    A run that was killed and continued from its last save reports the images after that save
-    again, a new one starts over: what was said first no longer counts from there on.
+
+def latest(records: Iterable[T], moment: Callable[[T], Any]) -> list[T]:
+    """Return records in the order of their moments.
+
+    A run that was killed and continued from its last save reports what came after that save again,
+    a new one starts over: what was said first no longer counts from there on.
     """
-    kept: list[LossRecord] = []
+    kept: list[T] = []
     for record in records:
-        while kept and (kept[-1]["epoch"], kept[-1]["iters"]) >= (record["epoch"], record["iters"]):
+        while kept and moment(kept[-1]) >= moment(record):
             kept.pop()
         kept.append(record)
     return kept
 
 
-def _parse_lines(
-    path: str | Path, lines: Iterable[str], parse: Callable[[str], LossRecord], expected: str
-) -> list[LossRecord]:
+def read_lines(path: str | Path) -> list[str]:
+    """Return the lines of a file; only a line feed ends one."""
+    return Path(path).read_bytes().decode("utf-8", errors="replace").split("\n")
+
+
+def parse_lines(
+    path: str | Path, lines: Iterable[str], parse: Callable[[str], T], expected: str
+) -> list[T]:
+    """Parse lines that are not empty; a broken last one is passed over, others are a UserError."""
     filled = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    records: list[LossRecord] = []
+    records: list[T] = []
     for number, line in filled:
         try:
             records.append(parse(line))
-        except BROKEN as error:
-            if number == filled[-1][0]:
+        except (WrongLineError, *BROKEN) as error:
+            wrong = isinstance(error, WrongLineError)
+            if number == filled[-1][0] and not wrong:
                 break
             shown = line if len(line) <= 60 else f"{line[:60]}..."
             raise UserError(
-                f"{path}, line {number} is not {expected}: {shown!r}. Remove or mend that line."
+                f"{path}, line {number} is not {error if wrong else expected}: {shown!r}. "
+                "Remove or mend that line."
             ) from error
     return records
 
 
 def _parse_json(line: str) -> LossRecord:
     found = json.loads(line)
-    total, times = found.get("total_iters"), found.get("times") or {}
-    return LossRecord(
-        epoch=int(found["epoch"]),
-        iters=int(found["iters"]),
-        total_iters=None if total is None else int(total),
-        time=_number(times.get("time")),
-        data=_number(times.get("data")),
-        losses={str(name): _number(value) for name, value in found["losses"].items()},
-    )
+    times = found.get("times") or {}
+    seconds = times.get("time"), times.get("data")
+    total, losses = found.get("total_iters"), found["losses"]
+    return _record(found["epoch"], found["iters"], total, seconds, losses)
 
 
 def _parse_text(line: str) -> LossRecord:
     match = LOSS_LINE.fullmatch(line.strip())
     if match is None:
         raise ValueError(line)
+    return _record(match[1], match[2], None, (match[3], match[4]), dict(re.findall(LOSS, match[5])))
+
+
+def _record(epoch: Any, iters: Any, total_iters: Any, seconds: Any, losses: Any) -> LossRecord:
+    time, data = map(_number, seconds)
     return LossRecord(
-        epoch=int(match[1]),
-        iters=int(match[2]),
-        total_iters=None,
-        time=float(match[3]),
-        data=_number(match[4]),
-        losses={name: float(value) for name, value in re.findall(LOSS, match[5])},
+        epoch=int(epoch),
+        iters=int(iters),
+        total_iters=None if total_iters is None else int(total_iters),
+        time=time,
+        data=data,
+        losses={str(name): _number(value) for name, value in losses.items()},
     )
 
 
-def _split_torn(content: bytes) -> tuple[bytes, bytes | None]:
-    """Separate a torn last line from the rest; one that only lacks its end belongs to the rest."""
-    start = content.rfind(b"\n") + 1
-    try:
-        json.loads(content[start:].decode())
-    except BROKEN:
-        return content[:start], content[start:]
-    return content, None
-
-
-def _finite(value: float) -> float | None:
-    number = float(value)
-    return number if math.isfinite(number) else None
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _number(value: float | str | None) -> float:

@@ -12,14 +12,15 @@ import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from PIL import Image
-
-from util.base.errors import UserError
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 
+PACKAGE = {  # and what is used of it
+    "tensorboard.compat.proto.event_pb2": "Event",
+    "tensorboard.summary.writer.record_writer": "RecordWriter",
+}
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
 
 
@@ -29,16 +30,12 @@ class TensorboardSink(Sink):
     Every process begins a file of its own with its first event. Each event is written at once and
     as a whole, so neither a killed process nor a full disk leaves a broken file. What an earlier
     process wrote counts up to `go_on_after`: TensorBoard no longer shows later points.
-
-    Raises:
-        UserError: the package is not installed.
-        OSError: the folder cannot be made.
     """
 
     images_every = "display_freq"
 
     def __init__(self, folder: str | Path) -> None:
-        self._package = _import_package()
+        self._events, self._writing = import_for("--tensorboard", PACKAGE)
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
@@ -50,9 +47,8 @@ class TensorboardSink(Sink):
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Write images as `images/LABEL` over the images seen, or the epoch if that is all."""
-        values = [
-            {"tag": f"images/{label}", "image": _encoded(image)} for label, image in images.items()
-        ]
+        drawn = {label: _encoded(image) for label, image in images.items()}
+        values = [{"tag": f"images/{label}", "image": image} for label, image in drawn.items()]
         self._write(_step(when) or when.epoch, values)
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
@@ -74,7 +70,7 @@ class TensorboardSink(Sink):
         """Append one event, and what must come before it."""
         event = self._record(step=step, summary={"value": values})
         if self._forgotten_from is not None:
-            restart = {"status": self._package.session_log.START}
+            restart = {"status": self._events.SessionLog.START}
             event = self._record(step=self._forgotten_from, session_log=restart) + event
         if self._path is None:
             self._path = self.folder / _next_name(self.folder)
@@ -90,32 +86,9 @@ class TensorboardSink(Sink):
     def _record(self, **content: Any) -> bytes:
         """Return an event as it stands in a file: with its length and checksums."""
         buffer = BytesIO()
-        event = self._package.event(wall_time=time.time(), **content)
-        self._package.writer(buffer).write(event.SerializeToString())
+        event = self._events.Event(wall_time=time.time(), **content)
+        self._writing.RecordWriter(buffer).write(event.SerializeToString())
         return buffer.getvalue()
-
-
-class _Package(NamedTuple):
-    """What is used of the package tensorboard."""
-
-    event: Any
-    session_log: Any
-    writer: Any
-
-
-def _import_package() -> _Package:
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ModuleNotFoundError as error:
-        # A mere folder `tensorboard` is found as well, but nothing in it.
-        if error.name is None or error.name.partition(".")[0] != "tensorboard":
-            raise
-        raise UserError(
-            "--tensorboard needs the package tensorboard, which is not installed. Install it "
-            "(pip install tensorboard, or uv sync --extra tensorboard), or leave --tensorboard out."
-        ) from error
-    return _Package(Event, SessionLog, RecordWriter)
 
 
 def _step(when: LogStep) -> int:
@@ -124,9 +97,8 @@ def _step(when: LogStep) -> int:
 
 def _next_name(folder: Path) -> str:
     """Return a name behind those of all files there: TensorBoard reads them in this order."""
-    names = [path.name for path in folder.iterdir()]
-    earlier = [int(match[1]) for match in map(FILE_NAME.fullmatch, names) if match]
-    number = max([int(time.time()), *(seconds + 1 for seconds in earlier)])
+    matches = [FILE_NAME.fullmatch(path.name) for path in folder.iterdir()]
+    number = max([int(time.time()), *(int(match[1]) + 1 for match in matches if match)])
     return f"events.out.tfevents.{number:010d}.{socket.gethostname()}.{os.getpid()}"
 
 
@@ -134,10 +106,6 @@ def _encoded(image: ImageArray) -> dict[str, Any]:
     """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of an image."""
     height, width, channels = image.shape
     buffer = BytesIO()
-    Image.fromarray(image[..., 0] if channels == 1 else image).save(buffer, "PNG")
-    return {
-        "height": height,
-        "width": width,
-        "colorspace": channels,
-        "encoded_image_string": buffer.getvalue(),
-    }
+    as_pillow(image).save(buffer, "PNG")
+    content = {"encoded_image_string": buffer.getvalue()}
+    return {"height": height, "width": width, "colorspace": channels} | content

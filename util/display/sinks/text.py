@@ -31,8 +31,7 @@ class LossFileSink(Sink):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        now = time.strftime("%c")
-        self._header = f"================ Training Loss ({now}) ================\n"
+        self._header = f"================ Training Loss ({time.strftime('%c')}) ================\n"
         deliver([self], lambda sink: sink._append(""))  # tried again with the first losses
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:

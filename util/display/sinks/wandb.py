@@ -8,14 +8,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from PIL import Image
-
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 from util.storage.files import write_text
 
+PACKAGE = {"wandb": "init"}
 RUN_ID_FILE = "wandb_run_id.txt"
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
@@ -44,12 +43,18 @@ class WandbSink(Sink):
     ) -> None:
         self._id_file = Path(folder) / RUN_ID_FILE
         self._keep_id = keep_id
-        self._wandb = _import_wandb()
+        (self._wandb,) = import_for("--use_wandb", PACKAGE)
         self._own = self._wandb.run is None
         self._run: Any = self._wandb.run
         if self._own:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            self._run = self._start(project, name, config, str(folder), resume)
+            common = {
+                "project": project,
+                "name": name,
+                "config": {key: _plain(value) for key, value in config.items()},
+                "dir": os.environ.get("WANDB_DIR", str(folder)),
+            }
+            self._run = self._start(common, resume)
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Log losses."""
@@ -57,10 +62,8 @@ class WandbSink(Sink):
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Log images under their labels."""
-        logged = {
-            label: self._wandb.Image(_image(image), caption=label)
-            for label, image in images.items()
-        }
+        made = self._wandb.Image
+        logged = {label: made(as_pillow(image), caption=label) for label, image in images.items()}
         self._run.log(logged | _axes(when))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
@@ -76,16 +79,8 @@ class WandbSink(Sink):
             self._own = False
             self._run.finish()
 
-    def _start(
-        self, project: str, name: str, config: Mapping[str, Any], folder: str, resume: bool
-    ) -> Any:
+    def _start(self, common: Mapping[str, Any], resume: bool) -> Any:
         wandb = self._wandb
-        common: dict[str, Any] = {
-            "project": project,
-            "name": name,
-            "config": {key: _plain(value) for key, value in config.items()},
-            "dir": os.environ.get("WANDB_DIR", folder),
-        }
         try:
             if wandb.setup().settings.mode in ("offline", "dryrun", "disabled"):
                 return wandb.init(**common)
@@ -101,13 +96,11 @@ class WandbSink(Sink):
                 f"wandb cannot start this run: {_one_line(error)} Check --wandb_project_name and "
                 "the WANDB_ variables of the environment, or leave --use_wandb out."
             ) from error
-        kept = shlex.quote(str(Path(run.dir).parent))
-        warn(
-            f"{problem}, so this run is kept offline. To upload it: wandb login; wandb sync {kept}"
-        )
+        kept = f"wandb sync {shlex.quote(str(Path(run.dir).parent))}"
+        warn(f"{problem}, so this run is kept offline. To upload it: wandb login; {kept}")
         return run
 
-    def _start_online(self, common: dict[str, Any], resume: bool) -> tuple[Any | None, str]:
+    def _start_online(self, common: Mapping[str, Any], resume: bool) -> tuple[Any | None, str]:
         """Return a run, or None and why there is none."""
         wandb = self._wandb
         remembered = resume and self._id_file.is_file()
@@ -116,12 +109,9 @@ class WandbSink(Sink):
         try:
             if not _has_credentials(wandb):
                 return None, "wandb is not logged in"
-            run = wandb.init(
-                **common,
-                id=known,
-                resume="allow" if known else None,
-                settings=wandb.Settings(init_timeout=patience),
-            )
+            settings = wandb.Settings(init_timeout=patience)
+            allowed = "allow" if known else None
+            run = wandb.init(**common, id=known, resume=allowed, settings=settings)
         except wandb.Error as error:
             return None, f"wandb did not start ({_one_line(error)})"
         if self._keep_id:
@@ -131,26 +121,9 @@ class WandbSink(Sink):
 
 def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
     """Log images to the run that is active, if there is one; none is started."""
-    wandb = _import_wandb()
+    (wandb,) = import_for("--use_wandb", PACKAGE)
     if wandb.run is not None:
         WandbSink("", "", {}, ".").images(LogStep(0), images)
-
-
-def _import_wandb() -> ModuleType:
-    try:
-        import wandb
-    except ModuleNotFoundError as error:
-        if error.name != "wandb":
-            raise
-        found = False
-    else:
-        found = hasattr(wandb, "init")  # a mere folder `wandb` of earlier runs imports as well
-    if not found:
-        raise UserError(
-            "--use_wandb needs the package wandb, which is not installed. Install it "
-            "(pip install wandb, or uv sync --extra wandb), or leave --use_wandb out."
-        )
-    return wandb
 
 
 def _has_credentials(wandb: ModuleType) -> bool:
@@ -163,11 +136,6 @@ def _has_credentials(wandb: ModuleType) -> bool:
 def _axes(when: LogStep) -> dict[str, float]:
     axes: dict[str, float] = {"epoch": when.epoch + when.fraction, "iters": when.images}
     return axes if when.total_images is None else axes | {"total_iters": when.total_images}
-
-
-def _image(image: ImageArray) -> Image.Image:
-    """Turn (H, W, C) of 1, 3 or 4 channels into an image."""
-    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
 
 
 def _plain(value: Any) -> Any:

@@ -297,7 +297,7 @@ def test_kept_images_have_the_type_and_channels_of_the_read_ones(
     transform = T.Compose([T.Resize(9, 7), T.CropAt(1, 2, 5), T.Flip()])
     wanted = transform(image)
     for kept in ("decoded", "resized"):
-        reader = ImageReader(ImageCache(10**6, 10), kept)
+        reader = ImageReader(ImageCache(10**6), kept)
         for _ in range(2):
             found = reader.read("a.png", transform)
             assert found.mode == wanted.mode
@@ -436,7 +436,7 @@ if __name__ == "__main__":
     for batch in [batch for _ in range(3) for batch in loader]:
         for key in "AB":
             found.update(batch[key].numpy().tobytes())
-    print(found.hexdigest(), loader._cache.count)
+    print(found.hexdigest(), len(loader._cache))
 """
 
 

@@ -295,6 +295,16 @@ def test_loader_keeps_the_names_of_the_reference(capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().out == "dataset [DrawingDataset] was created\n"
 
 
+@pytest.mark.parametrize(
+    ("gpu_ids", "there", "pinned"), [([], True, False), ([0], False, False), ([0], True, True)]
+)
+def test_batches_are_pinned_for_a_gpu_alone(
+    gpu_ids: list[int], there: bool, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert create_dataset(drawing(0, gpu_ids=gpu_ids)).dataloader.pin_memory is pinned
+
+
 @given(length=st.integers(1, 30), seed=st.integers(0, 2**63), epoch=st.integers(1, 1000))
 def test_sampler_gives_every_index_once_with_a_seed_of_its_own(
     length: int, seed: int, epoch: int

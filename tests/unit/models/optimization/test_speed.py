@@ -18,8 +18,8 @@ from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
 from models.optimization import speed
-from models.optimization.fused import use_fused_steps
 from models.optimization.precision import Precision
+from models.optimization.speed import use_fused_steps
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import (
@@ -511,7 +511,7 @@ def test_missing_compiler_is_told(tmp_path: Path) -> None:
 def test_speed_max_goes_on_without_a_compiler(capsys: pytest.CaptureFixture[str]) -> None:
     options = Namespace(speed="max")
     chosen = speed.Speed(options, torch.device("cuda"))  # where it would compile
-    assert chosen.set_up({"G": nn.Conv2d(3, 3, 1)}, []) == "speed max: fp32"
+    assert chosen.set_up({"G": nn.Conv2d(3, 3, 1)}) == ["speed max: fp32"]
     assert "goes on without compiled networks" in capsys.readouterr().err
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.optimization.schedulers import LR_POLICIES
-from options.parsing.rules import PREPROCESS_MODES, PREPROCESS_PARTS, base_problems, train_problems
+from options.parsing.rules import PREPROCESS_PARTS, PREPROCESSING, base_problems, train_problems
 
 ANY_TEXT = st.text(max_size=10)
 
@@ -33,7 +33,7 @@ def test_another_direction_is_answered_with_the_known_ones(given_value: str, hin
 
 @pytest.mark.parametrize(
     "preprocess",
-    [*PREPROCESS_MODES, "resize_then_crop", "scale_width_crop", "my_crop"],
+    [*PREPROCESSING, "resize_then_crop", "scale_width_crop", "my_crop"],
 )
 def test_modes_that_the_reference_knows_or_finds_parts_of_are_accepted(preprocess: str) -> None:
     assert base(preprocess=preprocess) == []
@@ -58,7 +58,7 @@ def test_a_mode_without_any_part_is_answered_with_the_known_ones(
 ) -> None:
     (problem,) = base(preprocess=given_value)
     assert problem.startswith(f"--preprocess {given_value} is not known. Did you mean {near!r}?")
-    assert all(mode in problem for mode in PREPROCESS_MODES)
+    assert all(mode in problem for mode in PREPROCESSING)
 
 
 def test_every_problem_is_reported() -> None:

@@ -146,11 +146,10 @@ def test_workers_end_when_asked_to() -> None:
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
 def test_workers_that_go_on_are_found_and_forgotten() -> None:
     loader: Any = DataLoader(torch.arange(2), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
-    assert torch_private.running_batches(loader) is None
+    assert torch_private.forget_running_batches(loader) is None
     batches = iter(loader)
-    assert torch_private.running_batches(loader) is batches
-    torch_private.forget_running_batches(loader)
-    assert torch_private.running_batches(loader) is None
+    assert torch_private.forget_running_batches(loader) is batches
+    assert torch_private.forget_running_batches(loader) is None
     torch_private.stop_workers(batches)
 
 

@@ -23,7 +23,7 @@ from util.scores.distances import (
     squared_mmd,
 )
 from util.scores.feature_cache import FeatureCache, default_folder, key_of
-from util.scores.networks import BACKBONES, UnavailableError, load_inception, load_lpips
+from util.scores.networks import BACKBONES, load_inception, load_lpips
 from util.storage.checkpoint import save_state
 
 
@@ -293,7 +293,7 @@ def images(count: int, seed: int) -> Tensor:
 
 def test_missing_weights_of_inception_are_one_line_of_advice(hub: Path) -> None:
     pytest.importorskip("torch_fidelity")
-    with pytest.raises(UnavailableError) as caught:
+    with pytest.raises(UserError) as caught:
         load_inception()
     said = str(caught.value)
     assert "\n" not in said
@@ -305,7 +305,7 @@ def test_missing_weights_of_inception_are_one_line_of_advice(hub: Path) -> None:
 @pytest.mark.parametrize("net", BACKBONES)
 def test_missing_weights_of_lpips_are_one_line_of_advice(net: str) -> None:
     pytest.importorskip("lpips")
-    with pytest.raises(UnavailableError) as caught:
+    with pytest.raises(UserError) as caught:
         load_lpips(net=net)
     said = str(caught.value)
     assert "\n" not in said
@@ -321,13 +321,13 @@ def test_missing_packages_are_named_with_the_extra(
     load: Any, module: str, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)  # as if not installed
-    with pytest.raises(UnavailableError, match=rf"{package}: uv sync --extra metrics"):
+    with pytest.raises(UserError, match=rf"{package}: uv sync --extra metrics"):
         load()
 
 
 def test_a_path_to_nothing_is_named(tmp_path: Path) -> None:
     pytest.importorskip("lpips")
-    with pytest.raises(UnavailableError, match=r"--lpips_weights .*gone.pth: there is no such"):
+    with pytest.raises(UserError, match=r"--lpips_weights .*gone.pth: there is no such"):
         load_lpips(tmp_path / "gone.pth")
 
 

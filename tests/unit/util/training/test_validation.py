@@ -61,7 +61,7 @@ def doubler() -> Any:
     return Doubler()
 
 
-def batches(*levels: float) -> list[dict[str, Any]]:
+def batches(*levels: float) -> Any:
     return [{"A": torch.full((1, 3, 12, 12), level)} for level in levels]
 
 

@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from importlib import import_module
 from io import BytesIO
+from math import isnan
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
+
+from numpy.typing import NDArray
 
 from util.base.errors import UserError
 
@@ -18,8 +20,7 @@ CONNECT_SECONDS = 1.0
 class UnreachableError(Exception):
     """There is no answer; whether the request was carried out is unknown.
 
-    Attributes:
-        dropped: the connection was lost, which may have happened long ago.
+    `dropped` tells that the connection was lost, which may have happened long ago.
     """
 
     def __init__(self, reason: str, *, dropped: bool = False) -> None:
@@ -31,49 +32,33 @@ class RefusedError(Exception):
     """The server answers, but not with 200."""
 
 
-@dataclass(frozen=True)
-class Address:
-    """Where the server is."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, server: str, port: int) -> "Address":
-        """Read what the options say."""
-        try:
-            parts = urlsplit(server if "//" in server else f"http://{server}")
-            scheme, host, port = parts.scheme, parts.hostname, parts.port or port
-        except ValueError:  # a port that is no number
-            scheme, host = "", None
-        if scheme not in ("http", "https") or not host or not 0 < port < 65536:
-            raise UserError(
-                f"--display_server {server} with --display_port {port} is no address. Give them "
-                "like --display_server http://localhost --display_port 8097."
-            )
-        return cls(scheme, host, port)
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+def address_of(server: str, port: int) -> SplitResult:
+    """Read what the options say; a port in `server` wins."""
+    try:
+        parts = urlsplit(server if "//" in server else f"http://{server}")
+        host, port = parts.hostname, parts.port or port
+    except ValueError:  # a port that is no number
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("http", "https") or not host or not 0 < port < 65536:
+        raise UserError(
+            f"--display_server {server} with --display_port {port} is no address. Give them "
+            "like --display_server http://localhost --display_port 8097."
+        )
+    return urlsplit(f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}")
 
 
 class Connection:
     """One connection to a server, with time limits; it never reconnects by itself.
 
     `http.client` uses no proxies, and unlike `requests` it does not hide that a connection was
-    dropped: behind the next one there may be a server that has forgotten everything.
-
-    Args:
-        address: where to connect to.
-        patience: seconds to wait for the answer to a request of so many bytes.
+    dropped: behind the next one there may be a server that has forgotten everything. `patience`
+    tells for how many seconds to wait for the answer to a request of so many bytes.
     """
 
-    def __init__(self, address: Address, patience: Callable[[int], float]) -> None:
+    def __init__(self, address: SplitResult, patience: Callable[[int], float]) -> None:
         self.patience = patience
         kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
-        self._http = kind(address.host, address.port, timeout=CONNECT_SECONDS)
+        self._http = kind(address.hostname or "", address.port, timeout=CONNECT_SECONDS)
         try:
             self._http.connect()
         except (OSError, ValueError) as error:
@@ -125,14 +110,16 @@ def client_class() -> Any:
             path = url.removeprefix(f"{self.server}:{self.port}")
             return self.connection.post(path, (data or "{}").encode())
 
-        def append_points(self, window: str, traces: list[dict[str, Any]]) -> None:
-            """Append to every trace of a plot, which has been seen to be there.
+        def append_points(self, window: str, x: NDArray[Any], curves: NDArray[Any]) -> None:
+            """Append to each curve (points, curves) of a plot, which has been seen to be there.
 
             `line(update="append")` would ask again whether it is there, and if not make a plot of
             the new points alone.
             """
-            for trace in traces:
-                trace["type"] = "scatter"
+            traces = [
+                {"type": "scatter", "x": x.tolist(), "y": [None if isnan(y) else y for y in curve]}
+                for curve in curves.T.tolist()
+            ]
             message = {"win": window, "data": traces, "layout": {}, "opts": {}, "append": True}
             self._send(message, endpoint="update")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 Numbers = NDArray[np.float64]
 
@@ -28,16 +27,11 @@ class LossHistory:
         """Return the names of the losses in order of appearance."""
         return list(self._curves)
 
-    @property
-    def size(self) -> int:
-        """Return how many numbers a plot of everything has."""
-        return len(self._x) * len(self._curves)
-
     def add(self, x: float, values: Mapping[str, float]) -> None:
         """Add one point."""
         for name in values:
             if name not in self._curves:
-                self._curves[name] = array("d", [nan]) * len(self._x)
+                self._curves[name] = array("d", [nan]) * len(self)
         for name, curve in self._curves.items():
             curve.append(values.get(name, nan))
         self._x.append(x)
@@ -49,8 +43,8 @@ class LossHistory:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as tensors (float64), which a state file holds compactly."""
-        losses = {name: _as_tensor(curve) for name, curve in self._curves.items()}
-        return {"x": _as_tensor(self._x), "losses": losses}
+        curves = {name: torch.from_numpy(np.array(each)) for name, each in self._curves.items()}
+        return {"x": torch.from_numpy(np.array(self._x)), "losses": curves}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` returned."""
@@ -59,7 +53,3 @@ class LossHistory:
         if any(len(curve) != len(x) for curve in curves.values()):
             raise ValueError("the saved loss curves are not of the same length")
         self._x, self._curves = x, curves
-
-
-def _as_tensor(numbers: "array[float]") -> Tensor:
-    return torch.tensor(np.array(numbers, dtype=np.float64))

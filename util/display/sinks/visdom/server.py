@@ -20,7 +20,12 @@ START_SECONDS = 15.0
 STOP_SECONDS = 3.0
 LOG_NAME = "visdom_server.log"
 NOTHING, VISDOM, FORBIDDEN, OTHER = "nothing", "visdom", "forbidden", "other"
-
+TAKEN = {
+    FORBIDDEN: "The visdom server on port {port} answers 403 instead of its page, as it does with "
+    'tornado 6.6. Stop it, and pip install "tornado<6.6".',
+    OTHER: "Port {port} is in use by something that is no visdom server, or one that hangs. "
+    "Choose another --display_port, or stop what uses this one.",
+}
 # The server's program. It goes when the process that started it is gone, however that ended.
 _PROGRAM = """
 import os, sys, threading, time
@@ -66,22 +71,17 @@ class VisdomServer:
 
 
 def start_server(port: int, env_path: str | Path) -> VisdomServer:
-    """Start a server for this machine alone, or find the one that is running.
+    """Start a server for this machine alone, or find the one that is running, else UserError.
 
-    Args:
-        port: where it listens, on the loopback interface.
-        env_path: folder for what is saved from the page, and for the server's log.
-
-    Raises:
-        UserError: the port is taken by something else, or the server does not come up.
+    `env_path` is the folder for what is saved from the page, and for the server's log.
     """
     if not 0 < port < 65536:
         raise UserError(f"--display_port {port} is no port. Choose one from 1024 to 65535.")
     there = look(port)
     if there == VISDOM:
         return VisdomServer(port)
-    if there != NOTHING:
-        raise UserError(_taken(port, there))
+    if there in TAKEN:
+        raise UserError(TAKEN[there].format(port=port))
     if find_spec("visdom") is None:
         raise UserError(f"A visdom server was asked for, but {how_to_install()}")
     folder = Path(env_path)
@@ -122,13 +122,10 @@ def look(port: int, seconds: float = 2.0) -> str:
 
 def how_to_install() -> str:
     """Say how visdom gets installed for this Python."""
-    if sys.version_info >= (3, 12):
-        how = 'pip install "visdom>=0.3" "tornado<6.6"'
-    else:
-        how = (
-            'pip install "setuptools<81" wheel, then '
-            'pip install --no-build-isolation "visdom<0.3" "tornado<6.6"'
-        )
+    how = 'pip install "visdom>=0.3" "tornado<6.6"'
+    if sys.version_info < (3, 12):
+        older = 'pip install --no-build-isolation "visdom<0.3" "tornado<6.6"'
+        how = f'pip install "setuptools<81" wheel, then {older}'
     return f"visdom is not installed. To install it: uv sync, or {how} (see requirements.txt)."
 
 
@@ -149,22 +146,23 @@ def _launch(port: int, folder: Path, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _when_it_answers(server: VisdomServer, log: Path) -> VisdomServer:
-    process = server.process
-    assert process is not None
+    assert server.process is not None
     last = time.monotonic() + START_SECONDS
     while time.monotonic() < last:
-        ended = process.poll() is not None
+        ended = server.process.poll() is not None
         there = look(server.port)
-        if there == VISDOM and ended:  # another run was quicker
-            server.stop()
-            return VisdomServer(server.port)
         if there == VISDOM:
-            return server
+            if not ended:
+                return server
+            server.stop()  # another run was quicker
+            return VisdomServer(server.port)
         if there == FORBIDDEN:
-            raise UserError(_taken(server.port, there))
+            raise UserError(TAKEN[there].format(port=server.port))
         if ended:
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            said = f"{lines[-1]}." if lines else "it left no message."
             raise UserError(
-                f"The visdom server ended at once: {_last_line(log)} Its log is {log}. "
+                f"The visdom server ended at once: {said} Its log is {log}. "
                 "Try another --display_port, or train without --start_visdom."
             )
         time.sleep(0.1)
@@ -172,20 +170,3 @@ def _when_it_answers(server: VisdomServer, log: Path) -> VisdomServer:
         f"The visdom server did not answer on port {server.port} in {START_SECONDS:.0f} s. "
         f"Its log is {log}. Try again, or train without --start_visdom."
     )
-
-
-def _taken(port: int, there: str) -> str:
-    if there == FORBIDDEN:
-        return (
-            f"The visdom server on port {port} answers 403 instead of its page, as it does with "
-            'tornado 6.6. Stop it, and pip install "tornado<6.6".'
-        )
-    return (
-        f"Port {port} is in use by something that is no visdom server, or one that hangs. "
-        "Choose another --display_port, or stop what uses this one."
-    )
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1]}." if lines else "it left no message."

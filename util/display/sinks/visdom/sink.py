@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from html import escape
 from importlib.util import find_spec
-from math import ceil, isfinite, nan
+from math import ceil, nan
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ import numpy as np
 from util.base.log import say, warn
 from util.display.sinks.base import ImageArray, LogStep, Sink
 from util.display.sinks.visdom.connection import (
-    Address,
     Connection,
     RefusedError,
     UnreachableError,
+    address_of,
     client_class,
 )
 from util.display.sinks.visdom.history import LossHistory
@@ -48,33 +48,23 @@ LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
 class VisdomSink(Sink):
-    """Show losses in one window, and images in a panel or in a window each.
-
-    Args:
-        server: address, for example http://localhost; a port in it wins over `port`.
-        port: its port.
-        env: environment, visdom's word for a page.
-        display_id: first window; plots go to it, images to the ones after it.
-        ncols: images in a row of the panel; 0 or below: a window for each image.
-        name: name of the run, for titles.
-        win_size: width at which an image is shown.
-    """
+    """Show losses in one window, and images in a panel or in a window each."""
 
     losses_as = "plot"
     images_every = "display_freq"
 
     def __init__(
         self,
-        server: str,
+        server: str,  # address, for example http://localhost; a port in it wins over `port`
         port: int,
         *,
-        env: str,
-        display_id: int,
-        ncols: int,
-        name: str,
-        win_size: int = 256,
+        env: str,  # environment, visdom's word for a page
+        display_id: int,  # first window; plots go to it, images to the ones after it
+        ncols: int,  # images in a row of the panel; 0 or below: a window for each image
+        name: str,  # of the run, for titles
+        win_size: int = 256,  # width at which an image is shown
     ) -> None:
-        self.address = Address.of(server, port)
+        self.address = address_of(server, port)
         self.env = env.replace("/", "_")  # as the server does for windows, but not for pages
         self.display_id = display_id
         self.ncols = ncols
@@ -112,12 +102,13 @@ class VisdomSink(Sink):
         copies = {label: np.array(image) for label, image in images.items()}
         if not copies or self._off:
             return
+        first = self.display_id + 1
         sends: dict[str, Callable[[Any], None]] = {}
         if self.ncols > 0:
-            sends[str(self.display_id + 1)] = partial(self._send_panel, copies)
+            sends[str(first)] = partial(self._send_panel, copies)
         else:
-            for window, (label, image) in enumerate(copies.items(), self.display_id + 1):
-                sends[str(window)] = partial(self._send_image, str(window), label, image)
+            for window, (label, image) in enumerate(copies.items(), first):
+                sends[str(window)] = partial(self._show, str(window), label, image, self.win_size)
         with self._changed:
             self._images.update(sends)
             self._unsent.update(sends)
@@ -146,8 +137,6 @@ class VisdomSink(Sink):
         with self._changed:
             self._history = history
             self._sent = None
-
-    # ---- the worker's loop ------------------------------------------------------------------
 
     def _wake_worker(self) -> None:
         if self._off or self._deadline is not None:
@@ -184,7 +173,7 @@ class VisdomSink(Sink):
             try:
                 self._send_all()
             except UnreachableError as error:
-                if not (error.dropped and self._client is not None):
+                if not error.dropped or self._client is None:
                     raise
                 self._lose()  # it went away since the last event and may be back
                 self._send_all()
@@ -199,30 +188,31 @@ class VisdomSink(Sink):
                 self._lose()
             if self._told == 0:
                 self._told = 1
-                self._tell(warn, self._advice(str(error) or type(error).__name__))
+                self._complain(error)
             return False
         if self._told == 1:
             self._told = 2
-            self._tell(say, f"visdom at {self.address} answers now; nothing is missing there.")
+            where = self.address.geturl()
+            self._tell(say, f"visdom at {where} answers now; nothing is missing there.")
         return True
 
     def _send_all(self) -> None:
         """Bring each window up to date; what the server refuses does not hold up the others."""
         if self._client is None:
             self._client = self._connect()
-        refusal: Exception | None = None
         steps: list[Callable[[], None]] = [self._send_losses]
         with self._changed:
             steps += [partial(self._send_window, each) for each in sorted(self._unsent, key=int)]
+        refusals = []
         for send in steps:
             try:
                 send()
             except UnreachableError:
                 raise
             except Exception as error:  # noqa: BLE001 - raised below
-                refusal = error
-        if refusal is not None:
-            raise refusal
+                refusals.append(error)
+        if refusals:
+            raise refusals[-1]
 
     def _connect(self) -> Any:
         if find_spec("visdom") is None:  # said first: without it no server would help
@@ -250,12 +240,11 @@ class VisdomSink(Sink):
 
     def _patience(self, size: int) -> float:
         """Return how many seconds to wait for the answer to a request of `size` bytes."""
-        seconds = READ_SECONDS + size / BYTES_PER_SECOND + self._history.size / POINTS_PER_SECOND
+        numbers = len(self._history) * len(self._history.names)
+        seconds = READ_SECONDS + size / BYTES_PER_SECOND + numbers / POINTS_PER_SECOND
         if self._deadline is None:
             return seconds
         return min(seconds, max(0.1, self._deadline - time.monotonic()))
-
-    # ---- what is sent -----------------------------------------------------------------------
 
     def _send_losses(self) -> None:
         with self._changed:
@@ -265,52 +254,36 @@ class VisdomSink(Sink):
         if count == 0 or (sent == count and not last_look):
             return
         if sent is None or names != self._sent_names or not self._window_has(sent):
-            self._send_plot(history, names, count)
-        elif count > sent:
-            self._send_points(history, sent, count)
-
-    def _window_has(self, count: int) -> bool:
-        """Tell whether the plot is there, and in doubt whether it has the points it should."""
-        if not self._client.win_exists(self._loss_window):
-            return False
-        if not self._in_doubt():
-            return True
-        traces = json.loads(self._client.get_window_data(self._loss_window))["content"]["data"]
-        return [len(trace["x"]) for trace in traces] == [count] * len(self._sent_names)
-
-    def _in_doubt(self) -> bool:
-        if self._failed_at is None:
-            return False
-        return self._closing() or time.monotonic() < self._failed_at + DOUBT_SECONDS
-
-    def _send_plot(self, history: LossHistory, names: list[str], count: int) -> None:
+            sent = 0  # replace the whole plot
+        elif sent == count:
+            return
         self._sent = None
         with self._changed:
-            x, curves = history.rows(0, count, names)
+            x, curves = history.rows(sent, count, names)
         curves[~np.isfinite(curves)] = nan  # becomes null; infinity would be no JSON
-        options = {"title": f"{self.name} loss over time", "legend": names}
-        options |= {"xlabel": "epoch", "ylabel": "loss"}
-        self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
-        self._losses_are_there(history, names, count)
-
-    def _send_points(self, history: LossHistory, start: int, stop: int) -> None:
-        self._sent = None
-        names = self._sent_names
-        with self._changed:
-            x, curves = history.rows(start, stop, names)
-        traces = [
-            {"x": x.tolist(), "y": [y if isfinite(y) else None for y in curve.tolist()]}
-            for curve in curves.T
-        ]
-        self._client.append_points(self._loss_window, traces)
-        self._losses_are_there(history, names, stop)
-
-    def _losses_are_there(self, history: LossHistory, names: list[str], count: int) -> None:
+        if sent:
+            self._client.append_points(self._loss_window, x, curves)
+        else:
+            options = {"title": f"{self.name} loss over time", "legend": names}
+            options |= {"xlabel": "epoch", "ylabel": "loss"}
+            self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
         with self._changed:
             self.sends += 1
             self._sent_names = names
             if self._history is history:  # else another one was loaded meanwhile
                 self._sent = count
+
+    def _window_has(self, count: int) -> bool:
+        """Tell whether the plot is there, and in doubt whether it has the points it should."""
+        if not self._client.win_exists(self._loss_window):
+            return False
+        in_doubt = self._failed_at is not None and (
+            self._closing() or time.monotonic() < self._failed_at + DOUBT_SECONDS
+        )
+        if not in_doubt:
+            return True
+        traces = json.loads(self._client.get_window_data(self._loss_window))["content"]["data"]
+        return [len(trace["x"]) for trace in traces] == [count] * len(self._sent_names)
 
     def _send_window(self, window: str) -> None:
         with self._changed:
@@ -326,29 +299,25 @@ class VisdomSink(Sink):
         ncols = min(self.ncols, len(images))
         panel = grid([shown(image) for image in images.values()], ncols)
         width = self.win_size * ncols
-        self._show(client, str(self.display_id + 1), f"{self.name} images", panel, width)
-        labels_height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
-        options = {"title": f"{self.name} labels", "width": width, "height": labels_height}
+        self._show(str(self.display_id + 1), f"{self.name} images", panel, width, client)
+        height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
+        options = {"title": f"{self.name} labels", "width": width, "height": height}
         client.text(label_table(list(images), ncols), str(self.display_id + 2), opts=options)
 
-    def _send_image(self, window: str, label: str, image: ImageArray, client: Any) -> None:
-        self._show(client, window, label, shown(image), self.win_size)
-
-    def _show(self, client: Any, window: str, title: str, image: ImageArray, width: int) -> None:
+    def _show(self, window: str, title: str, image: ImageArray, width: int, client: Any) -> None:
         height = round(image.shape[0] * width / image.shape[1])
         options = {"title": title, "width": width, "height": height}  # the whole is scaled to it
-        client.image(image.transpose(2, 0, 1), win=window, opts=options)
+        client.image(shown(image).transpose(2, 0, 1), win=window, opts=options)
 
-    # ---- what is said -----------------------------------------------------------------------
-
-    def _advice(self, reason: str) -> str:
-        port = self.address.port
-        return (
-            f"visdom at {self.address} cannot be used now ({reason}). Training goes on, and "
-            "what is missing there is sent once it answers. To have a server started: "
-            "--start_visdom (`python -m visdom.server` fails without internet). To reach one on "
-            f"another machine: ssh -N -L {port}:localhost:{port} user@host. "
-            "To do without: --display_id 0."
+    def _complain(self, error: Exception) -> None:
+        where, port = self.address.geturl(), self.address.port
+        self._tell(
+            warn,
+            f"visdom at {where} cannot be used now ({str(error) or type(error).__name__}). "
+            "Training goes on, and what is missing there is sent once it answers. To have a server "
+            "started: --start_visdom (`python -m visdom.server` fails without internet). To reach "
+            f"one on another machine: ssh -N -L {port}:localhost:{port} user@host. "
+            "To do without: --display_id 0.",
         )
 
     def _tell(self, how: Callable[[str], None], text: str) -> None:

@@ -146,7 +146,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         rows.append(images[0])
         return render(images, *rest, **more)
 
-    monkeypatch.setattr(page_sink, "image_row", counted)
+    monkeypatch.setattr(elements, "image_row", counted)
     return rows
 
 
@@ -201,7 +201,7 @@ def test_an_update_that_fails_spoils_no_later_one(
     sink = new_sink(tmp_path)
     sink.images(LogStep(1), images())
     with monkeypatch.context() as patch:
-        patch.setattr(page_sink, step, fail)
+        patch.setattr(elements if step == "image_row" else page_sink, step, fail)
         with pytest.raises(OSError, match="disk full"):
             sink.images(LogStep(2), images())
     assert epochs(read_page(tmp_path / "index.html")) == [1]  # the old page is still whole

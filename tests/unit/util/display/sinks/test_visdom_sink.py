@@ -28,7 +28,7 @@ from tests.support.paths import ROOT
 from util.base.errors import UserError
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.visdom import sink as visdom_sink
-from util.display.sinks.visdom.connection import Address, Connection, UnreachableError
+from util.display.sinks.visdom.connection import Connection, UnreachableError, address_of
 from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import VisdomServer, start_server
 from util.display.sinks.visdom.sink import VisdomSink, grid, label_table
@@ -784,7 +784,7 @@ def test_nobody_reading_the_advice_is_no_trouble(
     ],
 )
 def test_addresses(server: str, port: int, expected: str) -> None:
-    assert str(Address.of(server, port)) == expected
+    assert address_of(server, port).geturl() == expected
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""What training asks of a model; `models/storage/trained_model.py` does it and says more."""
+"""What training asks of a model, see `models/storage/trained_model.py`, and of a loader."""
 # ruff: noqa: D102
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,3 +27,20 @@ class TrainedModel(Protocol):
     def save_networks(self, label: int | str) -> dict[Path, object]: ...
     def training_state(self) -> dict[str, Any]: ...
     def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool) -> None: ...
+
+
+class Stateful(Protocol):
+    """A part of a run that a state file keeps."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Loader(Stateful, Protocol):
+    """What gives the batches; its length counts images, `sampler.epoch` decides their order."""
+
+    sampler: Any
+
+    def __iter__(self) -> Iterator[dict[str, Any]]: ...
+    def __len__(self) -> int: ...
+    def has_images_of(self, state: Mapping[str, Any]) -> bool: ...
