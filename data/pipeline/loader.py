@@ -197,10 +197,7 @@ class BatchLoader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue inside the epoch, or with the one that would have come.
-
-        An order of other images would be another order: ask `has_images_of` first.
-        """
+        """Continue inside the epoch, or with the next; `has_images_of` says whether it fits."""
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
         self.sampler.epoch = state["epoch"]
@@ -226,8 +223,8 @@ class BatchLoader:
 def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
     """Return the image files of a data set by the attribute that lists them.
 
-    Those that `image_files` of its class declares have no attribute; what is no list of files
-    there, since a plugin uses the name for something else, is none of ours.
+    Those that `image_files` of its class declares have no attribute; a plugin may use that name
+    for something else.
     """
     declared = own_method(dataset, "image_files", arguments=0)
     if declared is not None and type(dataset).image_files is not BaseDataset.image_files:
