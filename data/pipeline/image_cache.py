@@ -104,6 +104,7 @@ class ImageCache:
             record[8 : 8 + len(label)] = np.frombuffer(label, np.uint8)
             np.ndarray(array.shape, array.dtype, record, begin)[...] = array
             self._head[_USED] += size
+            self._read_records()
 
     def _read_on(self) -> None:
         """Learn of what was kept since; the lock makes sure that all of it can be seen."""
