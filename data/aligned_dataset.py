@@ -32,16 +32,12 @@ class AlignedDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B`, cropped and flipped alike, and their paths."""
         path = self.AB_paths[index]
-        A, B = self.reader.open(path).halves()
-        params = get_params(self.opt, A.size)
+        left, right = self.reader.open(path).halves()
+        params = get_params(self.opt, left.size)
         transform_A = get_transform(self.opt, params, grayscale=self.input_nc == 1)
         transform_B = get_transform(self.opt, params, grayscale=self.output_nc == 1)
-        return {
-            "A": A.transformed(transform_A),
-            "B": B.transformed(transform_B),
-            "A_paths": path,
-            "B_paths": path,
-        }
+        A, B = left.transformed(transform_A), right.transformed(transform_B)
+        return {"A": A, "B": B, "A_paths": path, "B_paths": path}
 
     def __len__(self) -> int:
         return len(self.AB_paths)

@@ -64,8 +64,7 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
         return [path for paths in lists_of_files(self).values() for path in paths]
 
     @abstractmethod
-    def __len__(self) -> int:
-        """Return the number of items."""
+    def __len__(self) -> int: ...
 
     @abstractmethod
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -95,15 +94,12 @@ def get_transform(
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
 ) -> T.Compose:
-    """Return the transform that `--preprocess`, `--load_size`, `--crop_size`, `--no_flip` describe.
+    """Return the transform from an image to a tensor that the options describe.
 
-    Args:
-        opt: the options.
-        params: what `get_params` drew; without it crop and flip are drawn anew for every image,
-            from torch's generator.
-        grayscale: reduce to one channel first.
-        method: how to resample: Pillow's constant, or torchvision's of the same name.
-        convert: return a float32 tensor (C, H, W) in [-1, 1]; otherwise a Pillow image.
+    `params` is what `get_params` drew; without it crop and flip are drawn anew for every image,
+    from torch's generator. `grayscale` reduces to one channel first. `method` says how to resample:
+    Pillow's constant, or torchvision's of the same name. With `convert` the result is a float32
+    tensor (C, H, W) in [-1, 1], otherwise a Pillow image.
     """
     if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
         method = Image.Resampling[method.name]

@@ -40,10 +40,7 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
 
 
 def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
-    """Add the images and the folders inside a folder, but no linked folders.
-
-    The reference does not follow these either: a loop of links ends there.
-    """
+    """Add the images and the folders inside a folder; linked ones may make a loop and stay out."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -63,10 +60,7 @@ def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
 
 
 def _begins_like_an_image(entry: os.DirEntry[str]) -> bool:
-    """Look into files that the reference passes over (`.Png`, `.webp`).
-
-    Whoever has such a file that is no image must be able to train here as there.
-    """
+    """Look into files that the reference passes over (`.Png`, `.webp`), whatever they are."""
     try:
         if not entry.is_file():  # whoever opens a pipe waits for its other end
             return False

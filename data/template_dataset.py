@@ -69,12 +69,7 @@ class TemplateDataset(BaseDataset):
         # be cropped and flipped alike, so the random choice is made once and shared.
         params = get_params(self.opt, sharp.size)
         transform = get_transform(self.opt, params)
-        return {
-            "A": transform(blurred),
-            "B": transform(sharp),
-            "A_paths": path,
-            "B_paths": path,
-        }
+        return {"A": transform(blurred), "B": transform(sharp), "A_paths": path, "B_paths": path}
 
     def __len__(self) -> int:
         """Return the number of items in one epoch."""

@@ -44,28 +44,16 @@ _ENDINGS = {
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
 
 
-# ---- one file -----------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is in an image file.
-
-    Attributes:
-        path: the file.
-        size: (width, height) of the image, the right way up; None if not even that is known.
-        mode: Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
-        problem: why training cannot use the file, to be read after "is"; None if it can.
-        notes: oddities that do not stop training, to be read after the file's name.
-        digest: the same for files with the same bytes; None if they cannot be read.
-    """
+    """What is in an image file; None where nothing is known."""
 
     path: str
-    size: Size | None = None
-    mode: str | None = None
-    problem: str | None = None
-    notes: tuple[str, ...] = ()
-    digest: str | None = None
+    size: Size | None = None  # of the image, the right way up
+    mode: str | None = None  # Pillow's name of the pixel format in the file: RGB, L, P, CMYK, ...
+    problem: str | None = None  # why training cannot use the file, to be read after "is"
+    notes: tuple[str, ...] = ()  # oddities that do not stop training, read after the file's name
+    digest: str | None = None  # the same for files with the same bytes
 
 
 def inspect_image(path: str) -> Inspection:
@@ -176,9 +164,6 @@ def _silent_libraries() -> Iterator[None]:
         os.close(nowhere)
 
 
-# ---- sizes that the options need ----------------------------------------------------------
-
-
 def too_small(
     size: Size, *, preprocess: str, crop_size: int, side_by_side: bool = False
 ) -> str | None:
@@ -202,19 +187,15 @@ def odd_width(size: Size) -> str | None:
     return f"{size[0]} pixels wide, an odd number, so A and B differ" if size[0] % 2 else None
 
 
-# ---- the cheap part, for the start of a training ------------------------------------------
-
-
 def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
     """Say what a quick look at a data set's files finds; takes a second at most.
 
     Lists of an attribute may hold files of other kinds, which a plugin reads in its own way: those
     are passed over. What `image_files` declares (no attribute) is looked at whatever its name.
     """
-    listed = [path for name, paths in files.items() for path in paths
-              if not name or is_image_file(path)]  # fmt: skip
+    listed = {path: name for name, paths in files.items() for path in paths}
     problems = spot_check(
-        list(dict.fromkeys(listed)),
+        [path for path, name in listed.items() if not name or is_image_file(path)],
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",
@@ -276,9 +257,6 @@ def spot_check(
             if problem := look(paths[index]):
                 found[index] = problem
     return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
-
-
-# ---- several files ------------------------------------------------------------------------
 
 
 def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:

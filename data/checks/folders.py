@@ -29,8 +29,7 @@ class Folder:
 def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
     """Return the folders in which the data set at `root` keeps its images.
 
-    Without a `dataset_mode` every folder with a name that some mode reads, and `root` itself if
-    there is none.
+    Without a `dataset_mode` every folder with a name that some mode reads; `root` if there is none.
 
     Raises:
         UserError: `root` is no folder, or keeps images in a way that no mode reads.

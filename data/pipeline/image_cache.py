@@ -3,15 +3,16 @@
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from util.base import torch_private
 from util.base.system import free_memory
+from util.base.torch_private import shared_bytes
 
 Array = NDArray[Any]
 
@@ -34,23 +35,31 @@ class ImageCache:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self._memory = _SharedMemory(ALIGNMENT + budget)
         self._lock = torch.multiprocessing.Lock()
-        self._connect()
+        size = ALIGNMENT + budget
+        self._connect(_nameless_file(size) if HAS_NAMELESS_FILES else shared_bytes(size))
 
-    def _connect(self) -> None:
+    def _connect(self, memory: int | torch.UntypedStorage) -> None:
+        self._memory = memory
         self._is_stuck = False  # who held the lock was killed
         self._known: dict[Hashable, Array] = {}  # of the records that this process has read
         self._read = 0  # bytes
-        memory = self._memory.view()
-        self._head, self._records = memory[:ALIGNMENT].view(np.int64), memory[ALIGNMENT:]
+        if isinstance(memory, int):
+            seen = np.frombuffer(mmap.mmap(memory, 0), dtype=np.uint8)
+        else:
+            seen = torch.tensor([], dtype=torch.uint8).set_(memory).numpy()
+        self._head, self._records = seen[:ALIGNMENT].view(np.int64), seen[ALIGNMENT:]
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("budget", "_memory", "_lock")}
+    def __getstate__(self) -> tuple[Any, ...]:
+        if not isinstance(self._memory, int):
+            return self.budget, self._lock, self._memory
+        from multiprocessing.reduction import DupFd  # not on Windows
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._connect()
+        return self.budget, self._lock, DupFd(self._memory)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.budget, self._lock, memory = state
+        self._connect(memory if isinstance(memory, torch.UntypedStorage) else memory.detach())
 
     def __len__(self) -> int:
         self._read_on()
@@ -84,11 +93,8 @@ class ImageCache:
         label = pickle.dumps((key, array.dtype.str, array.shape))
         begin = _aligned(8 + len(label))
         size = begin + _aligned(array.nbytes)
-        if not self._take_lock():
-            return
-        try:
-            self._read_records()
-            if key in self._known:
+        with self._locked() as has_lock:
+            if key in self._known or not has_lock:
                 return
             if self.used + size > self.budget or not _has_room(size):
                 self._head[_FULL] = 1
@@ -98,14 +104,13 @@ class ImageCache:
             record[8 : 8 + len(label)] = np.frombuffer(label, np.uint8)
             np.ndarray(array.shape, array.dtype, record, begin)[...] = array
             self._head[_USED] += size
-        finally:
-            self._lock.release()
+            self._read_records()
 
     def _read_on(self) -> None:
         """Learn of what was kept since; the lock makes sure that all of it can be seen."""
-        if self._read < self.used and self._take_lock():
-            self._read_records()
-            self._lock.release()
+        if self._read < self.used:
+            with self._locked():
+                pass
 
     def _read_records(self) -> None:
         while self._read < self.used:
@@ -116,10 +121,18 @@ class ImageCache:
             self._known[key] = np.ndarray(shape, dtype, record, begin)
             self._read += begin + _aligned(self._known[key].nbytes)
 
-    def _take_lock(self) -> bool:
-        if not self._is_stuck:
-            self._is_stuck = not self._lock.acquire(timeout=PATIENCE)
-        return not self._is_stuck
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock if it can be had, and tell so; what others have kept is known then."""
+        has_lock = not self._is_stuck and self._lock.acquire(timeout=PATIENCE)
+        self._is_stuck = not has_lock
+        try:
+            if has_lock:
+                self._read_records()
+            yield has_lock
+        finally:
+            if has_lock:
+                self._lock.release()
 
 
 def _aligned(length: int) -> int:
@@ -132,34 +145,12 @@ def _has_room(length: int) -> bool:
     return free is None or free - RESERVE > length
 
 
-class _SharedMemory:
-    """Bytes that several processes share.
+def _nameless_file(size: int) -> int:
+    """Make a file in memory for several processes, on Linux; torch's shared memory does elsewhere.
 
-    On Linux a file in memory without a name: provided as it is written to, gone with the last
-    process however that ends, and not limited by /dev/shm, which is small in containers. torch's
-    shared memory elsewhere.
+    Provided as it is written to, gone with the last process however that ends, and not limited by
+    /dev/shm, which is small in containers.
     """
-
-    def __init__(self, size: int) -> None:
-        self._storage = None if HAS_NAMELESS_FILES else torch_private.shared_bytes(size)
-        if HAS_NAMELESS_FILES:
-            self._file = os.memfd_create("images")
-            os.ftruncate(self._file, size)
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self._storage is not None:
-            return {"_storage": self._storage}
-        from multiprocessing.reduction import DupFd  # not on Windows
-
-        return {"_storage": None, "_file": DupFd(self._file)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        if self._storage is None:
-            self._file = state["_file"].detach()
-
-    def view(self) -> Any:
-        """Return the bytes as an array."""
-        if self._storage is None:
-            return np.frombuffer(mmap.mmap(self._file, 0), dtype=np.uint8)
-        return torch.tensor([], dtype=torch.uint8).set_(self._storage).numpy()
+    file = os.memfd_create("images")
+    os.ftruncate(file, size)
+    return file

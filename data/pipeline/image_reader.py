@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import takewhile
 from typing import Any
@@ -19,18 +20,16 @@ from util.images import transforms as T
 from util.images.reading import default_loader
 
 
+@dataclass(eq=False)
 class ImageReader:
-    """Open and transform images.
+    """Open and transform images; a cache keeps them in memory, so that each is decoded only once.
 
-    Args:
-        cache: keeps images in memory, so that each is decoded only once; None reads every time.
-        mode: what is kept: `decoded` (images as they are) or `resized` (what the first steps of
-            their transform make of them, which are the same every time).
+    `mode` says what is kept: `decoded` (images as they are) or `resized` (what the first steps of
+    their transform make of them, which are the same every time).
     """
 
-    def __init__(self, cache: ImageCache | None = None, mode: str = "none") -> None:
-        self.cache = cache
-        self.mode = mode
+    cache: ImageCache | None = None
+    mode: str = "none"
 
     @classmethod
     def of(cls, opt: Namespace) -> "ImageReader":
@@ -49,25 +48,18 @@ class ImageReader:
         return self.open(path).transformed(transform)
 
 
+@dataclass(eq=False)
 class LazyImage:
     """One image file, or the `half` of `whole`: 0 left, 1 right."""
 
-    def __init__(
-        self,
-        reader: ImageReader,
-        path: str,
-        half: int | None = None,
-        whole: "LazyImage | None" = None,
-    ) -> None:
-        self.path = path
-        self._reader = reader
-        self._half = half
-        self._whole = whole
+    reader: ImageReader
+    path: str
+    half: int | None = None
+    whole: "LazyImage | None" = None
 
     def halves(self) -> tuple["LazyImage", "LazyImage"]:
         """Return the left and the right half; the right one gets the odd column."""
-        left, right = (LazyImage(self._reader, self.path, half, self) for half in (0, 1))
-        return left, right
+        return replace(self, half=0, whole=self), replace(self, half=1, whole=self)
 
     @property
     def size(self) -> T.Size:
@@ -78,22 +70,14 @@ class LazyImage:
 
     @cached_property
     def image(self) -> Image.Image:
-        """Return Pillow's image, decoded.
-
-        Raises:
-            UserError: the image cannot be read or has no halves; names the file.
-        """
-        if self._whole is not None:
-            return self._half_of(self._whole.image)
+        """Return Pillow's image, decoded; a UserError if it cannot be, or has no halves."""
+        if self.whole is not None:
+            return self._half_of(self.whole.image)
         kept = self._keep("decoded", "image", lambda: np.asarray(default_loader(self.path)))
         return default_loader(self.path) if kept is None else Image.fromarray(kept)
 
     def transformed(self, transform: Callable[[Any], Any]) -> Any:
-        """Return what a transform makes of the image.
-
-        Raises:
-            UserError: the image is broken or does not suit the options; names the file.
-        """
+        """Return what a transform makes of the image; errors of users name the file."""
         steps = list(transform.transforms) if type(transform) is T.Compose else [transform]
         fixed = tuple(takewhile(lambda step: type(step) in T.FIXED, steps))
         varying = T.in_one_go(steps[len(fixed) :])
@@ -116,20 +100,20 @@ class LazyImage:
         if width < 2:
             raise UserError(f"{self.path} is 1 pixel wide: it cannot hold A and B side by side.")
         middle = width // 2
-        return whole.crop((middle, 0, width, height) if self._half else (0, 0, middle, height))
+        return whole.crop((middle, 0, width, height) if self.half else (0, 0, middle, height))
 
     def _keep(self, mode: str, what: Hashable, make: Callable[[], Array]) -> Array | None:
         """Return what `make` does, from the cache; None if there is none or it keeps the rest."""
-        cache = self._reader.cache
-        if cache is None or self._reader.mode != mode:
+        cache = self.reader.cache
+        if cache is None or self.reader.mode != mode:
             return None
-        return cache.get_or_keep((self.path, self._half, what), make)
+        return cache.get_or_keep((self.path, self.half, what), make)
 
 
 def make_cache(gigabytes: float | None) -> ImageCache | None:
-    """Return a cache of at most so many gigabytes, by default a quarter of the free memory.
+    """Return a cache of so many gigabytes, by default a quarter of the free memory; says so.
 
-    Says what it got. None, with a warning, if the system gives no memory.
+    A smaller one, or None, with a warning, if the system gives less memory, or none.
     """
     free = free_memory()
     wanted = int(gigabytes * GIGABYTE) if gigabytes else (free or 4 * GIGABYTE) // 4

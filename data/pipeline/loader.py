@@ -32,11 +32,6 @@ class BatchLoader:
         skip_bad: put other images in the place of those that cannot be used.
         root: the folder of the images, which may have moved when a run goes on.
         pin: hand over tensors that a GPU takes without waiting.
-
-    Attributes:
-        dataloader: torch's loader around the `dataset`.
-        sampler: the order of the items; set `sampler.epoch` to begin elsewhere.
-        passed_over: with `skip_bad`, why images were.
     """
 
     def __init__(
@@ -57,8 +52,9 @@ class BatchLoader:
         self.workers = min(workers, usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
+        # The order of the items; set `sampler.epoch` to begin elsewhere.
         self.sampler = sampling.EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
-        self.passed_over: set[str] = set()
+        self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
         self._most = most
         self._delivered = 0  # items of the running epoch
@@ -197,10 +193,7 @@ class BatchLoader:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue inside the epoch, or with the one that would have come.
-
-        An order of other images would be another order: ask `has_images_of` first.
-        """
+        """Continue inside the epoch, or with the next; `has_images_of` says whether it fits."""
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
         self.sampler.epoch = state["epoch"]
@@ -226,8 +219,8 @@ class BatchLoader:
 def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
     """Return the image files of a data set by the attribute that lists them.
 
-    Those that `image_files` of its class declares have no attribute; what is no list of files
-    there, since a plugin uses the name for something else, is none of ours.
+    Those that `image_files` of its class declares have no attribute; a plugin may use that name
+    for something else.
     """
     declared = own_method(dataset, "image_files", arguments=0)
     if declared is not None and type(dataset).image_files is not BaseDataset.image_files:

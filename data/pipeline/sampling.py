@@ -42,20 +42,15 @@ class EpochSampler(Sampler[Any]):
 
     With workers each index comes as (seed, index) for `SeededDataset`, and everything depends on
     the run's seed, the epoch and the position alone: not on the number of workers.
-
-    Attributes:
-        epoch: the epoch that the next iteration yields; the training loop may set it.
-        start: how many items of that epoch to leave out, since they have been seen.
-        order_seed: decides the order of the epoch that was begun last.
     """
 
     def __init__(self, length: int, *, shuffle: bool, seed: int | None = None) -> None:
         self.length = length
         self.shuffle = shuffle
         self.seed = seed
-        self.epoch = 1
-        self.start = 0
-        self.order_seed: int | None = None
+        self.epoch = 1  # that the next iteration yields; the training loop may set it
+        self.start = 0  # how many items of that epoch to leave out, since they have been seen
+        self.order_seed: int | None = None  # decides the order of the epoch that was begun last
 
     def __len__(self) -> int:
         return self.length
@@ -162,7 +157,7 @@ def tells_of_dead_worker(error: Exception) -> bool:
 def no_word_of_dead_workers() -> Iterator[None]:
     """Keep torch from raising in the middle of a step because a worker has died.
 
-    The loader finds that out as well when it waits for the next batch, where a run can be saved.
+    The loader notices it when it waits for the next batch, where a run can be saved.
     """
     if not hasattr(signal, "SIGCHLD") or threading.current_thread() is not threading.main_thread():
         yield

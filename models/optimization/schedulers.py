@@ -1,7 +1,6 @@
 """Learning rates over the epochs."""
 
 from argparse import Namespace
-from typing import Any
 
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -44,23 +43,3 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
         f"learning rate policy [{opt.lr_policy}] is not implemented. "
         f"{suggest(opt.lr_policy, LR_POLICIES)}"
     )
-
-
-def scheduler_state(scheduler: LRScheduler, epoch_count: int) -> dict[str, Any]:
-    """Return a schedule's state with its epochs counted from the first.
-
-    `linear` itself counts from the `epoch_count` it was made with.
-    """
-    state = scheduler.state_dict()
-    if isinstance(scheduler, LambdaLR):
-        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])  # made anew from the options
-        state["last_epoch"] += epoch_count - 1
-    return state
-
-
-def load_scheduler_state(scheduler: LRScheduler, state: dict[str, Any], epoch_count: int) -> None:
-    """Take back what `scheduler_state` returned, into a schedule made with any `epoch_count`."""
-    state = dict(state)
-    if isinstance(scheduler, LambdaLR):
-        state["last_epoch"] -= epoch_count - 1
-    scheduler.load_state_dict(state)

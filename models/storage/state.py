@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,25 +12,22 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
-from models.optimization.schedulers import load_scheduler_state, scheduler_state
+from models.storage.names import Model
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
 
-
-def training_state(model: "BaseModel") -> dict[str, Any]:
+def training_state(model: Model) -> dict[str, Any]:
     """Return plain containers and tensors."""
     adopt_new_optimizers(model)
     extra_state = own_method(model, "extra_state", arguments=0)
     extra = extra_state() if extra_state is not None else {}
-    epoch_count = model.opt.epoch_count
+    before = model.opt.epoch_count - 1
     return {
         "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
-        "schedulers": [scheduler_state(each, epoch_count) for each in model.schedulers],
+        "schedulers": [_moved(each, each.state_dict(), before) for each in model.schedulers],
         "image_pools": {name: pool_state(pool) for name, pool in _image_pools(model).items()},
         "metric": float(model.metric),
         "steps": model._optimization.state_dict(model.optimizers),
@@ -41,7 +38,7 @@ def training_state(model: "BaseModel") -> dict[str, Any]:
 
 
 def load_training_state(
-    model: "BaseModel", state: Mapping[str, Any], *, keep_rates: bool = False
+    model: Model, state: Mapping[str, Any], *, keep_rates: bool = False
 ) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
@@ -61,7 +58,7 @@ def load_training_state(
         load_extra_state(state["extra"])
 
 
-def adopt_new_optimizers(model: "BaseModel") -> None:
+def adopt_new_optimizers(model: Model) -> None:
     """Give optimisers that were made after `setup` what the others got there.
 
     Fused steps, a schedule that stands where it would stand by now, and what a saved run knows of
@@ -90,8 +87,16 @@ def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> 
     return scheduler
 
 
+def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dict[str, Any]:
+    """Return a schedule's state: `linear` counts from `epoch_count`, what is saved from 1."""
+    if not isinstance(scheduler, LambdaLR):
+        return dict(state)
+    made_anew = [None] * len(scheduler.lr_lambdas)
+    return {**state, "last_epoch": state["last_epoch"] + epochs, "lr_lambdas": made_anew}
+
+
 def _load_optimizers(
-    model: "BaseModel", state: Mapping[str, Any], keep_rates: bool, first: int = 0
+    model: Model, state: Mapping[str, Any], keep_rates: bool, first: int = 0
 ) -> None:
     """Load what a state knows of the optimisers from the `first` one on, as far as there are any.
 
@@ -103,7 +108,7 @@ def _load_optimizers(
     schedulers = zip(model.schedulers, state["schedulers"], strict=False)
     for scheduler, saved in islice(schedulers, first, None):
         if not keep_rates:
-            load_scheduler_state(scheduler, saved, model.opt.epoch_count)
+            scheduler.load_state_dict(_moved(scheduler, saved, 1 - model.opt.epoch_count))
     optimization = model._optimization
     optimization.load_state_dict(state.get("steps", {}), model.optimizers, first)
     are_missing = len(state["optimizers"]) > len(model.optimizers)
@@ -132,7 +137,7 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
     count_as_stepped(optimizer)
 
 
-def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
+def _check(model: Model, state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
     """Refuse states of other models; optimisers that are made later may be missing yet."""
     fewer, more = int(state.get("made_later", 0)), model._optimization.made_later
     compared: list[tuple[str, Any, Any, bool]] = []
@@ -150,7 +155,7 @@ def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, Ima
             )
 
 
-def _image_pools(model: "BaseModel") -> dict[str, ImagePool]:
+def _image_pools(model: Model) -> dict[str, ImagePool]:
     """Find the pools by themselves, so that models that never heard of states take part."""
     return {key: value for key, value in vars(model).items() if isinstance(value, ImagePool)}
 

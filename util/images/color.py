@@ -22,11 +22,9 @@ D65_WHITE = np.array([0.95047, 1.0, 1.08883])  # XYZ, Y = 1
 
 
 def rgb2lab(rgb: NDArray[Any]) -> Array:
-    """Convert sRGB to L*a*b* in float64.
+    """Convert sRGB (..., 3), uint8 or floating point in [0, 1], to L*a*b* (..., 3) in float64.
 
-    Shapes:
-        rgb: (..., 3), uint8 in [0, 255] or floating point in [0, 1]
-        result: (..., 3), L in [0, 100], a and b within about [-110, 110]
+    L is in [0, 100], a and b are within about [-110, 110].
     """
     encoded = rgb / 255.0 if rgb.dtype == np.uint8 else rgb.astype(np.float64)
     linear = np.where(encoded > 0.04045, ((encoded + 0.055) / 1.055) ** 2.4, encoded / 12.92)
@@ -37,11 +35,7 @@ def rgb2lab(rgb: NDArray[Any]) -> Array:
 
 
 def lab2rgb(lab: NDArray[Any]) -> Array:
-    """Convert L*a*b* to sRGB in float64; colours outside sRGB are clipped.
-
-    Shapes:
-        lab: (..., 3); result: (..., 3) in [0, 1]
-    """
+    """Convert L*a*b* (..., 3) to sRGB (..., 3) in [0, 1], float64; what lies outside is clipped."""
     lab = lab.astype(np.float64)
     y = (lab[..., 0] + 16.0) / 116.0
     x = lab[..., 1] / 500.0 + y

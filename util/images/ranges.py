@@ -50,12 +50,9 @@ def in_unit_range(images: Tensor) -> Tensor:
 def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
     """Turn the first image of a batch into an array that can be saved.
 
-    Values are truncated, not rounded, as in the reference: PNG files stay byte-equal.
-
-    Shapes:
-        input_image: tensor (N, C, H, W) in [-1, 1]; an array (H, W, C) of stored values is only
-            converted to `imtype`; anything else is handed back
-        result: (H, W, C), one channel is repeated to three
+    Values (N, C, H, W) in [-1, 1] become (H, W, C), one channel is repeated to three. They are
+    truncated, not rounded, as in the reference: PNG files stay byte-equal. An array of stored
+    values is only converted to `imtype`; anything else is handed back.
     """
     if isinstance(input_image, np.ndarray):
         return input_image.astype(imtype)
@@ -63,22 +60,14 @@ def tensor2im(input_image: Any, imtype: type = np.uint8) -> Any:
         return input_image
     levels = input_image.detach()[0].float().cpu().numpy() + np.float32(1)  # (C, H, W)
     levels *= np.float32(WHITE / 2)  # the same bits as dividing by 2 first, which is exact
-    planes: NDArray[Any] = levels.astype(imtype)
-    if planes.shape[0] == 1:
-        return np.repeat(planes[0, :, :, None], 3, axis=2)
-    image = np.empty((*planes.shape[1:], planes.shape[0]), planes.dtype)
-    for channel, plane in enumerate(planes):  # much faster than transposing
-        image[:, :, channel] = plane
-    return image
+    planes = list(levels.astype(imtype))
+    return np.stack(planes * 3 if len(planes) == 1 else planes, axis=-1)  # faster than transposing
 
 
 def three_channels(images: Tensor) -> Tensor:
-    """Return what is shown of images of any number of channels.
+    """Return (..., 3, H, W), what is shown of images (..., C, H, W) of any number of channels.
 
     One channel is taken three times, two get a third of zeros, of more the first three are taken.
-
-    Shapes:
-        images: (..., C, H, W); result: (..., 3, H, W)
     """
     first = images[..., :1, :, :]
     more = {1: [first, first], 2: [torch.zeros_like(first)]}.get(images.shape[-3], [])

@@ -62,8 +62,7 @@ def default_loader(path: str | Path) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says.
 
-    `ImageOps.exif_transpose` does this too, but then writes the EXIF data anew, which fails for
-    some images that are fine otherwise.
+    `ImageOps.exif_transpose` also writes the EXIF data anew, which fails for some sound images.
     """
     image.load()  # in PNG the EXIF data may stand behind the pixels
     turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))

@@ -12,18 +12,12 @@ OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--pre
 
 
 def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
-    """Return the batch size for test.py; says so if it is not the one that was `given`.
-
-    Args:
-        opt: the options, those recovered from the run included.
-        model: class of the model.
-        given: whether `--batch_size` is on the command line.
-    """
+    """Return the batch size for test.py; says so if it is not that of a `given` --batch_size."""
     why = _why_alone(opt, model)
+    if given and why and opt.batch_size > 1:
+        ignored = f"--batch_size {opt.batch_size} is not used"
+        say(f"{ignored}, images are translated one by one: {why}.")
     if given:
-        if why and opt.batch_size > 1:
-            say(f"--batch_size {opt.batch_size} is not used, images are translated one by one: "
-                f"{why}.")  # fmt: skip
         return 1 if why else opt.batch_size
     if why or not opt.gpu_ids or opt.dataset_mode not in OF_ONE_SIZE:
         return 1
@@ -34,11 +28,9 @@ def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
 def one_by_one(
     visuals: Mapping[str, Any], paths: Sequence[str], batch_size: int
 ) -> Iterator[tuple[Mapping[str, Any], Sequence[str]]]:
-    """Yield the images made from each item of a batch, with its path.
+    """Yield the images (1, C, H, W) made from each item of a batch, with its path.
 
-    Shapes:
-        visuals: tensors (N, C, H, W) by label; with a `batch_size` of 1 they may be anything
-        result: tensors (1, C, H, W) by label
+    With a `batch_size` of 1 they may be anything.
     """
     if batch_size == 1:
         yield visuals, paths

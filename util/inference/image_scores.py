@@ -24,27 +24,19 @@ def image_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
     """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 
     Whether `real_B` is the true one, and not just any image of domain B, is for the caller to
-    know.
+    know. Images are as `tensor2im` takes or makes them.
     """
     for made, real in PAIRS.items():
         if made in visuals and real in visuals:
-            a, b = _image(visuals[made]), _image(visuals[real])
+            a, b = _unit_image(visuals[made]), _unit_image(visuals[real])
+            measures = {name: metric.measure for name, metric in METRICS.items() if metric.measure}
             if a.shape == b.shape:
-                return {
-                    name: float(metric.measure(a, b))
-                    for name, metric in METRICS.items()
-                    if metric.measure is not None
-                }
+                return {name: float(measure(a, b)) for name, measure in measures.items()}
     return {}
 
 
-def _image(image: Any) -> Tensor:
-    """Return an image as metrics expect it.
-
-    Shapes:
-        image: tensor (N, C, H, W) in [-1, 1], or array (H, W, C) in [0, 255], as in `tensor2im`
-        result: (1, C, H, W) in [0, 1]
-    """
+def _unit_image(image: Any) -> Tensor:
+    """Return (1, C, H, W) in [0, 1] of (N, C, H, W) in [-1, 1], or of stored values (H, W, C)."""
     if isinstance(image, np.ndarray):
         return torch.from_numpy(image / WHITE).float().permute(2, 0, 1)[None].clamp(0, 1)
     return in_unit_range(image[:1])

@@ -4,8 +4,8 @@ import hashlib
 import os
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import count
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path, PurePath
 
 LONGEST = 240  # bytes of a name; file systems take 255, and a label and an ending are added
@@ -20,7 +20,7 @@ def results_folder(opt: Namespace) -> str:
 class ResultNames:
     """Choose a name, without the ending, for what is made from each input image.
 
-    `photos/7.jpg` becomes `7`.  Only inputs of one run that would overwrite each other's results
+    `photos/7.jpg` becomes `7`. Only inputs of one run that would overwrite each other's results
     keep their path below `root`: `x/7.jpg` and `y/7.jpg` become `x/7` and `y/7`, `7.jpg` beside
     `7.png` becomes `7.jpg` and `7.png`. Names that would be too long for a file are cut.
     """
@@ -30,38 +30,34 @@ class ResultNames:
         self.root = root
         self._names: dict[str, str] = {}
         self._taken: set[str] = set()
-        known = list(dict.fromkeys(paths))
-        stems = Counter(_key(PurePath(path).stem) for path in known)
-        inner = Counter(_key(self._below_root(path).with_suffix("")) for path in known)
-        for path in sorted(known, key=lambda path: stems[_key(PurePath(path).stem)] > 1):
-            alone = stems[_key(PurePath(path).stem)] == 1
-            clear = inner[_key(self._below_root(path).with_suffix(""))] == 1
-            self._choose(path, skip=0 if alone else 1 if clear else 2)
+        known = {path: self._candidates(path) for path in paths}
+        stems = Counter(_key(stem) for stem, _, _ in known.values())
+        inner = Counter(_key(name) for _, name, _ in known.values())
+        for path, (stem, _, _) in known.items():
+            if stems[_key(stem)] == 1:
+                self._choose(path, 0)
+        for path, (_, name, _) in known.items():
+            if path not in self._names:
+                self._choose(path, 1 if inner[_key(name)] == 1 else 2)
 
     def name(self, path: str) -> str:
         """Return the name for `path`, which no other path has."""
-        return self._names.get(path) or self._choose(path, skip=0)
+        return self._names.get(path) or self._choose(path, 0)
 
     def _choose(self, path: str, skip: int) -> str:
-        names = self._candidates(path)
-        for _ in range(skip):
-            next(names)
+        candidates = self._candidates(path)
+        names = chain(candidates[skip:], (f"{candidates[-1]}_{number}" for number in count(2)))
         name = next(name for name in map(_cut, names) if _key(name) not in self._taken)
         self._taken.add(_key(name))
         self._names[path] = name
         return name
 
-    def _candidates(self, path: str) -> Iterator[str]:
-        relative = self._below_root(path)
-        yield PurePath(path).stem
-        yield relative.with_suffix("").as_posix()
-        yield relative.as_posix()
-        yield from (f"{relative.as_posix()}_{number}" for number in count(2))
-
-    def _below_root(self, path: str) -> PurePath:
+    def _candidates(self, path: str) -> tuple[str, str, str]:
+        """Return the stem, the path below the root without its ending, and with it."""
         relative = PurePath(os.path.relpath(path, self.root))
         # An image from elsewhere must not be written elsewhere: no step upwards survives.
-        return PurePath(*[part for part in relative.parts if part not in ("..", relative.anchor)])
+        below = PurePath(*[part for part in relative.parts if part not in ("..", relative.anchor)])
+        return PurePath(path).stem, below.with_suffix("").as_posix(), below.as_posix()
 
 
 def _cut(name: str) -> str:
@@ -75,6 +71,6 @@ def _cut(name: str) -> str:
     return f"{folder}{slash}{kept}-{digits}"
 
 
-def _key(name: str | PurePath) -> str:
-    """Compare names as a file system that ignores case would."""
-    return str(name).casefold()
+def _key(name: str) -> str:
+    """Return what is the same for names that are the same to a file system that ignores case."""
+    return name.casefold()

@@ -58,8 +58,6 @@ class Run:
         on_nan = new_option(opt, "on_nan")
         self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
-        self._epoch_began = self._step_began = time.time()
-        self._load_seconds = self._step_seconds = 0.0
         start.restore(self)
 
     @property
@@ -160,10 +158,7 @@ class Run:
         return time.time() - self._epoch_began
 
     def measure(self) -> tuple[bool, bool]:
-        """Measure the model and record what the epoch brought.
-
-        Tells whether the weights may be saved, and whether they are the best so far.
-        """
+        """Record what the epoch brought; tell if the weights are fine, and if they are the best."""
         seconds = self.epoch_seconds
         is_fine = self.health.weights_are_fine()
         if self.health.steps and not self.reporter.shown:  # fewer images than --display_freq

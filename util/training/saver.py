@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,7 +45,6 @@ class Saver:
     Attributes:
         last_label: the newest save, by this process or the one it continues; of one that is being
             written still it is known after `wait` whether it became one.
-        saves: how many this process has begun.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Saver:
         self.opt, self.trained, self.losses, self.parts = opt, trained, losses, parts
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
-        self.saves = 0
+        self.saves = 0  # that this process has begun
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._running: Future[None] | None = None
         self._before: str | None = None  # the save before the one that is being written
@@ -81,18 +81,16 @@ class Saver:
             files = {str(label): self.trained.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
-        state = snapshot(
-            {
-                "format": FORMAT,
-                "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
-                "options": plain(vars(self.opt)),
-                "model": self.trained.training_state(),
-                "random": rng.state_dict(),
-                **self.losses.state_dict(),
-                **{name: part.state_dict() for name, part in self.parts.items()},
-            }
-        )
-        self._running = self._thread.submit(self._write, files, state)
+        state = {
+            "format": FORMAT,
+            "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
+            "options": plain(vars(self.opt)),
+            "model": self.trained.training_state(),
+            "random": rng.state_dict(),
+            **self.losses.state_dict(),
+            **{name: part.state_dict() for name, part in self.parts.items()},
+        }
+        self._running = self._thread.submit(self._write, files, snapshot(state))
         self._before, self.last_label = self.last_label, str(labels[0])
         self.saves += 1
 
@@ -104,10 +102,9 @@ class Saver:
     def wait(self) -> None:
         """Return when the save that was begun is on the disk, or raise its SaveError."""
         running, self._running = self._running, None
-        if running is None:
-            return
         try:
-            running.result()
+            if running is not None:
+                running.result()
         except (OSError, RuntimeError) as error:  # torch's writer turns some OSErrors into these
             self.last_label = self._before
             raise self._failure(error) from error
@@ -198,11 +195,9 @@ def _are_digests(networks: object) -> bool:
 
 def _digest(folder: RunFolder, label: int | str, name: str) -> str | None:
     path = folder.file_of(label, name)
-    try:
-        with checkpoint.open_save([path]) as files:
-            return checkpoint.digest(files[path])
-    except CheckpointError:
-        return None
+    with suppress(CheckpointError), checkpoint.open_save([path]) as files:
+        return checkpoint.digest(files[path])
+    return None
 
 
 def prune(folder: RunFolder, label: str, keep: int) -> None:

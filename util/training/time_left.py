@@ -19,11 +19,7 @@ EPOCH_LINE = (
 
 @dataclass
 class TimeLeft:
-    """Tell how long a run will go on.
-
-    Goes by the mean over all that this process has trained so far, with the time that validation,
-    images and saving took.
-    """
+    """Tell how long a run will go on, by what this process has done so far, saving included."""
 
     progress: Progress
     length: Length
