@@ -27,12 +27,9 @@ class _Section:
 
     def render(self, folder: str) -> str:
         """Render all of it; sizes are read now, since images may be written after `add_images`."""
-        sizes = [
-            [elements.image_size(Path(folder, file)) for file in files] for files, *_ in self.rows
-        ]
-        rows = [
-            elements.image_row(*row, sizes=each) for row, each in zip(self.rows, sizes, strict=True)
-        ]
+        files = [[Path(folder, file) for file in row[0]] for row in self.rows]
+        sizes = [list(map(elements.image_size, each)) for each in files]
+        rows = [elements.image_row(*row, sizes=sizes[i]) for i, row in enumerate(self.rows)]
         parts = [self.heading, elements.numbers(self.scores, for_scripts=True), *rows]
         return elements.section(parts, max(sizes, key=len, default=[]), self.width)
 

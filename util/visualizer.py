@@ -61,10 +61,9 @@ class Visualizer:
     def print_current_losses(
         self, epoch: int, iters: int, losses: Mapping[str, float], t_comp: float, t_data: float
     ) -> None:
-        """Print losses and append them to `loss_log.txt` and `losses.jsonl`.
+        """Print losses and write them down, with the seconds of computing per image and of loading.
 
-        `iters` counts images of this epoch; `t_comp` are the seconds of computing per image,
-        `t_data` those spent waiting for the data.
+        `iters` counts images of this epoch.
         """
         when = LogStep(epoch, iters, compute_seconds=t_comp, load_seconds=t_data)
         self._reporter.print_losses(when, losses)

@@ -3,7 +3,8 @@
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,8 @@ class ImageCache:
         label = pickle.dumps((key, array.dtype.str, array.shape))
         begin = _aligned(8 + len(label))
         size = begin + _aligned(array.nbytes)
-        if not self._take_lock():
-            return
-        try:
-            self._read_records()
-            if key in self._known:
+        with self._locked() as has_lock:
+            if key in self._known or not has_lock:
                 return
             if self.used + size > self.budget or not _has_room(size):
                 self._head[_FULL] = 1
@@ -106,14 +104,13 @@ class ImageCache:
             record[8 : 8 + len(label)] = np.frombuffer(label, np.uint8)
             np.ndarray(array.shape, array.dtype, record, begin)[...] = array
             self._head[_USED] += size
-        finally:
-            self._lock.release()
+            self._read_records()
 
     def _read_on(self) -> None:
         """Learn of what was kept since; the lock makes sure that all of it can be seen."""
-        if self._read < self.used and self._take_lock():
-            self._read_records()
-            self._lock.release()
+        if self._read < self.used:
+            with self._locked():
+                pass
 
     def _read_records(self) -> None:
         while self._read < self.used:
@@ -124,10 +121,18 @@ class ImageCache:
             self._known[key] = np.ndarray(shape, dtype, record, begin)
             self._read += begin + _aligned(self._known[key].nbytes)
 
-    def _take_lock(self) -> bool:
-        if not self._is_stuck:
-            self._is_stuck = not self._lock.acquire(timeout=PATIENCE)
-        return not self._is_stuck
+    @contextmanager
+    def _locked(self) -> Iterator[bool]:
+        """Hold the lock if it can be had, and tell so; what others have kept is known then."""
+        has_lock = not self._is_stuck and self._lock.acquire(timeout=PATIENCE)
+        self._is_stuck = not has_lock
+        try:
+            if has_lock:
+                self._read_records()
+            yield has_lock
+        finally:
+            if has_lock:
+                self._lock.release()
 
 
 def _aligned(length: int) -> int:

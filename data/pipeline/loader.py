@@ -32,11 +32,6 @@ class BatchLoader:
         skip_bad: put other images in the place of those that cannot be used.
         root: the folder of the images, which may have moved when a run goes on.
         pin: hand over tensors that a GPU takes without waiting.
-
-    Attributes:
-        dataloader: torch's loader around the `dataset`.
-        sampler: the order of the items; set `sampler.epoch` to begin elsewhere.
-        passed_over: with `skip_bad`, why images were.
     """
 
     def __init__(
@@ -57,8 +52,9 @@ class BatchLoader:
         self.workers = min(workers, usable_cores())
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
+        # The order of the items; set `sampler.epoch` to begin elsewhere.
         self.sampler = sampling.EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
-        self.passed_over: set[str] = set()
+        self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
         self._most = most
         self._delivered = 0  # items of the running epoch

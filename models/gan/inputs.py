@@ -1,19 +1,15 @@
 """Batches as the models take them, and whether what is made of them fits."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from models.storage.names import Model
 from util.base.errors import UserError
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
 
-
-def both_sides(
-    model: "BaseModel", batch: Mapping[str, Any]
-) -> tuple[Tensor, Tensor, Sequence[str]]:
+def both_sides(model: Model, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, Sequence[str]]:
     """Return a batch's source and target on the model's device, and the paths of the source.
 
     `--direction BtoA` swaps what the data set calls A and B.

@@ -5,7 +5,7 @@ launches; elsewhere, and with `--grad_checkpoint`, losses are computed one after
 saves memory: each forgets what its backward pass needed before the next one begins.
 """
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,14 +13,11 @@ from torch import Tensor, nn
 from models import networks
 from models.architectures import switches
 from models.gan.options import gradient_penalty_weight
-
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
-    from models.cycle_gan_model import CycleGANModel
+from models.storage.names import Model
 
 
 def discriminate_both(
-    model: "BaseModel", netD: nn.Module, first: Tensor, second: Tensor
+    model: Model, netD: nn.Module, first: Tensor, second: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return a discriminator's scores of two batches; in one pass where that is faster.
 
@@ -35,7 +32,7 @@ def discriminate_both(
 
 
 def with_gradient_penalty(
-    model: "BaseModel", loss: Tensor, netD: nn.Module, real: Tensor, fake: Tensor
+    model: Model, loss: Tensor, netD: nn.Module, real: Tensor, fake: Tensor
 ) -> Tensor:
     """Add the penalty that `--gan_mode wgangp` needs to a discriminator's loss."""
     if (weight := gradient_penalty_weight(model.opt)) == 0:
@@ -47,7 +44,7 @@ def with_gradient_penalty(
 IN_PARTS, TOGETHER, AT_ONCE = "losses in parts", "passes put together", "losses at once"
 
 
-def way_of(model: "CycleGANModel", known: type) -> str:
+def way_of(model: Any, known: type[Any]) -> str:
     """Return how a CycleGAN's generators are trained.
 
     `known` is the class whose steps may be computed in another order, or together. A subclass, or
@@ -62,7 +59,7 @@ def way_of(model: "CycleGANModel", known: type) -> str:
     return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
 
 
-def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
+def forward_and_backward_G(model: Any, known: type[Any]) -> None:
     """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device."""
     way = way_of(model, known)
     if way == IN_PARTS:
@@ -74,7 +71,7 @@ def forward_and_backward_G(model: "CycleGANModel", known: type) -> None:
         model.backward_G()
 
 
-def _in_parts(model: "CycleGANModel") -> None:
+def _in_parts(model: Any) -> None:
     """Compute the gradients of each term of the loss before the next one: they add up."""
     terms = []
     model.fake_B = model.netG_A(model.real_A)
@@ -88,7 +85,7 @@ def _in_parts(model: "CycleGANModel") -> None:
     model.loss_G = torch.stack(terms).sum()
 
 
-def _together(model: "CycleGANModel") -> None:
+def _together(model: Any) -> None:
     """Translate for the identity terms in the passes of `forward`."""
     model.fake_B, idt_A = model.netG_A(torch.cat([model.real_A, model.real_B])).chunk(2)
     model.fake_A, idt_B = model.netG_B(torch.cat([model.real_B, model.real_A])).chunk(2)

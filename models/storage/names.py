@@ -1,23 +1,36 @@
 """What the names stand for that a model lists: `G` is the network `netG`, or the loss `loss_G`."""
 
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from models.optimization.step import Optimization
 from util.base.errors import UserError, suggest
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
+
+class Model(Protocol):
+    """What is asked of a `BaseModel` from below it: the original's names, and the step's tools."""
+
+    opt: Namespace
+    device: torch.device
+    save_dir: str
+    metric: float
+    optimizers: list[Optimizer]
+    schedulers: list[LRScheduler]
+    _optimization: Optimization
 
 
-def names_in(model: "BaseModel", listed_in: str) -> list[str]:
+def names_in(model: Model, listed_in: str) -> list[str]:
     """Return the names in one of a model's lists; what is no string is left out."""
     return [name for name in getattr(model, listed_in) if isinstance(name, str)]
 
 
-def networks_of(model: "BaseModel") -> dict[str, nn.Module]:
+def networks_of(model: Model) -> dict[str, nn.Module]:
     """Return the networks in `model_names`, by name; all of them must have been made."""
     made = {
         key.removeprefix("net"): value
@@ -35,7 +48,7 @@ def networks_of(model: "BaseModel") -> dict[str, nn.Module]:
     return nets
 
 
-def named_values(model: "BaseModel", listed_in: str, prefix: str = "") -> dict[str, Any]:
+def named_values(model: Model, listed_in: str, prefix: str = "") -> dict[str, Any]:
     """Return what a model has set under the names in a list, with a prefix before each."""
     names = names_in(model, listed_in)
     for name in names:

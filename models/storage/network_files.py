@@ -4,29 +4,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from models.architectures.describe import describe_generator
-from models.storage.names import names_in, networks_of
+from models.storage.names import Model, names_in, networks_of
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
 from util.storage.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
-
 # Where networks go instead of to the disk, while somebody collects them.
 _collected: ContextVar[dict[Path, object] | None] = ContextVar("collected", default=None)
 
 
-def default_files(model: "BaseModel", label: int | str) -> dict[str, Path]:
+def default_files(model: Model, label: int | str) -> dict[str, Path]:
     """Return a file for each name in `model_names`: `<save_dir>/<label>_net_<name>.pth`."""
     folder = RunFolder(model.save_dir)
     return {name: folder.network_file(label, name) for name in names_in(model, "model_names")}
 
 
-def files_of(model: "BaseModel", label: int | str) -> dict[str, Path]:
+def files_of(model: Model, label: int | str) -> dict[str, Path]:
     """Return the files that belong to a label, as the model's `network_files` declares."""
     method = own_method(model, "network_files", arguments=1)
     declared: Any = None if method is None else method(label)
@@ -48,7 +45,7 @@ def collecting() -> Iterator[dict[Path, object]]:
         _collected.reset(before)
 
 
-def save(model: "BaseModel", label: int | str) -> None:
+def save(model: Model, label: int | str) -> None:
     """Write every network to its file, as CPU tensors."""
     files = files_of(model, label)
     states: dict[Path, object] = {
@@ -60,7 +57,7 @@ def save(model: "BaseModel", label: int | str) -> None:
         collected.update(states)
 
 
-def load(model: "BaseModel", label: int | str) -> None:
+def load(model: Model, label: int | str) -> None:
     """Read every network from its file; say what a network of another shape is."""
     files = files_of(model, label)
     networks = {files[name]: net for name, net in networks_of(model).items()}
@@ -79,7 +76,7 @@ def load(model: "BaseModel", label: int | str) -> None:
                 ) from error
 
 
-def load_pretrained(model: "BaseModel", source: str) -> None:
+def load_pretrained(model: Model, source: str) -> None:
     """Fill the networks with what fits by name and shape, and say what does not.
 
     `source` is a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which goes

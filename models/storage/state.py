@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,16 +12,14 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
+from models.storage.names import Model
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
 
-
-def training_state(model: "BaseModel") -> dict[str, Any]:
+def training_state(model: Model) -> dict[str, Any]:
     """Return plain containers and tensors."""
     adopt_new_optimizers(model)
     extra_state = own_method(model, "extra_state", arguments=0)
@@ -40,7 +38,7 @@ def training_state(model: "BaseModel") -> dict[str, Any]:
 
 
 def load_training_state(
-    model: "BaseModel", state: Mapping[str, Any], *, keep_rates: bool = False
+    model: Model, state: Mapping[str, Any], *, keep_rates: bool = False
 ) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
@@ -60,7 +58,7 @@ def load_training_state(
         load_extra_state(state["extra"])
 
 
-def adopt_new_optimizers(model: "BaseModel") -> None:
+def adopt_new_optimizers(model: Model) -> None:
     """Give optimisers that were made after `setup` what the others got there.
 
     Fused steps, a schedule that stands where it would stand by now, and what a saved run knows of
@@ -98,7 +96,7 @@ def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dic
 
 
 def _load_optimizers(
-    model: "BaseModel", state: Mapping[str, Any], keep_rates: bool, first: int = 0
+    model: Model, state: Mapping[str, Any], keep_rates: bool, first: int = 0
 ) -> None:
     """Load what a state knows of the optimisers from the `first` one on, as far as there are any.
 
@@ -139,7 +137,7 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups:
     count_as_stepped(optimizer)
 
 
-def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
+def _check(model: Model, state: Mapping[str, Any], pools: Mapping[str, ImagePool]) -> None:
     """Refuse states of other models; optimisers that are made later may be missing yet."""
     fewer, more = int(state.get("made_later", 0)), model._optimization.made_later
     compared: list[tuple[str, Any, Any, bool]] = []
@@ -157,7 +155,7 @@ def _check(model: "BaseModel", state: Mapping[str, Any], pools: Mapping[str, Ima
             )
 
 
-def _image_pools(model: "BaseModel") -> dict[str, ImagePool]:
+def _image_pools(model: Model) -> dict[str, ImagePool]:
     """Find the pools by themselves, so that models that never heard of states take part."""
     return {key: value for key, value in vars(model).items() if isinstance(value, ImagePool)}
 

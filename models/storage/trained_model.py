@@ -7,7 +7,7 @@ all models is no method of theirs; it is here, around the model.
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,17 +17,14 @@ from models.storage.network_files import collecting
 from models.storage.state import adopt_new_optimizers, load_training_state, training_state
 from util.base.plugins import own_method
 
-if TYPE_CHECKING:
-    from models.base_model import BaseModel
-
 Pairs = dict[str, tuple[Tensor, Tensor]]
 
 
 class TrainedModel:
     """A model as train.py and util/training use it; `model` is the model itself."""
 
-    def __init__(self, model: "BaseModel") -> None:
-        self.model = model
+    def __init__(self, model: Any) -> None:
+        self.model = model  # a `BaseModel`, which stands above this room
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins; called before `set_input`."""

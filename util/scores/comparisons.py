@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from util.base.errors import UserError
+from util.scores.images import METRICS
 
-OF_PAIRS = ("L1", "PSNR", "SSIM", "LPIPS")
 OF_SETS = ("FID", "KID")
+OF_PAIRS = tuple(name for name in METRICS if name not in OF_SETS)
 ALL = (*OF_PAIRS, *OF_SETS)
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message

@@ -17,7 +17,7 @@ from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
 from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
 from util.scores.distances import frechet_distance, squared_mmd
-from util.scores.images import l1, mean_over_images, psnr, ssim
+from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
 from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
@@ -95,12 +95,11 @@ class Validator:
             yield name, value.detach().double().reshape(1)
         for pair, images in self.trained.validation_pairs().items():
             made, real = (in_unit_range(image) for image in images)
-            yield f"{pair}_L1".lstrip("_"), l1(made, real).double()
-            if pair.startswith("idt"):
-                continue
-            yield f"{pair}_PSNR".lstrip("_"), psnr(made, real).double()
-            yield f"{pair}_SSIM".lstrip("_"), ssim(made, real).double()
-            if self.lpips is not None:
+            is_identity = pair.startswith("idt")
+            for name, metric in METRICS.items():
+                if metric.measure is not None and (name == "L1" or not is_identity):
+                    yield f"{pair}_{name}".lstrip("_"), metric.measure(made, real).double()
+            if self.lpips is not None and not is_identity:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
 

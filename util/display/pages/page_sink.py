@@ -132,8 +132,7 @@ class PageSink(Sink):
             f"<header><h1>{elements.shown(self.title)}</h1>"
             f'<div class="quiet">{first} Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</div>'
             f"{more}</header>\n{self._overview}\n{self._curves.render()}\n"
-            '<details id="epochs" open><summary>All epochs</summary>\n'
-            f"{rows}\n</details>"
+            f'<details id="epochs" open><summary>All epochs</summary>\n{rows}\n</details>'
         )
         refresh = 1 if self._state == FOLLOWS else 0
         style = f"--w:{self.width}px"
@@ -144,10 +143,8 @@ class PageSink(Sink):
     def _render(self, row: Row) -> str:
         names, sizes = list(row.sizes), list(row.sizes.values())
         files = [image_name(row.epoch, label) for label in names]
-        parts = [
-            elements.heading(f"epoch [{row.epoch}]"),
-            elements.numbers(self._curves.metrics(row.epoch)),
-        ]
+        scores = elements.numbers(self._curves.metrics(row.epoch))
+        parts = [elements.heading(f"epoch [{row.epoch}]"), scores]
         if files:
             parts.append(elements.image_row(files, names, files, self.width, sizes=sizes))
         if row.sheet:
@@ -170,10 +167,8 @@ class PageSink(Sink):
         rows = {}
         for epoch, labels in found.items():
             labels.sort(key=lambda name: (rank.get(name, len(rank)), name))
-            sizes = {
-                each: elements.image_size(self.image_dir / image_name(epoch, each))
-                for each in labels
-            }
+            files = {label: self.image_dir / image_name(epoch, label) for label in labels}
+            sizes = {label: elements.image_size(file) for label, file in files.items()}
             of_sheet = elements.image_size(self.image_dir / sheet_name(epoch))
             rows[epoch] = self._render(Row(epoch, sizes, of_sheet))
         return rows

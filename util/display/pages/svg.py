@@ -29,10 +29,7 @@ Lines = Mapping[str, Sequence[Point]]  # epochs and values by name
 
 @dataclass(frozen=True)
 class Axis:
-    """A range of values with its marks, and the pixels where it begins and ends.
-
-    `log` axes count in powers of ten.
-    """
+    """A range of values with its marks, and its ends in pixels; `log` counts in powers of ten."""
 
     low: float
     high: float

@@ -1,6 +1,8 @@
 """Images in memory: what is kept, for whom, and what happens when memory runs out."""
 
 import multiprocessing
+import os
+import signal
 import threading
 from typing import Any
 
@@ -98,6 +100,31 @@ def test_lock_of_a_process_that_was_killed_ends_the_use_of_the_cache(
     cache._lock.release()
     cache.put(("a",), array(2, 2, 2))  # it does not wait again
     assert len(cache) == 1
+
+
+def test_process_that_is_killed_while_it_adds_leaves_what_was_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(data.pipeline.image_cache, "PATIENCE", 0.01)
+    cache = ImageCache(10**6)
+    cache.put(("a",), array(2, 2, 2))
+
+    def die(length: int) -> bool:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data.pipeline.image_cache, "_has_room", die)
+        worker = multiprocessing.get_context("fork").Process(target=put, args=(cache, 0))
+        worker.start()
+        worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    made = cache.get_or_keep(("b",), lambda: array(3, 3, 3))
+    assert np.array_equal(made, array(3, 3, 3))
+    found = cache.get(("a",))
+    assert found is not None
+    assert np.array_equal(found, array(2, 2, 2))
+    assert (len(cache), cache.is_full) == (1, False)
 
 
 def test_nothing_more_is_kept_when_the_system_runs_short(monkeypatch: pytest.MonkeyPatch) -> None:

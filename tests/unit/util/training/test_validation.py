@@ -16,7 +16,8 @@ from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.scores.images import metric_and_direction
+from util.inference.image_scores import image_scores
+from util.scores.images import METRICS, Metric, metric_and_direction
 from util.training.best import BestEpoch
 from util.training.validation import Validator, with_means_of_both_sides
 
@@ -75,6 +76,20 @@ def test_means_are_those_of_all_images_and_the_first_ones_are_shown() -> None:
     assert (found.images, found.statistics, len(found.samples)) == (5, "running", 4)
     assert found.samples[0]["made"].shape == (12, 12, 3)
     assert model.aside == [True]
+
+
+def test_a_metric_is_declared_in_one_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    def largest(a: Tensor, b: Tensor) -> Tensor:
+        return (a - b).abs().amax(dim=(1, 2, 3))
+
+    monkeypatch.setitem(METRICS, "Max", Metric(largest, "max", "of the range 0 to 1", 4))
+    found = Validator(doubler(), batches(0.1, 0.3)).run().metrics
+    assert found["Max"] == pytest.approx(0.1)  # half of the mean of 0.1 and 0.3
+    assert metric_and_direction("Max") == ("Max", "max")
+    shown = image_scores(
+        {"fake_B": torch.full((1, 3, 12, 12), 0.5), "real_B": torch.zeros(1, 3, 12, 12)}
+    )
+    assert shown["Max"] == pytest.approx(0.25)
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_measured() -> None:

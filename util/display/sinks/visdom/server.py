@@ -46,15 +46,11 @@ class VisdomServer:
 
     def __init__(self, port: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
         self.port = port
+        self.url = f"http://localhost:{port}"  # of the page
         self.process = process
         self._owner = os.getpid()
         if process is not None:
             atexit.register(self.stop)
-
-    @property
-    def url(self) -> str:
-        """Return the address of the page."""
-        return f"http://localhost:{self.port}"
 
     def stop(self) -> None:
         """Stop the server if it is ours; more calls do nothing."""

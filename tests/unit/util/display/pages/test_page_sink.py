@@ -106,7 +106,9 @@ def test_a_new_training_in_an_old_folder_shows_only_its_own_epochs(
     assert epochs(read_page(tmp_path / "index.html")) == [2, 1]
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     runs=st.lists(
         st.lists(
