@@ -40,6 +40,7 @@ class ResnetGenerator(BuiltInNetwork):
         # With dropout its mask would be another one.
         super().__init__(channels_last_on=() if use_dropout else ("cpu",))
         self.recompute_blocks = False
+        self.divisor = 4  # other sides are rounded up to a multiple
         # 4 pixels become 1 in the middle, which cannot be padded by reflection.
         self.shortest_side = 5 if padding_type == "reflect" else 4
         use_bias = needs_bias(norm_layer)

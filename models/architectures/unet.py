@@ -29,7 +29,7 @@ class UnetGenerator(BuiltInNetwork):
         use_dropout: bool = False,
     ) -> None:
         super().__init__(channels_last_on=())  # see `use_channels_last`
-        self.divisor = 2**num_downs  # of both sides
+        self.divisor = self.shortest_side = 2**num_downs  # of both sides
         # From the inside out: this order decides which random numbers each layer starts from.
         level = functools.partial(UnetSkipConnectionBlock, norm_layer=norm_layer)
         wide = 8 * ngf

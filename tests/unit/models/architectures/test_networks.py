@@ -30,7 +30,7 @@ from models.networks import (
     init_weights,
 )
 from tests.support.small_models import noise
-from util.base.errors import ChoiceError
+from util.base.errors import ChoiceError, UserError
 
 PADDINGS = ("reflect", "replicate", "zero")
 LEAST_SIDE = {"unet_128": 128, "unet_256": 256}
@@ -109,6 +109,15 @@ def test_patches_have_the_size_of_the_paper(netD: str, depth: int, pixels: int) 
         for parameter in net.parameters():
             parameter.fill_(0.1)  # positive everywhere: no LeakyReLU hides a pixel
     assert receptive_field(net) == pixels
+
+
+@pytest.mark.parametrize("netG", GENERATORS)
+def test_generators_state_which_sides_they_keep(netG: str) -> None:
+    net: Any = define_G(3, 3, 4, netG, "instance")
+    whole = max(net.divisor, -(-net.shortest_side // net.divisor) * net.divisor)
+    assert net(torch.rand(1, 3, whole, 2 * whole)).shape == (1, 3, whole, 2 * whole)
+    with pytest.raises(UserError, match="sides"):
+        net(torch.rand(1, 3, net.shortest_side - 1, whole))
 
 
 @given(height=st.integers(8, 40), width=st.integers(8, 40))
