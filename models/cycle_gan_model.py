@@ -81,7 +81,7 @@ class CycleGANModel(BaseModel):
         self.optimizer_G = adam(opt, "G", self.netG_A, self.netG_B)
         self.optimizer_D = adam(opt, "D", self.netD_A, self.netD_B)
         self.optimizers = [self.optimizer_G, self.optimizer_D]
-        self._optimization.notes.append(partial(step_ways.way_of, self, CycleGANModel))
+        self._optimization.notes.append(partial(step_ways.way_of, self, CycleGANModel))  # printed
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device; `--direction BtoA` swaps what the data set calls A and B."""
@@ -99,7 +99,9 @@ class CycleGANModel(BaseModel):
         """Take one step of the generators, then one of the discriminators."""
         self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
         self._optimization.clear(self.optimizer_G)
-        step_ways.forward_and_backward_G(self, CycleGANModel)  # forward(), backward_G()
+        # Does what self.forward() and self.backward_G() do, in less memory or fewer passes; if you
+        # change more of them than terms of equation 3, call the two here instead.
+        step_ways.forward_and_backward_G(self, CycleGANModel)
         self._optimization.step(self.optimizer_G, self.netG_A, self.netG_B)
 
         self.set_requires_grad([self.netD_A, self.netD_B], True)
@@ -116,9 +118,10 @@ class CycleGANModel(BaseModel):
     def equation_3(
         self, idt_A: Tensor | None = None, idt_B: Tensor | None = None
     ) -> Iterator[Tensor]:
-        """Yield the terms of the paper's equation 3, in one those that are about the same images.
+        """Yield the paper's equation 3: the terms about A to B and back, B to A and back, identity.
 
-        `idt_A` is what G_A makes of B, if that is known already, `idt_B` what G_B makes of A.
+        What is computed for one `yield` may be forgotten before the next: a new term belongs into
+        the one whose images it uses. `step_ways` may know `idt_A` (G_A of B) and `idt_B` already.
         """
         opt = self.opt
         require_equal_size(self.rec_A, self.real_A)

@@ -80,7 +80,7 @@ class LazyImage:
         """Return what a transform makes of the image; errors of users name the file."""
         steps = list(transform.transforms) if type(transform) is T.Compose else [transform]
         fixed = tuple(takewhile(lambda step: type(step) in T.FIXED, steps))
-        varying = T.in_one_go(steps[len(fixed) :])
+        varying = steps[len(fixed) :]
         image = self._resized(fixed, as_tensor=T.take_tensors(varying))
         try:
             return T.Compose(varying)(image)

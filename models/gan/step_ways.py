@@ -14,6 +14,7 @@ from models import networks
 from models.architectures import switches
 from models.gan.options import gradient_penalty_weight
 from models.storage.names import Model
+from util.base.errors import UserError
 
 
 def discriminate_both(
@@ -41,6 +42,7 @@ def with_gradient_penalty(
     return loss + penalty
 
 
+LATER = ("fake_A", "rec_B", "idt_A", "idt_B")  # what equation_3 does not have from the start
 IN_PARTS, TOGETHER, AT_ONCE = "losses in parts", "passes put together", "losses at once"
 
 
@@ -63,7 +65,16 @@ def forward_and_backward_G(model: Any, known: type[Any]) -> None:
     """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device."""
     way = way_of(model, known)
     if way == IN_PARTS:
-        _in_parts(model)
+        try:
+            _in_parts(model)
+        except (RuntimeError, AttributeError) as error:
+            if "second time" not in str(error) and getattr(error, "name", "") not in LATER:
+                raise
+            raise UserError(
+                "A term of equation_3 uses images of another `yield`, which are computed later or "
+                f"forgotten already to save memory ({error}). Move it to the `yield` whose images "
+                "it uses, or let optimize_parameters call self.forward() and self.backward_G()."
+            ) from error
     elif way == TOGETHER and model.real_A.shape == model.real_B.shape:
         _together(model)
     else:

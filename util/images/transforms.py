@@ -20,7 +20,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import say
-from util.images.ranges import MEAN, STD, to_network, to_unit
+from util.images.ranges import MEAN, STD, to_unit
 
 AnyImage = Image.Image | Tensor
 Step = Callable[[Any], Any]
@@ -175,27 +175,14 @@ class Normalize:
         return tensor.sub(mean).div_(std)
 
 
-@dataclass(frozen=True)
-class _ToNetwork:
-    """`ToTensor` and `Normalize` in one go."""
-
-    def __call__(self, image: AnyImage) -> Tensor:
-        return to_network(to_stored(image))
-
-
 FIXED = (Grayscale, Resize, ScaleWidth, RoundSides)  # make the same of an image every time
-_OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize, _ToNetwork)
+_OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize)
 
 
 def take_tensors(steps: Sequence[Step]) -> bool:
     """Tell whether steps make the same of an image and of the tensor of its stored values."""
     kinds = {type(step) for step in steps}
-    return kinds.issubset(_OF_TENSORS) and not kinds.isdisjoint((ToTensor, _ToNetwork))
-
-
-def in_one_go(steps: Sequence[Step]) -> Sequence[Step]:
-    """Return steps that do the same in less time: those that `get_transform` ends with in one."""
-    return [*steps[:-2], _ToNetwork()] if steps[-2:] == [ToTensor(), Normalize()] else steps
+    return kinds.issubset(_OF_TENSORS) and ToTensor in kinds
 
 
 def to_stored(image: AnyImage) -> Tensor:

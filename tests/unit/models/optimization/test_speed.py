@@ -3,7 +3,7 @@
 import copy
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,28 @@ def test_step_is_the_same_in_parts_and_together(
     wanted_losses, wanted = take_a_step(tmp_path, "all at once", *argv)
     assert losses == pytest.approx(wanted_losses, rel=1e-10)
     assert_equal(found, wanted, 1e-9)
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_a_term_in_the_wrong_yield_is_explained(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = CycleGANModel.equation_3
+
+    def with_one_more(self: CycleGANModel) -> Iterator[Tensor]:
+        if place == "first":  # made for the second term only
+            yield self.fake_A.abs().mean()
+        yield from terms(self)
+        yield self.rec_A.abs().mean()  # forgotten after the first term
+
+    monkeypatch.setattr(CycleGANModel, "equation_3", with_one_more)
+    model: Any = build(train_options(tmp_path, "cycle_gan"))
+    with pytest.raises(UserError, match="let optimize_parameters call self.forward"):
+        train_step(model, batch("cycle_gan", 3))
+    model.set_input(batch("cycle_gan", 3))
+    model.forward()
+    model.backward_G()
+    assert model.loss_G.isfinite()
 
 
 @pytest.mark.parametrize(
