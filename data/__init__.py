@@ -14,11 +14,7 @@ from util.base.plugins import find_plugin, own_method
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
-    """Return the class that the convention assigns to `dataset_name`.
-
-    Raises:
-        UserError: there is no such file or class.
-    """
+    """Return the class that the convention assigns to a name; a UserError if there is none."""
     return find_plugin(dataset_name, package="data", kind="dataset", base=BaseDataset)
 
 

@@ -24,15 +24,7 @@ from util.base.system import usable_cores
 
 
 class BatchLoader:
-    """Iterate over batches of a data set; `len()` is the number of images, not of batches.
-
-    Args:
-        workers: processes that load images, at most one for each core; 0 loads them here.
-        most: images in an epoch at most.
-        skip_bad: put other images in the place of those that cannot be used.
-        root: the folder of the images, which may have moved when a run goes on.
-        pin: hand over tensors that a GPU takes without waiting.
-    """
+    """Iterate over batches of a data set; `len()` is the number of images, not of batches."""
 
     def __init__(
         self,
@@ -40,11 +32,11 @@ class BatchLoader:
         *,
         batch_size: int,
         shuffle: bool,
-        workers: int,
-        most: float,
-        skip_bad: bool,
-        root: str,
-        pin: bool,
+        workers: int,  # processes that load images, at most one for each core; 0: none
+        most: float,  # images in an epoch
+        skip_bad: bool,  # put others in the place of images that cannot be used
+        root: str,  # the folder of the images, which may have moved when a run goes on
+        pin: bool,  # hand over tensors that a GPU takes without waiting
     ) -> None:
         self.dataset = dataset
         self._root = os.path.join(root, "")

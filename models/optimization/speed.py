@@ -32,12 +32,7 @@ def speed_problems(opt: Namespace) -> Iterator[str]:
 
 
 class Speed:
-    """Set up networks as the options say, and tell what was done.
-
-    Attributes:
-        precision: what the networks compute in.
-        is_chosen: the user asked for something else than the default.
-    """
+    """Set up networks as the options say, and tell what was done."""
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
         self.precision = Precision(new_option(opt, "precision"), device)
@@ -45,6 +40,7 @@ class Speed:
         self.max = new_option(opt, "speed") == "max"
         self.compile: bool = new_option(opt, "compile")
         self.saves_memory: bool = new_option(opt, "grad_checkpoint")
+        # The user asked for something else than the default.
         self.is_chosen = self.max or self.compile or self.precision.dtype is not None
         self._records_graphs = False
 

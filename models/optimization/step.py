@@ -30,21 +30,17 @@ class Optimization:
     all gradients that were made with it have had their step; so a loss may train several
     optimisers, and an optimiser may step several times in a batch.
 
-    Attributes:
-        speed: how networks and optimisers compute.
-        after_step: called with the networks that an optimiser trains, after each of its steps; the
-            place for averages of weights. What is skipped for `--accumulate` is no step; one that
-            `--precision fp16` passes over is, since finding out would mean waiting for the device.
-        notes: each returns some words for the line by which `set_up` tells how the model computes.
-        epochs: how often the learning rates were updated.
-        adopt, known, made_later, for_later: see `adopt_new_optimizers` in models/storage/state.py.
+    What is in `after_step` is called with the networks that an optimiser trains, after each of its
+    steps; the place for averages of weights. What is skipped for `--accumulate` is no step; one
+    that `--precision fp16` passes over is, since finding out would mean waiting for the device.
     """
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
         self.speed = Speed(opt, device)
         self.after_step: list[Callable[[Sequence[nn.Module]], object]] = []
-        self.notes: list[Callable[[], str]] = []
-        self.epochs = 0
+        self.notes: list[Callable[[], str]] = []  # words for the line that `set_up` returns
+        self.epochs = 0  # how often the learning rates were updated
+        # For `adopt_new_optimizers` in models/storage/state.py:
         self.adopt: Callable[[], object] = list
         self.known: list[Optimizer] = []
         self.made_later = 0

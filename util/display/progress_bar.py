@@ -16,8 +16,7 @@ def progress_bar(
 ) -> Iterator["tqdm[Any]"]:
     """Show how far a loop is; lines printed meanwhile appear above the bar.
 
-    `more` returns what stands at its end; it is asked when the line is drawn, a few times a second.
-    The other `options` are tqdm's.
+    `more` is asked what stands at its end when the line is drawn; other `options` are tqdm's.
     """
     shown = sys.stderr.isatty()
     known: dict[str, Any] = {"unit": "img", "leave": False, "dynamic_ncols": True} | options

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from itertools import chain, count
 from pathlib import Path, PurePath
 
+_key = str.casefold  # names are the same to a file system that ignores case if these are
 LONGEST = 240  # bytes of a name; file systems take 255, and a label and an ending are added
 
 
@@ -69,8 +70,3 @@ def _cut(name: str) -> str:
     digits = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:12]
     kept = encoded[: LONGEST - len(digits) - 1].decode("utf-8", "ignore")
     return f"{folder}{slash}{kept}-{digits}"
-
-
-def _key(name: str) -> str:
-    """Return what is the same for names that are the same to a file system that ignores case."""
-    return name.casefold()

@@ -13,9 +13,8 @@ KEPT = ("name", "value", "epoch", "since", "latest")  # in a training state
 class BestEpoch:
     """Remember the best epoch, and tell when there has been no better one for too long.
 
-    Args:
-        wanted: a metric's name, perhaps with `:min` or `:max`; empty: nothing is remembered.
-        patience: validations without a better one after which to stop; 0: never.
+    `wanted` is a metric's name, perhaps with `:min` or `:max`, or empty; after `patience`
+    validations without a better one it is time to stop, with 0 never.
     """
 
     def __init__(self, wanted: str = "", patience: int = 0) -> None:
