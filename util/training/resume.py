@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -12,11 +12,10 @@ from util.base.log import say, warn
 from util.base.new_options import OURS, framework_option
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
+from util.training.asked import Loader
 from util.training.length import Length
-from util.training.saver import read_state
-
-if TYPE_CHECKING:
-    from util.training.run import Run
+from util.training.progress import Progress
+from util.training.saver import Saver, read_state
 
 # Whoever continues with other values of these wants other learning rates.
 RATE_OPTIONS = (
@@ -75,7 +74,7 @@ class ResumePoint:
         self.new_rates = self.other_epoch or bool(changed)
         opt.epoch_count = self.epoch if self.new_rates else saved["epoch_count"]
 
-    def restore(self, run: "Run") -> None:
+    def restore(self, saver: Saver, dataset: Loader, progress: Progress) -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
         if self.state is None:
             if self.opt.continue_train:
@@ -85,8 +84,8 @@ class ResumePoint:
                     f"the learning rate as in epoch {self.epoch} (--epoch_count)."
                 )
             return
-        progress, same_images = run.progress, self._load_into(run, self.state)
-        run.saver.last_label = self.label
+        same_images = self._load_into(saver, dataset, self.state)
+        saver.last_label = self.label
         if self.other_epoch:
             say(
                 f"--epoch_count {self.epoch} was given, the saved run stands in epoch "
@@ -94,29 +93,28 @@ class ResumePoint:
             )
             progress.epoch, progress.epoch_images = self.epoch, 0
         elif same_images:
-            run.dataset.load_state_dict(self.state["data"])
+            dataset.load_state_dict(self.state["data"])
         else:
             say("The images of the data set, or their order, are not those of the saved run.")
             if progress.epoch_images > 0:
                 say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
-                run.model.update_learning_rate()
+                saver.trained.model.update_learning_rate()
                 progress.next_epoch()
         say(
             f"Continuing from {self.folder}/{self.label}: epoch {progress.epoch}, image "
             f"{progress.epoch_images} ({progress.total_images} in all)"
         )
 
-    def _load_into(self, run: "Run", state: Mapping[str, Any]) -> bool:
+    def _load_into(self, saver: Saver, dataset: Loader, state: dict[str, Any]) -> bool:
         """Load all but the place in the data; tell whether the images are the same."""
         try:
-            run.trained.load_training_state(state["model"], keep_rates=self.new_rates)
-            run.progress.load_state_dict(state["progress"])
-            run.reporter.load_state_dict(state["visualizer"])
-            run.losses.load_state_dict(state)
-            if "best" in state:
-                run.best.load_state_dict(state["best"])
+            saver.trained.load_training_state(state["model"], keep_rates=self.new_rates)
+            for name in ("progress", "visualizer", "best"):
+                if name in state:
+                    saver.parts[name].load_state_dict(state[name])
+            saver.losses.load_state_dict(state)
             rng.load_state_dict(state["random"])
-            return run.dataset.has_images_of(state["data"])
+            return dataset.has_images_of(state["data"])
         except UserError:
             raise
         except (

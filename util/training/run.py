@@ -58,7 +58,7 @@ class Run:
         on_nan = new_option(opt, "on_nan")
         self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
-        start.restore(self)
+        start.restore(self.saver, dataset, self.progress)
 
     @property
     def is_over(self) -> bool:
