@@ -42,12 +42,10 @@ class Precision:
         enabled, dtype = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
         self._before.append((enabled, dtype, torch.is_autocast_cache_enabled()))
         self._set(True, self.dtype, True)
-        torch.autocast_increment_nesting()
 
     def _leave(self, net: nn.Module, inputs: Any, output: Any) -> Any:
-        if torch.autocast_decrement_nesting() == 0:
-            torch.clear_autocast_cache()
         self._set(*self._before.pop())
+        torch.clear_autocast_cache()  # weights may change before the next pass
         return _in_float32(output)
 
     def _set(self, enabled: bool, dtype: Any, cached: bool) -> None:
