@@ -30,7 +30,6 @@ from models.storage.trained_model import TrainedModel
 from tests.reliability.conftest import Count
 from tests.support.commands import ROOT, loss_lines, script
 from tests.support.runs import (
-    LONG,
     command,
     differences,
     draw_data,
@@ -40,6 +39,7 @@ from tests.support.runs import (
     run_until,
 )
 from tests.support.small_models import build, train_options
+from tests.support.tiers import LONG
 from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
 from util.base.errors import UserError, run_command
 from util.display.create import create_sinks

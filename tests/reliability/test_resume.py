@@ -14,7 +14,6 @@ from tests.e2e.conftest import add_plugins  # noqa: F401 - a fixture
 from tests.reliability.conftest import Count
 from tests.support.commands import THIRD_PARTY
 from tests.support.runs import (
-    LONG,
     MODELS,
     command,
     differences,
@@ -24,6 +23,7 @@ from tests.support.runs import (
     run,
     run_until,
 )
+from tests.support.tiers import LONG
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-LONG = os.environ.get("RELIABILITY") == "long"
+from tests.support.tiers import LONG
 
 Pixels = NDArray[np.uint8]  # (H, W, 3)
 

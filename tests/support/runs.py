@@ -16,8 +16,6 @@ from util.display.sinks.jsonl import continued, read_losses
 from util.storage import checkpoint
 from util.training.progress import Progress
 
-LONG = os.environ.get("RELIABILITY") == "long"
-
 # Small networks, but every kind of state: image pools in use, dropout, batch norm, identity loss.
 MODELS: Mapping[str, list[str]] = {
     "cycle_gan": ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--crop_size", "32",

@@ -1,4 +1,7 @@
-"""Tests do not depend on how they are started: some that could run under odd conditions each."""
+"""Tests do not depend on how they are started: some that could run under odd conditions.
+
+RELIABILITY=long runs them under each condition alone, else several are in force at once.
+"""
 
 import os
 import subprocess
@@ -8,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.tiers import LONG
 
 # What depends on signals, permissions, encodings, folders, the terminal.
 SENSITIVE = [
@@ -42,6 +46,23 @@ CONDITIONS: dict[str, tuple[str, dict[str, str]]] = {
     "standard input closed": ("os.close(0)", {}),
     "on a terminal": (ON_A_TERMINAL, {}),
 }
+AT_ONCE = {
+    "in the background": "in the background of a script, umask 077, no home, no such locale, "
+    "standard input closed",
+    "on a terminal": "signals blocked, ASCII alone, on a terminal",
+}
+
+
+def together(names: str) -> tuple[str, dict[str, str]]:
+    """Return several conditions as one."""
+    chosen = [CONDITIONS[name] for name in names.split(", ")]
+    environment: dict[str, str] = {}
+    for _, more in chosen:
+        environment |= more
+    return "\n".join(setting for setting, _ in chosen), environment
+
+
+TRIED = CONDITIONS if LONG else {name: together(names) for name, names in AT_ONCE.items()}
 
 
 def outcome(setting: str, environment: dict[str, str], folder: Path) -> tuple[int, str]:
@@ -66,8 +87,8 @@ def outcome(setting: str, environment: dict[str, str], folder: Path) -> tuple[in
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
-@pytest.mark.parametrize("condition", CONDITIONS)
+@pytest.mark.parametrize("condition", TRIED)
 def test_tests_pass_however_they_are_started(condition: str, tmp_path: Path) -> None:
-    status, said = outcome(*CONDITIONS[condition], tmp_path)
+    status, said = outcome(*TRIED[condition], tmp_path)
     assert status == 0, said[-3000:]
     assert " passed" in said

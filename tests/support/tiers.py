@@ -1,0 +1,5 @@
+"""Whether the tests are to try as much as they can: RELIABILITY=long."""
+
+import os
+
+LONG = os.environ.get("RELIABILITY") == "long"
