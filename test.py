@@ -11,6 +11,7 @@ open `index.html` there in a browser.
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import closing
 
 import torch
 
@@ -61,11 +62,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
-    no_gradients = torch.inference_mode(declares(model_class, "batch_independent"))
-    with end_in_order(), ImageWriter(), no_gradients:  # images are written beside the next ones
-        translate(opt, dataset, model, webpage)
-    webpage.save()  # now that all its images are there
-    reporter.close()
+    inference = torch.inference_mode(declares(model_class, "batch_independent"))
+    with closing(reporter), end_in_order():
+        with ImageWriter(), inference:  # images are written beside the next ones
+            translate(opt, dataset, model, webpage)
+        webpage.save()  # now that all its images are there
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} images were translated; "

@@ -49,8 +49,10 @@ def train(opt: Namespace, options: Result) -> None:
     dataset.warn_of_bad_images()
     model = create_model(opt)  # --model NAME is models/NAME_model.py
     model.setup(opt)  # schedules, and the networks to continue with
-    facts, trained = options.not_default, TrainedModel(model)
-    run = Run(start, facts, dataset, trained, create_dataset, has_split, Visualizer)
+    run = Run(
+        start, dataset, TrainedModel(model), facts=options.not_default,
+        create_dataset=create_dataset, has_split=has_split, create_visualizer=Visualizer,
+    )  # fmt: skip
     options.save()  # now that it is clear that the run can go on with them
     with run.session():
         while not run.is_over:

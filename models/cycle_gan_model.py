@@ -89,7 +89,7 @@ class CycleGANModel(BaseModel):
         self.real_A, self.real_B, self.image_paths = both_sides(self, input)
 
     def forward(self) -> None:
-        """Translate there and back, from both sides."""
+        """Translate there and back, from both sides; training does it by `step_ways`."""
         self.fake_B = self.netG_A(self.real_A)
         self.rec_A = self.netG_B(self.fake_B)
         self.fake_A = self.netG_B(self.real_B)
@@ -97,11 +97,12 @@ class CycleGANModel(BaseModel):
 
     def optimize_parameters(self) -> None:
         """Take one step of the generators, then one of the discriminators."""
+        # These two do what self.forward() and self.backward_G() do, in less memory or fewer passes.
+        # If you change more of those than terms of equation 3, call them here instead.
+        step_ways.forward(self, CycleGANModel)
         self.set_requires_grad([self.netD_A, self.netD_B], False)  # they only judge here
         self._optimization.clear(self.optimizer_G)
-        # Does what self.forward() and self.backward_G() do, in less memory or fewer passes; if you
-        # change more of them than terms of equation 3, call the two here instead.
-        step_ways.forward_and_backward_G(self, CycleGANModel)
+        step_ways.backward_G(self, CycleGANModel)
         self._optimization.step(self.optimizer_G, self.netG_A, self.netG_B)
 
         self.set_requires_grad([self.netD_A, self.netD_B], True)
@@ -111,7 +112,7 @@ class CycleGANModel(BaseModel):
         self._optimization.step(self.optimizer_D, self.netD_A, self.netD_B)
 
     def backward_G(self) -> None:
-        """Compute the generators' loss and its gradients."""
+        """Compute the generators' loss and its gradients; training does it by `step_ways`."""
         self.loss_G = torch.stack(list(self.equation_3())).sum()
         self._optimization.backward(self.loss_G, self.optimizer_G)
 

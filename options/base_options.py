@@ -94,10 +94,8 @@ class BaseOptions:
     def _complete(self, opt: Namespace, given: frozenset[str]) -> Iterator[str]:
         """Fill in what follows from other options or an earlier run; yield what is wrong there."""
         keep_ours(opt, sorted(taken_names(self.parser)))
-        get_default = self.parser.get_default
-        crops = get_default("load_size") != get_default("crop_size")  # at random: not when testing
-        if "crop_size" in given and "load_size" not in given and not crops:
-            opt.load_size = opt.crop_size
+        if not self.isTrain and "crop_size" in given and "load_size" not in given:
+            opt.load_size = opt.crop_size  # nothing is cropped at random
         yield from _fill_in_suffix(opt)
         if self.isTrain:
             resumed_run.take_over(opt, given, self.parser)

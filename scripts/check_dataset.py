@@ -28,7 +28,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data import find_dataset_using_name
-from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS
+from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, check_crop_fits
 from data.checks import files
 from data.checks import folders as layouts
 from data.checks.files import Inspection, Size
@@ -173,6 +173,7 @@ def check(root: str, args: argparse.Namespace) -> Report:
         UserError: there is no such folder, or training would refuse what is in it.
     """
     folders = layouts.find_folders(root, args.dataset_mode)
+    check_crop_fits(args)  # also where there is nothing to train on
     for mode in modes_to_train(folders, args.dataset_mode):
         open_for_training(mode, root, args)
     listed = {folder: make_dataset(folder.path) for folder in folders}
@@ -183,11 +184,25 @@ def check(root: str, args: argparse.Namespace) -> Report:
         Contents(
             folder,
             [inspected[path] for path in images],
-            layouts.passed_over(folder.path, images),
+            passed_over(folder.path, images),
         )
         for folder, images in listed.items()
     ]
     return make_report(root, contents, args)
+
+
+def passed_over(folder: str, images: Iterable[str]) -> list[str]:
+    """Return what lies in a folder and is no image to `make_dataset`, sorted, relative to it.
+
+    That are files without an image's ending, and linked folders; not what a dot hides.
+    """
+    taken, found = set(images), []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
+        paths = (os.path.join(parent, name) for name in [*names, *links] if name[0] != ".")
+        found += [files.shown_name(path, folder) for path in paths if path not in taken]
+    return sorted(found)
 
 
 def modes_to_train(folders: Sequence[Folder], dataset_mode: str | None) -> list[str]:
@@ -297,7 +312,7 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
     """Judge what was read."""
     side_by_side = are_pairs(contents, args.dataset_mode)
     inspections = [one for content in contents for one in content.inspections]
-    groups = files.duplicates(inspections)
+    groups = duplicates(inspections)
     options = " ".join(f"--{name} {getattr(args, name)}" for name in OPTIONS)
     report = Report(len(inspections), reading_of(contents, side_by_side), options)
     report.problems = by_kind(problems_of(root, contents, args, side_by_side))
@@ -306,6 +321,15 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
     small = Counter(finding.file for finding in report.problems.get("too small", []))
     report.table = [row_of(root, content, small, copies) for content in contents]
     return report
+
+
+def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:
+    """Return groups of files with the same bytes, in the order of their first files."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for inspection in inspections:
+        if inspection.digest is not None:
+            groups[inspection.digest].append(inspection.path)
+    return [paths for paths in groups.values() if len(paths) > 1]
 
 
 def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:

@@ -57,7 +57,7 @@ def pytest_terminal_summary(
             terminalreporter.line(line)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # for fixtures of modules too
 def _signals_as_on_a_terminal() -> Iterator[None]:
     """Let signals work in tests, and in what they start, however the tests were started.
 

@@ -141,7 +141,8 @@ def unpack(archive: Path, folder: Path) -> None:
                     check_name(name)
                 zipped.extractall(folder)
         else:
-            opener = open if archive.name.endswith(".tar") else gzip.open
+            with archive.open("rb") as file:
+                opener = gzip.open if file.read(2) == b"\x1f\x8b" else open
             with opener(archive, "rb") as stream, tarfile.open(fileobj=stream) as tar:
                 tar.extractall(folder, filter=harmless)
                 while stream.read(2**20):  # to the end: the check sum is there

@@ -1,16 +1,27 @@
 """Web pages of images: a heading, then a table with one row of labelled images, and so on."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from util.display.pages import elements
+from util.display.pages.elements import Size
 from util.inference.result_names import ResultNames
+from util.scores.images import mean_over_images
 from util.storage.files import write_text
 
-_Row = tuple[Sequence[str], Sequence[str], Sequence[str], int]  # files, labels, links, width
+
+class _Row(NamedTuple):
+    """What `add_images` was given."""
+
+    images: list[str]  # names of files
+    texts: list[str]
+    links: list[str]
+    width: int
 
 
 @dataclass
@@ -23,15 +34,17 @@ class _Section:
 
     @property
     def width(self) -> int:
-        return self.rows[-1][-1] if self.rows else 0
+        return self.rows[-1].width if self.rows else 0
 
     def render(self, folder: str) -> str:
         """Render all of it; sizes are read now, since images may be written after `add_images`."""
-        files = [[Path(folder, file) for file in row[0]] for row in self.rows]
-        sizes = [list(map(elements.image_size, each)) for each in files]
-        rows = [elements.image_row(*row, sizes=sizes[i]) for i, row in enumerate(self.rows)]
-        parts = [self.heading, elements.numbers(self.scores, for_scripts=True), *rows]
-        return elements.section(parts, max(sizes, key=len, default=[]), self.width)
+        parts = [self.heading, elements.numbers(self.scores, for_scripts=True)]
+        longest: list[Size | None] = []
+        for row in self.rows:
+            sizes = [elements.image_size(Path(folder, file)) for file in row.images]
+            parts.append(elements.image_row(*row, sizes=sizes))
+            longest = max(longest, sizes, key=len)
+        return elements.section(parts, longest, self.width)
 
 
 class HTML:
@@ -65,7 +78,7 @@ class HTML:
         """Add a row of images (file names below the image folder) with their labels and links."""
         if not self._sections:
             self._sections.append(_Section())
-        self._sections[-1].rows.append((list(ims), list(txts), list(links), width))
+        self._sections[-1].rows.append(_Row(list(ims), list(txts), list(links), width))
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""
@@ -74,7 +87,7 @@ class HTML:
     def save(self) -> None:
         """Write `index.html`."""
         sections = "\n".join(part.render(self.img_dir) for part in self._sections)
-        most = max((len(row[0]) for part in self._sections for row in part.rows), default=1)
+        most = max((len(row.images) for part in self._sections for row in part.rows), default=1)
         width = max((part.width for part in self._sections), default=0)
         body = f"{self._summary()}\n<main>\n{sections}\n</main>"
         style = f"--n:{most};--w:{width}px"
@@ -87,13 +100,10 @@ class HTML:
         for part in self._sections:
             for name, value in part.scores.items():
                 found.setdefault(name, []).append(value)
-        means = {f"mean {name}": _mean(values) for name, values in found.items()}
+        columns = {
+            name: torch.tensor(values, dtype=torch.float64) for name, values in found.items()
+        }
+        means = {f"mean {name}": mean_over_images(values) for name, values in columns.items()}
         inputs = f"{len(self._sections)} input{'s' * (len(self._sections) != 1)}"
         quiet = f'<div class="quiet">{inputs}</div>'
         return f"<header>{self._title}{quiet}{elements.numbers(means)}</header>"
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Return the mean; as in `util.scores.images`, infinite PSNR of equal images is left out."""
-    finite = [value for value in values if not math.isinf(value)]
-    return sum(finite) / len(finite) if finite else values[0]

@@ -20,8 +20,8 @@ from util.util import tensor2im
 class Visualizer:
     """Hand losses and images to the sinks that the options ask for.
 
-    The calls are the reference's, so a fork's training script works with it. Our train.py reports
-    to the `sinks` directly, which knows more than these calls can say.
+    The calls are the reference's: train.py makes them, and a fork's training script can. What else
+    there is to report (epochs, how training ended) reaches the sinks without them.
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -39,7 +39,7 @@ class Visualizer:
 
     @property
     def saved(self) -> bool:
-        """Has the page shown this epoch already?"""
+        """Have images of this epoch been shown already?"""
         return self._reporter.shown
 
     def reset(self) -> None:

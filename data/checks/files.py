@@ -10,8 +10,7 @@ import shlex
 import stat
 import time
 from argparse import Namespace
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -257,15 +256,6 @@ def spot_check(
             if problem := look(paths[index]):
                 found[index] = problem
     return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
-
-
-def duplicates(inspections: Iterable[Inspection]) -> list[list[str]]:
-    """Return groups of files with the same bytes, in the order of their first files."""
-    groups: dict[str, list[str]] = defaultdict(list)
-    for inspection in inspections:
-        if inspection.digest is not None:
-            groups[inspection.digest].append(inspection.path)
-    return [paths for paths in groups.values() if len(paths) > 1]
 
 
 def look_side_by_side(sizes: Sequence[Size]) -> bool:

@@ -1,12 +1,10 @@
 """Where data sets keep their images: folders by name."""
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, Layout, folders_of
-from data.checks.files import shown_name
 from util.base.errors import UserError
 
 PHASES = ("train", "val", "test")
@@ -57,17 +55,3 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
             f"without pairs, rename them to {root}/trainA and {root}/trainB."
         )
     return [itself]
-
-
-def passed_over(folder: str, images: Iterable[str]) -> list[str]:
-    """Return what lies in a folder and is no image to `make_dataset`, sorted, relative to it.
-
-    That are files without an image's ending, and linked folders; not what a dot hides.
-    """
-    taken, found = set(images), []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if os.path.islink(os.path.join(parent, name))]
-        paths = (os.path.join(parent, name) for name in [*files, *links] if name[0] != ".")
-        found += [shown_name(path, folder) for path in paths if path not in taken]
-    return sorted(found)

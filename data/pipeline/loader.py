@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -55,16 +55,13 @@ class BatchLoader:
         self._has_told_of_full_cache = False
         reader = getattr(dataset, "reader", None)
         self._cache = reader.cache if isinstance(reader, ImageReader) else None
-        # These draw nothing from numpy, and keep nothing of what they hand out.
-        is_built_in = isinstance(vars(type(dataset)).get("reader"), ImageReader)
-        self._draws_from_numpy = not (is_built_in or self.workers)
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
             sampling.SeededDataset(items) if self.workers else items,
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=partial(sampling.collate, copies=not is_built_in or self.workers > 0),
+            collate_fn=sampling.collate,
             pin_memory=pin,
             worker_init_fn=sampling.prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
@@ -86,7 +83,7 @@ class BatchLoader:
                 are where they were before the batch, so that training can go on exactly.
         """
         items = self._delivered = self.sampler.start
-        before = rng.capture(numpy=self._draws_from_numpy)
+        before = rng.capture(numpy=not self.workers)
         with self._batches() as batches:
             if items:  # what this draws was drawn before the interruption
                 rng.put_back(before)
@@ -101,7 +98,7 @@ class BatchLoader:
                 items += self._batch_size
                 self._delivered = items
                 yield batch
-                before = rng.capture(numpy=self._draws_from_numpy)
+                before = rng.capture(numpy=not self.workers)
         self._delivered = 0
 
     def _next(self, batches: Iterator[Any]) -> Any:
@@ -217,8 +214,8 @@ def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
     declared = own_method(dataset, "image_files", arguments=0)
     if declared is not None and type(dataset).image_files is not BaseDataset.image_files:
         files = declared()
-        if isinstance(files, list | tuple) and all(isinstance(file, str) for file in files):
-            return {"": list(files)}
+        if isinstance(files, list | tuple) and all(isinstance(f, str | os.PathLike) for f in files):
+            return {"": [os.fspath(file) for file in files]}
     return lists_of_files(dataset)
 
 

@@ -129,20 +129,14 @@ class Substituted:
     problems: list[str]
 
 
-def collate(items: list[Any], *, copies: bool = True) -> Any:
-    """Stack items into a batch; if one of them failed, the batch is that failure.
-
-    Without `copies` a single item of tensors and texts is taken as it is: for data sets that do
-    not keep what they hand out.
-    """
+def collate(items: list[Any]) -> Any:
+    """Stack items into a batch; if one of them failed, the batch is that failure."""
     if failures := [item for item in items if isinstance(item, Failure)]:
         return failures[0]
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
-    items = [item.content if isinstance(item, Substituted) else item for item in items]
-    if copies or len(items) > 1:
-        batch = default_collate(items)
-    else:
-        batch = {k: v[None] if isinstance(v, torch.Tensor) else [v] for k, v in items[0].items()}
+    batch = default_collate(
+        [item.content if isinstance(item, Substituted) else item for item in items]
+    )
     return Substituted(batch, problems) if problems else batch
 
 

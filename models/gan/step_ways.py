@@ -61,25 +61,41 @@ def way_of(model: Any, known: type[Any]) -> str:
     return TOGETHER if alone and model.opt.lambda_identity > 0 else AT_ONCE
 
 
-def forward_and_backward_G(model: Any, known: type[Any]) -> None:
-    """Run a CycleGAN's `forward` and `backward_G`, in the way that suits the device."""
-    way = way_of(model, known)
-    if way == IN_PARTS:
+def _way_of_batch(model: Any, known: type[Any]) -> str:
+    way, same_size = way_of(model, known), model.real_A.shape == model.real_B.shape
+    return way if same_size or way != TOGETHER else AT_ONCE
+
+
+def forward(model: Any, known: type[Any]) -> None:
+    """Run a CycleGAN's `forward`, unless `backward_G` translates along with its losses."""
+    if _way_of_batch(model, known) == AT_ONCE:
+        model.forward()
+
+
+def backward_G(model: Any, known: type[Any]) -> None:
+    """Do what a CycleGAN's `backward_G` does, in the way that suits the device."""
+    way = _way_of_batch(model, known)
+    if way == AT_ONCE:
+        model.backward_G()
+    elif way == TOGETHER:
+        _together(model)
+    else:
         try:
             _in_parts(model)
         except (RuntimeError, AttributeError) as error:
-            if "second time" not in str(error) and getattr(error, "name", "") not in LATER:
+            if not _is_of_other_images(error):
                 raise
             raise UserError(
                 "A term of equation_3 uses images of another `yield`, which are computed later or "
                 f"forgotten already to save memory ({error}). Move it to the `yield` whose images "
                 "it uses, or let optimize_parameters call self.forward() and self.backward_G()."
             ) from error
-    elif way == TOGETHER and model.real_A.shape == model.real_B.shape:
-        _together(model)
-    else:
-        model.forward()
-        model.backward_G()
+
+
+def _is_of_other_images(error: Exception) -> bool:
+    """Tell whether a term used what is there before or after its turn alone."""
+    is_forgotten = "backward through the graph a second time" in str(error)  # torch's words
+    return is_forgotten or getattr(error, "name", "") in LATER
 
 
 def _in_parts(model: Any) -> None:

@@ -42,6 +42,7 @@ class Optimization:
         self.epochs = 0  # how often the learning rates were updated
         # For `adopt_new_optimizers` in models/storage/state.py:
         self.adopt: Callable[[], object] = list
+        self.is_set_up = False
         self.known: list[Optimizer] = []
         self.made_later = 0
         self.for_later: tuple[Mapping[str, Any], bool] | None = None
@@ -92,8 +93,10 @@ class Optimization:
         if self._scales:
             self._unscale(optimizer)
         self._is_stepping = True
-        self._scaler.step(optimizer)
-        self._is_stepping = False
+        try:
+            self._scaler.step(optimizer)
+        finally:
+            self._is_stepping = False
         for follow in self.after_step:
             follow(nets)
 
@@ -124,6 +127,7 @@ class Optimization:
 
     def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
         """Prepare networks and optimisers, and return a line that tells how they compute."""
+        self.is_set_up = True
         active = self.speed.set_up(nets)
         fused = [self.prepare(optimizer) for optimizer in optimizers]
         if fused and all(fused):

@@ -22,8 +22,7 @@ from util.image_pool import ImagePool
 def training_state(model: Model) -> dict[str, Any]:
     """Return plain containers and tensors."""
     adopt_new_optimizers(model)
-    extra_state = own_method(model, "extra_state", arguments=0)
-    extra = extra_state() if extra_state is not None else {}
+    extra_state, takes_it_back = _extra_state_methods(model)
     before = model.opt.epoch_count - 1
     return {
         "optimizers": [optimizer.state_dict() for optimizer in model.optimizers],
@@ -33,7 +32,7 @@ def training_state(model: Model) -> dict[str, Any]:
         "steps": model._optimization.state_dict(model.optimizers),
         "epochs": model._optimization.epochs,
         "made_later": model._optimization.made_later,
-        "extra": extra if isinstance(extra, Mapping) else {},
+        "extra": extra_state() if extra_state and takes_it_back else {},
     }
 
 
@@ -52,10 +51,17 @@ def load_training_state(
     for name, pool in pools.items():
         load_pool_state(pool, state["image_pools"][name], model.device)
     model.metric = float(state["metric"])
-    model._optimization.epochs = int(state.get("epochs", 0))
-    load_extra_state = own_method(model, "load_extra_state", arguments=1)
-    if load_extra_state is not None and own_method(model, "extra_state", arguments=0) is not None:
+    if not keep_rates:
+        model._optimization.epochs = int(state.get("epochs", 0))
+    extra_state, load_extra_state = _extra_state_methods(model)
+    if extra_state and load_extra_state:
         load_extra_state(state["extra"])
+
+
+def _extra_state_methods(model: Model) -> tuple[Any, Any]:
+    """Return what gives and what takes a model's own state; who has both means it so."""
+    gives = own_method(model, "extra_state", arguments=0)
+    return gives, own_method(model, "load_extra_state", arguments=1)
 
 
 def adopt_new_optimizers(model: Model) -> None:
@@ -64,24 +70,31 @@ def adopt_new_optimizers(model: Model) -> None:
     Fused steps, a schedule that stands where it would stand by now, and what a saved run knows of
     them. Called before their first step if they take it by `self.optimization`, else after it.
     """
-    optimization = model._optimization
-    first = len(optimization.known)  # exchanged ones are the model's business
-    for optimizer in model.optimizers[first:]:
+    optimization, first = model._optimization, len(model._optimization.known)
+    if first >= len(model.optimizers):  # exchanged ones are the model's business
+        return
+    scheduled = [getattr(scheduler, "optimizer", None) for scheduler in model.schedulers]
+    for optimizer in model.optimizers:
+        if any(optimizer is known for known in optimization.known):
+            continue
         optimization.prepare(optimizer)
-        model.schedulers.append(started_scheduler(optimizer, model.opt, optimization.epochs))
+        # A model with a `setup` of its own has the schedules that it wants.
+        if optimization.is_set_up and all(optimizer is not each for each in scheduled):
+            model.schedulers.append(started_scheduler(optimizer, model.opt, optimization.epochs))
         optimization.made_later += 1
-    if first < len(model.optimizers) and optimization.for_later is not None:
+    if optimization.for_later is not None:
         _load_optimizers(model, *optimization.for_later, first)
 
 
 def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> LRScheduler:
     """Return an optimiser's schedule where it stands so many epochs after `epoch_count`."""
-    scheduler, epoch = networks.get_scheduler(optimizer, opt), opt.epoch_count - 1 + epochs
+    scheduler = networks.get_scheduler(optimizer, opt)
+    since_first_epoch = opt.epoch_count - 1 + epochs
     if isinstance(scheduler, ReduceLROnPlateau):  # nobody knows the metrics any more
-        scheduler.last_epoch = epoch
+        scheduler.last_epoch = since_first_epoch
         return scheduler
     # `linear` counts from `epoch_count` by itself.
-    for _ in range(epochs if isinstance(scheduler, LambdaLR) else epoch):
+    for _ in range(epochs if isinstance(scheduler, LambdaLR) else since_first_epoch):
         count_as_stepped(optimizer)  # no reason to warn
         scheduler.step()
     return scheduler
@@ -117,11 +130,11 @@ def _load_optimizers(
 
 def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
     ours, groups = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    if len(ours) == len(groups):  # else torch says what is wrong
-        groups = [  # how steps are computed is this run's business
-            own if keep_groups else group | {key: own[key] for key in own if key == "fused"}
-            for own, group in zip(ours, groups, strict=True)
-        ]
+    if keep_groups and len(ours) == len(groups):  # else torch says what is wrong
+        groups = ours
+    for own, group in zip(ours, groups, strict=False):
+        if "fused" in own:  # how steps are computed is this run's business
+            group["fused"] = own["fused"]
     try:
         optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     except ValueError as error:

@@ -15,9 +15,11 @@ from torch import Tensor
 from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
 from models.storage.state import adopt_new_optimizers, load_training_state, training_state
+from util.base.log import warn
 from util.base.plugins import own_method
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
+Number = Tensor | int | float
 
 
 class TrainedModel:
@@ -25,6 +27,7 @@ class TrainedModel:
 
     def __init__(self, model: Any) -> None:
         self.model = model  # a `BaseModel`, which stands above this room
+        self._told: set[str] = set()  # which of its answers were warned of
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins; called before `set_input`."""
@@ -39,9 +42,7 @@ class TrainedModel:
         """
         names = [*names_in(self.model, "loss_names"), "G"]
         losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
-        known = {
-            name: loss for name, loss in losses.items() if isinstance(loss, Tensor | int | float)
-        }
+        known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
         return list(known), together(list(known.values()), self.model.device)
 
     def learning_rates(self) -> dict[str, float]:
@@ -79,7 +80,8 @@ class TrainedModel:
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return what the model's own `validation_losses()` does: lower numbers are better."""
-        return self._answer("validation_losses", torch.is_tensor) or {}
+        found = self._answer("validation_losses", lambda value: isinstance(value, Number)) or {}
+        return {name: torch.as_tensor(value) for name, value in found.items()}
 
     def validation_pairs(self) -> Pairs:
         """Return images made from a validation batch with those they should equal, by name.
@@ -116,9 +118,16 @@ class TrainedModel:
         """Return values that a method of the model's own gives by name; None for anything else."""
         method = own_method(self.model, name, arguments=0)
         found = None if method is None else method()
-        if isinstance(found, Mapping) and all(isinstance(key, str) for key in found):
-            return dict(found) if all(map(fits, found.values())) else None
-        return None
+        if not isinstance(found, Mapping) or not all(isinstance(key, str) for key in found):
+            return None
+        strange = [key for key, value in found.items() if not fits(value)]
+        if strange and name not in self._told:
+            self._told.add(name)
+            warn(
+                f"{type(self.model).__name__}.{name}() returns something else than is asked for "
+                f"as {strange[0]!r} (see BaseModel): validation does without all of it."
+            )
+        return None if strange else dict(found)
 
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""

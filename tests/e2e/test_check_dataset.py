@@ -177,6 +177,15 @@ def test_a_single_folder_may_hold_others(check: Check, tmp_path: Path) -> None:
     assert "Read as single images (--dataset_mode single)." in said
 
 
+def test_a_crop_that_is_too_large_is_refused_where_there_are_tests_alone(
+    check: Check, tmp_path: Path
+) -> None:
+    draw(tmp_path / "test" / "a.png", scene(0))
+    status, _, said = check(tmp_path, "--crop_size", "300", "--load_size", "200")
+    assert status == 2
+    assert "--crop_size 300 is larger than --load_size 200" in said
+
+
 def test_a_folder_for_validation_needs_images(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
     draw_pairs(root, "train", 1)

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.support.checkpoints import save_state
 from tests.support.commands import ROOT, draw, imported, start
-from util.storage.checkpoint import save_state
 
 FOLDER = ROOT / "scripts" / "eval_cityscapes"
 IGNORED = 255

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.support import commands
+from tests.support.checkpoints import save_state
 from tests.support.commands import draw_unpaired
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
@@ -30,7 +31,7 @@ def continue_with(trained: Path, tmp_path: Path) -> Callable[[dict[str, Any]], N
     path = tmp_path / "checkpoints" / "run" / "latest_state.pth"
 
     def go_on(state: dict[str, Any]) -> None:
-        checkpoint.save_state(state, path)
+        save_state(state, path)
         argv = ["--name", "run", "--checkpoints_dir", str(path.parent.parent)]
         commands.script("train", [*argv, "--continue_train"])
 

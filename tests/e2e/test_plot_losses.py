@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ROOT, imported
+from tests.support.paths import needs_any_name
 from util.base.errors import run_command
 
 SCRIPT = ROOT / "scripts" / "plot_losses.py"
@@ -486,6 +487,7 @@ def test_names_stand_in_the_image_as_they_are(plot: Plot, tmp_path: Path) -> Non
     assert "thick: running mean over 2 values; faint: as logged" in found
 
 
+@needs_any_name
 @needs_matplotlib
 def test_letters_that_the_font_lacks_stop_nothing(plot: Plot, tmp_path: Path) -> None:
     curve(tmp_path / "checkpoints/\u5efa\u7b51", 3, "G")

@@ -3,10 +3,10 @@
 import io
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from PIL import Image
@@ -16,6 +16,7 @@ from util.base.errors import UserError
 from util.display.sinks.epochs import read_metrics
 from util.display.sinks.jsonl import read_losses
 from util.display.sinks.visdom.server import VisdomServer, start_server
+from util.visualizer import Visualizer
 
 OFTEN = ("--print_freq", "1", "--display_freq", "2", "--update_html_freq", "2")
 LOSSES = ["G_GAN", "G_L1", "D_real", "D_fake"]
@@ -38,6 +39,91 @@ def run(pairs: Path, tmp_path: Path) -> Run:
 def contents(folder: Path) -> set[str]:
     """Return what a run has left beside its checkpoints."""
     return {path.name for path in folder.iterdir() if path.suffix != ".pth"}
+
+
+# ---- visualizers ------------------------------------------------------------------------------
+
+
+class Chatty(Visualizer):
+    """Has changed each of the original's methods, as whoever edits util/visualizer.py does."""
+
+    calls: ClassVar[list[Any]] = []
+
+    def reset(self) -> None:
+        self.calls.append("reset")
+        super().reset()
+
+    def display_current_results(
+        self, visuals: Mapping[str, Any], epoch: int, save_result: bool
+    ) -> None:
+        self.calls.append(("images", list(visuals), epoch, save_result))
+        super().display_current_results(visuals, epoch, save_result)
+
+    def plot_current_losses(
+        self, epoch: int, counter_ratio: float, losses: Mapping[str, float]
+    ) -> None:
+        self.calls.append(("plot", epoch, counter_ratio, list(losses)))
+        super().plot_current_losses(epoch, counter_ratio, losses)
+
+    def print_current_losses(
+        self, epoch: int, iters: int, losses: Mapping[str, float], t_comp: float, t_data: float
+    ) -> None:
+        self.calls.append(("print", epoch, iters, list(losses)))
+        super().print_current_losses(epoch, iters, losses, t_comp, t_data)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Return a function that puts another class in the place of the visualizer."""
+    Chatty.calls.clear()
+    return lambda kind: monkeypatch.setattr("util.visualizer.Visualizer", kind)
+
+
+def test_methods_of_the_visualizer_may_be_changed(run: Run, use: Callable[[Any], None]) -> None:
+    use(Chatty)
+    folder = run("--display_id", "1", "--display_server", "http://localhost", "--display_port", "9")
+    printed = [("print", 1, images, LOSSES) for images in (1, 2, 3)]
+    plotted = [("plot", 1, images / 3, LOSSES) for images in (1, 2, 3)]
+    assert Chatty.calls == [
+        *("reset", printed[0], plotted[0], ("images", VISUALS, 1, True)),
+        *(printed[1], plotted[1], printed[2], plotted[2]),
+    ]
+    assert len(read_losses(folder / "losses.jsonl")) == 3
+    assert [each["total_iters"] for each in read_losses(folder / "losses.jsonl")] == [1, 2, 3]
+    assert len(read_metrics(folder / "metrics.jsonl")) == 1
+    assert "Training has ended." in (folder / "web" / "index.html").read_text()
+
+
+class Foreign:
+    """What the original's Visualizer has, and nothing else; its plots fail."""
+
+    def __init__(self, opt: object) -> None:
+        Chatty.calls.append("made")
+
+    def reset(self) -> None:
+        Chatty.calls.append("reset")
+
+    def display_current_results(self, visuals: object, epoch: int, save_result: bool) -> None:
+        Chatty.calls.append(("images", epoch, save_result))
+
+    def plot_current_losses(self, *_: object) -> None:
+        raise ConnectionError("no server")
+
+    def print_current_losses(self, epoch: int, iters: int, *_: object) -> None:
+        Chatty.calls.append(("print", epoch, iters))
+
+
+@pytest.mark.parametrize("display_id", ["-1", "1"])
+def test_somebody_elses_visualizer_gets_the_originals_calls(
+    run: Run, use: Callable[[Any], None], display_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(Foreign)
+    folder = run("--display_id", display_id)
+    printed = [("print", 1, images) for images in (1, 2, 3)]
+    assert Chatty.calls == ["made", "reset", printed[0], ("images", 1, True), *printed[1:]]
+    assert contents(folder) == {"train_opt.json", "train_opt.txt"}
+    failed = capsys.readouterr().err.count("Foreign failed (no server)")
+    assert failed == (display_id == "1")  # said once, and training goes on
 
 
 # ---- text, files, page --------------------------------------------------------------------------
@@ -265,6 +351,19 @@ def test_a_display_that_cannot_be_made_says_so_before_training(run: Run, tmp_pat
     with pytest.raises((OSError, UserError), match="tensorboard"):
         run("--tensorboard")
     assert not list(folder.glob("*.pth"))
+
+
+def test_a_test_that_fails_closes_its_displays(
+    run: Run, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    closed: list[object] = []
+    monkeypatch.setattr("util.display.reporter.Reporter.close", lambda self: closed.append(self))
+    (tmp_path / "broken" / "test").mkdir(parents=True)
+    (tmp_path / "broken" / "test" / "a.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"a\.png"):
+        test(tmp_path, tmp_path / "broken", "pix2pix")
+    assert len(closed) == 1
 
 
 def test_a_test_leaves_nothing_in_the_runs_folder(run: Run, pairs: Path, tmp_path: Path) -> None:

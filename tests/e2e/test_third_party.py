@@ -15,6 +15,7 @@ from models import create_model, find_model_using_name
 from models.storage.trained_model import TrainedModel
 from options.train_options import TrainOptions
 from tests.support import commands
+from tests.support.checkpoints import save_state
 from tests.support.commands import THIRD_PARTY, Page, loss_lines, names
 from util.storage import checkpoint
 
@@ -128,7 +129,7 @@ def test_old_plugin_takes_part_in_the_training_state(
     for _ in range(3):
         model.set_input(batch)
         model.optimize_parameters()
-    checkpoint.save_state(TrainedModel(model).training_state(), tmp_path / "state.pth")
+    save_state(TrainedModel(model).training_state(), tmp_path / "state.pth")
     state = checkpoint.load_state(tmp_path / "state.pth")
     assert len(state["optimizers"]) == len(state["schedulers"]) == 2
     assert all(optimizer["state"] for optimizer in state["optimizers"])

@@ -111,7 +111,10 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
     commands.test(tmp_path, roots["with"], "template", "--phase", "val", "--epoch", "best")
     assert (tmp_path / "results/run/val_best/index.html").is_file()
     folder = str(tmp_path / "checkpoints")
-    again = ["--name", "run", "--checkpoints_dir", folder, "--continue_train", "--early_stop", "0"]
+    again = ["--name", "run", "--checkpoints_dir", folder, "--continue_train"]
+    commands.script("train", again)
+    assert "Nothing left to do: the run was stopped early, best L1" in capsys.readouterr().out
+    again += ["--early_stop", "0"]
     commands.script("train", [*again, "--epoch", "best", "--n_epochs", str(best + 1)])
     assert f"Continuing from {run}/best: epoch {best + 1}, image 0" in capsys.readouterr().out
 

@@ -16,6 +16,7 @@ from data.image_folder import default_loader
 from models.optimization.schedulers import LR_POLICIES
 from models.pix2pix_model import Pix2PixModel
 from tests.reliability.conftest import Count
+from tests.support.checkpoints import save_state
 from tests.support.commands import Page, loss_lines
 from tests.support.runs import (
     command,
@@ -256,16 +257,16 @@ def test_the_curves_of_visdom_go_on_though_no_server_answers(root: Path, tmp_pat
     display = ("--display_id", "1", "--display_port", port)
     assert run_until(small(root, tmp_path, *display), STEPS + 3)
     run(resume(tmp_path))
-    curves = state_of(tmp_path)["visualizer"]["curves"]
+    curves = dict(state_of(tmp_path)["visualizer"]["sinks"])["VisdomSink"]
     assert curves["x"].tolist() == pytest.approx([1 + n / STEPS for n in range(1, 3 * STEPS + 1)])
     assert set(curves["losses"]) == {"G_GAN", "G_L1", "D_real", "D_fake"}
     assert all(bool(curve.isfinite().all()) for curve in curves["losses"].values())
 
 
 def test_without_visdom_there_are_no_curves_to_keep(stopped: Path) -> None:
-    assert state_of(stopped)["visualizer"]["curves"] is None
+    assert state_of(stopped)["visualizer"]["sinks"] == []
     run(resume(stopped, "--display_id", "-1"))
-    assert state_of(stopped)["visualizer"]["curves"] is None
+    assert state_of(stopped)["visualizer"]["sinks"] == []
 
 
 # ---- what is changed on the way -----------------------------------------------------------------
@@ -393,7 +394,7 @@ def test_a_state_that_does_not_belong_there_is_told(
     if damage == "damaged":
         state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     else:
-        checkpoint.save_state(checkpoint.load_state(state) | {"format": 99}, state)
+        save_state(checkpoint.load_state(state) | {"format": 99}, state)
     with pytest.raises(UserError, match=r"latest_state\.pth"):
         run(resume(stopped))
 

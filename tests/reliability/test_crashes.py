@@ -9,6 +9,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -505,7 +506,7 @@ def assert_stopped_and_continue(
     assert 0 < images < 3 * STEPS
     assert not list((checkpoints / "run").glob(".*.tmp-*"))
     free()
-    words = command_of(f"{said}\n").split()[2:]
+    words = shlex.split(command_of(f"{said}\n"))[2:]
     run(words)
     assert differences(whole, outcome(checkpoints / "run")) == []
 

@@ -38,6 +38,7 @@ from tests.support.corpus import (
     tries,
     writes,
 )
+from tests.support.paths import needs_any_name
 from util.base.errors import UserError
 from util.display.sinks.jsonl import LossRecord, parse_loss_log, read_losses
 from util.storage.checkpoint import CheckpointError, load_network, load_state
@@ -156,6 +157,7 @@ def test_command_lines_are_accepted_or_refused(
 VALUES = ("", "-1", "0", "nan", "-inf", "9" * 400, "../x", "/x", "a\\..\\b", "中", "x" * 5000)
 
 
+@needs_any_name
 @pytest.mark.parametrize("options", OPTIONS)
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:5])
 def test_every_option_stands_every_kind_of_value(
@@ -167,6 +169,7 @@ def test_every_option_stands_every_kind_of_value(
         count(f"fuzz, single options: {ended}")
 
 
+@needs_any_name
 @pytest.mark.parametrize("option", ["--dataroot", "--name", "--display_env"])
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "cp1252"])
 def test_options_that_a_console_cannot_show_are_accepted(
@@ -194,6 +197,7 @@ FIELDS = st.one_of(
 )
 
 
+@needs_any_name
 @tries(150)
 @given(pieces=st.lists(FIELDS, min_size=1, max_size=4))
 def test_suffixes_are_filled_in_or_refused(tmp_path: Path, count: Count, pieces: list[str]) -> None:
@@ -612,6 +616,7 @@ def plant(folder: Path, tree: dict[str, Any], top: Path) -> None:
             path.write_bytes(b"\x89PNG" if what == "image" else b"")
 
 
+@needs_any_name
 @tries(150)
 @given(tree=TREES, most=st.one_of(st.none(), st.integers(1, 3)))
 def test_any_tree_is_listed(

@@ -27,6 +27,7 @@ from data import create_dataset
 from data.image_folder import default_loader, make_dataset
 from models.networks import define_G
 from tests.reliability.conftest import Count
+from tests.support.checkpoints import save_state
 from tests.support.commands import test as run_test
 from tests.support.corpus import (
     NAMES,
@@ -41,6 +42,7 @@ from tests.support.corpus import (
     writes,
 )
 from tests.support.drawn import options
+from tests.support.paths import needs_any_name
 from tests.support.tiers import LONG
 from util.base.errors import UserError
 from util.inference.result_names import LONGEST, ResultNames
@@ -559,7 +561,7 @@ def translated(tmp_path_factory: pytest.TempPathFactory) -> Namespace:
     for number, name in enumerate(NAMES):
         write(root / "in" / f"{name}.png", encoded(Image.fromarray(noise(32, 32, number)), "PNG"))
     net = define_G(3, 3, 2, "resnet_6blocks", "instance")
-    checkpoint.save_state(checkpoint.cpu_state_dict(net), make(root) / "latest_net_G.pth")
+    save_state(checkpoint.cpu_state_dict(net), make(root) / "latest_net_G.pth")
     before = tree(root)
     with chdir(root), writes() as written:
         results = run_test(root, root / "in", "test", "--num_test", str(len(NAMES)))
@@ -572,6 +574,7 @@ def make(root: Path) -> Path:
     return folder
 
 
+@needs_any_name
 def test_every_strange_name_gets_its_results(translated: Namespace, count: Count) -> None:
     page = Links(translated.results / "index.html")
     made = {f"images/{path.name}" for path in (translated.results / "images").iterdir()}
@@ -586,6 +589,7 @@ def test_every_strange_name_gets_its_results(translated: Namespace, count: Count
     count("corpus: strange names through test.py", len(NAMES))
 
 
+@needs_any_name
 def test_results_of_strange_names_are_images_of_the_right_input(translated: Namespace) -> None:
     for number, name in enumerate(NAMES):
         if len(os.fsencode(name)) <= LONGEST:
@@ -594,6 +598,7 @@ def test_results_of_strange_names_are_images_of_the_right_input(translated: Name
                 assert abs(np.asarray(image).astype(int) - noise(32, 32, number)).max() <= 1, name
 
 
+@needs_any_name
 def test_strange_names_write_nowhere_else(translated: Namespace) -> None:
     root, run = translated.root, translated.root / "checkpoints" / "run"
     assert outside(translated.written, translated.results.parents[1], run) == []
@@ -606,6 +611,7 @@ def test_strange_names_write_nowhere_else(translated: Namespace) -> None:
     assert not list(root.rglob("marker"))
 
 
+@needs_any_name
 def test_a_console_that_cannot_show_a_name_does_not_stop_test_py(
     translated: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -619,6 +625,7 @@ def test_a_console_that_cannot_show_a_name_does_not_stop_test_py(
     assert b"processing (0000)-th image" in console.buffer.getvalue()
 
 
+@needs_any_name
 def test_long_names_are_cut_but_stay_distinct_and_leave_room_for_a_label() -> None:
     long = ["x" * 251, "x" * 250 + "y", "漢" * 83, "漢" * 82 + "字", "é" * 125]
     paths = [f"in/{name}.png" for name in long] + ["in/deep/" + "x" * 251 + ".png"]

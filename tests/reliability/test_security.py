@@ -24,6 +24,7 @@ from tests.reliability.conftest import Count
 from tests.support.commands import ROOT, draw_pairs, draw_unpaired, start, train
 from tests.support.commands import test as run_test
 from tests.support.corpus import NAMES, outside, tree, writes
+from tests.support.paths import needs_any_name
 from util.base.errors import UserError, run_command
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
@@ -281,6 +282,7 @@ def as_files(names: Sequence[str]) -> list[str]:
     return [name.replace("/", "") for name in names]
 
 
+@needs_any_name
 def test_no_name_of_an_image_and_no_label_becomes_markup_on_the_results_page(
     tmp_path: Path, count: Count
 ) -> None:

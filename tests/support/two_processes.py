@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.networks import define_D
-from util.storage import checkpoint
+from tests.support.checkpoints import save_state
 
 WORLD = 2
 SHARES = {"equal": (2, 2), "uneven": (3, 1)}
@@ -69,4 +69,4 @@ def work(rank: int, folder: str, share: str) -> None:
     finally:
         dist.destroy_process_group()
     said = sorted({str(warning.message) for warning in caught})
-    checkpoint.save_state({"result": result, "warnings": said}, f"{folder}/{rank}.pth")
+    save_state({"result": result, "warnings": said}, f"{folder}/{rank}.pth")

@@ -3,6 +3,8 @@
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from operator import methodcaller
 from typing import Any
 
 from util.base.errors import UserError
@@ -17,26 +19,29 @@ class Reporter:
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = sinks
-        self.shown = False  # has the page shown images of this epoch already?
-        self._last = LogStep(0, 0, total_images=0)  # when numbers were shown last
+        self.shown = False  # have images of this epoch been shown already?
+        self.total_images: int | None = None  # seen since training began, as far as train.py says
+        self._last = LogStep(0, 0, total_images=0)  # when something was shown last
 
     def begin(self, overview: Overview) -> None:
         """Tell what is known about the run."""
         deliver(self.sinks, lambda sink: sink.begin(overview))
 
     def begin_epoch(self) -> None:
-        """Begin an epoch: its images have not been on the page yet."""
+        """Begin an epoch: its images have not been shown yet."""
         self.shown = False
 
     def print_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report losses to print and to write down."""
-        self._last = when
-        sinks = [sink for sink in self.sinks if sink.losses_as == "print"]
-        deliver(sinks, lambda sink: sink.scalars(when, losses))
+        self._last = replace(when, total_images=self.total_images)
+        self._hand_on("print", self._last, losses)
 
     def plot_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report a point of live curves."""
-        sinks = [sink for sink in self.sinks if sink.losses_as == "plot"]
+        self._hand_on("plot", when, losses)
+
+    def _hand_on(self, kind: str, when: LogStep, losses: Mapping[str, float]) -> None:
+        sinks = [sink for sink in self.sinks if sink.losses_as == kind]
         deliver(sinks, lambda sink: sink.scalars(when, losses))
 
     def images(self, when: LogStep, visuals: Mapping[str, Any], *, for_page: bool) -> None:
@@ -45,7 +50,9 @@ class Reporter:
         if for_page or not self.shown:
             due.append("update_html_freq")
         sinks = [sink for sink in self.sinks if sink.images_every in due]
-        self.shown |= any(sink.images_every == "update_html_freq" for sink in sinks)
+        self.shown = True
+        when = replace(when, total_images=self.total_images)
+        self._last = replace(self._last, total_images=self.total_images)
         if sinks:  # else the device need not be waited for
             images = {label: tensor2im(image) for label, image in visuals.items()}
             deliver(sinks, lambda sink: sink.images(when, images))
@@ -78,12 +85,14 @@ class Reporter:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a run that is continued must know to show one history."""
-        states = [sink.state_dict() for sink in self.sinks]
+        states: list[tuple[str, dict[str, Any]]] = []
+        deliver(self.sinks, lambda sink: states.append((type(sink).__name__, sink.state_dict())))
         return {
             "saved": self.shown,
             "last_moment": [self._last.epoch, self._last.images],
             "total_images": self._last.total_images or 0,
-            "curves": next(filter(None, states), None),
+            "curves": None,  # of visdom, in states of earlier versions
+            "sinks": [(name, state) for name, state in states if state],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -91,49 +100,25 @@ class Reporter:
         self.shown = state["saved"]
         epoch, images = map(int, state["last_moment"])
         self._last = LogStep(epoch, images, total_images=state["total_images"])
-        for sink in self.sinks:
-            sink.go_on_after(self._last)
-            if state["curves"] is not None:
-                sink.load_state_dict(state["curves"])
-
-
-class ForeignReporter(Reporter):
-    """Report through somebody's own `util/visualizer.py`, which has the original's calls alone."""
-
-    def __init__(self, visualizer: Any) -> None:
-        super().__init__([])
-        self._visualizer = [visualizer]
-
-    def begin_epoch(self) -> None:
-        """Begin an epoch."""
-        super().begin_epoch()
-        deliver(self._visualizer, lambda it: it.reset())
-
-    def print_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
-        """Print losses."""
-        super().print_losses(when, losses)
-        told = (when.epoch, when.images, losses, when.compute_seconds, when.load_seconds)
-        deliver(self._visualizer, lambda it: it.print_current_losses(*told))
-
-    def plot_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
-        """Plot losses, if there is a server to plot on."""
-        if getattr(self._visualizer[0], "display_id", 0) > 0:
-            plot = (when.epoch, when.fraction, losses)
-            deliver(self._visualizer, lambda it: it.plot_current_losses(*plot))
-
-    def images(self, when: LogStep, visuals: Mapping[str, Any], *, for_page: bool) -> None:
-        """Show images."""
-        self.shown = True
-        shown = (visuals, when.epoch, for_page)
-        deliver(self._visualizer, lambda it: it.display_current_results(*shown))
+        deliver(self.sinks, lambda sink: sink.go_on_after(self._last))
+        earlier = [("VisdomSink", state["curves"])] if state["curves"] else []
+        for name, kept in state.get("sinks", earlier):
+            sinks = [sink for sink in self.sinks if type(sink).__name__ == name]
+            deliver(sinks, methodcaller("load_state_dict", kept))
 
 
 def reporter_of(visualizer: Any) -> Reporter:
-    """Return what reports to a visualizer: to the sinks of ours, else by the original's calls."""
-    sinks = getattr(visualizer, "sinks", None)
-    if isinstance(sinks, list) and all(isinstance(sink, Sink) for sink in sinks):
-        return Reporter(sinks)
-    return ForeignReporter(visualizer)
+    """Return what a visualizer of ours reports through; somebody else's does it by itself."""
+    reporter = getattr(visualizer, "_reporter", None)
+    if not isinstance(reporter, Reporter):
+        return Reporter([])
+    reporter.sinks = visualizer.sinks
+    if strange := [sink for sink in reporter.sinks if not isinstance(sink, Sink)]:
+        raise UserError(
+            f"{strange[0]!r} in the visualizer's `sinks` is no sink. Derive its class from Sink in "
+            "util/display/sinks/base.py."
+        )
+    return reporter
 
 
 def _reason(error: BaseException) -> str:

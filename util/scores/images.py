@@ -83,7 +83,8 @@ def metric_and_direction(wanted: str) -> tuple[str, Literal["min", "max"]]:
     """Split `--save_best METRIC[:min|max]`; without a direction the metric's own."""
     name, _, direction = wanted.partition(":")
     kind = METRICS.get(name.rpartition("_")[2])  # cycle_A_PSNR is a PSNR; losses are none of these
-    return name, "max" if (direction or (kind and kind.better)) == "max" else "min"
+    better = kind.better if kind else "min"
+    return name, "max" if (direction or better) == "max" else "min"
 
 
 def mean_over_images(values: Tensor) -> float:

@@ -146,18 +146,18 @@ class Scorer:
         key = key_of(*(digest_of(image.path) for image in files), resized)
         return _Pair(as_tensor(real), as_tensor(fake), key)
 
-    def _perceptual(self, batch: list[_Pair]) -> Iterator[Tensor]:
-        """Yield LPIPS of each pair, (1,), from the cache where it is known."""
+    def _perceptual(self, batch: list[_Pair]) -> list[Tensor]:
+        """Return LPIPS of each pair, (1,), from the cache where it is known."""
         identity = self.lpips.identity
         keys = [key_of("lpips", identity.network, identity.sha256, pair.key) for pair in batch]
-        known = [self.cache.get(key) for key in keys]
-        if new := [pair for pair, value in zip(batch, known, strict=True) if value is None]:
-            computed = iter(self.lpips(*self._stacked(new)).split(1))
-        for key, value in zip(keys, known, strict=True):
-            if value is None:
-                value = next(computed)
+        found = {key: value for key in keys if (value := self.cache.get(key)) is not None}
+        new = {key: pair for key, pair in zip(keys, batch, strict=True) if key not in found}
+        if new:
+            computed = self.lpips(*self._stacked(list(new.values()))).split(1)
+            for key, value in zip(new, computed, strict=True):
                 self.cache.put(key, value)
-            yield value
+                found[key] = value
+        return [found[key] for key in keys]
 
     def _stacked(self, batch: list[_Pair]) -> tuple[Tensor, Tensor]:
         """Return the generated and the real images, (N, 3, H, W) in [0, 1]."""

@@ -33,11 +33,6 @@ class MismatchError(CheckpointError):
     """A checkpoint made for another network."""
 
 
-def save_state(state: object, path: str | Path) -> None:
-    """Write `state` so that `path` is always either the old file or the whole new one."""
-    save_set({Path(path): state})
-
-
 def save_set(files: Mapping[Path, object]) -> None:
     """Write files that belong together: whoever reads them gets all of this save or none."""
     with FileSet() as written:
@@ -104,7 +99,7 @@ def digest(file: BufferedReader) -> str:
 
 
 def load_state(path: str | Path, *, file: IO[bytes] | None = None) -> Any:
-    """Read what `save_state` or the reference wrote, onto the CPU; never runs code from the file.
+    """Read what this program or the reference wrote, onto the CPU; never runs code from the file.
 
     `file` is the file if it is open already, as for the functions below.
 

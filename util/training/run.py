@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import methodcaller
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from util.base.new_options import new_option
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
-from util.display.sinks.base import BestRecord, EpochRecord, LogStep
+from util.display.sinks.base import BestRecord, EpochRecord, deliver
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
 from util.training.health import HealthMonitor
@@ -35,9 +36,10 @@ class Run:
     def __init__(
         self,
         start: ResumePoint,
-        facts: Mapping[str, str],  # the options that differ from their defaults, for the page
         dataset: Loader,
         trained: TrainedModel,
+        *,
+        facts: Mapping[str, str],  # the options that differ from their defaults, for the page
         create_dataset: Callable[[Namespace], Loader],  # of what is validated on
         has_split: Callable[[Namespace, str], bool],
         create_visualizer: Callable[[Namespace], Any],
@@ -49,7 +51,8 @@ class Run:
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
         self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
-        self.reporter = reporter_of(create_visualizer(opt))
+        self.visualizer = create_visualizer(opt)  # perhaps a fork's: it gets the original's calls
+        self.reporter = reporter_of(self.visualizer)  # for the rest
         to_validate = len(self.validator.dataset) if self.validator else 0
         self.reporter.begin(overview(facts, len(dataset), to_validate))
         parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
@@ -72,6 +75,9 @@ class Run:
         if self.length.is_over(self.progress):
             say(f"Nothing left to do: epoch {last} of {last} is done. To go on, raise "
                 "--n_epochs or --n_epochs_decay.")  # fmt: skip
+        elif self.best.should_stop:
+            say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
+                "raise --early_stop, or give 0.")  # fmt: skip
         self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
         with self._stop, self.reporter.session(self.saver.how_to_continue), self.saver:
             try:
@@ -93,6 +99,7 @@ class Run:
         self.dataset.sampler.epoch = self.progress.epoch
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
+            deliver([self.visualizer], lambda it: it.reset())
             self.losses.reset()
         with epoch_bar(self._time_left) as self._bar:
             try:
@@ -119,28 +126,25 @@ class Run:
 
     def show_images(self, *, for_page: bool) -> None:
         """Show the images of the last step; the page takes the first ones of an epoch anyway."""
-        self.health.hints.advise_on_images(self._report_images(for_page))
-
-    def _report_images(self, for_page: bool) -> Mapping[str, Any]:
         self.model.compute_visuals()
         visuals = self.model.get_current_visuals()
-        when = LogStep(self.progress.epoch, total_images=self.progress.total_images)
-        self.reporter.images(when, visuals, for_page=for_page)
-        return visuals
+        self.reporter.total_images = self.progress.total_images
+        show = methodcaller("display_current_results", visuals, self.progress.epoch, for_page)
+        deliver([self.visualizer], show)
+        self.reporter.shown = True
+        self.health.hints.advise_on_images(visuals)
 
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""
         epoch, images = self.progress.epoch, self.progress.epoch_images
         losses = self.model.get_current_losses()
-        when = LogStep(
-            epoch,
-            images,
-            compute_seconds=self._step_seconds / self.opt.batch_size,
-            load_seconds=self._load_seconds,
-            total_images=self.progress.total_images,
-        )
-        self.reporter.print_losses(when, losses)
-        self.reporter.plot_losses(LogStep(epoch, fraction=images / len(self.dataset)), losses)
+        self.reporter.total_images = self.progress.total_images
+        seconds = self._step_seconds / self.opt.batch_size, self._load_seconds
+        shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
+        deliver([self.visualizer], shown)
+        if self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
+            fraction = images / len(self.dataset)
+            deliver([self.visualizer], methodcaller("plot_current_losses", epoch, fraction, losses))
         self.health.hints.advise_on_losses(losses)
 
     def save_for_later(self) -> str:
@@ -162,7 +166,7 @@ class Run:
         seconds = self.epoch_seconds
         is_fine = self.health.weights_are_fine()
         if self.health.steps and not self.reporter.shown:  # fewer images than --display_freq
-            self._report_images(for_page=True)
+            self.show_images(for_page=True)
         epoch = self.progress.epoch
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from util.base import rng, system
 from util.base.errors import UserError, system_error
-from util.base.log import say
+from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
@@ -62,11 +62,13 @@ class Saver:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._thread.shutdown()  # finishes what is being written
         try:
+            self.wait()
+        except SaveError as failed:
             if error is None:
-                self.wait()
-        finally:
-            self._thread.shutdown()  # finishes what is being written
+                raise
+            warn(str(failed))
 
     def save(self, *labels: int | str) -> None:
         """Save under each label (`latest`, an epoch's number); returns when all is copied.

@@ -151,13 +151,10 @@ def create_validator(
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
     validator = Validator(
-        trained,
-        data,
-        evaluation=new_option(opt, "val_eval"),
-        every=every,
+        trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
         inception=load_inception(inception, device) if inception else None,
-    )
+    )  # fmt: skip
     if best.name:
         best.check(validator.run(most=1).metrics)  # rather now than after an epoch
     return validator

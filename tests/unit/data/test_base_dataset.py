@@ -82,7 +82,7 @@ def test_plugin_may_call_something_else_image_files(own: Any, register: Register
 
 
 def test_declared_files_are_the_data_sets(register: Register) -> None:
-    opt = register({"image_files": lambda self: ["x/scan.mha"]}, A_paths=["x/a.png"])
+    opt = register({"image_files": lambda self: [Path("x/scan.mha")]}, A_paths=["x/a.png"])
     assert files_of(create_dataset(opt).dataset) == {"": ["x/scan.mha"]}
 
 

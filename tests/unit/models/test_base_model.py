@@ -14,9 +14,10 @@ from models import networks
 from models.base_model import BaseModel
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
+from tests.support.checkpoints import save_state
 from tests.support.small_models import build, noise, test_options, train_options, weights
 from util.base.errors import UserError
-from util.storage.checkpoint import CheckpointError, save_state
+from util.storage.checkpoint import CheckpointError
 
 
 class PlainModel(BaseModel):

@@ -14,6 +14,7 @@ from models.optimization.schedulers import LR_POLICIES
 from models.storage.names import networks_of
 from models.storage.state import load_pool_state, pool_state
 from models.storage.trained_model import TrainedModel
+from tests.support.checkpoints import save_state
 from tests.support.small_models import batch, build, noise, train_options, train_step, weights
 from util.base import rng
 from util.base.errors import UserError
@@ -67,7 +68,7 @@ def old_plugin(tmp_path: Path, *more: str) -> OldPlugin:
 
 def written_and_read(state: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     """Return what a safe load gives back."""
-    checkpoint.save_state(state, tmp_path / "state.pth")
+    save_state(state, tmp_path / "state.pth")
     read: dict[str, Any] = checkpoint.load_state(tmp_path / "state.pth")
     return read
 
@@ -222,6 +223,26 @@ def test_extra_state_is_the_plugins_own(tmp_path: Path) -> None:
     )
     assert torch.equal(model.taken["centre"], torch.ones(2))
     assert model.taken["names"] == ["x"]
+
+
+def test_extra_state_may_be_a_list_and_needs_both_methods(tmp_path: Path) -> None:
+    class WithList(OldPlugin):
+        def extra_state(self) -> list[Any]:
+            return [1, torch.ones(2)]
+
+        def load_extra_state(self, state: list[Any]) -> None:
+            self.taken = state
+
+    class WithHalf(OldPlugin):
+        def extra_state(self) -> object:  # something of the plugin's own
+            return object()
+
+    opt = train_options(tmp_path, "template")
+    model, half = WithList(opt), WithHalf(opt)
+    state = written_and_read(TrainedModel(model).training_state(), tmp_path)
+    TrainedModel(model).load_training_state(state)
+    assert model.taken[0] == 1
+    assert TrainedModel(half).training_state()["extra"] == {}
 
 
 def test_state_is_not_changed_by_later_steps_once_written(tmp_path: Path) -> None:

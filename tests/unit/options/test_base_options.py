@@ -477,6 +477,23 @@ def test_gpus_that_exist_are_a_list_and_the_first_one_is_claimed_where_it_is_use
 # ---- plugins -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("default", "training", "testing"),
+    [
+        ("load_size=256", (256, 128), (128, 128)),  # as large as the crop, by chance
+        ("load_size=300", (300, 128), (128, 128)),
+        ("crop_size=512", (286, 128), (128, 128)),
+    ],
+)
+def test_only_a_test_translates_whole_images_whatever_the_defaults_of_a_plugin(
+    parse: Any, plugin: Plugin, default: str, training: tuple[int, int], testing: tuple[int, int]
+) -> None:
+    plugin("mine_model", model("Mine", f"parser.set_defaults({default})"))
+    for options, wanted in ((parse.train, training), (parse.test, testing)):
+        opt = options("--model", "mine", "--crop_size", "128")
+        assert (opt.load_size, opt.crop_size) == wanted
+
+
 def test_a_plugin_adds_options_and_changes_defaults(parse: Any, plugin: Plugin) -> None:
     plugin(
         "mine_model",

@@ -1,6 +1,7 @@
 """Downloading published data sets, from a server on this machine."""
 
 import builtins
+import gzip
 import io
 import os
 import random
@@ -158,6 +159,17 @@ def test_a_data_set_is_downloaded_and_unpacked(
     path = get(server, save_path, archive if asked == "with ending" else "facades")
     assert path == str(save_path / "facades")
     assert content(save_path) == FILES  # and nothing temporary
+
+
+@pytest.mark.parametrize("name", ["facades.tar", "facades.tar.gz"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_what_an_archive_is_tells_its_content_not_its_name(
+    tmp_path: Path, server: Server, name: str, compressed: bool
+) -> None:
+    data = tar_gz(FILES)
+    server.files = {name: data if compressed else gzip.decompress(data)}
+    get(server, tmp_path, name)
+    assert content(tmp_path) == FILES
 
 
 def test_an_archive_without_a_folder_of_its_own_gets_one(tmp_path: Path, server: Server) -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, needs_any_name
 from util.display.pages.elements import FOLDER, asset, heading, image_row, image_size, numbers, page
 from util.html import HTML
 
@@ -70,6 +70,7 @@ def test_images_and_links_may_differ(tmp_path: Path, read_page: ReadPage) -> Non
     assert shown.links == ["images/large.png"]
 
 
+@needs_any_name
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_names_lead_to_their_files_and_are_shown_as_they_are(
     tmp_path: Path, read_page: ReadPage, name: str

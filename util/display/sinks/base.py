@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, NotRequired, TypedDict
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class Sink:
         """Send what is left and let go of files and connections."""
 
 
-_complained: "WeakSet[Any]" = WeakSet()
+_complained: "WeakValueDictionary[int, Any]" = WeakValueDictionary()  # by id: not all have hashes
 
 
 def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
@@ -107,8 +107,8 @@ def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
         try:
             call(sink)
         except Exception as error:  # noqa: BLE001 - whatever a display does, training goes on
-            if sink not in _complained:
-                _complained.add(sink)
+            if id(sink) not in _complained:
+                _complained[id(sink)] = sink
                 warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")
 
 

@@ -21,7 +21,6 @@ from data.base_dataset import get_transform
 from data.checks import files
 from data.checks.files import (
     Inspection,
-    duplicates,
     inspect_image,
     inspect_images,
     look_side_by_side,
@@ -30,12 +29,15 @@ from data.checks.files import (
     spot_check,
     too_small,
 )
-from data.checks.folders import find_folders, passed_over
+from data.checks.folders import find_folders
 from data.image_folder import default_loader, make_dataset
+from tests.support.commands import imported
 from tests.support.drawn import draw, drawn_image
+from tests.support.paths import ROOT
 from util.base.errors import UserError
 
 ORIENTATION = 0x0112
+SCRIPT = ROOT / "scripts" / "check_dataset.py"
 
 
 def saved(format: str, mode: str = "RGB", width: int = 8, height: int = 6, **how: object) -> bytes:
@@ -467,7 +469,8 @@ def test_what_no_training_reads_is_listed_but_hidden_files_are_not(tmp_path: Pat
         (root / name).write_bytes(b"no image")
     (root / "linked").symlink_to(tmp_path / "elsewhere")
     (root / "linked.png").symlink_to(tmp_path / "a.png")
-    found = passed_over(str(root), make_dataset(root))
+    with imported(SCRIPT) as script:
+        found = script.passed_over(str(root), make_dataset(root))
     assert found == ["linked", "sub/x.gif", "x.heic", "x.jpg.txt", "x.webp"]
 
 
@@ -489,7 +492,9 @@ def test_files_with_the_same_bytes_are_grouped_empty_ones_are_not(tmp_path: Path
     for name in ("x.png", "y.png"):
         (tmp_path / name).touch()
         paths.append(str(tmp_path / name))
-    assert duplicates(map(inspect_image, paths)) == [[paths[0], paths[2]]]
+    with imported(SCRIPT) as script:
+        found = script.duplicates(map(inspect_image, paths))
+    assert found == [[paths[0], paths[2]]]
 
 
 @pytest.mark.parametrize(

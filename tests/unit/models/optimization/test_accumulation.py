@@ -99,6 +99,23 @@ def test_each_way_of_a_cycle_gan_step_has_its_phases(
     assert order == PHASES_OF_CYCLE_GAN[way]
 
 
+def test_a_subclass_may_let_its_forward_train_a_discriminator(tmp_path: Path) -> None:
+    """The original runs `forward` before it freezes the discriminators."""
+
+    class Own(CycleGANModel):
+        def forward(self) -> None:
+            super().forward()
+            self.judged = self.netD_A(self.fake_B.detach())
+
+        def backward_D_A(self) -> None:
+            super().backward_D_A()
+            assert self.judged.requires_grad
+
+    model: Any = Own(train_options(tmp_path, "cycle_gan"))
+    model.setup(model.opt)
+    train_step(model, batch("cycle_gan", 1))
+
+
 def test_a_gpu_computes_in_parts_where_memory_is_dear(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

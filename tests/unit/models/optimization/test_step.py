@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from models import networks
 from models.base_model import BaseModel
 from models.optimization.step import Optimization
 from models.storage.names import networks_of
@@ -444,3 +445,60 @@ def test_exchanged_optimisers_are_the_models_business(tmp_path: Path) -> None:
     training.model.optimizers[0] = torch.optim.Adam(networks_of(training.model)["G"].parameters())
     training.begin_batch()
     assert len(training.model.schedulers) == 1
+
+
+def test_optimisers_may_be_put_before_the_others(tmp_path: Path) -> None:
+    training = later(tmp_path, "--lr_policy", "step", "--lr_decay_iters", "1")
+    new = torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=0.0002)
+    training.model.optimizers.insert(0, new)
+    training.begin_batch()
+    training.begin_batch()
+    schedulers: list[LRScheduler] = training.model.schedulers
+    assert [each.optimizer for each in schedulers] == training.model.optimizers[::-1]
+
+
+def test_a_setup_of_ones_own_has_the_schedules_that_it_wants(tmp_path: Path) -> None:
+    class Own(Later):
+        def setup(self, opt: Namespace) -> None:
+            self.schedulers = [networks.get_scheduler(each, opt) for each in self.optimizers]
+
+    class Without(Later):
+        def setup(self, opt: Namespace) -> None:
+            """Train at one rate."""
+
+    class Both(Later):
+        def setup(self, opt: Namespace) -> None:
+            super().setup(opt)
+            new = torch.optim.Adam(self.netG.parameters(), lr=opt.lr)
+            self.optimizers.append(new)
+            self.schedulers.append(networks.get_scheduler(new, opt))
+
+    for kind, wanted in ((Own, 1), (Without, 0), (Both, 2)):
+        training = later(tmp_path, kind=kind)
+        training.begin_batch()
+        assert len(training.model.schedulers) == wanted, kind
+
+
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
+def test_going_back_to_a_save_leaves_the_epochs_that_were_counted(tmp_path: Path) -> None:
+    training = later(tmp_path, "--lr_policy", "step", "--lr_decay_iters", "1")
+    state = copy.deepcopy(training.training_state())
+    training.model.update_learning_rate()
+    training.load_training_state(state, keep_rates=True)
+    take(training, [0])  # makes the other optimiser
+    assert rates(training)[0] == pytest.approx(rates(training)[1])
+
+
+def test_a_step_that_fails_leaves_the_others_refused() -> None:
+    two = Two(accumulate=2)
+    two.tools.prepare(two.optimizer_D)
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    handle = two.optimizer_D.register_step_post_hook(fail)
+    with pytest.raises(MemoryError):
+        train_both(two, 2, one_loss_for_both)
+    handle.remove()
+    with pytest.raises(UserError, match="--accumulate 2 needs a model"):
+        two.optimizer_D.step()

@@ -81,7 +81,30 @@ def test_validation_leaves_no_trace(tmp_path: Path) -> None:
     assert all(net.training for net in networks_of(training.model).values())
 
 
-@pytest.mark.parametrize("answer", [None, 3, {"": 1}, {"": (torch.zeros(1),)}, {1: 2}, "text"])
+def test_losses_of_validation_may_be_numbers(tmp_path: Path) -> None:
+    training = trained(tmp_path, "pix2pix")
+    answer = {"G": 0.5, "T": torch.tensor(2.0)}
+    own = {"validation_losses": lambda self: answer}
+    training.model.__class__ = type("Own", (type(training.model),), own)
+    found = training.validation_losses()
+    assert {name: float(value) for name, value in found.items()} == {"G": 0.5, "T": 2.0}
+
+
+def test_an_answer_with_a_strange_value_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = trained(tmp_path, "pix2pix")
+    answer = {"": (torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)), "mask": torch.zeros(1)}
+    own = {"validation_pairs": lambda self: answer}
+    training.model.__class__ = type("Own", (type(training.model),), own)
+    for _ in range(2):
+        training.validation_pairs()
+    said = capsys.readouterr().err
+    assert said.count("Own.validation_pairs() returns something else") == 1
+    assert "'mask'" in said
+
+
+@pytest.mark.parametrize("answer", [None, 3, {"": "1"}, {"": (torch.zeros(1),)}, {1: 2}, "text"])
 @pytest.mark.parametrize("name", ["validation_pairs", "validation_sets", "validation_losses"])
 def test_what_is_no_answer_counts_as_none(name: str, answer: object, tmp_path: Path) -> None:
     training = trained(tmp_path, "pix2pix")

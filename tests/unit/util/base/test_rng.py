@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.checkpoints import save_state
 from util.base import rng
 from util.storage import checkpoint
 
@@ -49,7 +50,7 @@ def test_a_restored_state_gives_the_same_draws(seed: int, rounds: int) -> None:
 def test_a_state_survives_a_checkpoint_file(tmp_path: Path) -> None:
     rng.seed_all(5)
     draws()
-    checkpoint.save_state({"rng": rng.state_dict()}, tmp_path / "state.pth")
+    save_state({"rng": rng.state_dict()}, tmp_path / "state.pth")
     expected = draws()
     rng.seed_all(6)
     rng.load_state_dict(checkpoint.load_state(tmp_path / "state.pth")["rng"])  # weights_only

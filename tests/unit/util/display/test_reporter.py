@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import torch
 
 from util.base.errors import UserError
 from util.display.create import create_sinks
-from util.display.reporter import ForeignReporter, Reporter, reporter_of
+from util.display.reporter import Reporter, reporter_of
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.base import EpochRecord
+from util.visualizer import Visualizer
 
 LOSSES = {"G": 0.5, "D": 0.25}
 VISUALS = {"fake_B": torch.zeros(1, 3, 4, 6)}
@@ -86,12 +88,6 @@ def test_images_come_as_often_as_a_sink_says() -> None:
     assert text.events == []
 
 
-def test_without_a_page_nothing_is_shown_on_it() -> None:
-    reporter = Reporter([Recorder(images_every="display_freq")])
-    reporter.images(LogStep(1), VISUALS, for_page=True)
-    assert not reporter.shown
-
-
 def test_everybody_hears_of_the_beginning_and_of_epochs() -> None:
     sinks = [Recorder(), Recorder(losses_as="plot")]
     reporter = Reporter(sinks)
@@ -109,7 +105,7 @@ def test_a_sink_that_takes_nothing_is_a_sink() -> None:
         reporter.images(LogStep(1), VISUALS, for_page=True)
         reporter.epoch(ROW, [])
         reporter.wait()
-    assert reporter.state_dict()["curves"] is None
+    assert reporter.state_dict()["sinks"] == []
 
 
 def test_close_closes_every_sink_even_if_one_fails() -> None:
@@ -184,63 +180,84 @@ def test_a_continued_run_keeps_the_epochs_in_which_nothing_was_printed(tmp_path:
     again.close()
 
 
+# ---- states of sinks ----------------------------------------------------------------------------
+
+
+class Counting(Sink):
+    """A sink of a plugin's own, with a state."""
+
+    def __init__(self, seen: int = 0) -> None:
+        self.seen = seen
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": self.seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seen = state["seen"]
+
+
+class Other(Counting):
+    """Another one."""
+
+
+def test_every_sink_gets_its_own_state_back() -> None:
+    state = Reporter([Counting(5), Recorder(), Other(9)]).state_dict()
+    others, counting, new = Other(), Counting(), Recorder()
+    Reporter([others, new, counting]).load_state_dict(state)
+    assert (others.seen, counting.seen) == (9, 5)
+
+
+def test_curves_of_earlier_versions_are_visdoms() -> None:
+    state = Reporter([]).state_dict() | {"curves": {"seen": 3}}
+    del state["sinks"]
+    counting, visdom = Counting(), type("VisdomSink", (Counting,), {})()
+    Reporter([counting, visdom]).load_state_dict(state)
+    assert (counting.seen, visdom.seen) == (0, 3)
+
+
+def test_a_sink_that_fails_to_save_or_load_stops_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @dataclass
+    class Broken(Sink):  # without a hash, as data classes are
+        states: tuple[int, ...] = ()
+
+        def state_dict(self) -> dict[str, Any]:
+            raise OSError("saving")
+
+        def go_on_after(self, when: LogStep) -> None:
+            raise OSError("going on")
+
+    first, second = Broken(), Counting(2)
+    for _ in range(2):
+        state = Reporter([first, second]).state_dict()
+    assert state["sinks"] == [("Counting", {"seen": 2})]
+    Reporter([Broken(), second]).load_state_dict(state)
+    said = capsys.readouterr().err
+    assert said.count("Broken failed (saving)") == 1
+    assert said.count("Broken failed (going on)") == 1
+
+
+def test_images_shown_since_the_last_losses_are_not_forgotten() -> None:
+    reporter = Reporter([])
+    reporter.total_images = 100
+    reporter.print_losses(LogStep(1, 100), LOSSES)
+    reporter.total_images = 150
+    reporter.images(LogStep(1), VISUALS, for_page=False)
+    assert reporter.state_dict()["total_images"] == 150
+    assert reporter.state_dict()["last_moment"] == [1, 100]
+
+
 # ---- a visualizer of somebody else's ------------------------------------------------------------
 
 
-class Foreign:
-    """What the original's Visualizer has, and nothing else."""
-
-    def __init__(self, display_id: int = 1) -> None:
-        self.display_id = display_id
-        self.calls: list[Any] = []
-
-    def reset(self) -> None:
-        self.calls.append("reset")
-
-    def display_current_results(
-        self, visuals: Mapping[str, Any], epoch: int, save_result: bool
-    ) -> None:
-        self.calls.append((list(visuals), epoch, save_result))
-
-    def plot_current_losses(self, epoch: int, counter_ratio: float, losses: Any) -> None:
-        self.calls.append(("plot", epoch, counter_ratio, losses))
-
-    def print_current_losses(
-        self, epoch: int, iters: int, losses: Any, t_comp: float, t_data: float
-    ) -> None:
-        self.calls.append(("print", epoch, iters, losses, t_comp, t_data))
-
-
-@pytest.mark.parametrize("display_id", [-1, 1])
-def test_a_foreign_visualizer_gets_the_originals_calls(display_id: int) -> None:
-    foreign = Foreign(display_id)
-    reporter = reporter_of(foreign)
-    assert isinstance(reporter, ForeignReporter)
-    with reporter.session(str):
-        reporter.begin({})
-        reporter.begin_epoch()
-        reporter.images(LogStep(2), VISUALS, for_page=False)
-        assert reporter.shown
-        reporter.print_losses(LogStep(2, 5, compute_seconds=0.5, load_seconds=0.25), LOSSES)
-        reporter.plot_losses(LogStep(2, fraction=0.5), LOSSES)
-        reporter.epoch(ROW, [])
-    plotted = [("plot", 2, 0.5, LOSSES)] if display_id > 0 else []
-    printed = ("print", 2, 5, LOSSES, 0.5, 0.25)
-    assert foreign.calls == ["reset", (["fake_B"], 2, False), printed, *plotted]
-    again = reporter_of(Foreign())
-    again.load_state_dict(reporter.state_dict())
-    assert again.state_dict() == reporter.state_dict()
-
-
-def test_a_foreign_visualizer_that_fails_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    reporter = reporter_of(object.__new__(Foreign))  # its constructor has not run
-    for _ in range(2):
-        reporter.begin_epoch()
-    assert "Foreign failed" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("sinks", [3, "text", ["text"], ()])
-def test_sinks_of_another_kind_are_somebody_elses(sinks: object) -> None:
-    foreign = Foreign()
-    foreign.sinks = sinks  # type: ignore[attr-defined]
-    assert isinstance(reporter_of(foreign), ForeignReporter)
+def test_somebody_elses_visualizer_reports_by_itself(sinks: object) -> None:
+    assert list(reporter_of(Namespace(sinks=sinks)).sinks) == []
+
+
+def test_what_is_no_sink_is_refused_before_training(tmp_path: Path) -> None:
+    visualizer = Visualizer(page_options(tmp_path, no_html=True))
+    visualizer.sinks.append(Namespace(scalars=print))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is no sink. Derive its class from Sink"):
+        reporter_of(visualizer)

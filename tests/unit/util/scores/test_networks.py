@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.checkpoints import save_state
 from util.base.errors import UserError
 from util.scores import networks
 from util.scores.distances import (
@@ -24,7 +25,6 @@ from util.scores.distances import (
 )
 from util.scores.feature_cache import FeatureCache, default_folder, key_of
 from util.scores.networks import BACKBONES, load_inception, load_lpips
-from util.storage.checkpoint import save_state
 
 
 def normal(count: int, dimensions: int, seed: int) -> Tensor:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from tests.support.checkpoints import save_state
 from util.base.errors import UserError
 from util.storage import checkpoint
 from util.storage.checkpoint import (
@@ -20,7 +21,6 @@ from util.storage.checkpoint import (
     cpu_state_dict,
     load_network,
     load_state,
-    save_state,
 )
 
 

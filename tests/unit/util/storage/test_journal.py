@@ -23,6 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.checkpoints import save_state
 from util.base.errors import UserError, WriteError
 from util.storage import checkpoint, files, journal
 from util.storage.checkpoint import CheckpointError
@@ -215,7 +216,7 @@ def test_a_save_left_by_a_process_whose_number_lives_comes_before_newer_ones(
     save(tmp_path, 1)
     temporaries = {tmp_path / name: tmp_path / f".{alive}-0.tmp-{name}" for name in NAMES}
     for temporary in temporaries.values():
-        checkpoint.save_state({"number": torch.tensor(2)}, temporary)
+        save_state({"number": torch.tensor(2)}, temporary)
     journal.write_journal(temporaries).rename(tmp_path / f".{alive}.commit")
     assert read(tmp_path) == 2
     save(tmp_path, 3)
@@ -308,7 +309,7 @@ def test_renames_that_fail_are_done_by_the_next_save(tmp_path: Path) -> None:
     save(tmp_path, 1)
     save_without_renames(tmp_path, 2)
     assert read(tmp_path) == 2
-    checkpoint.save_state({"number": 3}, tmp_path / "3_state.pth")
+    save_state({"number": 3}, tmp_path / "3_state.pth")
     assert names(tmp_path) == ["3_state.pth", *NAMES]
     assert read(tmp_path) == 2
 
@@ -485,7 +486,7 @@ def test_a_file_that_is_not_there_is_named_at_once_though_a_save_is_unfinished(
 ) -> None:
     save(tmp_path, 1)
     temporary = files.temporary_name(tmp_path / NAMES[0])
-    checkpoint.save_state({"number": torch.tensor(2)}, temporary)
+    save_state({"number": torch.tensor(2)}, temporary)
     journal.write_journal({tmp_path / NAMES[0]: temporary})
     monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("it waits"))
     with pytest.raises(CheckpointError, match=r"7_net_G\.pth does not exist"):

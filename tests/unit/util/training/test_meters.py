@@ -40,11 +40,17 @@ def test_nothing_added_means_nothing() -> None:
     assert meter.means(NAMES) == {}
 
 
-def test_other_losses_begin_anew() -> None:
+def test_losses_may_come_and_go() -> None:
+    """As a penalty that is computed in every second step."""
     meter = LossMeter()
     meter.add(["D"], vector(5.0))
     meter.add(NAMES, vector(1.0, 2.0, 3.0))
-    assert meter.means(NAMES) == {"D": 1.0, "G_L1": 2.0, "G": 3.0}
+    meter.add(["G", "R1"], vector(6.0, 4.0))
+    assert meter.means([*NAMES, "R1"]) == {"D": 3.0, "G_L1": 2.0, "G": 4.5, "R1": 4.0}
+    again = LossMeter()
+    again.load_state_dict(meter.state_dict())
+    again.add(["D"], vector(0.0))
+    assert again.means([*NAMES, "R1"]) == {"D": 2.0, "G_L1": 2.0, "G": 4.5, "R1": 4.0}
     meter.reset()
     assert meter.means(NAMES) == {}
 
@@ -76,7 +82,8 @@ def test_a_state_has_what_earlier_versions_look_for() -> None:
         meter.add(NAMES, vector(1.0, 2.0, 3.0))
     state = meter.state_dict()
     assert (float(state["epoch_loss"]["sum"]), state["epoch_loss"]["count"]) == (6.0, 2)
-    assert set(state["loss_means"]) == {"names", "sums", "count"}
+    assert state["loss_means"]["count"] == 2
+    assert set(state["loss_means"]) == {"names", "sums", "count", "counts"}
 
 
 def earlier(total: Any, names: list[str] | None, sums: Tensor | None = None) -> dict[str, Any]:

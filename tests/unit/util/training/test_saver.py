@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from options.train_options import TrainOptions
+from tests.support.checkpoints import save_state
 from tests.support.corpus import NAMES
 from util.base.errors import UserError
 from util.storage import checkpoint, files, journal
@@ -228,7 +229,7 @@ def test_check_waits_for_nothing(folder: Path, made: Saver, gate: Gate) -> None:
 
 def test_a_plugin_that_writes_its_networks_itself_gets_a_state(folder: Path, made: Saver) -> None:
     def save_networks(label: int | str) -> dict[Path, object]:
-        checkpoint.save_state({"w": torch.ones(1)}, folder / f"{label}_net_X.pth")
+        save_state({"w": torch.ones(1)}, folder / f"{label}_net_X.pth")
         return {}
 
     made.trained.save_networks = save_networks
@@ -293,7 +294,9 @@ def test_the_end_of_training_waits_for_the_last_save_and_tells(made: Saver, gate
         train()
 
 
-def test_an_error_of_training_is_not_hidden_by_one_of_the_save(made: Saver, gate: Gate) -> None:
+def test_an_error_of_training_is_not_hidden_by_one_of_the_save(
+    made: Saver, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
     def train() -> None:
         with made:
             made.save("latest")
@@ -302,6 +305,8 @@ def test_an_error_of_training_is_not_hidden_by_one_of_the_save(made: Saver, gate
 
     with pytest.raises(ZeroDivisionError):
         train()
+    assert "No space left on device" in capsys.readouterr().err
+    assert "Nothing had been saved" in made.how_to_continue()
 
 
 def test_an_error_of_training_lets_the_save_be_finished(
@@ -419,7 +424,7 @@ def test_whatever_a_snapshot_takes_is_read_safely(
     nest: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "snapshot.pth"
-    checkpoint.save_state(snapshot(nest), path)
+    save_state(snapshot(nest), path)
     assert same(nest, checkpoint.load_state(path))  # with weights_only=True
 
 
@@ -502,7 +507,7 @@ def test_options_are_kept_as_plain_values() -> None:
 
 
 def test_networks_alone_have_no_state(folder: Path) -> None:
-    checkpoint.save_state({"w": torch.ones(1)}, folder / "latest_net_G.pth")
+    save_state({"w": torch.ones(1)}, folder / "latest_net_G.pth")
     assert read_state(RunFolder(folder), "latest") is None
 
 
@@ -513,7 +518,7 @@ def test_a_state_of_other_networks_is_left_alone_and_said(
         made.save("latest")
     assert read_state(RunFolder(folder), "latest") is not None
     assert capsys.readouterr().out == ""
-    checkpoint.save_state({"w": torch.ones(3)}, folder / "latest_net_G.pth")
+    save_state({"w": torch.ones(3)}, folder / "latest_net_G.pth")
     assert read_state(RunFolder(folder), "latest") is None
     said = capsys.readouterr().out
     assert said.count("\n") == 1
@@ -551,7 +556,7 @@ def test_a_state_that_cannot_be_used_is_an_error(
     folder: Path, content: object, message: str
 ) -> None:
     path = folder / "latest_state.pth"
-    checkpoint.save_state(content, path)
+    save_state(content, path)
     if content is None:
         path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match=message) as caught:
