@@ -9,6 +9,12 @@ open `index.html` there in a browser.
 """
 
 import sys
+
+if __name__ == "__main__":  # before the imports that take seconds
+    from util.base.stop_signals import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
@@ -25,7 +31,6 @@ from util.base.errors import run_command
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
-from util.base.stop_signals import end_in_order
 from util.display.create import create_sinks
 from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
@@ -63,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
     inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with closing(reporter), end_in_order():
+    with closing(reporter):
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there

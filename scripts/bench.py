@@ -38,6 +38,10 @@ from benchmark.measure_training import count_rows, gpu_rows, memory_rows, step_r
 from benchmark.results import Row, missed, render
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from util.base.stop_signals import end_in_order
+
 MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
     "step": step_rows,
     "memory": memory_rows,
@@ -185,4 +189,5 @@ def _positive(text: str) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with end_in_order():  # so that nothing it has started is left behind
+        sys.exit(main())

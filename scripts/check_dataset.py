@@ -27,6 +27,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 from data import find_dataset_using_name
 from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, check_crop_fits
 from data.checks import files
@@ -267,7 +272,7 @@ def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[
         with interrupts_held():
             results = pool.map(files.inspect_images, parcels)
         yield results
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter from SIGTERM
         for process in multiprocessing.active_children():  # they would finish what they have begun
             process.terminate()
         raise

@@ -17,6 +17,10 @@ import numpy as np
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from util.base.stop_signals import end_in_order
+
 RUN = ["--name", "demo", "--model", "pix2pix"]
 NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32"]
 SIZE = ["--load_size", "143", "--crop_size", "128"]
@@ -33,7 +37,6 @@ def run(script: str, *arguments: str) -> None:
 
 def save_untrained_networks(arguments: list[str]) -> None:
     """Write the networks as they are before training, as epoch 0, to compare with."""
-    sys.path.insert(0, str(ROOT))
     import torch
 
     from models import create_model
@@ -105,4 +108,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with end_in_order():  # so that nothing it has started is left behind
+        sys.exit(main())
