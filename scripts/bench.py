@@ -37,11 +37,11 @@ from benchmark.measure_display import page_rows, plot_rows, save_rows, test_rows
 from benchmark.measure_training import count_rows, gpu_rows, memory_rows, step_rows
 from benchmark.results import Row, missed, render
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from util.base.stop_signals import end_in_order
 
+ROOT = Path(__file__).resolve().parent.parent
 MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
     "step": step_rows,
     "memory": memory_rows,

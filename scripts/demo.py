@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from util.base.stop_signals import end_in_order
 
+ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--name", "demo", "--model", "pix2pix"]
 NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32"]
 SIZE = ["--load_size", "143", "--crop_size", "128"]

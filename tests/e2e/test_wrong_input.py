@@ -103,7 +103,12 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--crop_size 4 --load_size 4 --netD pixel", 1, ("4x4", "5 pixels")),
     ("train", UNPAIRED + "--preprocess crop --crop_size 30", 1, ("multiple of 4",)),
     ("train", UNPAIRED + "--input_nc 1", 1, ("--lambda_identity 0.5", "Give --lambda_identity 0")),
-    ("train", UNPAIRED + "--input_nc 4 --lambda_identity 0", 1, ("takes images of 4 channels", "3")),
+    (
+        "train",
+        UNPAIRED + "--input_nc 4 --lambda_identity 0",
+        1,
+        ("takes images of 4 channels", "3"),
+    ),
     ("train", UNPAIRED + "--output_nc 4 --lambda_identity 0", 1, ("takes images of 4 channels",)),
     ("train", PAIRS + "--input_nc 4", 1, ("of 4 channels, but these have 3", "--input_nc")),
     ("train", PAIRS + "--output_nc 4", 1, ("of 4 channels, to be compared with",)),

@@ -196,7 +196,11 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(
     command = ["bash", "-c", shell, "bash", sys.executable, "train.py"]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, *small(root, tmp_path)], cwd=ROOT, env=environment, capture_output=True, text=True
+        [*command, *small(root, tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert saved_images(tmp_path) == 15

@@ -124,8 +124,8 @@ def run_command(main: Callable[[], None]) -> int:
 def _refuse_several_processes() -> None:
     if (count := system.processes_started()) > 1:
         raise UserError(
-            f"{count} processes were started, as by torchrun (WORLD_SIZE={count}), but this command "
-            f"runs as one. Start it by itself: python {shlex.join(sys.argv)}"
+            f"{count} processes were started, as by torchrun (WORLD_SIZE={count}), but this "
+            f"command runs as one. Start it by itself: python {shlex.join(sys.argv)}"
         )
 
 

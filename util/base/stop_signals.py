@@ -62,10 +62,11 @@ class StopSignals:
         is_request = number in REQUESTS
         if is_request and self._was_requested:
             os._exit(128 + number)
-        if is_request or self.received is None:
-            _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
+        is_first = self.received is None
         self._was_requested |= is_request
         self.received = self.received or signal.Signals(number)
+        if is_request or is_first:
+            _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
         if self._may_stop:
             self._may_stop = False
             raise Stopped

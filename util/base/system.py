@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
 # What torch, and the libraries it computes with, say when there is no memory left.
-NO_MEMORY = ("can't allocate memory", "std::bad_alloc", "out of memory", "ALLOC_FAILED")
+NO_MEMORY = (
+    "can't allocate memory",
+    "std::bad_alloc",
+    "out of memory",
+    "ALLOC_FAILED",
+    "Storage size calculation overflowed",  # more than any memory
+)
 
 
 def usable_cores() -> int:

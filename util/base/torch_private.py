@@ -92,16 +92,16 @@ def stop_workers(batches: Any) -> None:
     for worker in filter(BaseProcess.is_alive, batches._workers):
         worker.kill()
         worker.join(PATIENCE)
-        multiprocessing.process._children.discard(worker)
+        multiprocessing.process._children.discard(worker)  # type: ignore[attr-defined]
 
 
 def end_half_started(error: BaseException) -> None:
-    """End the workers of an iterator that raised this while it started others; torch leaves them."""
+    """End the workers of an iterator that raised this while starting more; torch leaves them."""
     for frame, _ in walk_tb(error.__traceback__):
         batches = frame.f_locals.get("self")
         if isinstance(batches, _MultiProcessingDataLoaderIter):
             batches._shutdown = True  # else it would look for what it had not come to yet
-            for worker in batches._workers:
+            for worker in getattr(batches, "_workers", []):
                 worker.kill()
                 worker.join(PATIENCE)
 

@@ -158,7 +158,7 @@ def test_workers_that_do_not_answer_are_ended_by_force() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
 def test_workers_end_if_the_next_one_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork, started = os.fork, []
+    fork, started = os.fork, list[int]()
 
     def fork_once() -> int:
         if started:
