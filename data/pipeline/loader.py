@@ -76,6 +76,10 @@ class BatchLoader:
     def __len__(self) -> int:
         return int(min(len(self.dataset), self._most))
 
+    def __del__(self) -> None:
+        if hasattr(self, "dataloader"):  # torch would wait for workers that do not answer
+            self.end_workers()
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
 
