@@ -137,18 +137,21 @@ class Substituted:
     problems: list[str]
 
 
-def collate(items: list[Any]) -> Any:
-    """Stack items into a batch; if one of them failed, or they make none, it is that failure."""
+def collate(items: list[Any], *, copies: bool = True) -> Any:
+    """Stack items into a batch; if one of them failed, or they make none, it is that failure.
+
+    Without `copies` a batch of one has the memory of its item, which nobody may keep then.
+    """
     if failures := [item for item in items if isinstance(item, Failure)]:
         return failures[0]
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
-    contents = [item.content if isinstance(item, Substituted) else item for item in items]
+    items = [item.content if isinstance(item, Substituted) else item for item in items]
     try:
-        batch = default_collate(contents)
+        batch = _stacked(items, copies=copies)
         if get_worker_info() is not None:
             _share(batch)
     except RuntimeError as error:
-        if text := _why_not_one_batch(contents):
+        if text := _why_not_one_batch(items):
             return Failure(text, BatchError)
         if not _tells_of_shared_memory(error):
             raise
@@ -156,6 +159,13 @@ def collate(items: list[Any]) -> Any:
         text = f"A process that loads images has no shared memory left ({reason})."
         return Failure(text, WorkerError)
     return Substituted(batch, problems) if problems else batch
+
+
+def _stacked(items: list[Any], *, copies: bool) -> Any:
+    if copies or len(items) > 1:
+        return default_collate(items)
+    (one,) = items
+    return {k: v[None] if torch.is_tensor(v) else default_collate([v]) for k, v in one.items()}
 
 
 def _share(batch: Any) -> None:
