@@ -15,6 +15,8 @@ NOTICES: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGXCPU") if hasattr(signal, name)
 )
 SIGNALS = (*REQUESTS, *NOTICES)
+HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
+PATIENCE = 1.0  # seconds that what is waited for may take, once a signal has come
 Handlers = dict[signal.Signals, Any]
 
 _active: "StopSignals | None" = None
@@ -43,10 +45,14 @@ class StopSignals:
         global _active
         self._outer, _active = _active, self
         self._before = _set_handlers(SIGNALS, self._note)
+        if HAS_TIMER:
+            self._before |= _set_handlers([signal.SIGALRM], self._lose_patience)
         return self
 
     def __exit__(self, *exception: object) -> None:
         global _active
+        if HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         _put_back(self._before)
         _active = self._outer
 
@@ -67,8 +73,13 @@ class StopSignals:
         self.received = self.received or signal.Signals(number)
         if is_request or is_first:
             _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
-        if self._may_stop:
-            self._may_stop = False
+        if self._may_stop and HAS_TIMER:  # what comes just now is taken still
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        elif self._may_stop:
+            raise Stopped
+
+    def _lose_patience(self, number: int, frame: FrameType | None) -> None:
+        if self._may_stop and self.received is not None and os.getpid() == self._owner:
             raise Stopped
 
 

@@ -5,11 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.paths import ROOT
+from util.base import stop_signals
 from util.base.stop_signals import (
     NOTICES,
     REQUESTS,
@@ -189,13 +191,18 @@ def test_a_notice_that_comes_again_ends_nothing(
 
 
 @both
-def test_a_signal_is_obeyed_where_nothing_is_lost(number: signal.Signals) -> None:
+def test_a_signal_is_obeyed_where_nothing_is_lost(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_signals, "PATIENCE", 0.05)
     done: list[str] = []
 
     def receive_and_go_on() -> None:
         with may_stop():
             os.kill(os.getpid(), number)
-            done.append("what follows")
+            done.append("what comes soon")
+            time.sleep(60)
+            done.append("what never comes")
 
     with StopSignals():
         with pytest.raises(Stopped):
@@ -204,7 +211,7 @@ def test_a_signal_is_obeyed_where_nothing_is_lost(number: signal.Signals) -> Non
             done.append("the next block")
     with may_stop():
         done.append("after all that")
-    assert done == ["after all that"]
+    assert done == ["what comes soon", "after all that"]
 
 
 @pytest.mark.parametrize("number", [one for one in SIGNALS if one != signal.SIGINT])
