@@ -49,8 +49,8 @@ class BaseOptions:
         argv = self._arguments(argv)
         self.parser = parser = OptionParser()
         self.initialize(parser)
-        if self.isTrain:
-            argv = [*resumed_run.repeated_arguments(parser, argv), *argv]
+        earlier_run = resumed_run if self.isTrain else trained_run
+        argv = [*earlier_run.repeated_arguments(parser, argv), *argv]
         models.get_option_setter(known(parser, argv).model)(parser, self.isTrain)
         data.get_option_setter(known(parser, argv).dataset_mode)(parser, self.isTrain)
         parser.complete()

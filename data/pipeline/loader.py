@@ -57,7 +57,7 @@ class BatchLoader:
         self._cache = reader.cache if isinstance(reader, ImageReader) else None
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
-            sampling.SeededDataset(items) if self.workers else items,
+            sampling.SeededDataset(items),
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,

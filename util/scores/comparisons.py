@@ -4,12 +4,13 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from util.base.errors import UserError
 from util.scores.images import METRICS
+from util.scores.sides import made_from
 
 OF_SETS = ("FID", "KID")
 OF_PAIRS = tuple(name for name in METRICS if name not in OF_SETS)
@@ -114,12 +115,15 @@ def from_results(
 
     `paired` says whether `x_real_B` is what `x_fake_B` should be; `side`, A or B, takes one domain.
     """
-    found, comparisons = by_label(folder, paths), []
+    comparisons: list[Comparison] = []
+    found = by_label(folder, paths)
+    if not paired:
+        found = _once_per_side(found)
     for domain in side or "BA":
         real, fake = found.get(f"real_{domain}"), found.get(f"fake_{domain}")
         if real and fake:
             title = f"fake_{domain} against real_{domain} in {folder}"
-            compared = pairs(title, real, fake) if paired else sets(title, _different(real), fake)
+            compared = pairs(title, real, fake) if paired else sets(title, real, fake)
             comparisons.append(compared)
     for domain in side or "AB":
         real, back = found.get(f"real_{domain}"), found.get(f"rec_{domain}")
@@ -135,12 +139,24 @@ def from_results(
     return comparisons
 
 
-def _different(images: list[NamedImage]) -> list[NamedImage]:
-    """Keep one of each: in tests of unpaired data, the smaller domain begins anew."""
-    first: dict[str, NamedImage] = {}
-    for image in images:
-        first.setdefault(digest_of(image.path), image)
-    return list(first.values())
+def _once_per_side(found: Mapping[str, list[NamedImage]]) -> dict[str, list[NamedImage]]:
+    """Leave out what comes of an image that was there before: a smaller domain begins anew.
+
+    test.py shows each image once, but results of other versions have them again.
+    """
+    again = {side: _repeated(found.get(f"real_{side}", [])) for side in "AB"}
+    return {
+        label: [one for one in images if one.name not in again.get(made_from(label) or "", ())]
+        for label, images in found.items()
+    }
+
+
+def _repeated(images: Iterable[NamedImage]) -> set[str]:
+    """Return the names of images whose bytes an earlier one has."""
+    first: dict[str, str] = {}
+    return {
+        one.name for one in images if first.setdefault(digest_of(one.path), one.name) != one.name
+    }
 
 
 def digest_of(path: str) -> str:

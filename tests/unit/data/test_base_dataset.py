@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from data import create_dataset, find_dataset_using_name, has_split
 from data.base_dataset import LAYOUTS, BaseDataset, channels_of_sides
@@ -98,6 +99,17 @@ def test_files_of_other_kinds_raise_no_alarm_unless_they_are_declared(
     opt = register({"image_files": lambda self: files})
     create_dataset(opt).warn_of_bad_images()
     assert "4 images will fail" in capsys.readouterr().err
+
+
+def test_a_data_set_of_somebody_else_may_read_16_bits_in_its_own_way(
+    register: Register, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("I;16", (8, 8)).save(tmp_path / "deep.png")
+    create_dataset(register({}, A_paths=[str(tmp_path / "deep.png")])).warn_of_bad_images()
+    said = capsys.readouterr().err
+    assert (
+        "images lose a part (unless odd reads them in its own way):\n  1 with more than 8" in said
+    )
 
 
 RECORDED = {  # by the version before data sets declared their files
