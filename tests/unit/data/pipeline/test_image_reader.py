@@ -436,7 +436,7 @@ if __name__ == "__main__":
     for batch in [batch for _ in range(3) for batch in loader]:
         for key in "AB":
             found.update(batch[key].numpy().tobytes())
-    print(found.hexdigest(), len(loader._cache))
+    print(found.hexdigest(), len(loader._cache._known))
 """
 
 
