@@ -29,11 +29,11 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     """
     opt = known(parser, argv)
     is_open = parser.get_default("model") == "test" and not _names_model(parser, argv)
-    if not is_open or opt.dataroot is None or opt.suffix:  # the name is not known before all are
-        return []
+    if not is_open or opt.suffix or not os.path.isdir(opt.dataroot or ""):
+        return []  # with a suffix the name is not known before all options are
     _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
     model, dataset = (str(saved.get(name, "")) for name in ("model", "dataset_mode"))
-    if "dataset_mode" in given(parser, argv) and opt.dataset_mode != dataset:
+    if "dataset_mode" in given(parser, argv, so_far=True) and opt.dataset_mode != dataset:
         return []
     if not _is_whole_data_set(opt, dataset, saved.get("dataroot")):
         say(f"--model test, since {opt.dataroot} is taken as a folder of images.")
@@ -56,12 +56,12 @@ def _names_model(parser: ArgumentParser, argv: Sequence[str]) -> bool:
     """Tell whether the command line gives `--model`, or an option that only `test` has."""
     flags = [argument.partition("=")[0] for argument in argv]
     is_of_test = any(f.startswith("--model_") and "--model_suffix".startswith(f) for f in flags)
-    return is_of_test or "model" in given(parser, argv)
+    return is_of_test or "model" in given(parser, argv, so_far=True)
 
 
 def _is_whole_data_set(opt: Namespace, dataset_mode: str, trained_on: Any) -> bool:
     """Tell whether `--dataroot` has folders of phases, or is what the run was trained on."""
-    if not os.path.isdir(opt.dataroot) or dataset_mode == "single":
+    if dataset_mode == "single":
         return False
     if trained_on and os.path.realpath(opt.dataroot) == os.path.realpath(str(trained_on)):
         return True
@@ -79,7 +79,8 @@ def recover(
     if opt.model == "test":
         wanted = NETWORK_OPTIONS
         _choose_generator(opt, given, run, trained.get("direction"))
-        opt.direction = "AtoB"  # images are what the generator takes, whatever it was called
+        if opt.direction == "BtoA":  # images are what the generator takes, whatever it is called
+            opt.direction = "AtoB"
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}

@@ -85,7 +85,7 @@ def test_a_folder_of_images_is_translated_one_by_one(
     assert "warning" not in said.err
 
 
-@pytest.mark.parametrize("more", [("--model", "test"), ("--model_suffix", "_A"), ("--mod=test",)])
+@pytest.mark.parametrize("more", [("--model", "test"), ("--model_suffix", "_A"), ("--model=test",)])
 def test_model_test_translates_all_images_when_it_is_asked_for(
     more: tuple[str, ...], trained: dict[str, Path], unpaired: Path, tmp_path: Path
 ) -> None:

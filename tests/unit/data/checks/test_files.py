@@ -200,9 +200,8 @@ def test_odd_but_usable_files_have_notes_and_no_problem(
         (saved("PNG", "LA"), (ALPHA,)),
         (saved("PNG", "P", transparency=b"\x10\x20"), (ALPHA,)),
         (saved("PNG", transparency=(1, 2, 3)), (ALPHA,)),
-        (saved("WEBP", "RGBA"), (ALPHA,)),
     ],
-    ids=["RGB", "palette", "16 bits", "float", "RGBA", "LA", "clear entry", "clear colour", "WebP"],
+    ids=["RGB", "palette", "16 bits", "float", "RGBA", "LA", "clear entry", "clear colour"],
 )
 def test_what_reading_loses_is_seen(
     content: bytes, losses: tuple[str, ...], tmp_path: Path
