@@ -1,7 +1,6 @@
 """One generator of a trained model, applied to a folder of images."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
 from typing import Any
 
 from models import networks
@@ -13,18 +12,6 @@ from util.storage.run_folder import RunFolder
 from util.storage.saved_options import read_saved_options
 
 
-def _option_problems(opt: Namespace) -> Iterator[str]:
-    """Yield what is wrong with the options, and with a generator that makes no images."""
-    yield from builtin_option_problems(opt)
-    if opt.output_nc == 2:  # a and b of Lab, say
-        _, trained = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
-        yield (
-            "--model test writes what the generator makes as images, but the 2 channels that it "
-            f"makes in {opt.name} are none. Use the model that it was trained with:\n"
-            f"  {own_model_command(opt, trained)}"
-        )
-
-
 class TestModel(BaseModel):
     """Translate in one direction, without discriminators and without targets.
 
@@ -33,7 +20,7 @@ class TestModel(BaseModel):
 
     __test__ = False  # for pytest: not a test case
     batch_independent = True
-    option_problems = staticmethod(_option_problems)
+    option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -55,6 +42,13 @@ class TestModel(BaseModel):
     def __init__(self, opt: Namespace) -> None:
         if opt.isTrain:
             raise UserError("TestModel cannot be used during training time.")
+        if opt.output_nc == 2:  # a and b of Lab, say
+            _, trained = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+            raise UserError(
+                "--model test writes what the generator makes as images, but the 2 channels that "
+                f"it makes in {opt.name} are none. Use the model that it was trained with:\n"
+                f"  {own_model_command(opt, trained)}"
+            )
         super().__init__(opt)
         self.visual_names = ["real", "fake"]
         self.model_names = [f"G{opt.model_suffix}"]

@@ -79,8 +79,8 @@ def recover(
     if opt.model == "test":
         wanted = NETWORK_OPTIONS
         _choose_generator(opt, given, run, trained.get("direction"))
-        if opt.direction == "BtoA":  # images are what the generator takes, whatever it is called
-            opt.direction = "AtoB"
+        if opt.direction == "BtoA" and _generator_file(opt, run).is_file():
+            opt.direction = "AtoB"  # images are what the generator takes, whatever it is called
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
