@@ -40,7 +40,8 @@ from util.visualizer import save_images
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the command line (or `argv`) says."""
     options = TestOptions()
-    opt = options.parse(argv)
+    opt = options.parse(argv, quiet=True)
+    options.result.tell()
     model_class = find_model_using_name(opt.model)
     opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.result.given)
     opt.num_threads = 0  # images in order, unchanged
@@ -54,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
+    options.result.save()  # now that it is clear that there is such a run
     if opt.eval:
         model.eval()
 

@@ -64,7 +64,7 @@ class BaseOptions:
         """
         try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
-        except UserError as error:  # an unknown model or data set
+        except UserError as error:  # an unknown model, data set or save
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
         is_given = given(self.parser, self._arguments(argv))
@@ -76,7 +76,9 @@ class BaseOptions:
         if problems:
             self.parser.error("\n  ".join(problems))
         notes = list(_notes(opt, gpu_ids, taken_names(self.parser)))
-        self.result = describe(opt, self.parser, is_given, notes)
+        if self.isTrain:
+            notes += resumed_run.notes(opt, is_given)
+        self.result = describe(opt, self.parser, is_given, notes, training=self.isTrain)
         if not quiet:
             self.print_options(opt)
             for note in notes:
@@ -87,7 +89,7 @@ class BaseOptions:
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
-        described = describe(opt, self.parser)
+        described = describe(opt, self.parser, training=self.isTrain)
         described.tell()
         described.save()
 

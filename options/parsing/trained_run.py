@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from models.architectures.describe import describe_generator
+from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import names, value_from_file
 from util.base.log import say
 from util.storage.checkpoint import CheckpointError, load_state
@@ -46,7 +47,7 @@ def recover(
 def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
     """Convert saved values as the command line would; what it would not take is left out."""
     known, values = names(parser), {}
-    for name, value in saved.items():
+    for name, value in in_names_of_today(saved).items():
         if name in known and value is not None:  # null is infinity, an option's default
             with suppress(ValueError, ArgumentError):  # written by other software, or by hand
                 values[name] = value_from_file(parser, name, value)

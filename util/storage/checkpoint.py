@@ -19,10 +19,12 @@ from typing import IO, Any, Self
 import torch
 from torch import Tensor, nn
 
-from util.base.errors import UserError, writing
+from util.base.errors import UserError, suggest, writing
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
 from util.storage.run_folder import RunFolder
+
+MOST_NAMED = 12  # files or saves, in a message
 
 
 class CheckpointError(UserError):
@@ -203,12 +205,46 @@ def without_old_instance_norm_keys(
     return {key: value for key, value in state.items() if key not in left_over}
 
 
+def require_run(checkpoints_dir: str | Path, name: str) -> RunFolder:
+    """Return the folder of a run; a CheckpointError says which runs there are instead."""
+    run = RunFolder(checkpoints_dir, name)
+    if not run.path.is_dir():
+        raise CheckpointError(f"{run} does not exist. {_other_runs(Path(checkpoints_dir), name)}")
+    return run
+
+
+def require_save(checkpoints_dir: str | Path, name: str, label: str) -> None:
+    """Raise a CheckpointError that says which saves there are, unless a run has this one."""
+    run = require_run(checkpoints_dir, name)
+    if not journal.exists(run.state_file(label)) and not run.has_files_of(label):
+        raise CheckpointError(
+            f"{run} has no save {label}: it has {_some(run.labels()) or 'none'}. Check --epoch "
+            "(latest, best or a number) and --load_iter."
+        )
+
+
 def _neighbours(path: Path) -> str:
     """Say what could have been meant."""
     if not path.parent.is_dir():
-        return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
+        others = _other_runs(path.parent.parent, path.parent.name)
+        return f"Nor does the folder {path.parent}. {others}"
     there = [file.name for file in RunFolder(path.parent).network_files()]
     if not there:
         return f"{path.parent} holds no checkpoint at all: check --checkpoints_dir and --name."
-    shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
-    return f"{path.parent} holds {shown}. Check --name, --epoch, --load_iter and --model_suffix."
+    return (
+        f"{path.parent} holds {_some(there)}. Check --name, --epoch, --load_iter and "
+        "--model_suffix."
+    )
+
+
+def _other_runs(checkpoints_dir: Path, name: str) -> str:
+    patterns = ("*/*_net_*.pth", "*/*/*_net_*.pth")  # names may have a slash
+    files = (file for pattern in patterns for file in checkpoints_dir.glob(pattern))
+    runs = sorted({file.parent.relative_to(checkpoints_dir).as_posix() for file in files})
+    if not runs:
+        return f"{checkpoints_dir} holds no runs: check --checkpoints_dir and --name."
+    return f"{suggest(name, runs)} Check --checkpoints_dir and --name."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")

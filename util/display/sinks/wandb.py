@@ -13,9 +13,10 @@ from util.base.log import warn
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 from util.storage.files import write_text
+from util.storage.run_folder import RunFolder
 
 PACKAGE = {"wandb": "init"}
-RUN_ID_FILE = "wandb_run_id.txt"
+RUN_ID_FILE = RunFolder("").wandb_id.name
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
 

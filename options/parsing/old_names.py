@@ -1,0 +1,42 @@
+"""Names that options had from 2017 to 2019, for command lines and option files from then."""
+
+from collections.abc import Mapping
+from typing import Any
+
+OLD_NAMES: Mapping[str, str] = {
+    "which_model_netG": "netG", "which_model_netD": "netD",
+    "which_direction": "direction", "which_epoch": "epoch",
+    "loadSize": "load_size", "fineSize": "crop_size", "resize_or_crop": "preprocess",
+    "batchSize": "batch_size", "nThreads": "num_threads", "device_ids": "gpu_ids",
+    "niter": "n_epochs", "niter_decay": "n_epochs_decay",
+    "how_many": "num_test", "ntest": "num_test",
+    "identity": "lambda_identity",
+    "lambda_A": "lambda_L1",  # of pix2pix: a model that has a lambda_A keeps it
+    "display_single_pane_ncols": "display_ncols",
+}  # fmt: skip
+
+# Values that an option had, under the name that it had then.
+OLD_VALUES: Mapping[str, Mapping[str, str]] = {
+    "model": {"one_direction_test": "test"},
+    "resize_or_crop": {"": "none"},
+    "lr_policy": {"lambda": "linear"},
+}
+
+# Switches that are a value of another option now: the option, its value with and without them.
+OLD_SWITCHES: Mapping[str, tuple[str, Any, Any]] = {
+    "no_lsgan": ("gan_mode", "vanilla", "lsgan"),
+    "align_data": ("dataset_mode", "aligned", "unaligned"),
+    "use_dropout": ("no_dropout", False, True),
+}
+
+
+def in_names_of_today(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an option file says, old names also as those of today, unless it has both."""
+    values = {name: OLD_VALUES.get(name, {}).get(str(it), it) for name, it in saved.items()}
+    switches = {
+        new: with_it if str(saved[old]) == "True" else without_it
+        for old, (new, with_it, without_it) in OLD_SWITCHES.items()
+        if old in saved
+    }
+    older = {OLD_NAMES[name]: value for name, value in values.items() if name in OLD_NAMES}
+    return {**switches, **older, **values}
