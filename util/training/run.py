@@ -20,9 +20,11 @@ from util.display.reporter import reporter_of
 from util.display.sinks.base import BestRecord, EpochRecord, deliver
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
+from util.training.disk_space import forecast, tell_of_disk_space
 from util.training.health import HealthMonitor
 from util.training.length import Length
 from util.training.meters import LossMeter
+from util.training.new_run import NewRun
 from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
@@ -51,8 +53,11 @@ class Run:
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
         self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
-        self.visualizer = create_visualizer(opt)  # perhaps a fork's: it gets the original's calls
-        self.reporter = reporter_of(self.visualizer)  # for the rest
+        self._new_run = NewRun(opt)
+        with self._new_run.undone_on_failure():
+            self._new_run.set_earlier_run_aside()
+            self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
+            self.reporter = reporter_of(self.visualizer)  # for the rest
         to_validate = len(self.validator.dataset) if self.validator else 0
         self.reporter.begin(overview(facts, len(dataset), to_validate))
         parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
@@ -78,8 +83,16 @@ class Run:
         elif self.best.should_stop:
             say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
                 "raise --early_stop, or give 0.")  # fmt: skip
+        else:
+            needed = forecast(
+                self.opt, self.trained, self.progress, len(self.dataset),
+                validated=self.validator is not None,
+            )  # fmt: skip
+            tell_of_disk_space(self.saver.folder, needed)
         self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
-        with self._stop, self.reporter.session(self.saver.how_to_continue), self.saver:
+        undone = self._new_run.undone_on_failure(unless=lambda: self.health.steps > 0)
+        shown = self.reporter.session(self.saver.how_to_continue)
+        with undone, self._stop, shown, self.saver:
             try:
                 yield
             except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
