@@ -10,7 +10,7 @@ import torch
 import data
 import models
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import OptionParser, given, known, names, taken_names
+from options.parsing.parser import OptionParser, ParsedOptions, given, known, names, taken_names
 from options.parsing.result import Result, describe
 from util.base.errors import UserError
 from util.base.log import say
@@ -81,9 +81,9 @@ class BaseOptions:
             self.print_options(opt)
             for note in notes:
                 say(note)
-        opt.gpu_ids = gpu_ids
-        self.opt = opt
-        return opt
+        self.opt = parsed = ParsedOptions()
+        vars(parsed).update(vars(opt), gpu_ids=gpu_ids)
+        return parsed
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
