@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from data import create_dataset
 from data.image_folder import IMG_EXTENSIONS
 from models import create_model, find_model_using_name
 from models.storage.trained_model import TrainedModel
@@ -390,6 +391,17 @@ def copy_templates(folder: Path) -> None:
         (folder / package).mkdir()
         renamed = re.sub(rf"\bTemplate{kind}\b", f"MyIdea{kind}", source)
         (folder / package / f"my_idea_{kind.lower()}.py").write_text(renamed)
+
+
+def test_a_copy_of_the_template_data_set_takes_all_images(
+    add_plugins: AddPlugins, tmp_path: Path
+) -> None:
+    copy_templates(tmp_path)
+    add_plugins(tmp_path)
+    commands.draw_pairs(tmp_path, "train", 12)
+    for mode, count in (("my_idea", 12), ("template", 10)):
+        argv = commands.small(tmp_path, tmp_path, "template", "--dataset_mode", mode)
+        assert len(create_dataset(TrainOptions().parse(argv))) == count
 
 
 @pytest.mark.parametrize("dataset_mode", ["my_idea", "aligned"])
