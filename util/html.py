@@ -101,8 +101,8 @@ class HTML:
     def save(self) -> None:
         """Write `index.html`."""
         added = [tag for tag in self.doc.head.children if tag is not self.doc.title_node]
-        parts = [*added, *self.doc.body.children]
-        shown = "".join(part if isinstance(part, str) else part.render(pretty=False) for part in parts)
+        tags = [*added, *self.doc.body.children]
+        shown = "".join(tag if isinstance(tag, str) else tag.render(pretty=False) for tag in tags)
         most = max((len(row.images) for part in self._sections for row in part.rows), default=1)
         width = max((part.width for part in self._sections), default=0)
         body = f"{self._summary()}\n<main>\n{shown}</main>"

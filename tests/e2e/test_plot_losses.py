@@ -155,14 +155,15 @@ def test_the_log_of_the_original_framework_is_read(plot: Plot, tmp_path: Path) -
 
 def test_the_log_of_the_original_of_2025_is_read(plot: Plot, tmp_path: Path) -> None:
     lines = [
-        f"[Rank {rank}] (epoch: {epoch}, iters: 100, time: 0.100, data: 0.010) , G: {rank}.5, D: 1.250"
+        f"[Rank {rank}] (epoch: {epoch}, iters: 9, time: 0.100, data: 0.010) , G: {rank}.5, D: 1.250"
         for epoch in (1, 2)
         for rank in (0, 1)
     ]
     (tmp_path / "maps").mkdir()
-    (tmp_path / "maps" / "loss_log.txt").write_text(HEADER + "".join(f"{line}\n\n" for line in lines))
+    log = HEADER + "".join(f"{line}\n\n" for line in lines)
+    (tmp_path / "maps" / "loss_log.txt").write_text(log)
     assert plot.table("maps") == [
-        ["maps", epoch, "100", "", name, value]
+        ["maps", epoch, "9", "", name, value]
         for epoch in ("1", "2")
         for name, value in (("G", "0.5"), ("D", "1.25"))
     ]
