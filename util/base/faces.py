@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from functools import wraps
+from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -35,7 +36,7 @@ def also_called_as(of_2025: Callable[..., Any]) -> Callable[[Method], Method]:
                 count = form.bind(*args, **named).arguments["total_iters"]
             except TypeError:
                 return method(*args, **named)
-            is_count = isinstance(count, int) and not isinstance(count, bool)
+            is_count = isinstance(count, Integral) and not isinstance(count, bool)
             return (of_2025 if is_count else method)(*args, **named)
 
         return cast(Method, either)
