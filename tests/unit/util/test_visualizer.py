@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from util.base.errors import UserError
 from util.base.faces import is_of_2025
-from util.display import create
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.text import loss_line
 from util.html import HTML
@@ -361,15 +361,7 @@ def test_windows_of_others_without_a_server_are_one_warning(
     assert str(port) in complaints
 
 
-def test_a_visdom_server_is_started_for_who_asks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def start_server(port: int, folder: Path) -> Any:
-        asked.append((port, folder))
-        return Namespace(url="http://localhost")
-
-    monkeypatch.setattr(create, "start_server", start_server)
-    Visualizer(options(tmp_path)).create_visdom_connections()
-    assert asked == [(8097, tmp_path / "run" / "visdom")]
+def test_a_visdom_server_is_started_for_who_asks_as_by_the_option(tmp_path: Path) -> None:
+    visualizer = Visualizer(options(tmp_path, display_port=0))
+    with pytest.raises(UserError, match="--display_port 0 is no port"):
+        visualizer.create_visdom_connections()
