@@ -22,7 +22,7 @@ from util.images import transforms as T
 # What `from data.base_dataset import *` brings: the original's names.
 __all__ = [
     "ABC", "BaseDataset", "Image", "abstractmethod", "data", "get_params", "get_transform", "np",
-    "random", "transforms",
+    "random", "transforms",  # noqa: F822 - see __getattr__
 ]  # fmt: skip
 
 Layout = tuple[str, ...]  # names of folders below --dataroot

@@ -47,9 +47,7 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
     return images[: int(min(len(images), max_dataset_size))]
 
 
-def _look_into(
-    folder: str, images: list[str], folders: list[str], known: tuple[str, ...]
-) -> None:
+def _look_into(folder: str, images: list[str], folders: list[str], known: tuple[str, ...]) -> None:
     """Add the images and the folders inside a folder; linked ones may make a loop and stay out."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -63,9 +61,7 @@ def _look_into(
             if leads_to_a_folder:
                 if not entry.is_symlink():
                     folders.append(entry.path)
-            elif name.endswith(known) or (
-                is_image_file(name) and _begins_like_an_image(entry)
-            ):
+            elif name.endswith(known) or (is_image_file(name) and _begins_like_an_image(entry)):
                 images.append(entry.path)
 
 

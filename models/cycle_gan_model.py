@@ -33,9 +33,7 @@ class CycleGANModel(BaseModel):
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
-    def modify_commandline_options(
-        parser: ArgumentParser, is_train: bool = True
-    ) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Train without dropout; add the weights of the losses."""
         parser.set_defaults(no_dropout=True)
         if is_train:

@@ -23,9 +23,7 @@ class TemplateModel(BaseModel):
     """Regression from A to B."""
 
     @staticmethod
-    def modify_commandline_options(
-        parser: ArgumentParser, is_train: bool = True
-    ) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Add options of your own, and change defaults of existing ones.
 
         `is_train` tells train.py from test.py. New options appear in `--help`, and as

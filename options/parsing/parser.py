@@ -19,11 +19,12 @@ class ParsedOptions(argparse.Namespace):
     and so is an option of that name that a plugin has.
     """
 
-    
+    @property
     def device(self) -> Any:
+        """Return where networks and batches are to be."""
         return vars(self).get("device", device_of(self.gpu_ids))
 
-    .setter
+    @device.setter
     def device(self, device: Any) -> None:
         if isinstance(device, torch.device) and device.type in ("cpu", "cuda"):
             self.gpu_ids = [device.index or 0] if device.type == "cuda" else []

@@ -155,7 +155,7 @@ def test_the_log_of_the_original_framework_is_read(plot: Plot, tmp_path: Path) -
 
 def test_the_log_of_the_original_of_2025_is_read(plot: Plot, tmp_path: Path) -> None:
     lines = [
-        f"[Rank {rank}] (epoch: {epoch}, iters: 9, time: 0.100, data: 0.010) , G: {rank}.5, D: 1.250"
+        f"[Rank {rank}] (epoch: {epoch}, iters: 9, time: 0.1, data: 0.01) , G: {rank}.5, D: 1.25"
         for epoch in (1, 2)
         for rank in (0, 1)
     ]

@@ -46,9 +46,7 @@ def plugins(add_plugins: AddPlugins) -> Iterator[None]:
     IMG_EXTENSIONS[:] = endings
 
 
-def fork(
-    monkeypatch: pytest.MonkeyPatch, name: str, argv: list[str], folder: str = "fork"
-) -> None:
+def fork(monkeypatch: pytest.MonkeyPatch, name: str, argv: list[str], folder: str = "fork") -> None:
     """Run a fork's script as `python NAME.py ARGV`."""
     before = threading.enumerate()
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *argv])

@@ -21,9 +21,7 @@ def show_scores(
         add_scores(image_scores(visuals, pairs))
 
 
-def image_scores(
-    visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL
-) -> dict[str, float]:
+def image_scores(visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL) -> dict[str, float]:
     """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 
     `pairs` are the labels of what was made and of what it should be; whether `real_B` is the true

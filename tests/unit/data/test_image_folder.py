@@ -312,9 +312,7 @@ def test_endings_that_are_added_in_place_count(tmp_path: Path, endings: list[str
     assert ImageFolder(tmp_path).imgs == make_dataset(tmp_path)
 
 
-def test_endings_that_are_removed_in_place_do_not_count(
-    tmp_path: Path, endings: list[str]
-) -> None:
+def test_endings_that_are_removed_in_place_do_not_count(tmp_path: Path, endings: list[str]) -> None:
     draw(tmp_path, ["a.png", "b.bmp"])
     endings[:] = [".bmp"]
     assert not is_image_file("a.png")

@@ -325,14 +325,14 @@ def test_a_subclass_may_have_either_form(tmp_path: Path) -> None:
 def test_who_sets_the_folders_moves_the_files(tmp_path: Path, read_page: ReadPage) -> None:
     visualizer = Visualizer(options(tmp_path))
     visualizer.web_dir = str(tmp_path / "elsewhere")
-    visualizer.img_dir = str(tmp_path / "shots of it")
+    visualizer.img_dir = str(tmp_path / "elsewhere" / "shots of it")
     visualizer.log_name = str(tmp_path / "losses.txt")
     visualizer.display_current_results(visuals(), 1, True)
     visualizer.print_current_losses(1, 1, LOSSES, 0.0, 0.0)
     wait(visualizer)
     shown = read_page(tmp_path / "elsewhere" / "index.html")
     assert shown.images == [
-        f"../shots of it/epoch001_{label}.png" for label in ("real_A", "fake_B", "real_B_rgb")
+        f"shots of it/epoch001_{label}.png" for label in ("real_A", "fake_B", "real_B_rgb")
     ]
     assert list((tmp_path / "run" / "web" / "images").iterdir()) == []
     assert (tmp_path / "losses.txt").read_text().startswith("(epoch: 1, iters: 1,")

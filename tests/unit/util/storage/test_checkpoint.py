@@ -399,9 +399,7 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: object
     ],
     ids=["epoch", "more", "optimizer"],
 )
-def test_a_state_dict_inside_another_dict_is_taken(
-    tmp_path: Path, around: dict[str, Any]
-) -> None:
+def test_a_state_dict_inside_another_dict_is_taken(tmp_path: Path, around: dict[str, Any]) -> None:
     source, target = small_net(), small_net()
     inside = {f"module.{key}": value for key, value in cpu_state_dict(source).items()}
     save_state({**around, "state_dict": inside}, tmp_path / "1_net_G.pth")
