@@ -131,10 +131,10 @@ def from_results(
         if real and back:
             title = f"rec_{domain} (there and back) against real_{domain} in {folder}"
             comparisons.append(pairs(title, real, back, *OF_PAIRS))
-    for made, real in _own_pairs(folder).items():
-        compared = [_labelled(folder, paths, label) for label in (real, made)]
-        if side is None and all(compared):
-            comparisons.append(pairs(f"{made} against {real} in {folder}", *compared))
+    for made, wanted in _own_pairs(folder).items():
+        reals, fakes = (_labelled(folder, paths, label) for label in (wanted, made))
+        if side is None and reals and fakes:
+            comparisons.append(pairs(f"{made} against {wanted} in {folder}", reals, fakes))
     if not comparisons:
         labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
         raise UserError(

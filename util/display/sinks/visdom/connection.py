@@ -105,11 +105,12 @@ def client_class() -> Any:
             # `Logger.warn`, whose DeprecationWarning may be an error.
             super().__init__(env=env, send=False, use_incoming_socket=False, raise_exceptions=True)
             self.send = True
-            self.connection = connection
+            self.connection: Connection | None = connection
             self._send({"eid": env}, endpoint=f"env/{env}")
 
         def _handle_post(self, url: str, data: Any = None) -> str:
             path = url.removeprefix(f"{self.server}:{self.port}")
+            assert self.connection is not None
             return self.connection.post(path, (data or "{}").encode())
 
         def append_points(self, window: str, x: NDArray[Any], curves: NDArray[Any]) -> None:
