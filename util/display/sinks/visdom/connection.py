@@ -139,6 +139,7 @@ def client_for_others(server: str, port: int, env: str) -> Any:
     class Forgiving(client_class()):  # type: ignore[misc]
         """Connects when it is used."""
 
+        connection: Any = None
         has_warned = False
 
         def _handle_post(self, url: str, data: Any = None) -> Any:
