@@ -18,6 +18,7 @@ from options.parsing import resumed_run, rules, trained_run
 from options.parsing.old_names import with_old_names
 from options.parsing.parser import (
     OptionParser,
+    ParsedOptions,
     either,
     given,
     known,
@@ -102,9 +103,9 @@ class BaseOptions:
             self.print_options(opt)
             for note in notes:
                 say(note)
-        opt.gpu_ids = gpu_ids
-        self.opt = opt
-        return opt
+        self.opt = parsed = ParsedOptions()
+        vars(parsed).update(vars(opt), gpu_ids=gpu_ids)
+        return parsed
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""

@@ -13,7 +13,7 @@ from models.architectures.describe import describe_generator
 from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import names, value_from_file
 from util.base.log import say
-from util.storage.checkpoint import CheckpointError, load_state
+from util.storage.checkpoint import CheckpointError, load_state_dict
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
@@ -80,8 +80,7 @@ def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:
     with suppress(CheckpointError):  # said when the network is loaded, as what else may be wrong
-        state = load_state(file) if file.is_file() else None
-        if isinstance(state, Mapping) and (architecture := describe_generator(state)):
+        if file.is_file() and (architecture := describe_generator(load_state_dict(file))):
             return architecture.options()
     return {}
 

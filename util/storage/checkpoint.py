@@ -138,15 +138,38 @@ def cpu_state_dict(net: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def load_state_dict(path: str | Path, *, file: IO[bytes] | None = None) -> Mapping[str, Tensor]:
+    """Read a state dict, or the only one that other values stand around: `{"epoch", "state_dict"}`.
+
+    Raises:
+        CheckpointError: as `load_state`; or there is none, or several.
+    """
+    found = load_state(path, file=file)
+    if _is_state_dict(found):
+        return found
+    inside = found if isinstance(found, Mapping) else {}
+    inner = {key: value for key, value in inside.items() if value and _is_state_dict(value)}
+    if len(inner) == 1:
+        return next(iter(inner.values()))
+    if inner:
+        raise CheckpointError(
+            f"{path} holds several state dicts, called {', '.join(map(str, inner))}: which one is "
+            "meant is not clear. Save the one you need to a file of its own."
+        )
+    raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(found)}.")
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
+    )
+
+
 def load_network_state(
     net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None
 ) -> dict[str, Tensor]:
     """Read a state dict for `net` from a checkpoint file, one written long ago included."""
-    state = load_state(path, file=file)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
+    state = load_state_dict(path, file=file)
     if not any(key.startswith("module.") for key in net.state_dict()):
         state = without_module_prefix(state)
     return without_old_instance_norm_keys(state, net)

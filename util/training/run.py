@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from util.base.errors import LoadError, UserError
+from util.base.faces import is_of_2025
 from util.base.log import mute, say
 from util.base.new_options import new_option
 from util.base.stop_signals import StopSignals
@@ -57,6 +58,8 @@ class Run:
         with self._new_run.undone_on_failure():
             self._new_run.set_earlier_run_aside()
             self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
+            if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
+                deliver([self.visualizer], lambda it: it.set_dataset_size(len(dataset)))
             self.reporter = reporter_of(self.visualizer)  # for the rest
         to_validate = len(self.validator.dataset) if self.validator else 0
         self.reporter.begin(overview(facts, len(dataset), to_validate))
@@ -109,7 +112,7 @@ class Run:
         A signal to stop ends the process after the step, and after a save.
         """
         self._epoch_began = waiting_since = time.time()
-        self.dataset.sampler.epoch = self.progress.epoch
+        self.dataset.set_epoch(self.progress.epoch)
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
             deliver([self.visualizer], lambda it: it.reset())
@@ -142,7 +145,12 @@ class Run:
         self.model.compute_visuals()
         visuals = self.model.get_current_visuals()
         self.reporter.total_images = self.progress.total_images
-        show = methodcaller("display_current_results", visuals, self.progress.epoch, for_page)
+
+        def show(visualizer: Any) -> None:
+            epoch, call = self.progress.epoch, visualizer.display_current_results
+            count = [self.progress.total_images] if is_of_2025(call) else []
+            call(visuals, epoch, *count, for_page)
+
         deliver([self.visualizer], show)
         self.reporter.shown = True
         self.health.hints.advise_on_images(visuals)
@@ -155,10 +163,16 @@ class Run:
         seconds = self._step_seconds / self.opt.batch_size, self._load_seconds
         shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
         deliver([self.visualizer], shown)
-        if self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
-            fraction = images / len(self.dataset)
-            deliver([self.visualizer], methodcaller("plot_current_losses", epoch, fraction, losses))
+        deliver([self.visualizer], lambda it: self._plot(it, losses))
         self.health.hints.advise_on_losses(losses)
+
+    def _plot(self, visualizer: Any, losses: Mapping[str, float]) -> None:
+        progress, plot = self.progress, getattr(visualizer, "plot_current_losses", None)
+        if plot is not None and is_of_2025(plot):
+            plot(progress.total_images, losses)
+        elif self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
+            fraction = progress.epoch_images / len(self.dataset)
+            visualizer.plot_current_losses(progress.epoch, fraction, losses)
 
     def save_for_later(self) -> str:
         """Save what is there, unless nothing was trained, and return how to go on."""

@@ -120,10 +120,15 @@ class WandbSink(Sink):
         return run, ""
 
 
-def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
-    """Log images to the run that is active, if there is one; none is started."""
+def active_run() -> Any:
+    """Return the run that is active, None without one; none is started."""
     (wandb,) = import_for("--use_wandb", PACKAGE)
-    if wandb.run is not None:
+    return wandb.run
+
+
+def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
+    """Log images to the run that is active, if there is one."""
+    if active_run() is not None:
         WandbSink("", "", {}, ".").images(LogStep(0), images)
 
 
