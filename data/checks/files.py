@@ -23,7 +23,7 @@ from PIL.ExifTags import Base as ExifTag
 from data.base_dataset import LAYOUTS
 from util.base.errors import UserError
 from util.base.log import warn
-from util.images.reading import default_loader, is_image_file, silence_pillow
+from util.images.reading import default_loader, has_known_ending, silence_pillow
 from util.images.transforms import resizes
 
 Size = tuple[int, int]  # width, height
@@ -214,7 +214,7 @@ def warn_of_bad_images(
     `if_pairs` says what to do if images hold A and B side by side, where that is not expected.
     """
     listed = {path: name for name, paths in files.items() for path in paths}
-    paths = [path for path, name in listed.items() if not name or is_image_file(path)]
+    paths = [path for path, name in listed.items() if not name or has_known_ending(path)]
     found = glance(
         paths,
         preprocess=opt.preprocess,

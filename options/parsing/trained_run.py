@@ -12,9 +12,10 @@ from typing import Any
 
 from data.checks.folders import PHASES, phase_folders
 from models.architectures.describe import describe_generator
+from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import given, known, names, value_from_file
 from util.base.log import say, warn
-from util.storage.checkpoint import CheckpointError, load_state
+from util.storage.checkpoint import CheckpointError, load_state_dict
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
@@ -32,6 +33,7 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     if not is_open or opt.suffix or not os.path.isdir(opt.dataroot or ""):
         return []  # with a suffix the name is not known before all options are
     _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+    saved = in_names_of_today(saved)
     model, dataset = (str(saved.get(name, "")) for name in ("model", "dataset_mode"))
     if "dataset_mode" in given(parser, argv, so_far=True) and opt.dataset_mode != dataset:
         return []
@@ -97,7 +99,7 @@ def recover(
 def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
     """Convert saved values as the command line would; what it would not take is left out."""
     known, values = names(parser), {}
-    for name, value in saved.items():
+    for name, value in in_names_of_today(saved).items():
         if name in known and value is not None:  # null is infinity, an option's default
             with suppress(ValueError, ArgumentError):  # written by other software, or by hand
                 values[name] = value_from_file(parser, name, value)
@@ -129,8 +131,7 @@ def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:
     with suppress(CheckpointError):  # said when the network is loaded, as what else may be wrong
-        state = load_state(file) if file.is_file() else None
-        if isinstance(state, Mapping) and (architecture := describe_generator(state)):
+        if file.is_file() and (architecture := describe_generator(load_state_dict(file))):
             return architecture.options()
     return {}
 
