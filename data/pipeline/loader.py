@@ -63,7 +63,7 @@ class BatchLoader:
         self._draws_from_numpy = not (is_built_in or self.workers)
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
-            sampling.SeededDataset(items) if self.workers else items,
+            sampling.SeededDataset(items),
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
@@ -193,6 +193,14 @@ class BatchLoader:
                 f"--cache is full: {cache.used / GIGABYTE:.1f} GB of images are kept. All others "
                 "are read every time; a larger --cache_gb holds more, if there is memory."
             )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; who does not has them counted."""
+        self.sampler.epoch = epoch
+
+    def leave_epoch(self) -> None:
+        """Leave out what is left of the running epoch: the next one begins at its start."""
+        self.sampler.start = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""

@@ -6,6 +6,7 @@ all models is no method of theirs; it is here, around the model.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from torch import Tensor
 
 from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
-from models.storage.state import adopt_new_optimizers, load_training_state, training_state
+from models.storage.state import (
+    Kept,
+    adopt_new_optimizers,
+    load_training_state,
+    state_bytes,
+    training_state,
+)
 from util.base.log import warn
 from util.base.plugins import own_method
 
@@ -135,6 +142,13 @@ class TrainedModel:
             )
         return None if strange else dict(found)
 
+    def divisor(self) -> int | None:
+        """Return what sides of images must be multiples of; None if a generator does not say."""
+        generators = (net for name, net in networks_of(self.model).items() if name[:1] == "G")
+        stated = [getattr(net, "divisor", None) for net in generators]
+        known = [number for number in stated if isinstance(number, int)]
+        return lcm(*known) if stated and len(known) == len(stated) else None
+
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""
         sums = [  # one bad number spoils them
@@ -152,13 +166,26 @@ class TrainedModel:
             self.model.save_networks(label)
         return files
 
+    def save_bytes(self) -> tuple[int, int]:
+        """Return about how large the networks of a save are, and what else it holds."""
+        tensors = (t for net in networks_of(self.model).values() for t in net.state_dict().values())
+        return sum(t.numel() * t.element_size() for t in tensors), state_bytes(self.model)
+
     def training_state(self) -> dict[str, Any]:
         """Return all that training changes, except the networks: plain containers and tensors."""
         return training_state(self.model)
 
-    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
-        """Take back what `training_state` returned; see `models/storage/state.py`."""
-        load_training_state(self.model, state, keep_rates=keep_rates)
+    def load_training_state(
+        self,
+        state: Mapping[str, Any],
+        *,
+        keep_rates: bool = False,
+        keep_momentum: bool = False,
+        keep_metric: bool = False,
+    ) -> None:
+        """Take back what `training_state` returned, but what the options decide now (`Kept`)."""
+        kept = Kept(keep_rates, keep_momentum, keep_metric)
+        load_training_state(self.model, state, kept)
 
 
 def _is_pair(value: object) -> bool:

@@ -7,9 +7,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import torch
+
 from options.parsing.misspelt import advice
 from options.parsing.old_names import translate
 from util.base.new_options import DEFAULTS, NewOption
+from util.base.system import device_of
+
+
+class ParsedOptions(argparse.Namespace):
+    """Options, with the device that `gpu_ids` means, as models and scripts of 2025 ask for it.
+
+    A script may set it: then `gpu_ids` follows. What gpu_ids cannot mean (mps) is kept beside it,
+    and so is an option of that name that a plugin has.
+    """
+
+    @property
+    def device(self) -> Any:
+        """Return where networks and batches are to be."""
+        return vars(self).get("device", device_of(self.gpu_ids))
+
+    @device.setter
+    def device(self, device: Any) -> None:
+        if isinstance(device, torch.device) and device.type in ("cpu", "cuda"):
+            self.gpu_ids = [device.index or 0] if device.type == "cuda" else []
+            vars(self).pop("device", None)
+        else:
+            vars(self)["device"] = device
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -122,9 +146,16 @@ def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     return lenient.parse_known_args(argv)[0]
 
 
-def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str]:
-    """Return the names of the options that are on the command line, whatever their values."""
+def given(
+    parser: argparse.ArgumentParser, argv: Sequence[str], *, so_far: bool = False
+) -> frozenset[str]:
+    """Return the names of the options that are on the command line, whatever their values.
+
+    Of a parser that plugins may add to, those `so_far` that they cannot replace.
+    """
     silent = _lenient(parser)
+    if so_far:
+        _remove_new_options(silent, names(parser))
     silent._defaults.clear()
     for action in silent._actions:
         action.default = argparse.SUPPRESS
