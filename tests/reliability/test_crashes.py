@@ -253,7 +253,7 @@ def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
     said = training.said
     assert "Traceback" not in said
     assert said.count("Stopped by") == said.count(f"Stopped by {number.name}. Continue with:") == 1
-    last_words = tmp_path / "check points" / name / "how_it_ended.txt"
+    last_words = tmp_path / "check points" / name / "stopped.txt"
     assert last_words.read_text().startswith(f"Training was stopped by {number.name}.\n")
     assert last_words.read_text().endswith(f"{command_of(said)}\n")
     state = read_state(RunFolder(tmp_path / "check points" / name), "latest")
@@ -560,7 +560,7 @@ def test_a_first_save_that_finds_no_room_promises_nothing(
         said = capsys.readouterr().err
         assert FULL in said
         assert "Nothing had been saved yet." in said
-        assert "--continue_train" not in said
+        assert "Continue with" not in said
         assert not list((disk / "run").glob("*.pth"))
 
 

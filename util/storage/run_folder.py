@@ -51,7 +51,7 @@ class RunFolder:
         self.loss_log = self.path / "loss_log.txt"  # as the reference writes it
         self.losses = self.path / "losses.jsonl"  # one moment a line
         self.metrics = self.path / "metrics.jsonl"  # one epoch a line
-        self.last_words = self.path / "how_it_ended.txt"  # and how to go on
+        self.last_words = self.path / "stopped.txt"  # why, and how to go on
         self.web = self.path / "web"
         self.web_images = self.web / "images"
         self.tensorboard = self.path / "tensorboard"

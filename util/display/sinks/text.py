@@ -46,7 +46,7 @@ class LossFileSink(Sink):
 
 
 class LastWordsSink(Sink):
-    """Write down how a run ended and how to go on with it: its terminal may be gone by then."""
+    """Write down why a run was stopped and how to go on: its terminal may be gone by then."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -56,5 +56,6 @@ class LastWordsSink(Sink):
         self.path.unlink(missing_ok=True)
 
     def finish(self, text: str) -> None:
-        """Write it."""
-        write_text(self.path, f"{text}\n")
+        """Write it, unless the run has ended by itself."""
+        if "\n" in text:  # there is a way to go on
+            write_text(self.path, f"{text}\n")

@@ -110,8 +110,10 @@ def test_a_folder_that_was_away_for_a_while_stops_nothing(
 
 
 def test_the_last_words_stay_until_the_run_goes_on(tmp_path: Path) -> None:
-    sink = LastWordsSink(tmp_path / "how_it_ended.txt")
+    sink = LastWordsSink(tmp_path / "stopped.txt")
     sink.begin({})
+    assert not sink.path.exists()
+    sink.finish("Training has ended.")
     assert not sink.path.exists()
     sink.finish("Training was stopped by SIGHUP.\nContinue with:\n  python train.py")
     assert sink.path.read_text() == (
