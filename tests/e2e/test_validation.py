@@ -300,8 +300,8 @@ def test_a_split_that_cannot_be_made_is_done_without(
     run = commands.train(tmp_path, roots["with"], "template", "--dataset_mode", "listed")
     assert "val" not in epochs(run)[0]
     assert capsys.readouterr().err == "warning: No validation: KeyError: 'val'\n"
+    more = ("--dataset_mode", "listed", "--save_best", "L1", "--name", "other")
     with pytest.raises(ValueError, match="--save_best L1 needs images .*: KeyError: 'val'"):
-        more = ("--dataset_mode", "listed", "--save_best", "L1", "--name", "other")
         commands.train(tmp_path, roots["with"], "template", *more)
 
 

@@ -215,17 +215,16 @@ def test_a_continued_run_replaces_what_came_after_its_save(tmp_path: Path) -> No
 
 
 @real
-@pytest.mark.parametrize(("after", "kept"), [(LogStep(3, 50, 0, 0, 0, 250), 2),
-                                             (LogStep(3, WHOLE_EPOCH, 0, 0, 0, 300), 3)])  # fmt: skip
+@pytest.mark.parametrize(("images", "total", "kept"), [(50, 250, 2), (WHOLE_EPOCH, 300, 3)])
 def test_an_epoch_that_is_trained_again_stands_there_once(
-    tmp_path: Path, after: LogStep, kept: int
+    tmp_path: Path, images: int, total: int, kept: int
 ) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2, 3, 4):
         sink.scalars(moment(100 * epoch), {"G": 1.0})
         sink.epoch(record(epoch, {"L1": 1.0}), [])
     again = new_sink(tmp_path)
-    again.go_on_after(after)
+    again.go_on_after(LogStep(3, images, total_images=total))
     for epoch in range(kept + 1, 6):
         again.scalars(moment(100 * epoch), {"G": 2.0})
         again.epoch(record(epoch, {"L1": 2.0}), [])
