@@ -74,11 +74,6 @@ def inspect_image(path: str) -> Inspection:
     return Inspection(path, image.size if image else size, mode, problem, notes, digest)
 
 
-def inspect_images(paths: Sequence[str]) -> list[Inspection]:
-    """Inspect several files: one parcel of work for a process."""
-    return [inspect_image(path) for path in paths]
-
-
 def _trouble_on_disk(path: str) -> str | None:
     """Find what can be told without opening the file; opening a pipe would wait for ever."""
     try:

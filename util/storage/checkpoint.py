@@ -33,13 +33,6 @@ class MismatchError(CheckpointError):
     """A checkpoint made for another network."""
 
 
-def save_set(files: Mapping[Path, object]) -> None:
-    """Write files that belong together: whoever reads them gets all of this save or none."""
-    with FileSet() as written:
-        for path, state in files.items():
-            written.add(path, state)
-
-
 class FileSet:
     """Files that replace older ones together, at the end of a `with` block unless it fails.
 

@@ -22,7 +22,6 @@ from data.checks import files
 from data.checks.files import (
     Inspection,
     inspect_image,
-    inspect_images,
     look_side_by_side,
     odd_width,
     shown_name,
@@ -253,11 +252,6 @@ def test_nothing_reaches_the_console(
     inspected(tmp_path, "a.png", content)
     os.write(2, b"this does, afterwards")
     assert capfd.readouterr() == ("", "this does, afterwards")
-
-
-def test_several_files_are_inspected_in_order(tmp_path: Path) -> None:
-    paths = draw(tmp_path, ["b.png", "a.png"])
-    assert [found.path for found in inspect_images(paths)] == paths
 
 
 # ---- sizes that the options need ----------------------------------------------------------

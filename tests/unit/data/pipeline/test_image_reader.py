@@ -436,7 +436,8 @@ if __name__ == "__main__":
     for batch in [batch for _ in range(3) for batch in loader]:
         for key in "AB":
             found.update(batch[key].numpy().tobytes())
-    print(found.hexdigest(), len(loader._cache))
+    loader._cache.get("what the workers keep is looked up first")
+    print(found.hexdigest(), len(loader._cache._known))
 """
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_set, save_state
 from util.base.errors import UserError
 from util.storage import checkpoint
 from util.storage.checkpoint import (
@@ -71,9 +71,9 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(tmp_path: 
 
 def test_a_set_that_fails_leaves_every_file_whole(tmp_path: Path) -> None:
     g, d = tmp_path / "latest_net_G.pth", tmp_path / "latest_net_D.pth"
-    checkpoint.save_set({g: {"w": torch.ones(1)}, d: {"w": torch.ones(1)}})
+    save_set({g: {"w": torch.ones(1)}, d: {"w": torch.ones(1)}})
     with pytest.raises(OSError, match="disk full"):
-        checkpoint.save_set({g: {"w": torch.zeros(1)}, d: {"w": Unpicklable()}})
+        save_set({g: {"w": torch.zeros(1)}, d: {"w": Unpicklable()}})
     assert load_state(g)["w"].shape == (1,)
     assert torch.equal(load_state(d)["w"], torch.ones(1))
     assert sorted(os.listdir(tmp_path)) == ["latest_net_D.pth", "latest_net_G.pth"]

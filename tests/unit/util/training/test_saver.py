@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from options.train_options import TrainOptions
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_set, save_state
 from tests.support.corpus import NAMES
 from util.base.errors import UserError
 from util.storage import checkpoint, files, journal
@@ -583,7 +583,7 @@ def test_rolling_back_restores_the_last_save_and_keeps_the_rates(folder: Path, m
 
 def test_rolling_back_to_networks_alone_takes_these(folder: Path, made: Saver) -> None:
     model_of(made).fill(4)
-    checkpoint.save_set(model_of(made).save_networks("latest"))
+    save_set(model_of(made).save_networks("latest"))
     made.last_label = "latest"
     model_of(made).fill(float("nan"))
     made.roll_back()
