@@ -78,10 +78,15 @@ def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
     image's (width, height), `crop_pos` (x, y) within the resized one.
     """
     width, height = size
-    if opt.preprocess == "resize_and_crop":
+    words = opt.preprocess.split("_and_")
+    if "crop" not in words:
+        pass  # what is drawn has no effect
+    elif "resize" in words:
         width = height = opt.load_size
-    elif opt.preprocess == "scale_width_and_crop":
+    elif "scale_width" in words:
         width, height = opt.load_size, opt.load_size * height // width
+    elif "scale_shortside" in words:
+        width, height = T.ScaleShortside(opt.load_size).size_of(size)
     x = random.randint(0, max(0, width - opt.crop_size))
     y = random.randint(0, max(0, height - opt.crop_size))
     return {"crop_pos": (x, y), "flip": random.random() > 0.5}
@@ -108,6 +113,8 @@ def get_transform(
         steps.append(T.Resize(opt.load_size, opt.load_size, method))
     elif "scale_width" in opt.preprocess:
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
+    elif "scale_shortside" in opt.preprocess:
+        steps.append(T.ScaleShortside(opt.load_size, method))
     if opt.preprocess == "none":
         steps.append(T.RoundSides(4, method))
     if "crop" in opt.preprocess:
@@ -125,8 +132,8 @@ def get_transform(
 
 def check_crop_fits(opt: Namespace) -> None:
     """Raise a UserError if a crop is larger than what it is cut from."""
-    resizes = "resize" in opt.preprocess or "scale_width" in opt.preprocess
-    if resizes and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
+    is_resized = T.resizes(opt.preprocess)
+    if is_resized and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
         raise UserError(
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
             f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."

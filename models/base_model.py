@@ -98,10 +98,11 @@ class BaseModel(ABC):
         for net in nets.values():
             net.to(self.device)  # a plugin may have ignored gpu_ids
         if self.device.type == "cuda":
-            # Trying out algorithms pays when sizes repeat, which scale_width does not promise, but
+            # Trying out algorithms pays when sizes repeat, which these two do not promise, but
             # the fastest one is not the same in every run.
             torch.backends.cudnn.benchmark = (
-                opt.preprocess != "scale_width" and not torch.are_deterministic_algorithms_enabled()
+                opt.preprocess not in ("scale_width", "scale_shortside")
+                and not torch.are_deterministic_algorithms_enabled()
             )
         if self.isTrain:
             self.schedulers = [started_scheduler(each, opt) for each in self.optimizers]

@@ -2,8 +2,15 @@
 
 from argparse import ArgumentParser
 
+from models.architectures.losses import GAN_MODES
+from models.optimization.schedulers import LR_POLICIES
 from options.base_options import BaseOptions
+from options.parsing.parser import either
 from util.base.new_options import NewOption
+
+EXAMPLES = """examples:
+  python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
+  python train.py --name maps_cyclegan --continue_train"""
 
 
 class TrainOptions(BaseOptions):
@@ -14,6 +21,7 @@ class TrainOptions(BaseOptions):
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options of training."""
         super().initialize(parser)
+        parser.description = EXAMPLES
         _add_cache_and_display_options(parser)
         _add_saving_and_schedule_options(parser)
         _add_validation_options(parser)
@@ -63,14 +71,14 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
         "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
-    add = parser.add_argument_group("optimisation").add_argument
+    add = parser.add_argument_group("training").add_argument
     add("--n_epochs", type=int, default=100, help="epochs at the initial learning rate")
     add("--n_epochs_decay", type=int, default=100, help="epochs in which it falls to zero")
     add("--beta1", type=float, default=0.5, help="momentum of Adam")
     add("--lr", type=float, default=0.0002, help="initial learning rate")
-    add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
+    add("--gan_mode", type=str, default="lsgan", help=f"loss of the networks: {either(GAN_MODES)}")
     add("--pool_size", type=int, default=50, help="generated images kept for discriminators")
-    add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
+    add("--lr_policy", type=str, default="linear", help=f"schedule of --lr: {either(LR_POLICIES)}")
     add("--lr_gamma", action=NewOption, help="what --lr_policy step multiplies with")
     add("--lr_G", action=NewOption, type=float, help="learning rate of generators, if not --lr")
     add("--lr_D", action=NewOption, type=float, help="learning rate of discriminators, if not --lr")

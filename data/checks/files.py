@@ -23,6 +23,7 @@ from PIL.ExifTags import Base as ExifTag
 from util.base.errors import UserError
 from util.base.log import warn
 from util.images.reading import default_loader, is_image_file, silence_pillow
+from util.images.transforms import resizes
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
@@ -167,7 +168,7 @@ def too_small(
     every image large enough. Most data sets refuse one that is too small; of pairs side by side
     (`side_by_side`), smaller halves stay as they are, and parts outside are black.
     """
-    if "resize" in preprocess or "scale_width" in preprocess:
+    if resizes(preprocess):
         return None
     width, height = (size[0] // 2, size[1]) if side_by_side else size
     if "crop" not in preprocess or min(width, height) >= crop_size:

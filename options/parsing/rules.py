@@ -11,8 +11,10 @@ from util.base.errors import suggest
 from util.base.new_options import framework_option, new_option
 from util.training.length import Length
 
-PREPROCESS_PARTS = ("resize", "crop", "scale_width")
-PREPROCESSING = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none")
+PREPROCESSING = (
+    *("resize_and_crop", "resize", "crop", "scale_width", "scale_width_and_crop"),
+    *("scale_shortside", "scale_shortside_and_crop", "none"),
+)
 PARTS_OF_FILE_NAMES = ("epoch", "load_iter", "phase", "model_suffix")
 PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PARTS_OF_FILE_NAMES)
 
@@ -62,8 +64,8 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)
-    # The reference looks for parts of the value, whatever else is in it.
-    if opt.preprocess != "none" and not any(part in opt.preprocess for part in PREPROCESS_PARTS):
+    words = sorted(opt.preprocess.split("_and_"))  # in any order
+    if words not in [sorted(mode.split("_and_")) for mode in PREPROCESSING]:
         mode = opt.preprocess
         yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
 

@@ -76,6 +76,22 @@ class ScaleWidth:
 
 
 @dataclass(frozen=True)
+class ScaleShortside:
+    """Bring the shorter side of an image to a length; the longer one follows."""
+
+    length: int
+    method: int = Image.Resampling.BICUBIC
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return _resized(image, self.size_of(image.size), self.method)
+
+    def size_of(self, size: Size) -> Size:
+        """Return the size that an image of another one gets."""
+        width, height = (round(side * self.length / min(size)) for side in size)
+        return width, height
+
+
+@dataclass(frozen=True)
 class RoundSides:
     """Round both sides to a multiple of `base`: generators that halve twice need 4."""
 
@@ -177,7 +193,8 @@ class Normalize:
         return tensor.sub(mean).div_(std)
 
 
-FIXED = (Grayscale, Resize, ScaleWidth, RoundSides)  # make the same of an image every time
+# Make the same of an image every time.
+FIXED = (Grayscale, Resize, ScaleWidth, ScaleShortside, RoundSides)
 _OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize)
 
 
@@ -208,6 +225,11 @@ def _size_of(image: AnyImage) -> Size:
 
 def _resized(image: Image.Image, size: Size, method: int) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling(method))
+
+
+def resizes(preprocess: str) -> bool:
+    """Tell whether `--preprocess` brings images to `--load_size` first, in whichever way."""
+    return any(way in preprocess for way in ("resize", "scale_width", "scale_shortside"))
 
 
 _rounding_noted = False

@@ -259,7 +259,10 @@ def test_nothing_reaches_the_console(
 
 @given(
     preprocess=st.sampled_from(
-        ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"]
+        [
+            *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"),
+            *("scale_shortside", "scale_shortside_and_crop"),
+        ]
     ),
     width=st.integers(1, 24),
     height=st.integers(1, 24),

@@ -155,7 +155,10 @@ def assert_same(found: list[Any], wanted: list[Any]) -> None:
             assert torch.equal(value, other[key])
 
 
-PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none", "resize")
+PREPROCESS = (
+    *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none", "resize"),
+    *("scale_shortside", "scale_shortside_and_crop"),
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
