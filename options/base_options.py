@@ -18,6 +18,7 @@ from options.parsing import resumed_run, rules, trained_run
 from options.parsing.old_names import with_old_names
 from options.parsing.parser import (
     OptionParser,
+    ParsedOptions,
     either,
     given,
     known,
@@ -83,7 +84,7 @@ class BaseOptions:
         """
         try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
-        except UserError as error:  # an unknown model or data set
+        except UserError as error:  # an unknown model, data set or save
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
         is_given = given(self.parser, self._arguments(argv))
@@ -95,18 +96,20 @@ class BaseOptions:
         if problems:
             self.parser.error("\n  ".join(problems))
         notes = [*old_names_in(self.parser), *_notes(opt, gpu_ids, taken_names(self.parser))]
-        self.result = describe(opt, self.parser, is_given, notes)
+        if self.isTrain:
+            notes += resumed_run.notes(opt, is_given)
+        self.result = describe(opt, self.parser, is_given, notes, training=self.isTrain)
         if not quiet:
             self.print_options(opt)
             for note in notes:
                 say(note)
-        opt.gpu_ids = gpu_ids
-        self.opt = opt
-        return opt
+        self.opt = parsed = ParsedOptions()
+        vars(parsed).update(vars(opt), gpu_ids=gpu_ids)
+        return parsed
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
-        described = describe(opt, self.parser)
+        described = describe(opt, self.parser, training=self.isTrain)
         described.tell()
         described.save()
 

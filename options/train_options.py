@@ -58,6 +58,9 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
     add("--keep_last", action=NewOption, help="keep only so many of the numbered checkpoints; 0 "
         "keeps all")  # fmt: skip
+    add("--keep_states", action=NewOption, help="how many of the numbered checkpoints, the newest, "
+        "keep what an exact --continue_train needs beside the networks: a number, or all; latest "
+        "and best always do")  # fmt: skip
     add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
     add("--continue_train", action="store_true", help="go on with the run --name, from --epoch (or "
         "--load_iter); its options need not be repeated")  # fmt: skip

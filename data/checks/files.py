@@ -22,7 +22,7 @@ from PIL.ExifTags import Base as ExifTag
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.images.reading import default_loader, is_image_file, silence_pillow
+from util.images.reading import default_loader, has_known_ending, silence_pillow
 from util.images.transforms import resizes
 
 Size = tuple[int, int]  # width, height
@@ -190,7 +190,7 @@ def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> No
     """
     listed = {path: name for name, paths in files.items() for path in paths}
     problems = spot_check(
-        [path for path, name in listed.items() if not name or is_image_file(path)],
+        [path for path, name in listed.items() if not name or has_known_ending(path)],
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",

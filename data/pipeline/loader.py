@@ -175,6 +175,10 @@ class BatchLoader:
                 "are read every time; a larger --cache_gb holds more, if there is memory."
             )
 
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; who does not has them counted."""
+        self.sampler.epoch = epoch
+
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""
         begun = self._delivered > 0  # the sampler's epoch is the next one then

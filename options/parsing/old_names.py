@@ -93,3 +93,15 @@ def _note(piece: Piece, today: Piece) -> Iterator[str]:
 def with_old_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return options, and those that had another name under that one too."""
     return {old: values[new] for old, new in OLD_NAMES.items() if new in values} | dict(values)
+
+
+def in_names_of_today(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an option file says, old names also as those of today, unless it has both."""
+    values = {name: OLD_VALUES.get(name, {}).get(str(it), it) for name, it in saved.items()}
+    switches = {
+        new: with_it if str(saved[old]) == "True" else without_it
+        for old, (new, with_it, without_it) in OLD_SWITCHES.items()
+        if old in saved
+    }
+    older = {OLD_NAMES[name]: value for name, value in values.items() if name in OLD_NAMES}
+    return {**switches, **older, **values}

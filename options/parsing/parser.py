@@ -7,9 +7,33 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import torch
+
 from options.parsing.misspelt import advice
 from options.parsing.old_names import translate
 from util.base.new_options import DEFAULTS, NewOption
+from util.base.system import device_of
+
+
+class ParsedOptions(argparse.Namespace):
+    """Options, with the device that `gpu_ids` means, as models and scripts of 2025 ask for it.
+
+    A script may set it: then `gpu_ids` follows. What gpu_ids cannot mean (mps) is kept beside it,
+    and so is an option of that name that a plugin has.
+    """
+
+    @property
+    def device(self) -> Any:
+        """Return where networks and batches are to be."""
+        return vars(self).get("device", device_of(self.gpu_ids))
+
+    @device.setter
+    def device(self, device: Any) -> None:
+        if isinstance(device, torch.device) and device.type in ("cpu", "cuda"):
+            self.gpu_ids = [device.index or 0] if device.type == "cuda" else []
+            vars(self).pop("device", None)
+        else:
+            vars(self)["device"] = device
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):

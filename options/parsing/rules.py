@@ -85,6 +85,12 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
         )
+    keep_states = new_option(opt, "keep_states")
+    if keep_states != "all" and not re.fullmatch(r"[1-9]\d{0,8}", keep_states):
+        yield (
+            f"--keep_states {keep_states} cannot work: give all, or how many of the numbered "
+            "checkpoints keep their state, 1 or more."
+        )
     save_best, early_stop = new_option(opt, "save_best"), new_option(opt, "early_stop")
     if early_stop > 0 and not save_best:
         yield (

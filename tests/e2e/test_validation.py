@@ -299,7 +299,7 @@ def test_a_split_that_cannot_be_made_is_done_without(
     add_plugins(tmp_path / "plugins")
     run = commands.train(tmp_path, roots["with"], "template", "--dataset_mode", "listed")
     assert "val" not in epochs(run)[0]
-    assert capsys.readouterr().err == "warning: No validation: KeyError: 'val'\n"
+    assert capsys.readouterr().err == "No validation: KeyError: 'val'\n"
     more = ("--dataset_mode", "listed", "--save_best", "L1", "--name", "other")
     with pytest.raises(ValueError, match="--save_best L1 needs images .*: KeyError: 'val'"):
         commands.train(tmp_path, roots["with"], "template", *more)
@@ -323,7 +323,7 @@ def test_an_empty_folder_is_done_without(tmp_path: Path, capsys: Capture) -> Non
     (tmp_path / "data" / "val").mkdir()
     run = commands.train(tmp_path, tmp_path / "data", "template")
     said = capsys.readouterr().err
-    assert said.startswith(f"warning: No validation: There are no images in {tmp_path}/data/val.")
+    assert said.startswith(f"No validation: There are no images in {tmp_path}/data/val.")
     assert said.count("\n") == 1
     assert "val" not in epochs(run)[0]
 

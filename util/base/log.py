@@ -28,6 +28,11 @@ def warn(text: str) -> None:
     _tell(f"warning: {text}", sys.stderr)
 
 
+def note(text: str) -> None:
+    """Print what people want to know beside the lines of the original, which programs read."""
+    _tell(text, sys.stderr)
+
+
 def _tell(text: str, stream: TextIO) -> None:
     if system.is_main_process():
         _write(showable(text, stream), stream)

@@ -27,7 +27,7 @@ class Reporter:
         self.sinks = sinks
         self.shown = False  # have images of this epoch been shown already?
         self.total_images: int | None = None  # seen since training began, as far as train.py says
-        self._last = LogStep(0, 0, total_images=0)  # when something was shown last
+        self.last = LogStep(0, 0, total_images=0)  # when something was shown last
 
     def begin(self, overview: Overview) -> None:
         """Tell what is known about the run."""
@@ -39,8 +39,8 @@ class Reporter:
 
     def print_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report losses to print and to write down."""
-        self._last = replace(when, total_images=self.total_images)
-        self._hand_on("print", self._last, losses)
+        self.last = replace(when, total_images=self.total_images)
+        self._hand_on("print", self.last, losses)
 
     def plot_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report a point of live curves."""
@@ -57,15 +57,16 @@ class Reporter:
             due.append("update_html_freq")
         sinks = [sink for sink in self.sinks if sink.images_every in due]
         self.shown = True
-        when = replace(when, total_images=self.total_images)
-        self._last = replace(self._last, total_images=self.total_images)
+        if when.total_images is None:
+            when = replace(when, total_images=self.total_images)
+        self.last = replace(self.last, total_images=when.total_images)
         if sinks:  # else the device need not be waited for
             images = {label: tensor2im(image) for label, image in visuals.items()}
             deliver(sinks, lambda sink: sink.images(when, images))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Report what an epoch brought, and what was made of some validation images."""
-        self._last = LogStep(record["epoch"], WHOLE_EPOCH, total_images=record["total_iters"])
+        self.last = LogStep(record["epoch"], WHOLE_EPOCH, total_images=record["total_iters"])
         deliver(self.sinks, lambda sink: sink.epoch(record, samples))
 
     @contextmanager
@@ -95,8 +96,8 @@ class Reporter:
         deliver(self.sinks, lambda sink: states.append((type(sink).__name__, sink.state_dict())))
         return {
             "saved": self.shown,
-            "last_moment": [self._last.epoch, self._last.images],
-            "total_images": self._last.total_images or 0,
+            "last_moment": [self.last.epoch, self.last.images],
+            "total_images": self.last.total_images or 0,
             "curves": None,  # of visdom, in states of earlier versions
             "sinks": [(name, state) for name, state in states if state],
         }
@@ -116,7 +117,7 @@ class Reporter:
         self._go_on_after(LogStep(epoch - 1, WHOLE_EPOCH, total_images=total_images))
 
     def _go_on_after(self, last: LogStep) -> None:
-        self._last = last
+        self.last = last
         deliver(self.sinks, lambda sink: sink.go_on_after(last))
 
 

@@ -102,7 +102,7 @@ class RoundSides:
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
         width, height = (max(round(side / self.base), 1) * self.base for side in image.size)
         if (width, height) != image.size:
-            _note_rounding(image.size, (width, height), self.base)
+            note_rounding(image.size, (width, height), self.base)
         return _resized(image, (width, height), self.method)
 
 
@@ -235,7 +235,7 @@ def resizes(preprocess: str) -> bool:
 _rounding_noted = False
 
 
-def _note_rounding(given: Size, rounded: Size, base: int) -> None:
+def note_rounding(given: Size, rounded: Size, base: int) -> None:
     """Say once that images are resized although nobody asked for it."""
     global _rounding_noted
     if not _rounding_noted:

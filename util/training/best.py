@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from util.base.errors import UserError, suggest
+from util.base.log import say
 from util.scores.images import metric_and_direction
 
 KEPT = ("name", "value", "epoch", "since")  # in a training state
@@ -52,9 +53,13 @@ class BestEpoch:
 
         When to stop does not depend on it. Returns whether it is better.
         """
-        if saved["name"] == self.name and self._is_better(saved["value"], self.value):
+        if self._is_of(saved) and self._is_better(saved["value"], self.value):
             self.kept = saved["value"], saved["epoch"]
         return self.kept is not None
+
+    def _is_of(self, saved: Mapping[str, Any]) -> bool:
+        """Tell whether a saved best is of this metric and direction."""
+        return saved["name"] == self.name and saved.get("maximise", self.maximise) == self.maximise
 
     def _is_better(self, value: float, than: float) -> bool:
         return value > than if self.maximise else value < than
@@ -76,10 +81,16 @@ class BestEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far."""
-        return {name: getattr(self, name) for name in KEPT}
+        return {name: getattr(self, name) for name in KEPT} | {"maximise": self.maximise}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved best, if it is of the same metric."""
-        if state["name"] == self.name:
+        """Go on from a saved best; of another metric, or direction, it says nothing about this."""
+        if self._is_of(state):
             for name in KEPT:
                 setattr(self, name, state[name])
+        elif self.name:
+            wish = f"the {'highest' if self.maximise else 'lowest'} {self.name}"
+            say(
+                f"--save_best: {wish} is not what the saved run went by. Its history begins now: "
+                "the next epoch that is measured becomes the best one."
+            )

@@ -5,13 +5,14 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.base.log import say, warn
+from util.base.log import note, say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
@@ -159,11 +160,8 @@ def create_validator(
     data, problem = _validation_data(opt, create_dataset, has_split)
     if data is None:
         if best.name:
-            none = f"{opt.dataroot} has none for --dataset_mode {opt.dataset_mode} (a folder val, "
-            problem = problem or f"{none}or valA and valB)."
             raise UserError(f"--save_best {best.name} needs images to measure on: {problem}")
-        if problem:
-            warn(f"No validation: {problem}")
+        note(f"No validation: {problem}")
         return None
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
@@ -187,14 +185,25 @@ def _validation_data(
     create_dataset: Callable[[Namespace], Loader],
     has_split: Callable[[Namespace, str], bool],
 ) -> tuple[Loader | None, str]:
-    """Return what to validate on, or None and why what is there cannot be used, if it is there."""
+    """Return what to validate on, or None and why there is nothing."""
     try:
         if has_split(opt, "val"):
             return create_dataset(validation_options(opt)), ""
     except Exception as error:  # noqa: BLE001 - a plugin may know its training images alone
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         return None, f"{kind}{error}".split("\n")[0]
-    return None, ""
+    return None, why_no_split(opt)
+
+
+def why_no_split(opt: Namespace) -> str:
+    """Say what a data set has instead of images to validate on."""
+    root = opt.dataroot
+    found = sorted(path.name for path in Path(root).glob("val*") if path.is_dir())
+    if not found:
+        return f"{root} has neither a folder val, nor valA and valB."
+    if found in (["valA"], ["valB"]):
+        return f"{root} has {found[0]} alone, not both valA and valB."
+    return f"--dataset_mode {opt.dataset_mode} does not read {' and '.join(found)} in {root}."
 
 
 def validation_options(opt: Namespace) -> Namespace:

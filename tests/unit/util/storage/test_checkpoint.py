@@ -379,8 +379,8 @@ def test_a_checkpoint_of_another_network_names_the_options_that_describe_it(
 
 @pytest.mark.parametrize(
     "content",
-    [[1, 2], {"state_dict": {"w": torch.ones(1)}}, torch.ones(3), {"epoch": 3}],
-    ids=["list", "nested", "tensor", "number"],
+    [[1, 2], {"state_dict": {}}, torch.ones(3), {"epoch": 3}, {"a": {"b": {"w": torch.ones(1)}}}],
+    ids=["list", "empty", "tensor", "number", "deeper"],
 )
 def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "1_net_G.pth"
@@ -388,3 +388,27 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: object
     with pytest.raises(CheckpointError, match="holds no state dict") as caught:
         load_network(small_net(), path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"epoch": 3},
+        {"epoch": torch.tensor(3), "arguments": {"lr": 0.1}, "ema": {}},
+        {"optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}},
+    ],
+    ids=["epoch", "more", "optimizer"],
+)
+def test_a_state_dict_inside_another_dict_is_taken(tmp_path: Path, around: dict[str, Any]) -> None:
+    source, target = small_net(), small_net()
+    inside = {f"module.{key}": value for key, value in cpu_state_dict(source).items()}
+    save_state({**around, "state_dict": inside}, tmp_path / "1_net_G.pth")
+    load_network(target, tmp_path / "1_net_G.pth")
+    assert_same(target.state_dict(), source.state_dict())
+
+
+def test_of_several_state_dicts_inside_none_is_taken(tmp_path: Path) -> None:
+    state = cpu_state_dict(small_net())
+    save_state({"generator": state, "ema": state}, tmp_path / "1_net_G.pth")
+    with pytest.raises(CheckpointError, match="several state dicts, called generator, ema: .* own"):
+        load_network(small_net(), tmp_path / "1_net_G.pth")

@@ -633,7 +633,7 @@ def test_continued_in_the_middle_later_epochs_stay(folder: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 2])
 def test_saving_prunes_after_the_new_one_is_whole(folder: Path, keep: int) -> None:
-    with new_saver(folder, keep_last=keep) as made:
+    with new_saver(folder, keep_last=keep, keep_states="all") as made:
         for epoch in range(1, 6):
             made.save("latest", epoch)
             made.wait()
@@ -641,6 +641,16 @@ def test_saving_prunes_after_the_new_one_is_whole(folder: Path, keep: int) -> No
     expected = [name for epoch in kept for name in of_label(str(epoch))]
     assert names(folder) == sorted([*expected, *of_label("latest")])
     assert read_state(RunFolder(folder), "5") is not None
+
+
+def test_saving_leaves_older_numbers_their_networks_alone(folder: Path) -> None:
+    with new_saver(folder) as made:
+        for epoch in range(1, 6):
+            made.save("latest", epoch)
+            made.wait()
+    states = [name for name in names(folder) if "state" in name]
+    assert states == ["4_state.pth", "5_state.pth", "latest_state.pth"]
+    assert len(names(folder)) == 6 * 2 + 3
 
 
 def test_a_save_that_fails_prunes_nothing(
