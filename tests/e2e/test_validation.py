@@ -209,7 +209,7 @@ class NamelessModel(TemplateModel):
         super().__init__(opt)
         self.loss_names = ["pixels"]
 
-    def backward_G(self):
+    def backward(self):
         self.loss_pixels = self.criterionLoss(self.output, self.data_B)
         self.optimization.backward(self.loss_pixels, self.optimizer)
 """
@@ -299,7 +299,7 @@ def test_a_split_that_cannot_be_made_is_done_without(
     add_plugins(tmp_path / "plugins")
     run = commands.train(tmp_path, roots["with"], "template", "--dataset_mode", "listed")
     assert "val" not in epochs(run)[0]
-    assert capsys.readouterr().err == "No validation: KeyError: 'val'\n"
+    assert capsys.readouterr().err.splitlines()[0] == "No validation: KeyError: 'val'"
     more = ("--dataset_mode", "listed", "--save_best", "L1", "--name", "other")
     with pytest.raises(ValueError, match="--save_best L1 needs images .*: KeyError: 'val'"):
         commands.train(tmp_path, roots["with"], "template", *more)
@@ -324,7 +324,7 @@ def test_an_empty_folder_is_done_without(tmp_path: Path, capsys: Capture) -> Non
     run = commands.train(tmp_path, tmp_path / "data", "template")
     said = capsys.readouterr().err
     assert said.startswith(f"No validation: There are no images in {tmp_path}/data/val.")
-    assert said.count("\n") == 1
+    assert said.count("alidation") == 1
     assert "val" not in epochs(run)[0]
 
 

@@ -206,7 +206,7 @@ def test_a_better_save_stays_the_best_and_stops_nothing() -> None:
     ]
     assert best.summary() == "best L1 so far: 0.2000 in epoch 8"
     assert not best.should_stop
-    assert best.state_dict() == {"name": "L1", "value": 0.3, "epoch": 4, "since": 0}
+    assert (best.value, best.epoch, best.since) == (0.3, 4, 0)
     assert best.update(8, {"L1": 0.2})  # the same epoch again
     assert best.update(9, {"L1": 0.1})
     assert best.saved == (0.1, 9)
