@@ -21,10 +21,10 @@ from util.display.sinks.base import (
     ImageArray,
     LogStep,
     Sink,
-    as_pillow,
     import_for,
 )
 from util.display.sinks.epochs import flat
+from util.images.writing import as_pillow
 from util.storage.files import write_file
 
 PACKAGE = {  # and what is used of it
