@@ -349,15 +349,16 @@ def test_folders_of_another_kind_of_data_are_left_alone(
 def test_going_on_from_an_earlier_epoch_keeps_a_better_best(
     networks_alone: bool, roots: dict[str, Path], tmp_path: Path, capsys: Capture
 ) -> None:
-    more = ("--save_best", "L1", "--save_epoch_freq", "1", "--n_epochs", "3", "--lr", "0.01")
-    run = commands.train(tmp_path, roots["with"], "template", *more, "--seed", "2")
+    more = ("--save_best", "L1", "--save_epoch_freq", "1", "--keep_states", "all")
+    more += ("--n_epochs", "3", "--seed", "2")
+    run = commands.train(tmp_path, roots["with"], "template", *more, "--lr", "0.01")
     best = epochs(run)[-1]["best"]
     assert best["epoch"] > 1
     networks = (run / "best_net_G.pth").read_bytes()
     if networks_alone:
         (run / "1_state.pth").unlink()
     again = ("--continue_train", "--epoch", "1", "--epoch_count", "2", "--lr", "1e-12")
-    run = commands.train(tmp_path, roots["with"], "template", *more[:-2], *again)
+    run = commands.train(tmp_path, roots["with"], "template", *more, *again)
     assert f"in epoch {best['epoch']}: it stays saved as best" in capsys.readouterr().out
     assert [record["best"] for record in epochs(run)][1:] == [best, best]
     assert (run / "best_net_G.pth").read_bytes() == networks

@@ -267,7 +267,7 @@ def test_whoever_goes_back_has_each_step_once(
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
     display = ("--display_id", "1", "--display_port", port)
-    run(small(root, tmp_path, "--save_epoch_freq", "1", *display))
+    run(small(root, tmp_path, "--save_epoch_freq", "1", "--keep_states", "all", *display))
     if "networks alone" in way:
         for state in (tmp_path / "run").glob("*_state.pth"):
             state.unlink()
