@@ -290,7 +290,14 @@ def test_broken_files_are_named_with_the_reason(check: Check, tmp_path: Path) ->
     assert said.endswith("\nProblems: 3 unreadable (images: 6).\n")
 
 
-@pytest.mark.parametrize(("options", "status"), [((), 0), (("--preprocess", "crop"), 1)])
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ((), 0),
+        (("--preprocess", "crop"), 1),
+        (("--preprocess", "scale_shortside_and_crop"), 0),
+    ],
+)
 def test_what_is_too_small_depends_on_the_options(
     options: tuple[str, ...], status: int, check: Check, tmp_path: Path
 ) -> None:
