@@ -8,6 +8,7 @@ import torch
 from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
 from data.pipeline.loader import BatchLoader, files_of
+from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import find_plugin, own_method
@@ -42,6 +43,11 @@ class CustomDatasetDataLoader(BatchLoader):
         self.opt = opt
         dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         name = type(dataset).__name__
+        if len(dataset) == 0:
+            raise UserError(
+                f"{name} finds nothing in {opt.dataroot} for the phase {opt.phase}: its length is "
+                "0. Check --dataroot, --phase and --dataset_mode."
+            )
         say(f"dataset [{name}] was created")
         cache = new_option(opt, "cache")
         if cache != "none" and not hasattr(dataset, "reader"):
@@ -57,6 +63,9 @@ class CustomDatasetDataLoader(BatchLoader):
         """Return itself, as the reference's loader does."""
         return self
 
-    def warn_of_bad_images(self) -> None:
-        """Say what a quick look at the images finds; takes a second at most."""
-        warn_of_bad_images(files_of(self.dataset), self.opt)
+    def warn_of_bad_images(self, *, if_pairs: str = "") -> None:
+        """Say what a quick look at the images finds; takes a second at most.
+
+        `if_pairs` says what to do if they hold A and B side by side, where nothing expects that.
+        """
+        warn_of_bad_images(files_of(self.dataset), self.opt, if_pairs=if_pairs)

@@ -4,8 +4,10 @@ Subclasses of `BaseModel` use whatever names they like for things of their own. 
 all models is no method of theirs; it is here, around the model.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,11 @@ class TrainedModel:
             name = attributes.get(id(optimizer), f"optimizer_{number}")
             rates[name.removeprefix("optimizer_")] = float(optimizer.param_groups[0]["lr"])
         return rates
+
+    def update_learning_rate(self, measured: float | None) -> None:
+        """Step the schedules at the end of an epoch; None: there is nothing new for `plateau`."""
+        self.model.metric = math.nan if measured is None else measured
+        self.model.update_learning_rate()
 
     @contextmanager
     def without_trace(self, *, evaluation: bool) -> Iterator[None]:
@@ -134,6 +141,13 @@ class TrainedModel:
                 f"as {strange[0]!r} (see BaseModel): validation does without all of it."
             )
         return None if strange else dict(found)
+
+    def divisor(self) -> int | None:
+        """Return what sides of images must be multiples of; None if a generator does not say."""
+        generators = (net for name, net in networks_of(self.model).items() if name[:1] == "G")
+        stated = [getattr(net, "divisor", None) for net in generators]
+        known = [number for number in stated if isinstance(number, int)]
+        return lcm(*known) if stated and len(known) == len(stated) else None
 
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""

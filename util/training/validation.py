@@ -3,9 +3,10 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +18,17 @@ from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.display.sinks.base import ImageArray
 from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
+from util.images.sizes import ImageSize
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
+from util.scores.sides import OTHER, Repeats, made_from, paths_of
 from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
 SEED = 20170330  # of what is random while validating: always the same draws
 SAMPLES = 4  # images that are shown after each validation
+LEAST_OF_A_SET = 2  # images that FID and KID need on each side
 Features = dict[str, tuple[list[Tensor], list[Tensor]]]  # of made and of real images, by name
 
 
@@ -49,19 +53,31 @@ class Validator:
     every: int = 1  # epochs from one validation to the next
     lpips: Lpips | None = None  # measures the perceptual distance of pairs
     inception: Inception | None = None  # gives the features for FID and KID
+    direction: str = ""  # of data in two domains, of which the smaller one begins anew
+    divisor: int = 1  # images that are no multiple of it lose their edges
+    tried: int = field(default=0, init=False)
+    problems: list[str] = field(default_factory=list, init=False)  # why validations failed
 
     def measure(self, epoch: int) -> Validation | None:
         """Validate and print what was found, if it is time to; failing images stop nothing."""
         if epoch % self.every != 0:
             return None
+        self.tried += 1
         try:
             found = self.run()
         except UserError as error:
-            warn(f"No validation in epoch {epoch}: {error}")
+            if str(error) not in self.problems:  # else it was said
+                warn(f"No validation in epoch {epoch}: {error}")
+            self.problems.append(str(error))
             return None
         metrics = " ".join(f"{name}: {value:.3f}" for name, value in found.metrics.items())
         say(f"validation (epoch: {epoch}, images: {found.images}) {metrics or '-'}")
         return found
+
+    def tell_failures(self) -> None:
+        """Say at the end how often there was no validation; why was said when it happened."""
+        if self.problems:
+            warn(f"{len(self.problems)} of {self.tried} validations failed.")
 
     def run(self, most: int | None = None) -> Validation:
         """Translate all images (or the first ones) and return the means of all metrics."""
@@ -69,14 +85,17 @@ class Validator:
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
         samples: list[dict[str, ImageArray]] = []
+        repeats = Repeats()
         count = 0
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
             for count, batch in enumerate(islice(self.dataset, most), 1):
-                self.trained.model.set_input(batch)
+                self.trained.model.set_input(cut(batch, self.divisor))
                 self.trained.model.forward()
-                for name, value in self._measure():
+                paths = paths_of(batch, 0, self.direction) if self.direction else {}
+                old = repeats.side_of(paths)  # what is made of it has been measured before
+                for name, value in self._measure(old):
                     found.setdefault(name, []).append(value.cpu())
-                self._add_features(features)
+                self._add_features(features, old)
                 if count <= SAMPLES:
                     self.trained.model.compute_visuals()
                     visuals = self.trained.model.get_current_visuals()
@@ -91,10 +110,12 @@ class Validator:
             samples=samples,
         )
 
-    def _measure(self) -> Iterator[tuple[str, Tensor]]:
+    def _measure(self, old: str | None) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.trained.validation_losses().items():
             yield name, value.detach().double().reshape(1)
         for pair, images in self.trained.validation_pairs().items():
+            if old is not None and made_from(pair) == old:
+                continue
             made, real = (in_unit_range(image) for image in images)
             is_identity = pair.startswith("idt")
             for name, metric in METRICS.items():
@@ -104,21 +125,42 @@ class Validator:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
 
-    def _add_features(self, features: Features) -> None:
+    def _add_features(self, features: Features, old: str | None) -> None:
         if self.inception is None:
             return
         for name, sides in self.trained.validation_sets().items():
-            for kept, images in zip(features.setdefault(name, ([], [])), sides, strict=True):
-                kept.append(self.inception(from_unit(three_channels(in_unit_range(images)))))
+            real = name if name in OTHER else "B"  # the domain; what is made comes from the other
+            kept = features.setdefault(name, ([], []))
+            for list_of_side, images, source in zip(kept, sides, (OTHER[real], real), strict=True):
+                if source != old:
+                    seen = from_unit(three_channels(in_unit_range(images)))
+                    list_of_side.append(self.inception(seen))
+
+
+def cut(batch: Any, divisor: int) -> Any:
+    """Cut the edges off the images of a batch until their sides are multiples of a number."""
+    if divisor == 1 or not isinstance(batch, dict):
+        return batch
+    images = {name: batch[name] for name in "AB" if isinstance(batch.get(name), Tensor)}
+    for name, image in images.items():
+        for axis in (-2, -1) if image.dim() == 4 else ():
+            length = image.shape[axis]
+            over = length % divisor if length > divisor else 0
+            images[name] = images[name].narrow(axis, over // 2, length - over).contiguous()
+    return {**batch, **images}
 
 
 def distances_of_sets(features: Features) -> dict[str, float]:
-    """Return FID and KID (unbiased, over all images) between what was made and what is real."""
+    """Return FID and KID (unbiased, over all images) between what was made and what is real.
+
+    Of fewer than two images there is neither.
+    """
     found = {}
     for name, sides in features.items():
         made, real = (torch.cat(side) for side in sides)
-        found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
-        found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
+        if min(len(made), len(real)) >= LEAST_OF_A_SET:
+            found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
+            found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
     return found
 
 
@@ -140,26 +182,52 @@ def create_validator(
     has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none."""
-    every = new_option(opt, "val_freq")
-    if every == 0 or not has_split(opt, "val"):
-        if best.name:
-            raise UserError(
-                f"--save_best {best.name} needs images to measure on: {why_no_split(opt)}"
-            )
-        if every > 0:
-            note(f"No validation: {why_no_split(opt)}")
+    if (every := new_option(opt, "val_freq")) == 0:
         return None
-    data = create_dataset(validation_options(opt))
+    divisor = trained.divisor()
+    data_options = validation_options(opt, whole=divisor is not None)
+    data, problem = _validation_data(opt, data_options, create_dataset, has_split)
+    if data is None:
+        if best.name:
+            raise UserError(f"--save_best {best.name} needs images to measure on: {problem}")
+        note(f"No validation: {problem}")
+        return None
+    here, there = (ImageSize.of(vars(options)) for options in (data_options, opt))
+    if str(here) != str(there):
+        say(f"Images are {here} in validation; in training they are {there}.")
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
+    if inception and len(data) < LEAST_OF_A_SET:
+        warn(
+            f"FID and KID need {LEAST_OF_A_SET} images or more to validate on; there is "
+            f"{len(data)}, so --inception_weights measures nothing."
+        )
     validator = Validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
         inception=load_inception(inception, device) if inception else None,
+        direction=opt.direction if opt.dataset_mode == "unaligned" else "",
+        divisor=divisor or 1,
     )  # fmt: skip
-    if best.name:
-        best.check(validator.run(most=1).metrics)  # rather now than after an epoch
+    if best.name:  # rather now than after an epoch
+        best.check(validator.run(most=LEAST_OF_A_SET).metrics)
     return validator
+
+
+def _validation_data(
+    opt: Namespace,
+    data_options: Namespace,
+    create_dataset: Callable[[Namespace], Loader],
+    has_split: Callable[[Namespace, str], bool],
+) -> tuple[Loader | None, str]:
+    """Return what to validate on, or None and why there is nothing."""
+    try:
+        if has_split(opt, "val"):
+            return create_dataset(data_options), ""
+    except Exception as error:  # noqa: BLE001 - a plugin may know its training images alone
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return None, f"{kind}{error}".split("\n")[0]
+    return None, why_no_split(opt)
 
 
 def why_no_split(opt: Namespace) -> str:
@@ -173,13 +241,20 @@ def why_no_split(opt: Namespace) -> str:
     return f"--dataset_mode {opt.dataset_mode} does not read {' and '.join(found)} in {root}."
 
 
-def validation_options(opt: Namespace) -> Namespace:
-    """Return the options of the data to validate on: as test.py would read the `val` phase."""
+def validation_options(opt: Namespace, *, whole: bool = False) -> Namespace:
+    """Return the options of the data to validate on: those of training without what is random.
+
+    What `resize_and_crop` crops is taken whole, as large as the crop. Scaled images are too if
+    `whole`, at the scale of training; all other crops stay, always at the same places.
+    """
     changed = {
         "phase": "val", "isTrain": False, "serial_batches": True, "no_flip": True,
-        "batch_size": 1, "num_threads": 0, "load_size": opt.crop_size,
-        "max_dataset_size": new_option(opt, "num_val"),
+        "batch_size": 1, "num_threads": 0,
+        "max_dataset_size": min(new_option(opt, "num_val"), opt.max_dataset_size),
     }  # fmt: skip
+    size = ImageSize.of(vars(opt))
+    if size is not None and (whole or "resize" in size.preprocess):
+        changed |= size.whole()._asdict()
     options = Namespace(**(vars(opt) | changed))
     set_new_option(options, "skip_bad_images", False)
     return options

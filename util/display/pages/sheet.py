@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 
 from util.display.pages.elements import printable
-from util.display.sinks.base import ImageArray, as_pillow
+from util.display.sinks.base import ImageArray
+from util.images.writing import as_pillow
 
 LONGEST_SIDE = 512  # larger images are scaled down
 GAP = 8
