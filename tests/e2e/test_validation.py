@@ -349,8 +349,8 @@ def test_folders_of_another_kind_of_data_are_left_alone(
 def test_going_on_from_an_earlier_epoch_keeps_a_better_best(
     networks_alone: bool, roots: dict[str, Path], tmp_path: Path, capsys: Capture
 ) -> None:
-    more = ("--save_best", "L1", "--save_epoch_freq", "1", "--keep_states", "all")
-    more += ("--n_epochs", "3", "--seed", "2")
+    more = ["--save_best", "L1", "--save_epoch_freq", "1", "--keep_states", "all"]
+    more += ["--n_epochs", "3", "--seed", "2"]
     run = commands.train(tmp_path, roots["with"], "template", *more, "--lr", "0.01")
     best = epochs(run)[-1]["best"]
     assert best["epoch"] > 1
