@@ -8,6 +8,7 @@ import torch
 from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
 from data.pipeline.loader import BatchLoader, files_of
+from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import find_plugin, own_method
@@ -42,6 +43,11 @@ class CustomDatasetDataLoader(BatchLoader):
         self.opt = opt
         dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         name = type(dataset).__name__
+        if len(dataset) == 0:
+            raise UserError(
+                f"{name} finds nothing in {opt.dataroot} for the phase {opt.phase}: its length is "
+                "0. Check --dataroot, --phase and --dataset_mode."
+            )
         say(f"dataset [{name}] was created")
         cache = new_option(opt, "cache")
         if cache != "none" and not hasattr(dataset, "reader"):

@@ -134,6 +134,13 @@ class VisdomSink(Sink):
         """Go on with the curves of an earlier run."""
         history = LossHistory()
         history.load_state_dict(state)
+        self._replace(history)
+
+    def go_on_after(self, when: LogStep) -> None:
+        """Forget the epochs after this one; in its middle nothing is there yet."""
+        self._replace(self._history.up_to(when.epoch + 1))
+
+    def _replace(self, history: LossHistory) -> None:
         with self._changed:
             self._history = history
             self._sent = None
