@@ -9,6 +9,12 @@ open `index.html` there in a browser.
 """
 
 import sys
+
+if __name__ == "__main__":  # before the imports that take seconds
+    from util.base.stop_signals import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -29,7 +35,6 @@ from util.base.errors import run_command
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
-from util.base.stop_signals import end_in_order
 from util.display.create import create_sinks
 from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
@@ -83,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage.names = ResultNames(inputs, opt.dataroot)
     earlier = images_on_page(folder)
     inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with closing(reporter), end_in_order():
+    with closing(reporter):
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there

@@ -9,6 +9,12 @@
 """
 
 import sys
+
+if __name__ == "__main__":  # before the imports that take seconds
+    from util.base.stop_signals import end_at_ctrl_c
+
+    end_at_ctrl_c()
+
 from argparse import Namespace
 from collections.abc import Sequence
 
