@@ -9,9 +9,16 @@ open `index.html` there in a browser.
 """
 
 import sys
+
+if __name__ == "__main__":  # said before the imports that take seconds
+    from util.base.log import tell_of_loading
+
+    tell_of_loading()
+
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
+from shlex import quote
 
 import torch
 
@@ -22,7 +29,7 @@ from models.base_model import BaseModel
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
-from util.base.log import say, warn
+from util.base.log import link_to, note, say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.base.stop_signals import end_in_order
@@ -67,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there
+    note(where_results_are(opt, folder))
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} images were translated; "
@@ -93,6 +101,15 @@ def translate(
                     show_scores(webpage, visuals)
                 number += 1
                 bar.update(1)
+
+
+def where_results_are(opt: Namespace, folder: str) -> str:
+    """Say where the page is, and how to score the images if there are any to compare them with."""
+    where = f"Images and page: {link_to(f'{folder}/index.html')}"
+    if opt.dataset_mode == "single":
+        return where
+    pairs = "" if opt.dataset_mode == "unaligned" else " --paired"
+    return f"{where}\nScore them with:\n  python scripts/evaluate.py {quote(folder)}{pairs}"
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

@@ -509,7 +509,10 @@ def test_commands_run_from_anywhere_and_write_plain_lines(pairs: Path, tmp_path:
         assert "\x1b" not in output
         assert "it/s" not in output
         assert "%|" not in output
-    assert training.stderr == testing.stderr == ""
+    said = [line.split(":")[0] for line in training.stderr.splitlines()]
+    assert said[:5] == ["data", "networks", "device", "validation", "page"]
+    assert [said[5], *said[6:]] == ["Losses and images", "Translate images with", said[-1]]
+    assert testing.stderr.startswith("Images and page: file://")
     assert not list(ROOT.glob("results/run"))
 
 

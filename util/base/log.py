@@ -1,9 +1,13 @@
-"""Lines for the person who watches, without tearing a progress bar apart."""
+"""Lines for the person who watches, without tearing a progress bar apart.
+
+Imported before PyTorch, which takes seconds: nothing slow is needed here.
+"""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from util.base import system
@@ -26,6 +30,22 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """Print advice on standard error, where it does not mix with what a program reads."""
     _tell(f"warning: {text}", sys.stderr)
+
+
+def note(text: str) -> None:
+    """Print what people want to know beside the lines of the original, which programs read."""
+    _tell(text, sys.stderr)
+
+
+def tell_of_loading() -> None:
+    """Say on a terminal why nothing happens yet, before the imports that take seconds."""
+    if sys.stderr.isatty():
+        note("loading PyTorch ...")
+
+
+def link_to(path: str | Path) -> str:
+    """Return the address of a file, which most terminals open at a click."""
+    return Path(path).absolute().as_uri()
 
 
 def _tell(text: str, stream: TextIO) -> None:

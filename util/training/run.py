@@ -12,20 +12,22 @@ from typing import Any
 import torch
 
 from util.base.errors import LoadError, UserError
-from util.base.log import mute, say
+from util.base.log import mute, note, say
 from util.base.new_options import new_option
 from util.base.stop_signals import StopSignals
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
-from util.display.sinks.base import BestRecord, EpochRecord, deliver
+from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
+from util.training.fixed_images import FixedImages, create_fixed_images
 from util.training.health import HealthMonitor
 from util.training.length import Length
 from util.training.meters import LossMeter
 from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
+from util.training.summary import summary, what_next
 from util.training.time_left import TimeLeft, epoch_bar
 from util.training.validation import Validation, create_validator
 
@@ -42,6 +44,7 @@ class Run:
         facts: Mapping[str, str],  # the options that differ from their defaults, for the page
         create_dataset: Callable[[Namespace], Loader],  # of what is validated on
         has_split: Callable[[Namespace, str], bool],
+        first_images: Callable[[Namespace], Loader],  # of the training data, as options say
         create_visualizer: Callable[[Namespace], Any],
     ) -> None:
         opt = self.opt = start.opt
@@ -53,8 +56,10 @@ class Run:
         self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
         self.visualizer = create_visualizer(opt)  # perhaps a fork's: it gets the original's calls
         self.reporter = reporter_of(self.visualizer)  # for the rest
-        to_validate = len(self.validator.dataset) if self.validator else 0
-        self.reporter.begin(overview(facts, len(dataset), to_validate))
+        self._facts, self._has_split = facts, has_split
+        self.fixed_images: FixedImages | None = None  # if nobody shows them
+        if any(sink.images_every for sink in self.reporter.sinks):
+            self.fixed_images = create_fixed_images(opt, trained, self.validator, first_images)
         parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
         parts |= {"visualizer": self.reporter, "best": self.best}
         self.saver = Saver(opt, trained, self.losses, parts)
@@ -80,6 +85,7 @@ class Run:
                 "raise --early_stop, or give 0.")  # fmt: skip
         self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
         with self._stop, self.reporter.session(self.saver.how_to_continue), self.saver:
+            self._begin()
             try:
                 yield
             except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
@@ -87,6 +93,14 @@ class Run:
                 self.save_for_later()
                 status = 1 if self._stop.received is None else self._stop.status
                 raise SystemExit(status) from None
+        note(what_next(self.opt, "best" if self.best.epoch else "latest", self._has_split))
+
+    def _begin(self) -> None:
+        """Tell people and displays what kind of run this is."""
+        to_validate = len(self.validator.dataset) if self.validator else 0
+        sizes, device = self.trained.parameters(), self.model.device
+        note(summary(self.opt, len(self.dataset), sizes, device, to_validate))
+        self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
 
     # ---- steps --------------------------------------------------------------------------------
 
@@ -97,6 +111,7 @@ class Run:
         """
         self._epoch_began = waiting_since = time.time()
         self.dataset.sampler.epoch = self.progress.epoch
+        self._losses_shown = False
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
             deliver([self.visualizer], lambda it: it.reset())
@@ -134,10 +149,17 @@ class Run:
         self.reporter.shown = True
         self.health.hints.advise_on_images(visuals)
 
+    def show_first_images(self) -> None:
+        """Put the images of the last step on the page, until those of its epoch are due."""
+        self.model.compute_visuals()
+        when = LogStep(self.progress.epoch)
+        self.reporter.first_images(when, self.model.get_current_visuals())
+
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""
         epoch, images = self.progress.epoch, self.progress.epoch_images
         losses = self.model.get_current_losses()
+        self._losses_shown = True
         self.reporter.total_images = self.progress.total_images
         seconds = self._step_seconds / self.opt.batch_size, self._load_seconds
         shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
@@ -170,7 +192,12 @@ class Run:
         epoch = self.progress.epoch
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)
-        self.reporter.epoch(self._record(seconds, found), found.samples if found else [])
+        record = self._record(seconds, found)
+        samples = self.fixed_images.draw() if self.fixed_images and is_fine else []
+        self.reporter.epoch(record, samples)
+        if record["train"] and not self._losses_shown:  # fewer images than --print_freq
+            means = " ".join(f"{name}: {value:.3f}" for name, value in record["train"].items())
+            note(f"mean losses of epoch {epoch}: {means}")
         return is_fine, is_best
 
     def _record(self, seconds: float, found: Validation | None) -> EpochRecord:

@@ -70,7 +70,7 @@ class WandbSink(Sink):
         """Log an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
         self._run.log(flat(record) | _axes(when))
-        if samples:
+        if samples and "val" in record:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
 
     def close(self) -> None:
