@@ -29,7 +29,7 @@ from models.base_model import BaseModel
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
-from util.base.log import link_to, note, say, warn
+from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.base.stop_signals import end_in_order
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there
-    note(where_results_are(opt, folder))
+    say(where_results_are(opt, folder))
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} images were translated; "

@@ -188,7 +188,7 @@ def find_weights(file: str | Path | None, published: Published, option: str) -> 
         return Path(file)
     cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
     if not cached.is_file():
-        raise UserError(f"Get {published.url} ({published.megabytes} MB) for {option}.")
+        raise UserError(f"Get {published.url} ({published.megabytes} MB) for {option} FILE.")
     return cached
 
 

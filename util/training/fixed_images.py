@@ -34,7 +34,8 @@ class FixedImages:
         return drawn
 
     def _translate(self) -> list[dict[str, ImageArray]]:
-        model, drawn = self.trained.model, []
+        model = self.trained.model
+        drawn: list[dict[str, ImageArray]] = []
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
             for batch in islice(self._dataset, MOST):
                 model.set_input(batch)

@@ -64,9 +64,10 @@ class Validator:
         began = time.time()
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
-        count = 0
+        count = 0  # batches of one image
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
-            for count, batch in enumerate(islice(self.dataset, most), 1):
+            for batch in islice(self.dataset, most):
+                count += 1
                 self.trained.model.set_input(batch)
                 self.trained.model.forward()
                 for name, value in self._measure():

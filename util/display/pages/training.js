@@ -173,7 +173,7 @@ function timeline() {
   addEventListener("resize", arrange);
   addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    const elsewhere = event.target.closest?.("input, select, textarea, dialog");
+    const elsewhere = event.target.closest?.("input, select, textarea");
     if (!step || elsewhere || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault(); // else the page would scroll sideways
     stop();

@@ -109,10 +109,11 @@ function viewer() {
     c: () => { second = second === null ? partner() : null; },
     f: () => { fullSize.checked = !fullSize.checked; },
   };
-  dialog.addEventListener("keydown", (event) => {
-    const act = keyed[event.key];
+  document.addEventListener("keydown", (event) => { // whatever has the focus
+    const act = dialog.open && keyed[event.key];
     if (!act || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
+    event.stopPropagation();
     act();
     show();
   });

@@ -96,11 +96,10 @@ def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[fl
         bar.update(100)
         bar.refresh()
     shown = terminal.output.split("\r")[-3]  # then the line is cleared
-    assert re.fullmatch(
-        r"epoch 2/4  50%\|.+\| +\d+\.\d+img/s, left 00:\d\d, run 01:40", shown
-    ), shown
+    assert re.fullmatch(r"epoch 2/4  50%\|.+\| +\d+\.\d+img/s, left 00:\d\d, run 01:40", shown), (
+        shown
+    )
     assert len(shown) <= 80
-
 
 
 def test_the_whole_line_fits_into_60_columns(

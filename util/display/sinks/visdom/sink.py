@@ -119,7 +119,8 @@ class VisdomSink(Sink):
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Add a point to the curve of each validation metric."""
-        epoch, sends = record["epoch"], {}
+        epoch = record["epoch"]
+        sends: dict[str, Callable[[Any], None]] = {}
         with self._changed:
             for name, value in record.get("val", {}).items():
                 before = self._metrics.get(name, {}).items()
@@ -366,4 +367,4 @@ def grid(images: Mapping[str, ImageArray], ncols: int) -> ImageArray:
         sheet.paste(Image.fromarray(image), (left, top))
         text = label.encode("utf-8", "replace").decode()
         pen.text((left, top + height), text, fill="black", font=font)
-    return np.asarray(sheet)
+    return np.array(sheet)  # one that may be written to, as torch wants it

@@ -260,9 +260,7 @@ def lines(shown: Any) -> dict[str, int]:
     return found
 
 
-def test_an_epoch_brings_numbers_and_samples(
-    tmp_path: Path, read_page: ReadPage
-) -> None:
+def test_an_epoch_brings_numbers_and_samples(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2):
         sink.scalars(LogStep(epoch, 50), {"G": 0.5 / epoch})
@@ -477,7 +475,7 @@ def test_the_page_is_there_when_training_begins_and_follows_the_losses(
     tmp_path: Path, read_page: ReadPage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(page_sink.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("util.display.pages.page_sink.time.monotonic", lambda: now[0])
     sink = new_sink(tmp_path)
     sink.begin({"Data": {"images": "5"}})
     assert refreshes(read_page(tmp_path / "index.html")) == ["1"]

@@ -472,9 +472,7 @@ def test_each_metric_of_validation_has_a_plot(
     assert window_on(server.port, env, "1_L1")["title"] == "run validation: L1"
 
 
-def test_losses_can_have_a_logarithmic_axis(
-    make_sink: Any, server: VisdomServer, env: str
-) -> None:
+def test_losses_can_have_a_logarithmic_axis(make_sink: Any, server: VisdomServer, env: str) -> None:
     kinds = []
     for log in (False, True):
         sink = make_sink(server.port, log=log)
