@@ -206,6 +206,7 @@ def test_play_runs_through_the_epochs(browser: Browser, finished: Training) -> N
 
 def test_values_appear_under_the_mouse(browser: Browser, finished: Training) -> None:
     browser.open(finished.page)
+    browser.run("document.querySelector('.curve').scrollIntoView()")
     x, y = browser.run(
         "(({left, width, top, height}) => [left + width * 0.97, top + height / 2])"
         "(document.querySelector('.curve').getBoundingClientRect())"
@@ -255,7 +256,8 @@ def test_losses_can_be_switched_off_in_the_legend_and_stay_so(
 ) -> None:
     training.sink.scalars(LogStep(1, 1), {"D": 0.5})
     browser.open(training.train(2).page)
-    lines = "[...document.querySelectorAll('.wide g')].filter((line) => line.checkVisibility())"
+    seen = "(line) => getComputedStyle(line).display !== 'none'"
+    lines = f"[...document.querySelectorAll('.wide g')].filter({seen})"
     names = f"[...new Set({lines}.map((line) => line.dataset.name))].join()"
     assert browser.run(names) == "D,G"
     entry = "document.querySelector('.wide text[data-entry=\"G\"]')"

@@ -104,6 +104,7 @@ function viewer() {
   const keyed = {
     ArrowLeft: () => turn(-1),
     ArrowRight: () => turn(1),
+    Escape: () => dialog.close(),
     ArrowUp: () => { row = Math.max(0, row - 1); },
     ArrowDown: () => { row = Math.min(rows.length - 1, row + 1); },
     c: () => { second = second === null ? partner() : null; },
@@ -115,7 +116,7 @@ function viewer() {
     event.preventDefault();
     event.stopPropagation();
     act();
-    show();
+    if (dialog.open) show();
   });
   shown.addEventListener("change", () => { first = Number(shown.value); show(); });
   against.addEventListener("change", () => {
