@@ -16,9 +16,10 @@ if __name__ == "__main__":  # said before the imports that take seconds
     tell_of_loading()
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from shlex import quote
+from typing import Any
 
 import torch
 
@@ -26,6 +27,7 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.storage.trained_model import TrainedModel
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
@@ -40,6 +42,7 @@ from util.html import HTML
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one
 from util.inference.image_scores import show_scores
+from util.inference.pairs import pairs_among, save_pairs
 from util.inference.result_names import ResultNames, results_folder
 from util.visualizer import save_images
 
@@ -47,7 +50,8 @@ from util.visualizer import save_images
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the command line (or `argv`) says."""
     options = TestOptions()
-    opt = options.parse(argv)
+    opt = options.parse(argv, quiet=True)
+    options.result.tell()
     model_class = find_model_using_name(opt.model)
     opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.result.given)
     opt.num_threads = 0  # images in order, unchanged
@@ -61,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
+    options.result.save()  # now that it is clear that there is such a run
     if opt.eval:
         model.eval()
 
@@ -87,20 +92,30 @@ def translate(
 ) -> None:
     """Save what the model makes of each image, and add it to the page as a row."""
     number = 0
+    pairs: dict[str, str] | None = None
     with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
         for batch in dataset:
             model.set_input(batch)  # take the batch apart, move it to the device
             model.test()  # forward without gradients
             made, sources = model.get_current_visuals(), model.get_image_paths()
+            if pairs is None:
+                pairs = pairs_of(opt, model, made)
             for visuals, paths in one_by_one(made, sources, opt.batch_size):
                 if number % 5 == 0:
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                if opt.dataset_mode != "unaligned":  # else real_B is any image of domain B
-                    show_scores(webpage, visuals)
+                show_scores(webpage, visuals, pairs)
                 number += 1
                 bar.update(1)
+    save_pairs(results_folder(opt), pairs or {})
+
+
+def pairs_of(opt: Namespace, model: BaseModel, visuals: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of images that were made, with those of what they should be."""
+    if opt.dataset_mode == "unaligned":  # real_B is any image of domain B
+        return {}
+    return pairs_among(visuals, TrainedModel(model).validation_pairs)
 
 
 def where_results_are(opt: Namespace, folder: str) -> str:

@@ -61,8 +61,8 @@ def train(opt: Namespace, options: Result) -> None:
         create_dataset=create_dataset, has_split=has_split, create_visualizer=Visualizer,
         first_images=partial(first_images, dataset.dataset),
     )  # fmt: skip
-    options.save()  # now that it is clear that the run can go on with them
     with run.session():
+        options.save()  # now that it is clear that the run can go on with them
         while not run.is_over:
             train_epoch(run)
             end_epoch(run)

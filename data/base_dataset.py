@@ -5,16 +5,25 @@ import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from textwrap import indent
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
+from torch.utils import data
 from torch.utils.data import Dataset
 
 from data.image_folder import make_dataset
 from util.base.errors import UserError
 from util.images import transforms as T
+
+# What `from data.base_dataset import *` brings: the original's names.
+__all__ = [
+    "ABC", "BaseDataset", "Image", "abstractmethod", "data", "get_params", "get_transform", "np",
+    "random", "transforms",  # noqa: F822 - see __getattr__
+]  # fmt: skip
 
 Layout = tuple[str, ...]  # names of folders below --dataroot
 ONE_FOLDER: Layout = ("{phase}",)  # for example train
@@ -78,10 +87,15 @@ def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
     image's (width, height), `crop_pos` (x, y) within the resized one.
     """
     width, height = size
-    if opt.preprocess == "resize_and_crop":
+    words = opt.preprocess.split("_and_")
+    if "crop" not in words:
+        pass  # what is drawn has no effect
+    elif "resize" in words:
         width = height = opt.load_size
-    elif opt.preprocess == "scale_width_and_crop":
+    elif "scale_width" in words:
         width, height = opt.load_size, opt.load_size * height // width
+    elif "scale_shortside" in words:
+        width, height = T.ScaleShortside(opt.load_size).size_of(size)
     x = random.randint(0, max(0, width - opt.crop_size))
     y = random.randint(0, max(0, height - opt.crop_size))
     return {"crop_pos": (x, y), "flip": random.random() > 0.5}
@@ -101,13 +115,14 @@ def get_transform(
     Pillow's constant, or torchvision's of the same name. With `convert` the result is a float32
     tensor (C, H, W) in [-1, 1], otherwise a Pillow image.
     """
-    if not isinstance(method, int):  # torchvision.transforms.InterpolationMode
-        method = Image.Resampling[method.name]
+    method = __transforms2pil_resize(method)
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
     if "resize" in opt.preprocess:
         steps.append(T.Resize(opt.load_size, opt.load_size, method))
     elif "scale_width" in opt.preprocess:
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
+    elif "scale_shortside" in opt.preprocess:
+        steps.append(T.ScaleShortside(opt.load_size, method))
     if opt.preprocess == "none":
         steps.append(T.RoundSides(4, method))
     if "crop" in opt.preprocess:
@@ -125,8 +140,8 @@ def get_transform(
 
 def check_crop_fits(opt: Namespace) -> None:
     """Raise a UserError if a crop is larger than what it is cut from."""
-    resizes = "resize" in opt.preprocess or "scale_width" in opt.preprocess
-    if resizes and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
+    is_resized = T.resizes(opt.preprocess)
+    if is_resized and "crop" in opt.preprocess and opt.load_size < opt.crop_size:
         raise UserError(
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
             f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."
@@ -189,3 +204,44 @@ def _what_is_in(folder: str) -> str:
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"
+
+
+# ---- for other people's code: the original's names for steps of a transform ------------------
+
+
+def __transforms2pil_resize(method: Any) -> int:
+    """Return Pillow's constant for a way to resample, which may be torchvision's."""
+    return method if isinstance(method, int) else Image.Resampling[method.name]
+
+
+def __make_power_2(
+    img: Image.Image, base: int, method: Any = Image.Resampling.BICUBIC
+) -> Image.Image:
+    return T.RoundSides(base, __transforms2pil_resize(method))(img)
+
+
+def __scale_width(
+    img: Image.Image, target_size: int, crop_size: int, method: Any = Image.Resampling.BICUBIC
+) -> Image.Image:
+    return T.ScaleWidth(target_size, crop_size, __transforms2pil_resize(method))(img)
+
+
+def __crop(img: Image.Image, pos: tuple[int, int], size: int) -> T.AnyImage:
+    return T.CropAt(*pos, size)(img)
+
+
+def __flip(img: Image.Image, flip: bool) -> T.AnyImage:
+    return T.Flip()(img) if flip else img
+
+
+def __print_size_warning(ow: int, oh: int, w: int, h: int) -> None:
+    T.note_rounding((ow, oh), (w, h), base=4)
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import torchvision for who asks for `transforms`: it takes as long as torch."""
+        if name == "transforms":
+            return import_module("torchvision.transforms")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

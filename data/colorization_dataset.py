@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image as Image
 
 from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
+from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
 from util.base.errors import UserError
 from util.images.color import rgb2lab

@@ -5,19 +5,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image as Image
+from torch.utils import data as data
 from torch.utils.data import Dataset
 
 from util.base.errors import UserError
 from util.images.reading import LOWER_CASE as _LOWER_CASE
 from util.images.reading import default_loader as default_loader
-from util.images.reading import is_image_file as is_image_file
 
 _OF_REFERENCE = _LOWER_CASE + tuple(ending.upper() for ending in _LOWER_CASE)
-IMG_EXTENSIONS = [*_OF_REFERENCE, ".webp", ".WEBP"]
+_OURS = (".webp", ".WEBP")
+# Endings of images; who reads other files adds theirs. In other cases (.Png) they count as well.
+IMG_EXTENSIONS = [*_OF_REFERENCE, *_OURS]
 
 # How files of these formats begin: JPEG, PNG, BMP, TIFF, PPM and its kin, WebP (and other RIFF).
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"P5", b"P6", b"RIFF")
+
+
+def is_image_file(filename: str) -> bool:
+    """Tell whether a file name ends like an image's, in whatever case."""
+    return filename.lower().endswith(tuple(map(str.lower, IMG_EXTENSIONS)))
 
 
 def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> list[str]:
@@ -32,14 +39,15 @@ def make_dataset(dir: str | Path, max_dataset_size: float = float("inf")) -> lis
     if not os.path.isdir(dir):
         raise UserError(f"{dir} is not a valid directory. Check --dataroot and --phase.")
     images: list[str] = []
+    known = tuple(ending for ending in IMG_EXTENSIONS if ending not in _OURS)
     folders = [str(dir)]  # not recursive: folders can be nested deeper than Python's calls
     while folders:
-        _look_into(folders.pop(), images, folders)
+        _look_into(folders.pop(), images, folders, known)
     images.sort()
     return images[: int(min(len(images), max_dataset_size))]
 
 
-def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
+def _look_into(folder: str, images: list[str], folders: list[str], known: tuple[str, ...]) -> None:
     """Add the images and the folders inside a folder; linked ones may make a loop and stay out."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -53,9 +61,7 @@ def _look_into(folder: str, images: list[str], folders: list[str]) -> None:
             if leads_to_a_folder:
                 if not entry.is_symlink():
                     folders.append(entry.path)
-            elif name.endswith(_OF_REFERENCE) or (
-                is_image_file(name) and _begins_like_an_image(entry)
-            ):
+            elif name.endswith(known) or (is_image_file(name) and _begins_like_an_image(entry)):
                 images.append(entry.path)
 
 

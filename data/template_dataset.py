@@ -35,7 +35,8 @@ class TemplateDataset(BaseDataset):
         parser.add_argument(
             "--new_dataset_option", type=float, default=2.0, help="radius of the blur, in pixels"
         )
-        parser.set_defaults(max_dataset_size=10)  # enough to try things out
+        if __name__ == "data.template_dataset":  # enough to try things out; a copy takes all
+            parser.set_defaults(max_dataset_size=10)
         return parser
 
     def __init__(self, opt: Namespace) -> None:

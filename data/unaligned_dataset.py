@@ -5,6 +5,8 @@ import random
 from argparse import Namespace
 from typing import Any
 
+from PIL import Image as Image
+
 from data.base_dataset import (
     BaseDataset,
     channels_of_sides,
@@ -12,6 +14,7 @@ from data.base_dataset import (
     find_images,
     get_transform,
 )
+from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
 
 

@@ -15,13 +15,16 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from models import networks as networks  # for other people's code
 from models.optimization.step import Optimization
 from models.storage import network_files
 from models.storage.names import named_values, networks_of, together
 from models.storage.state import adopt_new_optimizers, started_scheduler
+from util.base.faces import PathText
 from util.base.log import say
 from util.base.new_options import new_option
 from util.base.system import claim_device
+from util.storage import checkpoint
 from util.storage.run_folder import label_of
 
 
@@ -58,7 +61,9 @@ class BaseModel(ABC):
         self.gpu_ids: list[int] = opt.gpu_ids
         self.isTrain: bool = opt.isTrain
         self.device = claim_device(self.gpu_ids)
-        self.save_dir = os.path.join(opt.checkpoints_dir, opt.name)
+        if isinstance(chosen := getattr(opt, "device", None), torch.device):
+            self.device = chosen  # by a script of 2025; another one than that of gpu_ids is no GPU
+        self.save_dir: str = PathText(os.path.join(opt.checkpoints_dir, opt.name))
         self.loss_names: list[str] = []
         self.model_names: list[str] = []
         self.visual_names: list[str] = []
@@ -97,10 +102,11 @@ class BaseModel(ABC):
         for net in nets.values():
             net.to(self.device)  # a plugin may have ignored gpu_ids
         if self.device.type == "cuda":
-            # Trying out algorithms pays when sizes repeat, which scale_width does not promise, but
+            # Trying out algorithms pays when sizes repeat, which these two do not promise, but
             # the fastest one is not the same in every run.
             torch.backends.cudnn.benchmark = (
-                opt.preprocess != "scale_width" and not torch.are_deterministic_algorithms_enabled()
+                opt.preprocess not in ("scale_width", "scale_shortside")
+                and not torch.are_deterministic_algorithms_enabled()
             )
         if self.isTrain:
             self.schedulers = [started_scheduler(each, opt) for each in self.optimizers]
@@ -180,3 +186,15 @@ class BaseModel(ABC):
     def load_networks(self, epoch: int | str) -> None:
         """Read every network from its file; each must be whole, and made for such a network."""
         network_files.load(self, epoch)
+
+    def __patch_instance_norm_state_dict(
+        self, state_dict: dict[str, Any], module: nn.Module, keys: Sequence[str], i: int = 0
+    ) -> None:
+        """Drop a key that PyTorch before 0.4 saved for every instance norm.
+
+        For `load_networks` of other people, who reach it by `_BaseModel__patch_...`; `keys` are
+        the parts of the key, of which the first `i` lead to `module`.
+        """
+        key, below = ".".join(keys), ".".join(keys[i:])
+        if not checkpoint.without_old_instance_norm_keys({below: state_dict[key]}, module):
+            del state_dict[key]

@@ -22,7 +22,7 @@ class ColorizationModel(Pix2PixModel):
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
-    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Use the options of pix2pix, and colour images split into L and ab."""
         Pix2PixModel.modify_commandline_options(parser, is_train)
         parser.set_defaults(dataset_mode="colorization")

@@ -1,5 +1,6 @@
 """CycleGAN: Zhu, Park, Isola, Efros 2017, "Unpaired Image-to-Image Translation using ..."."""
 
+import itertools as itertools  # for other people's code
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from functools import partial
@@ -32,7 +33,7 @@ class CycleGANModel(BaseModel):
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
-    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Train without dropout; add the weights of the losses."""
         parser.set_defaults(no_dropout=True)
         if is_train:

@@ -23,7 +23,7 @@ class Pix2PixModel(BaseModel):
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
-    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Use paired data, a U-Net and batch norm, as in the paper; add the losses' weights."""
         parser.set_defaults(norm="batch", netG="unet_256", dataset_mode="aligned")
         if is_train:

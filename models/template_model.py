@@ -23,7 +23,7 @@ class TemplateModel(BaseModel):
     """Regression from A to B."""
 
     @staticmethod
-    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Add options of your own, and change defaults of existing ones.
 
         `is_train` tells train.py from test.py. New options appear in `--help`, and as
@@ -76,7 +76,7 @@ class TemplateModel(BaseModel):
         """Run the networks; test.py calls this too."""
         self.output = self.netG(self.data_A)
 
-    def backward_G(self) -> None:
+    def backward(self) -> None:
         """Compute the loss and its gradients."""
         # Keep losses as tensors: turning them into numbers waits for the GPU, and is done for
         # you when they are printed.
@@ -91,5 +91,5 @@ class TemplateModel(BaseModel):
         """Take one training step."""
         self.forward()
         self.optimization.clear(self.optimizer)
-        self.backward_G()
+        self.backward()
         self.optimization.step(self.optimizer, self.netG)  # say which networks the optimiser trains

@@ -20,7 +20,7 @@ class TestModel(BaseModel):
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod
-    def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
+    def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Read single images; train.py is refused."""
         if is_train:
             raise UserError(

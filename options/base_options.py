@@ -1,5 +1,6 @@
 """Options of every command, and how all options come together."""
 
+import os
 import secrets
 import sys
 from argparse import ArgumentParser, Namespace
@@ -9,12 +10,27 @@ import torch
 
 import data
 import models
+from models.architectures.initialization import INIT_TYPES
+from models.architectures.layers import NORM_LAYERS
+from models.architectures.registry import DISCRIMINATORS, GENERATORS
+from models.optimization.precision import PRECISIONS
 from options.parsing import resumed_run, rules, trained_run
-from options.parsing.parser import OptionParser, given, known, names, taken_names
+from options.parsing.old_names import with_old_names
+from options.parsing.parser import (
+    OptionParser,
+    ParsedOptions,
+    either,
+    given,
+    known,
+    names,
+    old_names_in,
+    taken_names,
+)
 from options.parsing.result import Result, describe
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
+from util.base.plugins import available
 
 
 class BaseOptions:
@@ -51,8 +67,12 @@ class BaseOptions:
         self.initialize(parser)
         if self.isTrain:
             argv = [*resumed_run.repeated_arguments(parser, argv), *argv]
-        models.get_option_setter(known(parser, argv).model)(parser, self.isTrain)
-        data.get_option_setter(known(parser, argv).dataset_mode)(parser, self.isTrain)
+        model = known(parser, argv).model
+        with parser.titled(f"model {model}"):
+            models.get_option_setter(model)(parser, self.isTrain)
+        dataset = known(parser, argv).dataset_mode
+        with parser.titled(f"data set {dataset}"):
+            data.get_option_setter(dataset)(parser, self.isTrain)
         parser.complete()
         return parser.parse_args(argv)
 
@@ -64,7 +84,7 @@ class BaseOptions:
         """
         try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
-        except UserError as error:  # an unknown model or data set
+        except UserError as error:  # an unknown model, data set or save
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
         is_given = given(self.parser, self._arguments(argv))
@@ -75,19 +95,21 @@ class BaseOptions:
             problems.append(str(error))
         if problems:
             self.parser.error("\n  ".join(problems))
-        notes = list(_notes(opt, gpu_ids, taken_names(self.parser)))
-        self.result = describe(opt, self.parser, is_given, notes)
+        notes = [*old_names_in(self.parser), *_notes(opt, gpu_ids, taken_names(self.parser))]
+        if self.isTrain:
+            notes += resumed_run.notes(opt, is_given)
+        self.result = describe(opt, self.parser, is_given, notes, training=self.isTrain)
         if not quiet:
             self.print_options(opt)
             for note in notes:
                 say(note)
-        opt.gpu_ids = gpu_ids
-        self.opt = opt
-        return opt
+        self.opt = parsed = ParsedOptions()
+        vars(parsed).update(vars(opt), gpu_ids=gpu_ids)
+        return parsed
 
     def print_options(self, opt: Namespace) -> None:
         """Print the options, and save them beside the checkpoints as text and as JSON."""
-        described = describe(opt, self.parser)
+        described = describe(opt, self.parser, training=self.isTrain)
         described.tell()
         described.save()
 
@@ -96,6 +118,7 @@ class BaseOptions:
         keep_ours(opt, sorted(taken_names(self.parser)))
         if not self.isTrain and "crop_size" in given and "load_size" not in given:
             opt.load_size = opt.crop_size  # nothing is cropped at random
+        _shorten_name(opt)
         yield from _fill_in_suffix(opt)
         if self.isTrain:
             resumed_run.take_over(opt, given, self.parser)
@@ -116,9 +139,17 @@ class BaseOptions:
         return argv
 
 
+def _shorten_name(opt: Namespace) -> None:
+    """Let a run that is named by its whole path be called as below `--checkpoints_dir`."""
+    if os.path.isabs(opt.name):
+        folder, path = os.path.abspath(opt.checkpoints_dir), os.path.abspath(opt.name)
+        if path.startswith(os.path.join(folder, "")):
+            opt.name = os.path.relpath(path, folder)
+
+
 def _fill_in_suffix(opt: Namespace) -> Iterator[str]:
     try:
-        opt.name += f"_{opt.suffix.format(**vars(opt))}" if opt.suffix else ""
+        opt.name += f"_{opt.suffix.format(**with_old_names(vars(opt)))}" if opt.suffix else ""
     except (
         *(LookupError, ValueError, TypeError, AttributeError),
         *(ArithmeticError, MemoryError),  # a width of many digits
@@ -170,34 +201,33 @@ def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iter
 
 def _add_run_and_network_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("run").add_argument
-    add("--dataroot", required=True, help="folder of the images (has trainA, trainB, or train)")
+    add("--dataroot", required=True, help="folder of the images (has trainA and trainB, or train)")
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
 
     add = parser.add_argument_group("networks").add_argument
-    add("--model", type=str, default="cycle_gan", help="cycle_gan, pix2pix, colorization, test, "
-        "template, or NAME for your own models/NAME_model.py")  # fmt: skip
+    add("--model", type=str, default="cycle_gan", help=f"{either(available('models', 'model'))} "
+        "(NAME is models/NAME_model.py, also one of yours)")  # fmt: skip
     add("--input_nc", type=int, default=3, help="channels that go in: 3 for RGB, 1 for grayscale")
     add("--output_nc", type=int, default=3, help="channels that come out")
     add("--ngf", type=int, default=64, help="filters in the generator's first layer")
     add("--ndf", type=int, default=64, help="filters in the discriminator's first layer")
-    add("--netD", type=str, default="basic", help="discriminator: basic (70x70 PatchGAN), n_layers "
-        "(its depth is --n_layers_D) or pixel")  # fmt: skip
-    add("--netG", type=str, default="resnet_9blocks", help="generator: resnet_9blocks, "
-        "resnet_6blocks, unet_256 or unet_128")  # fmt: skip
+    add("--netD", type=str, default="basic", help=f"discriminator: {either(DISCRIMINATORS)}; basic "
+        "is a 70x70 PatchGAN, n_layers one with --n_layers_D layers")  # fmt: skip
+    add("--netG", type=str, default="resnet_9blocks", help=f"generator: {either(GENERATORS)}")
     add("--n_layers_D", type=int, default=3, help="depth of --netD n_layers")
-    add("--norm", type=str, default="instance", help="instance, batch, syncbatch or none")
-    add("--init_type", type=str, default="normal", help="initial weights: normal, xavier, kaiming "
-        "or orthogonal")  # fmt: skip
+    add("--norm", type=str, default="instance", help=f"norm: {either(NORM_LAYERS)}")
+    add("--init_type", type=str, default="normal", help=f"initial weights: {either(INIT_TYPES)}")
     add("--init_gain", type=float, default=0.02, help="scale of the initial weights")
     add("--no_dropout", action="store_true", help="build the generator without dropout")
 
 
 def _add_data_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("data").add_argument
-    add("--dataset_mode", type=str, default="unaligned", help="unaligned, aligned, single, "
-        "colorization, or NAME for your own data/NAME_dataset.py")  # fmt: skip
+    modes = either(available("data", "dataset"))
+    add("--dataset_mode", type=str, default="unaligned", help=f"{modes} (NAME is "
+        "data/NAME_dataset.py, also one of yours)")  # fmt: skip
     add("--direction", type=str, default="AtoB", help="AtoB or BtoA")
     add("--serial_batches", action="store_true", help="take images in order, not shuffled")
     add("--num_threads", default=4, type=int, help="processes that load images, at most "
@@ -207,8 +237,8 @@ def _add_data_options(parser: ArgumentParser) -> None:
     add("--crop_size", type=int, default=256, help="then cut out squares of this size")
     add("--max_dataset_size", type=int, default=float("inf"), help="use only so many images of "
         "a folder")  # fmt: skip
-    add("--preprocess", type=str, default="resize_and_crop", help="resize_and_crop, crop, "
-        "scale_width, scale_width_and_crop or none")  # fmt: skip
+    add("--preprocess", type=str, default="resize_and_crop", help=f"{either(rules.PREPROCESSING)}; "
+        "scale_* bring the width or the shorter side to --load_size")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror images at random")
     add("--display_winsize", type=int, default=256, help="width of images on pages")
 
@@ -217,12 +247,12 @@ def _add_speed_and_saving_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("speed (see docs/performance.md)").add_argument
     add("--speed", action=NewOption, help="faithful keeps numbers and random "
         "choices; max also takes other dropout masks, and makes kernels")  # fmt: skip
-    add("--precision", action=NewOption, help="what networks compute in: fp32, bf16 or "
-        "fp16")  # fmt: skip
+    add("--precision", action=NewOption, help=f"what networks compute in: {either(PRECISIONS)}")
     add("--compile", action=NewOption, help="make kernels for norms; needs a C++ compiler")
 
     add = parser.add_argument_group("checkpoints and logs").add_argument
-    add("--epoch", type=str, default="latest", help="which epoch to load: a number or latest")
+    add("--epoch", type=str, default="latest", help="which epoch to load: a number, latest, or "
+        "best, which --save_best keeps")  # fmt: skip
     add("--load_iter", type=int, default="0", help="load iter_[load_iter] instead, unless 0")
     add("--verbose", action="store_true", help="print the networks' layers")
     add("--suffix", default="", type=str, help="is added to the name, filled in: for example "

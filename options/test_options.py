@@ -4,6 +4,10 @@ from argparse import ArgumentParser
 
 from options.base_options import BaseOptions
 
+EXAMPLES = """examples:
+  python test.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix
+  python test.py --dataroot ./photos --name maps_cyclegan"""
+
 
 class TestOptions(BaseOptions):
     """Options of test.py."""
@@ -14,6 +18,7 @@ class TestOptions(BaseOptions):
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options of testing, and change defaults."""
         super().initialize(parser)
+        parser.description = EXAMPLES
         add = parser.add_argument_group("results").add_argument
         add("--results_dir", type=str, default="./results/", help="where results are saved")
         add("--aspect_ratio", type=float, default=1.0, help="stretch results: 2 doubles the width")

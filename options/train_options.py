@@ -2,8 +2,15 @@
 
 from argparse import ArgumentParser
 
+from models.architectures.losses import GAN_MODES
+from models.optimization.schedulers import LR_POLICIES
 from options.base_options import BaseOptions
+from options.parsing.parser import either
 from util.base.new_options import NewOption
+
+EXAMPLES = """examples:
+  python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
+  python train.py --name maps_cyclegan --continue_train"""
 
 
 class TrainOptions(BaseOptions):
@@ -14,6 +21,7 @@ class TrainOptions(BaseOptions):
     def initialize(self, parser: ArgumentParser) -> ArgumentParser:
         """Add the options of training."""
         super().initialize(parser)
+        parser.description = EXAMPLES
         _add_cache_and_display_options(parser)
         _add_saving_and_schedule_options(parser)
         _add_validation_options(parser)
@@ -51,6 +59,9 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add("--save_epoch_freq", type=int, default=5, help="save a checkpoint every so many epochs")
     add("--keep_last", action=NewOption, help="keep only so many of the numbered checkpoints; 0 "
         "keeps all")  # fmt: skip
+    add("--keep_states", action=NewOption, help="how many of the numbered checkpoints, the newest, "
+        "keep what an exact --continue_train needs beside the networks: a number, or all; latest "
+        "and best always do")  # fmt: skip
     add("--save_by_iter", action="store_true", help="save iter_[images] instead of latest")
     add("--continue_train", action="store_true", help="go on with the run --name, from --epoch (or "
         "--load_iter); its options need not be repeated")  # fmt: skip
@@ -63,14 +74,14 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
         "that cannot be read")  # fmt: skip
     add("--phase", type=str, default="train", help="train, val or test: part of folder names")
 
-    add = parser.add_argument_group("optimisation").add_argument
+    add = parser.add_argument_group("training").add_argument
     add("--n_epochs", type=int, default=100, help="epochs at the initial learning rate")
     add("--n_epochs_decay", type=int, default=100, help="epochs in which it falls to zero")
     add("--beta1", type=float, default=0.5, help="momentum of Adam")
     add("--lr", type=float, default=0.0002, help="initial learning rate")
-    add("--gan_mode", type=str, default="lsgan", help="lsgan, vanilla or wgangp")
+    add("--gan_mode", type=str, default="lsgan", help=f"loss of the networks: {either(GAN_MODES)}")
     add("--pool_size", type=int, default=50, help="generated images kept for discriminators")
-    add("--lr_policy", type=str, default="linear", help="linear, step, plateau or cosine")
+    add("--lr_policy", type=str, default="linear", help=f"schedule of --lr: {either(LR_POLICIES)}")
     add("--lr_gamma", action=NewOption, help="what --lr_policy step multiplies with")
     add("--lr_G", action=NewOption, type=float, help="learning rate of generators, if not --lr")
     add("--lr_D", action=NewOption, type=float, help="learning rate of discriminators, if not --lr")

@@ -236,17 +236,16 @@ def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
     Raises:
         UserError: a process was killed.
     """
-    parcels = [paths[at : at + PER_PARCEL] for at in range(0, len(paths), PER_PARCEL)]
     done: list[Inspection] = []
-    workers = 1 if len(paths) <= FEW else min(workers, len(parcels), MOST_WORKERS)
+    workers = 1 if len(paths) <= FEW else min(workers, MOST_WORKERS)
     try:
         with (
-            inspecting(parcels, workers) as results,
+            inspecting(paths, workers) as results,
             progress_bar("reading", len(paths)) as bar,
         ):
-            for inspections in results:
-                done += inspections
-                bar.update(len(inspections))
+            for inspection in results:
+                done.append(inspection)
+                bar.update(1)
     except BrokenProcessPool:
         raise UserError(
             "A process that read images was killed, perhaps because there was not enough memory "
@@ -256,16 +255,16 @@ def inspect_all(paths: Sequence[str], workers: int) -> list[Inspection]:
 
 
 @contextmanager
-def inspecting(parcels: list[Sequence[str]], workers: int) -> Iterator[Iterable[list[Inspection]]]:
+def inspecting(paths: Sequence[str], workers: int) -> Iterator[Iterable[Inspection]]:
     """Give the results as they come, in order; on the way out, drop what has not begun."""
     if workers == 1:
-        yield map(files.inspect_images, parcels)
+        yield map(files.inspect_image, paths)
         return
     # The processes start here, before the progress bar's thread does.
     pool = ProcessPoolExecutor(workers, initializer=prepare_process)
     try:
         with interrupts_held():
-            results = pool.map(files.inspect_images, parcels)
+            results = pool.map(files.inspect_image, paths, chunksize=PER_PARCEL)
         yield results
     except KeyboardInterrupt:
         for process in multiprocessing.active_children():  # they would finish what they have begun

@@ -32,7 +32,7 @@ def run(script: str, *arguments: str) -> None:
 
 
 def save_untrained_networks(arguments: list[str]) -> None:
-    """Write the networks as they are before training, as epoch 0, to compare with."""
+    """Write networks as they are before training into the run, as epoch 0, to compare with."""
     sys.path.insert(0, str(ROOT))
     import torch
 
@@ -40,7 +40,7 @@ def save_untrained_networks(arguments: list[str]) -> None:
     from options.train_options import TrainOptions
 
     torch.manual_seed(0)
-    opt = TrainOptions().parse(arguments)
+    opt = TrainOptions().parse(arguments, quiet=True)
     model = create_model(opt)
     model.setup(opt)
     model.save_networks(0)
@@ -80,8 +80,8 @@ def main() -> int:
         "--display_id",
         "-1",
     ]
-    save_untrained_networks(training)
     run("train.py", *training)
+    save_untrained_networks(training)
     # Results are as large as the crops: --crop_size sets --load_size too.
     testing = [*data, *RUN, *NETWORK, "--crop_size", "128"]
     run("test.py", *testing, "--epoch", "0")

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from data.image_folder import default_loader, make_dataset
+from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
@@ -47,8 +48,9 @@ from util.scores.images import METRICS
 from util.scores.networks import BACKBONES
 from util.scores.report import as_json, identity_lines, lines_of
 from util.scores.scorer import Result, Scorer
+from util.storage.checkpoint import require_run, require_save
 from util.storage.files import write_text
-from util.storage.run_folder import RunFolder
+from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -259,8 +261,11 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
         SystemExit: with the status of test.py, which has said why.
     """
     argv = test_arguments(args, others)
+    if not any(word.startswith("--dataroot") for word in argv):
+        require_run(args.checkpoints_dir, args.name)  # rather than ask for --dataroot
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        opt = TestOptions().parse(argv)
+        opt = TestOptions().parse(argv, quiet=True)
+    require_save(args.checkpoints_dir, opt.name, label_of(opt.load_iter, opt.epoch))
     images = os.path.join(results_folder(opt), "images")
     before = stamps(images)
     say(f"$ python test.py {shlex.join(argv)}")
@@ -275,6 +280,7 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
 def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:
     """Return a command line for test.py: what the run was trained on, then what the user gave."""
     _, saved = read_saved_options(RunFolder(args.checkpoints_dir, args.name))
+    saved = in_names_of_today(saved)
     given = {other.partition("=")[0] for other in others}
     wanted = ["dataroot"] if "--model" in given else ["dataroot", "model", "dataset_mode"]
     trained = [text for name in wanted if name in saved for text in (f"--{name}", str(saved[name]))]

@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
+from util.base.faces import PathText
 from util.display.pages import elements
 from util.display.pages.elements import Size
 from util.inference.result_names import ResultNames
@@ -28,9 +29,10 @@ class _Row(NamedTuple):
 class _Section:
     """A heading with the rows below it."""
 
-    heading: str = ""
+    text: str | None = None  # of the heading
     rows: list[_Row] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
+    place: Any = None  # in `HTML.doc`
 
     @property
     def width(self) -> int:
@@ -38,7 +40,8 @@ class _Section:
 
     def render(self, folder: str) -> str:
         """Render all of it; sizes are read now, since images may be written after `add_images`."""
-        parts = [self.heading, elements.numbers(self.scores, for_scripts=True)]
+        heading = "" if self.text is None else elements.heading(self.text)
+        parts = [heading, elements.numbers(self.scores, for_scripts=True)]
         longest: list[Size | None] = []
         for row in self.rows:
             sizes = [elements.image_size(Path(folder, file)) for file in row.images]
@@ -51,14 +54,16 @@ class HTML:
     """A page of images under `web_dir`, built row by row and written by `save`."""
 
     def __init__(self, web_dir: str | Path, title: str, refresh: int = 0) -> None:
+        from dominate import document
         from dominate.tags import h1
 
         self.title = title
         # Rendered here, before test.py may be stopped at any time: with its first tag dominate
         # makes an event loop, and a half-made one would complain when Python deletes it.
         self._title = str(h1(elements.printable(title)).render())
-        self.web_dir = str(web_dir)
-        self.img_dir = os.path.join(self.web_dir, "images")
+        self.doc = document(title=elements.printable(title))  # what others add is on the page too
+        self.web_dir: str = PathText(web_dir)
+        self.img_dir: str = PathText(os.path.join(web_dir, "images"))
         self.refresh = refresh
         self.names = ResultNames()
         self._sections: list[_Section] = []
@@ -70,26 +75,37 @@ class HTML:
 
     def add_header(self, text: str) -> None:
         """Add a heading."""
-        self._sections.append(_Section(elements.heading(text)))
+        self._begin_section(text)
 
     def add_images(
         self, ims: Sequence[str], txts: Sequence[str], links: Sequence[str], width: int = 400
     ) -> None:
         """Add a row of images (file names below the image folder) with their labels and links."""
-        if not self._sections:
-            self._sections.append(_Section())
+        last = self._sections[-1].place if self._sections else None
+        if self.doc.main.children[-1:] != [last]:  # none yet, or others have added something
+            self._begin_section()
         self._sections[-1].rows.append(_Row(list(ims), list(txts), list(links), width))
 
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""
         self._sections[-1].scores.update(scores)
 
+    def _begin_section(self, heading: str | None = None) -> None:
+        from dominate.util import lazy
+
+        section = _Section(heading)
+        section.place = lazy(lambda: f"{section.render(self.img_dir)}\n")
+        self.doc.add(section.place)
+        self._sections.append(section)
+
     def save(self) -> None:
         """Write `index.html`."""
-        sections = "\n".join(part.render(self.img_dir) for part in self._sections)
+        added = [tag for tag in self.doc.head.children if tag is not self.doc.title_node]
+        tags = [*added, *self.doc.body.children]
+        shown = "".join(tag if isinstance(tag, str) else tag.render(pretty=False) for tag in tags)
         most = max((len(row.images) for part in self._sections for row in part.rows), default=1)
         width = max((part.width for part in self._sections), default=0)
-        body = f"{self._summary()}\n<main>\n{sections}\n</main>"
+        body = f"{self._summary()}\n<main>\n{shown}</main>"
         style = f"--n:{most};--w:{width}px"
         text = elements.page(self.title, body, self.refresh, kind="results", style=style)
         write_text(os.path.join(self.web_dir, "index.html"), text)

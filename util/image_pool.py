@@ -1,6 +1,7 @@
 """A store of generated images, from which a discriminator sees older ones too."""
 
 import random
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -18,12 +19,14 @@ class ImagePool:
         self.num_imgs = 0
         self.images: list[Tensor] = []  # each (1, C, H, W)
 
-    def query(self, images: Tensor) -> Tensor:
+    def query(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Return a batch of the same shape (N, C, H, W), without gradient, part of it from before.
 
         While the pool fills, images are stored and returned. Once it is full, each image is
         with probability one half exchanged for a random stored one, else passed through.
         """
+        if not isinstance(images, Tensor):  # a list of (C, H, W)
+            images = torch.stack(list(images))
         if self.pool_size == 0:
             return images
         return torch.cat([self._exchange(image) for image in images.detach().split(1)])

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image as Image  # for other people's code
 from torch import nn
 
+from util.base.errors import UserError
 from util.base.log import say
+from util.base.system import claim_device
 from util.images.ranges import tensor2im as tensor2im
 from util.images.writing import save_image as save_image
 
@@ -43,3 +46,27 @@ def mkdirs(paths: str | Path | Iterable[str | Path]) -> None:
 def mkdir(path: str | Path) -> None:
     """Create a folder, with its parents, unless it exists."""
     mkdirs(path)
+
+
+def init_ddp() -> torch.device:
+    """Return where to train, the first GPU or the CPU; scripts for the original of 2025 ask.
+
+    Raises:
+        UserError: torchrun has started several processes, which would all train the same run.
+    """
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if processes != "1":
+        raise UserError(
+            f"{processes} processes were started (WORLD_SIZE), but this version trains in one: "
+            "they would overwrite each other's files. Start the script with python, or with "
+            "torchrun --nproc_per_node 1."
+        )
+    device = claim_device([0] if torch.cuda.is_available() else [])
+    say(f"Initialized with device {device}")
+    return device
+
+
+def cleanup_ddp() -> None:
+    """Leave the group of processes that a script has made, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

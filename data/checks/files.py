@@ -22,7 +22,8 @@ from PIL.ExifTags import Base as ExifTag
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.images.reading import default_loader, is_image_file, silence_pillow
+from util.images.reading import default_loader, has_known_ending, silence_pillow
+from util.images.transforms import resizes
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
@@ -72,11 +73,6 @@ def inspect_image(path: str) -> Inspection:
         frames = _attempt(_count_frames, path)[0] if image else 1
     notes = tuple(_notes(path, mode, kind, frames or 1))
     return Inspection(path, image.size if image else size, mode, problem, notes, digest)
-
-
-def inspect_images(paths: Sequence[str]) -> list[Inspection]:
-    """Inspect several files: one parcel of work for a process."""
-    return [inspect_image(path) for path in paths]
 
 
 def _trouble_on_disk(path: str) -> str | None:
@@ -172,7 +168,7 @@ def too_small(
     every image large enough. Most data sets refuse one that is too small; of pairs side by side
     (`side_by_side`), smaller halves stay as they are, and parts outside are black.
     """
-    if "resize" in preprocess or "scale_width" in preprocess:
+    if resizes(preprocess):
         return None
     width, height = (size[0] // 2, size[1]) if side_by_side else size
     if "crop" not in preprocess or min(width, height) >= crop_size:
@@ -194,7 +190,7 @@ def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> No
     """
     listed = {path: name for name, paths in files.items() for path in paths}
     problems = spot_check(
-        [path for path, name in listed.items() if not name or is_image_file(path)],
+        [path for path, name in listed.items() if not name or has_known_ending(path)],
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",

@@ -61,10 +61,6 @@ class ImageCache:
         self.budget, self._lock, memory = state
         self._connect(memory if isinstance(memory, torch.UntypedStorage) else memory.detach())
 
-    def __len__(self) -> int:
-        self._read_on()
-        return len(self._known)
-
     @property
     def used(self) -> int:
         """Return how many bytes are taken."""

@@ -6,13 +6,13 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from data.base_dataset import BaseDataset, lists_of_files
+from data.base_dataset import LAYOUTS, BaseDataset, lists_of_files
 from data.pipeline import sampling
 from data.pipeline.image_cache import GIGABYTE
 from data.pipeline.image_reader import ImageReader
@@ -21,6 +21,8 @@ from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
 from util.base.plugins import own_method
 from util.base.system import usable_cores
+
+BUILT_IN = {f"data.{mode}_dataset" for mode in LAYOUTS}
 
 
 class BatchLoader:
@@ -55,13 +57,16 @@ class BatchLoader:
         self._has_told_of_full_cache = False
         reader = getattr(dataset, "reader", None)
         self._cache = reader.cache if isinstance(reader, ImageReader) else None
+        # Those draw nothing from numpy, and keep nothing of what they hand out.
+        is_built_in = type(dataset).__module__ in BUILT_IN
+        self._draws_from_numpy = not (is_built_in or self.workers)
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
             sampling.SeededDataset(items) if self.workers else items,
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,
-            collate_fn=sampling.collate,
+            collate_fn=partial(sampling.collate, copies=not is_built_in),
             pin_memory=pin,
             worker_init_fn=sampling.prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
@@ -83,7 +88,7 @@ class BatchLoader:
                 are where they were before the batch, so that training can go on exactly.
         """
         items = self._delivered = self.sampler.start
-        before = rng.capture(numpy=not self.workers)
+        before = rng.capture(numpy=self._draws_from_numpy)
         with self._batches() as batches:
             if items:  # what this draws was drawn before the interruption
                 rng.put_back(before)
@@ -98,7 +103,7 @@ class BatchLoader:
                 items += self._batch_size
                 self._delivered = items
                 yield batch
-                before = rng.capture(numpy=not self.workers)
+                before = rng.capture(numpy=self._draws_from_numpy)
         self._delivered = 0
 
     def _next(self, batches: Iterator[Any]) -> Any:
@@ -169,6 +174,10 @@ class BatchLoader:
                 f"--cache is full: {cache.used / GIGABYTE:.1f} GB of images are kept. All others "
                 "are read every time; a larger --cache_gb holds more, if there is memory."
             )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch comes next; who does not has them counted."""
+        self.sampler.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""

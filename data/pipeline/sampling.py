@@ -129,14 +129,20 @@ class Substituted:
     problems: list[str]
 
 
-def collate(items: list[Any]) -> Any:
-    """Stack items into a batch; if one of them failed, the batch is that failure."""
+def collate(items: list[Any], *, copies: bool = True) -> Any:
+    """Stack items into a batch; if one of them failed, the batch is that failure.
+
+    Without `copies` a batch of one has the memory of its item, which nobody may keep then.
+    """
     if failures := [item for item in items if isinstance(item, Failure)]:
         return failures[0]
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
-    batch = default_collate(
-        [item.content if isinstance(item, Substituted) else item for item in items]
-    )
+    items = [item.content if isinstance(item, Substituted) else item for item in items]
+    if copies or len(items) > 1:
+        batch = default_collate(items)
+    else:
+        (one,) = items
+        batch = {k: v[None] if torch.is_tensor(v) else default_collate([v]) for k, v in one.items()}
     return Substituted(batch, problems) if problems else batch
 
 

@@ -91,6 +91,14 @@ class ResnetBlock(nn.Module):
         self, dim: int, padding_type: str, norm_layer: NormLayer, use_dropout: bool, use_bias: bool
     ) -> None:
         super().__init__()
+        self.conv_block = self.build_conv_block(
+            dim, padding_type, norm_layer, use_dropout, use_bias
+        )
+
+    def build_conv_block(
+        self, dim: int, padding_type: str, norm_layer: NormLayer, use_dropout: bool, use_bias: bool
+    ) -> nn.Sequential:
+        """Return what is added to the input; a subclass may build something else."""
         padding, more = pad_by_one(padding_type)
         layers = padding + conv_norm_act(
             Conv2d, dim, dim, norm_layer, nn.ReLU(inplace=True),
@@ -102,7 +110,7 @@ class ResnetBlock(nn.Module):
         layers += padding + conv_norm_act(
             Conv2d, dim, dim, norm_layer, kernel_size=3, padding=more, bias=use_bias
         )
-        self.conv_block = nn.Sequential(*layers)
+        return nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` plus what the block makes of it."""

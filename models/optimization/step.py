@@ -45,7 +45,7 @@ class Optimization:
         self.is_set_up = False
         self.known: list[Optimizer] = []
         self.made_later = 0
-        self.for_later: tuple[Mapping[str, Any], bool] | None = None
+        self.for_later: tuple[Mapping[str, Any], Any] | None = None
         self._accumulation = GradientAccumulation(new_option(opt, "accumulate"))
         self._scales = self.speed.precision.dtype is torch.float16
         self._scaler = GradScaler(device.type, enabled=self._scales)

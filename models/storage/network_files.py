@@ -52,7 +52,9 @@ def save(model: Model, label: int | str) -> None:
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
     if (collected := _collected.get()) is None:
-        checkpoint.save_set(states)
+        with checkpoint.FileSet() as save:
+            for path, state in states.items():
+                save.add(path, state)
     else:
         collected.update(states)
 

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from collections.abc import Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,11 +12,26 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
+from models.optimization.accumulation import parameters_of
 from models.storage.names import Model
 from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
+
+
+class Kept(NamedTuple):
+    """What a model keeps of its own when it takes a state back: options decide it now."""
+
+    rates: bool = False  # learning rates and schedules
+    momentum: bool = False  # how much the optimisers' averages remember
+    metric: bool = False  # what `--lr_policy plateau` judges, and what it has seen of it
+
+
+NOTHING = Kept()
+# What a plateau schedule knows of its metric; all else is about the rate.
+OF_METRIC = ("mode", "mode_worse", "best", "num_bad_epochs")
+MOMENTUM = ("betas", "momentum")  # in an optimiser's groups
 
 
 def training_state(model: Model) -> dict[str, Any]:
@@ -36,22 +51,28 @@ def training_state(model: Model) -> dict[str, Any]:
     }
 
 
-def load_training_state(
-    model: Model, state: Mapping[str, Any], *, keep_rates: bool = False
-) -> None:
+def state_bytes(model: Model) -> int:
+    """Return about how large a training state becomes: two averages of each weight, full pools."""
+    tensors = (p for optimizer in model.optimizers for p in parameters_of(optimizer))
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    image = 4 * model.opt.output_nc * model.opt.crop_size**2
+    return 2 * weights + image * sum(pool.pool_size for pool in _image_pools(model).values())
+
+
+def load_training_state(model: Model, state: Mapping[str, Any], kept: Kept = NOTHING) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
-    With `keep_rates` the learning rates and schedules stay, and whatever else the optimisers'
+    With `kept.rates` the learning rates and schedules stay, and whatever else the optimisers'
     groups say. A state of a model with other optimisers or image pools is refused.
     """
     adopt_new_optimizers(model)
     pools = _image_pools(model)
     _check(model, state, pools)
-    _load_optimizers(model, state, keep_rates)
+    _load_optimizers(model, state, kept)
     for name, pool in pools.items():
         load_pool_state(pool, state["image_pools"][name], model.device)
     model.metric = float(state["metric"])
-    if not keep_rates:
+    if not kept.rates:
         model._optimization.epochs = int(state.get("epochs", 0))
     extra_state, load_extra_state = _extra_state_methods(model)
     if extra_state and load_extra_state:
@@ -108,33 +129,35 @@ def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dic
     return {**state, "last_epoch": state["last_epoch"] + epochs, "lr_lambdas": made_anew}
 
 
-def _load_optimizers(
-    model: Model, state: Mapping[str, Any], keep_rates: bool, first: int = 0
-) -> None:
+def _load_optimizers(model: Model, state: Mapping[str, Any], kept: Kept, first: int = 0) -> None:
     """Load what a state knows of the optimisers from the `first` one on, as far as there are any.
 
     If some are yet to be made, the state is kept for them.
     """
     optimizers = zip(model.optimizers, state["optimizers"], strict=False)
     for optimizer, saved in islice(optimizers, first, None):
-        _load_optimizer(optimizer, saved, keep_rates)
+        _load_optimizer(optimizer, saved, kept)
     schedulers = zip(model.schedulers, state["schedulers"], strict=False)
     for scheduler, saved in islice(schedulers, first, None):
-        if not keep_rates:
-            scheduler.load_state_dict(_moved(scheduler, saved, 1 - model.opt.epoch_count))
+        if not kept.rates:
+            known = _moved(scheduler, saved, 1 - model.opt.epoch_count)
+            if kept.metric and isinstance(scheduler, ReduceLROnPlateau):
+                known = {name: it for name, it in known.items() if name not in OF_METRIC}
+            scheduler.load_state_dict(known)
     optimization = model._optimization
     optimization.load_state_dict(state.get("steps", {}), model.optimizers, first)
     are_missing = len(state["optimizers"]) > len(model.optimizers)
-    optimization.for_later = (state, keep_rates) if are_missing else None
+    optimization.for_later = (state, kept) if are_missing else None
 
 
-def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], keep_groups: bool) -> None:
+def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], kept: Kept) -> None:
     ours, groups = optimizer.state_dict()["param_groups"], saved["param_groups"]
-    if keep_groups and len(ours) == len(groups):  # else torch says what is wrong
+    if kept.rates and len(ours) == len(groups):  # else torch says what is wrong
         groups = ours
     for own, group in zip(ours, groups, strict=False):
-        if "fused" in own:  # how steps are computed is this run's business
-            group["fused"] = own["fused"]
+        for name in ("fused", *(MOMENTUM if kept.momentum else ())):  # this run's business
+            if name in own:
+                group[name] = own[name]
     try:
         optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     except ValueError as error:

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
-from models.storage.state import adopt_new_optimizers, load_training_state, training_state
+from models.storage.state import (
+    Kept,
+    adopt_new_optimizers,
+    load_training_state,
+    state_bytes,
+    training_state,
+)
 from util.base.log import warn
 from util.base.plugins import own_method
 
@@ -151,13 +157,26 @@ class TrainedModel:
             self.model.save_networks(label)
         return files
 
+    def save_bytes(self) -> tuple[int, int]:
+        """Return about how large the networks of a save are, and what else it holds."""
+        tensors = (t for net in networks_of(self.model).values() for t in net.state_dict().values())
+        return sum(t.numel() * t.element_size() for t in tensors), state_bytes(self.model)
+
     def training_state(self) -> dict[str, Any]:
         """Return all that training changes, except the networks: plain containers and tensors."""
         return training_state(self.model)
 
-    def load_training_state(self, state: Mapping[str, Any], *, keep_rates: bool = False) -> None:
-        """Take back what `training_state` returned; see `models/storage/state.py`."""
-        load_training_state(self.model, state, keep_rates=keep_rates)
+    def load_training_state(
+        self,
+        state: Mapping[str, Any],
+        *,
+        keep_rates: bool = False,
+        keep_momentum: bool = False,
+        keep_metric: bool = False,
+    ) -> None:
+        """Take back what `training_state` returned, but what the options decide now (`Kept`)."""
+        kept = Kept(keep_rates, keep_momentum, keep_metric)
+        load_training_state(self.model, state, kept)
 
 
 def _is_pair(value: object) -> bool:

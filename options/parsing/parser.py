@@ -2,39 +2,125 @@
 
 import argparse
 import copy
-from collections.abc import Sequence
-from functools import partial
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
+import torch
+
+from options.parsing.misspelt import advice
+from options.parsing.old_names import translate
 from util.base.new_options import DEFAULTS, NewOption
+from util.base.system import device_of
+
+
+class ParsedOptions(argparse.Namespace):
+    """Options, with the device that `gpu_ids` means, as models and scripts of 2025 ask for it.
+
+    A script may set it: then `gpu_ids` follows. What gpu_ids cannot mean (mps) is kept beside it,
+    and so is an option of that name that a plugin has.
+    """
+
+    @property
+    def device(self) -> Any:
+        """Return where networks and batches are to be."""
+        return vars(self).get("device", device_of(self.gpu_ids))
+
+    @device.setter
+    def device(self, device: Any) -> None:
+        if isinstance(device, torch.device) and device.type in ("cpu", "cuda"):
+            self.gpu_ids = [device.index or 0] if device.type == "cuda" else []
+            vars(self).pop("device", None)
+        else:
+            vars(self)["device"] = device
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Lines of examples stay as they are; a default is shown if it tells something."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=32)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        tells = default is not False and default not in (None, "", argparse.SUPPRESS)
+        return f"{text} (default: %(default)s)" if tells and "%(default)" not in text else text
 
 
 class OptionParser(argparse.ArgumentParser):
     """Argument parser of train.py and test.py, whose later definitions replace earlier ones."""
 
     def __init__(self) -> None:
-        formatter = partial(argparse.ArgumentDefaultsHelpFormatter, max_help_position=32)
-        super().__init__(formatter_class=formatter, add_help=False, conflict_handler="resolve")
+        super().__init__(
+            usage="%(prog)s --dataroot DIR [options]", formatter_class=HelpFormatter,
+            add_help=False, conflict_handler="resolve",
+        )  # fmt: skip
+        self.is_complete = False
+        self.words: Sequence[str] = ()  # what was parsed last, in the names of today
+        self.old_names: Sequence[str] = ()  # a line for each older one in it
+
+    @contextmanager
+    def titled(self, title: str) -> Iterator[None]:
+        """Let the options that others add meanwhile stand under a title of their own."""
+        before = self._optionals
+        self._optionals = self.add_argument_group(title)
+        try:
+            yield
+        finally:
+            self._optionals = before
 
     def complete(self) -> None:
         """Add `--help`; let options of ours give way to others that set the same value."""
         _remove_new_options(self, taken_names(self))
         add = self.add_argument
         add("-h", "--help", action="help", default=argparse.SUPPRESS, help="show this message")
+        self.is_complete = True
+
+    def meanings(self, flag: str) -> list[argparse.Action]:
+        """Return the options that a flag may mean: itself, or those that it abbreviates."""
+        if flag in self._option_string_actions:
+            return [self._option_string_actions[flag]]
+        is_flag = len(flag) > 1 and flag.startswith("-")
+        return [match[0] for match in self._get_option_tuples(flag)] if is_flag else []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse a command line, in names of today or older ones."""
+        told = translate(
+            sys.argv[1:] if args is None else args,
+            has=self._may_have_been_called_otherwise,
+            understands=lambda flag: bool(self.meanings(flag)),
+        )
+        self.words, self.old_names = told.words, told.notes
+        namespace = argparse.Namespace() if namespace is None else namespace
+        for name, value in told.values.items():
+            setattr(namespace, name, value)
+        return super().parse_known_args(told.words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Exit with status 2; the message is not buried under a page of usage."""
-        self.exit(
-            2,
-            f"usage: {self.prog} --dataroot DIR [options]   (--help explains them all)\n"
-            f"{self.prog}: error: {message}\n",
-        )
+        flags = self._option_string_actions if self.is_complete else ()
+        lines = [message, *self.old_names, *advice(self.words, flags, self.meanings)]
+        usage = self.format_usage().rstrip()
+        text = "\n  ".join(lines)
+        self.exit(2, f"{usage}   (--help explains them all)\n{self.prog}: error: {text}\n")
+
+    def _may_have_been_called_otherwise(self, flag: str) -> bool:
+        action = self._option_string_actions.get(flag)
+        # As long as a plugin may still own the old name, its values may be of any other type.
+        return action is not None and (self.is_complete or action.type in (None, str))
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
         """Return what an abbreviation may mean; `--lam 5` still means --lambda_L1 in pix2pix."""
         matches = super()._get_option_tuples(option_string)
         # argparse calls more than one ambiguous, which options of ours must not make it.
         return [match for match in matches if not isinstance(match[0], NewOption)] or matches
+
+
+def either(names: Iterable[str]) -> str:
+    """Join names for a help text: a, b or c."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def names(parser: argparse.ArgumentParser) -> frozenset[str]:
@@ -46,6 +132,11 @@ def taken_names(parser: argparse.ArgumentParser) -> frozenset[str]:
     """Return the names of options of ours by which others have called options of theirs."""
     others = (action for action in parser._actions if not isinstance(action, NewOption))
     return frozenset(action.dest for action in others if action.dest in DEFAULTS)
+
+
+def old_names_in(parser: argparse.ArgumentParser) -> Sequence[str]:
+    """Return a line for each old name in what was parsed last; a parser of a fork knows none."""
+    return parser.old_names if isinstance(parser, OptionParser) else ()
 
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:

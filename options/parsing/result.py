@@ -10,6 +10,7 @@ from typing import Any
 from util.base.log import say
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
+from util.storage.saved_options import names_of_records
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Result:
     not_default: Mapping[str, str]  # those that differ from their defaults, as text
     text: str  # all of them, as they are printed and saved
     notes: Sequence[str]  # what people should know about them besides
+    training: bool  # are they train.py's?
 
     def tell(self) -> None:
         """Print the options."""
@@ -28,11 +30,12 @@ class Result:
 
     def save(self) -> None:
         """Save the options beside the checkpoints, as text and as JSON."""
-        folder = RunFolder(self.values["checkpoints_dir"], self.values["name"])
-        folder.path.mkdir(parents=True, exist_ok=True)
-        phase = self.values["phase"]
-        write_text(folder.options_text(phase), f"{self.text}\n")
-        write_text(folder.options_json(phase), json.dumps(self.values, indent=2) + "\n")
+        values = self.values
+        run = RunFolder(values["checkpoints_dir"], values["name"])
+        run.path.mkdir(parents=True, exist_ok=True)
+        for name in names_of_records(run, values["phase"], training=self.training):
+            write_text(run.options_text(name), f"{self.text}\n")
+            write_text(run.options_json(name), json.dumps(values, indent=2) + "\n")
 
 
 def describe(
@@ -40,6 +43,8 @@ def describe(
     parser: ArgumentParser,
     given: frozenset[str] = frozenset(),
     notes: Sequence[str] = (),
+    *,
+    training: bool,
 ) -> Result:
     """Note the options as they are now, beside the defaults that the parser has."""
     values, not_default = {}, {}
@@ -53,7 +58,7 @@ def describe(
         if name != "isTrain" and str(values[name]) != str(_json_value(default)):
             not_default[name] = str(values[name])
     text = "\n".join([*lines, "----------------- End -------------------"])
-    return Result(values, given, not_default, text, notes)
+    return Result(values, given, not_default, text, notes, training)
 
 
 def _json_value(value: Any) -> Any:

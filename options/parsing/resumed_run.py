@@ -4,16 +4,18 @@ Folders of the original framework, which hold networks alone, continue as they d
 """
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from options.parsing.parser import known
 from options.parsing.trained_run import as_given, set_options
-from util.base.new_options import OURS, set_new_option
+from util.base.new_options import OURS, new_option, set_new_option
 from util.storage import journal
+from util.storage.checkpoint import require_save
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
+from util.training.length import Length
 
 # What must be known before all options are: what brings options of its own, or is required.
 NEEDED_EARLY = ("model", "dataset_mode", "dataroot")
@@ -29,6 +31,9 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     opt = known(parser, argv)
     if opt.suffix:  # the name is not known before all options are
         return []
+    label = label_of(opt.load_iter, opt.epoch)
+    if _continues(opt) and opt.dataroot is None:  # which is all that would be asked for
+        require_save(opt.checkpoints_dir, opt.name, label)
     values = as_given(_saved(opt)[1], parser)
     return [f"--{name}={values[name]}" for name in NEEDED_EARLY if name in values]
 
@@ -51,5 +56,30 @@ def _saved(opt: Namespace) -> tuple[Path, dict[str, Any]]:
     """Return what the run to be continued has saved, and where; nothing if there is none."""
     run = RunFolder(opt.checkpoints_dir, opt.name)
     state = run.state_file(label_of(opt.load_iter, opt.epoch))
-    is_continued = getattr(opt, "continue_train", False)  # not an option of every fork
-    return read_saved_options(run) if is_continued and journal.exists(state) else (state, {})
+    is_ours = journal.exists(state) or any(run.path.glob("[!.]*_state.pth"))
+    return read_saved_options(run) if _continues(opt) and is_ours else (state, {})
+
+
+def _continues(opt: Namespace) -> bool:
+    return bool(getattr(opt, "continue_train", False))  # not an option of every fork
+
+
+def notes(opt: Namespace, given: frozenset[str]) -> Iterator[str]:
+    """Yield what options mean in a run that begins anew, which are made for `--continue_train`."""
+    if getattr(opt, "continue_train", True):  # not an option of every fork
+        return
+    length = Length.of(opt)
+    pretrained = new_option(opt, "pretrained")
+    for name in ("epoch", "load_iter"):
+        if name in given and getattr(opt, name) not in ("latest", 0) and not pretrained:
+            yield (
+                f"--{name} {getattr(opt, name)} does nothing without --continue_train: it is the "
+                "save to go on from. How long to train is given by --n_epochs and "
+                f"--n_epochs_decay, {length.constant} + {length.decay} epochs now."
+            )
+    if "epoch_count" in given and opt.epoch_count > 1:
+        networks = f"the networks of {pretrained}" if pretrained else "fresh networks"
+        yield (
+            f"--epoch_count {opt.epoch_count} without --continue_train: {networks} begin with that "
+            f"epoch of {length.epochs}, at its learning rate."
+        )

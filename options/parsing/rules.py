@@ -11,8 +11,10 @@ from util.base.errors import suggest
 from util.base.new_options import framework_option, new_option
 from util.training.length import Length
 
-PREPROCESS_PARTS = ("resize", "crop", "scale_width")
-PREPROCESSING = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none")
+PREPROCESSING = (
+    *("resize_and_crop", "resize", "crop", "scale_width", "scale_width_and_crop"),
+    *("scale_shortside", "scale_shortside_and_crop", "none"),
+)
 PARTS_OF_FILE_NAMES = ("epoch", "load_iter", "phase", "model_suffix")
 PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PARTS_OF_FILE_NAMES)
 
@@ -62,8 +64,8 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)
-    # The reference looks for parts of the value, whatever else is in it.
-    if opt.preprocess != "none" and not any(part in opt.preprocess for part in PREPROCESS_PARTS):
+    words = sorted(opt.preprocess.split("_and_"))  # in any order
+    if words not in [sorted(mode.split("_and_")) for mode in PREPROCESSING]:
         mode = opt.preprocess
         yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
 
@@ -82,6 +84,12 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
             f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
             "would be trained. Raise --n_epochs or lower --epoch_count."
+        )
+    keep_states = new_option(opt, "keep_states")
+    if keep_states != "all" and not re.fullmatch(r"[1-9]\d{0,8}", keep_states):
+        yield (
+            f"--keep_states {keep_states} cannot work: give all, or how many of the numbered "
+            "checkpoints keep their state, 1 or more."
         )
     save_best, early_stop = new_option(opt, "save_best"), new_option(opt, "early_stop")
     if early_stop > 0 and not save_best:

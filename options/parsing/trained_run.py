@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from models.architectures.describe import describe_generator
+from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import names, value_from_file
 from util.base.log import say
-from util.storage.checkpoint import CheckpointError, load_state
+from util.storage.checkpoint import CheckpointError, load_state_dict
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
@@ -46,7 +47,7 @@ def recover(
 def as_given(saved: Mapping[str, Any], parser: ArgumentParser) -> dict[str, Any]:
     """Convert saved values as the command line would; what it would not take is left out."""
     known, values = names(parser), {}
-    for name, value in saved.items():
+    for name, value in in_names_of_today(saved).items():
         if name in known and value is not None:  # null is infinity, an option's default
             with suppress(ValueError, ArgumentError):  # written by other software, or by hand
                 values[name] = value_from_file(parser, name, value)
@@ -79,8 +80,7 @@ def _network_file(opt: Namespace, run: RunFolder, net: str) -> Path:
 
 def _inferred_options(file: Path) -> Mapping[str, Any]:
     with suppress(CheckpointError):  # said when the network is loaded, as what else may be wrong
-        state = load_state(file) if file.is_file() else None
-        if isinstance(state, Mapping) and (architecture := describe_generator(state)):
+        if file.is_file() and (architecture := describe_generator(load_state_dict(file))):
             return architecture.options()
     return {}
 

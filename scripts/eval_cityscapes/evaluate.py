@@ -29,6 +29,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import sys
 import warnings
 import zipfile
@@ -67,6 +68,8 @@ SUFFIX = re.compile(r"_(leftImg8bit|gt(Fine|Coarse)_\w+)$")  # what follows a sc
 KINDS = ("labelIds", "labelTrainIds", "color")  # of Cityscapes' label files, the best one first
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 OTHER = {"A": "B", "B": "A"}
+# Flags of the original's script, except `--gpu_id`, which abbreviates ours.
+OF_ORIGINAL = ("result_dir", "cityscapes_dir", "output_dir", "caffemodel_dir", "split")
 
 Network = Callable[[Tensor], Any]
 
@@ -99,6 +102,26 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def todays_form(argv: Sequence[str]) -> str:
+    """Say how to write a command of the original's script; nothing if it is none."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for name in OF_ORIGINAL:
+        parser.add_argument(f"--{name}", nargs="?", const="")
+    old = vars(parser.parse_known_args(argv)[0])
+    flags = [f"--{name}" for name in OF_ORIGINAL if old[name] is not None]
+    results, data = (old[name] or name.upper() for name in OF_ORIGINAL[:2])
+    labels = os.path.join(data, "gtFine", old["split"] or "val")
+    today = ["label2photo", results, "--labels", labels, "--model", "FILE"]
+    if old["output_dir"]:
+        today += ["--json", os.path.join(old["output_dir"], "scores.json")]
+    if not flags:
+        return ""
+    return (
+        f"{', '.join(flags)}: the original ran a Caffe network, this script runs FILE, one of "
+        f"yours (--help tells more). Write: evaluate.py {shlex.join(today)}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Score what the command line (or `argv`) names.
 
@@ -106,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: with status 2 for a wrong command.
     """
     parser = build_parser()
+    if form := todays_form(sys.argv[1:] if argv is None else argv):
+        parser.error(form)
     args = parser.parse_args(argv)
     if (args.model is None) == (args.protocol == "label2photo"):
         parser.error("label2photo needs --model, and only label2photo.")

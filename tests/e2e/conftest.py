@@ -9,6 +9,7 @@ import torch
 
 import data
 import models
+import util
 from tests.support.commands import draw_pairs, draw_unpaired
 from util.base import rng
 
@@ -43,23 +44,26 @@ def unpaired(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def add_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
-    """Return a function that lets `models` and `data` find what is in a folder's.
+    """Return a function that lets `models`, `data` and `util` find what is in a folder's.
 
     As if the files had been copied into the checkout; forgotten afterwards.
     """
-    packages = {"models": models, "data": data}
-    before = {name: set(vars(package)) for name, package in packages.items()}
+    packages = {"models": models, "data": data, "util": util}
     loaded = set(sys.modules)
+    added: list[Path] = []
 
     def add(folder: Path) -> None:
+        added.append(folder)
         for name, package in packages.items():
             paths = [*package.__path__, str(folder / name)]
             monkeypatch.setattr(package, "__path__", paths)
 
     yield add
     for name in set(sys.modules) - loaded:
-        if name.startswith(("models.", "data.")) and name.endswith(("_model", "_dataset")):
+        is_plugin = name.startswith(("models.", "data.")) and name.endswith(("_model", "_dataset"))
+        file = Path(getattr(sys.modules[name], "__file__", None) or "-")
+        if is_plugin or any(file.is_relative_to(folder) for folder in added):
             del sys.modules[name]
-    for name, package in packages.items():
-        for attribute in set(vars(package)) - before[name]:
-            delattr(package, attribute)
+            package, _, attribute = name.rpartition(".")
+            if package in packages:
+                vars(packages[package]).pop(attribute, None)

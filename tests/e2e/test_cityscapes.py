@@ -408,6 +408,26 @@ def test_wrong_commands_are_status_2(run: Run, arguments: list[str]) -> None:
     assert run(*arguments)[0] == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "form"),
+    [
+        (["--cityscapes_dir", "data", "--result_dir", "results", "--output_dir", "out"],
+         "label2photo results --labels data/gtFine/val --model FILE --json out/scores.json"),
+        (["--result_dir=my results", "--split", "test", "--gpu_id", "0"],
+         "label2photo 'my results' --labels CITYSCAPES_DIR/gtFine/test --model FILE"),
+        (["--caffemodel_dir", "caffemodel"],
+         "label2photo RESULT_DIR --labels CITYSCAPES_DIR/gtFine/val --model FILE"),
+    ],
+)  # fmt: skip
+def test_the_originals_flags_are_answered_with_the_form_of_today(
+    run: Run, arguments: list[str], form: str
+) -> None:
+    status, _, message = run(*arguments)
+    assert status == 2
+    assert message.endswith(f"Write: evaluate.py {form}\n")
+    assert arguments[0].partition("=")[0] in message
+
+
 @pytest.mark.slow
 def test_the_command_itself(network: Path, scenes: Path, tmp_path: Path) -> None:
     command: list[str | Path] = [FOLDER / "evaluate.py", "label2photo"]

@@ -532,6 +532,32 @@ def test_a_run_is_translated_and_scored_by_its_name(
 
 
 @pytest.mark.usefixtures("in_process")
+def test_a_model_with_other_labels_is_scored_by_the_pairs_it_is_validated_with(
+    evaluate: Evaluate, pairs: Path, tmp_path: Path
+) -> None:
+    train(tmp_path, pairs, "template")
+    results = tmp_path / "results" / "run" / "test_latest"
+    status, report = evaluate.report(
+        *("--name", "run", "--checkpoints_dir", tmp_path / "checkpoints", "--gpu_ids", "-1"),
+        *("--results_dir", tmp_path / "results", "--crop_size", "32"),
+    )
+    (one,) = report["comparisons"]
+    assert status == 0
+    assert one["title"].startswith("output against data_B")
+    assert [image["name"] for image in one["images"]] == ["p0", "p1"]
+    made, real = (
+        np.asarray(Image.open(results / "images" / f"p1_{label}.png")).astype(float)
+        for label in ("output", "data_B")
+    )
+    assert one["images"][1]["L1"] == pytest.approx(np.abs(made - real).mean() / 255, rel=1e-5)
+    assert 'data-score="PSNR"' in (results / "index.html").read_text()
+    assert evaluate.report(results)[1]["comparisons"][0]["scores"] == one["scores"]
+    (results / "pairs.json").write_text("[1]")
+    with pytest.raises(ValueError, match="pairs.json does not say which images are pairs"):
+        evaluate(results)
+
+
+@pytest.mark.usefixtures("in_process")
 def test_a_run_tested_without_targets_is_explained(
     evaluate: Evaluate, trained: Path, pairs: Path, tmp_path: Path
 ) -> None:
@@ -548,12 +574,6 @@ def test_a_run_tested_without_targets_is_explained(
         evaluate(*arguments, "--crop_size", "32")
 
 
-def test_a_run_that_is_not_there_ends_as_test_py_does(evaluate: Evaluate, tmp_path: Path) -> None:
-    status, _, errors = evaluate("--name", "nobody", "--checkpoints_dir", tmp_path)
-    assert status == 2
-    assert "--dataroot" in errors
-
-
 @pytest.mark.slow
 def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
     arguments = ["--name", "run", "--checkpoints_dir", str(trained), "--crop_size", "32"]
@@ -568,5 +588,5 @@ def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
     assert finished.stderr.startswith("error: --metrics L1 compares images one by one")
     finished = start([SCRIPT, *arguments, "--epoch", "nine"], tmp_path)
     assert finished.returncode == 1
-    assert "nine_net_G" in finished.stderr
+    assert "has no save nine: it has latest, 1." in finished.stderr
     assert "Traceback" not in finished.stderr

@@ -153,6 +153,22 @@ def test_the_log_of_the_original_framework_is_read(plot: Plot, tmp_path: Path) -
     ]
 
 
+def test_the_log_of_the_original_of_2025_is_read(plot: Plot, tmp_path: Path) -> None:
+    lines = [
+        f"[Rank {rank}] (epoch: {epoch}, iters: 9, time: 0.1, data: 0.01) , G: {rank}.5, D: 1.25"
+        for epoch in (1, 2)
+        for rank in (0, 1)
+    ]
+    (tmp_path / "maps").mkdir()
+    log = HEADER + "".join(f"{line}\n\n" for line in lines)
+    (tmp_path / "maps" / "loss_log.txt").write_text(log)
+    assert plot.table("maps") == [
+        ["maps", epoch, "9", "", name, value]
+        for epoch in ("1", "2")
+        for name, value in (("G", "0.5"), ("D", "1.25"))
+    ]
+
+
 def test_a_log_with_another_name_is_known_by_its_content(plot: Plot, tmp_path: Path) -> None:
     losses = write_losses(tmp_path, (1, 100, 100, {"G": 0.5}), name="first.txt")
     log = write_log(tmp_path, (1, 100, "G: 0.500"), name="second.jsonl")

@@ -12,6 +12,8 @@ from PIL import Image
 import test as test_script
 import train as train_script
 from options.test_options import TestOptions
+from tests.support.checkpoints import save_state
+from util.storage.checkpoint import load_state
 
 RUN = (
     "--gpu_ids -1 --num_threads 0 --display_id -1 --ndf 4 --n_epochs 1 --n_epochs_decay 0 "
@@ -174,6 +176,19 @@ def test_images_equal_those_with_every_option_repeated(
     assert short.keys() == long.keys()
     for name, image in short.items():
         assert np.array_equal(image, long[name]), name
+
+
+def test_a_checkpoint_inside_another_dict_is_taken_and_described(
+    trained: Path, tmp_path: Path, pairs: Path
+) -> None:
+    plain, wrapped = trained / "pairs" / "latest_net_G.pth", tmp_path / "made" / "latest_net_G.pth"
+    wrapped.parent.mkdir()
+    save_state({"epoch": 7, "state_dict": load_state(plain)}, wrapped)
+    sizes = f"--dataroot '{pairs}/test' --load_size 32 --crop_size 32"  # no options of training
+    expected = results(tmp_path, trained, f"--name pairs --model test {sizes}")
+    found = results(tmp_path, tmp_path, f"--name made --model test {sizes}")
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in found)
 
 
 def test_dropout_is_the_same_in_two_runs(trained: Path, tmp_path: Path, pairs: Path) -> None:

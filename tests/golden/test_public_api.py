@@ -2,17 +2,24 @@
 
 import importlib
 import inspect
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from models.base_model import BaseModel
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.golden.formulas import script_main
+from util.base.errors import UserError
+from util.html import HTML
 from util.image_pool import ImagePool
+from util.util import cleanup_ddp, init_ddp
+from util.visualizer import Visualizer
 
 pytestmark = pytest.mark.golden
 
@@ -28,6 +35,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "data:get_option_setter": {"dataset_name": REQUIRED},
     "data:CustomDatasetDataLoader": {"opt": REQUIRED},
     "data:CustomDatasetDataLoader.load_data": {"self": REQUIRED},
+    "data:CustomDatasetDataLoader.set_epoch": {"self": REQUIRED, "epoch": REQUIRED},
     "data.base_dataset:BaseDataset": {"opt": REQUIRED},
     "data.base_dataset:BaseDataset.modify_commandline_options": {
         "parser": REQUIRED,
@@ -40,6 +48,22 @@ CALLS: dict[str, dict[str, Any]] = {
         "grayscale": False,
         "method": BICUBIC,
         "convert": True,
+    },
+    "data.base_dataset:__transforms2pil_resize": {"method": REQUIRED},
+    "data.base_dataset:__make_power_2": {"img": REQUIRED, "base": REQUIRED, "method": BICUBIC},
+    "data.base_dataset:__scale_width": {
+        "img": REQUIRED,
+        "target_size": REQUIRED,
+        "crop_size": REQUIRED,
+        "method": BICUBIC,
+    },
+    "data.base_dataset:__crop": {"img": REQUIRED, "pos": REQUIRED, "size": REQUIRED},
+    "data.base_dataset:__flip": {"img": REQUIRED, "flip": REQUIRED},
+    "data.base_dataset:__print_size_warning": {
+        "ow": REQUIRED,
+        "oh": REQUIRED,
+        "w": REQUIRED,
+        "h": REQUIRED,
     },
     "data.image_folder:make_dataset": {"dir": REQUIRED, "max_dataset_size": INF},
     "data.image_folder:is_image_file": {"filename": REQUIRED},
@@ -76,6 +100,22 @@ CALLS: dict[str, dict[str, Any]] = {
         "self": REQUIRED,
         "nets": REQUIRED,
         "requires_grad": False,
+    },
+    "models.base_model:BaseModel._BaseModel__patch_instance_norm_state_dict": {
+        "self": REQUIRED,
+        "state_dict": REQUIRED,
+        "module": REQUIRED,
+        "keys": REQUIRED,
+        "i": 0,
+    },
+    "models.template_model:TemplateModel.backward": {"self": REQUIRED},
+    "models.networks:ResnetBlock.build_conv_block": {
+        "self": REQUIRED,
+        "dim": REQUIRED,
+        "padding_type": REQUIRED,
+        "norm_layer": REQUIRED,
+        "use_dropout": REQUIRED,
+        "use_bias": REQUIRED,
     },
     "models.networks:define_G": {
         "input_nc": REQUIRED,
@@ -202,6 +242,8 @@ CALLS: dict[str, dict[str, Any]] = {
         "t_comp": REQUIRED,
         "t_data": REQUIRED,
     },
+    "util.visualizer:Visualizer.create_visdom_connections": {"self": REQUIRED},
+    "util.visualizer:Visualizer.set_dataset_size": {"self": REQUIRED, "dataset_size": REQUIRED},
     "util.visualizer:save_images": {
         "webpage": REQUIRED,
         "visuals": REQUIRED,
@@ -227,10 +269,42 @@ CALLS: dict[str, dict[str, Any]] = {
     "util.util:mkdir": {"path": REQUIRED},
     "util.util:diagnose_network": {"net": REQUIRED, "name": "network"},
     "util.util:print_numpy": {"x": REQUIRED, "val": True, "shp": False},
+    "util.util:init_ddp": {},
+    "util.util:cleanup_ddp": {},
     "util.get_data:GetData": {"technique": "cyclegan", "verbose": True},
     "util.get_data:GetData.get": {"self": REQUIRED, "save_path": REQUIRED, "dataset": None},
     "train:main": {"argv": None},
     "test:main": {"argv": None},
+}
+
+for _model in ("CycleGAN", "Pix2Pix", "Colorization", "Template", "Test"):
+    _module = {"CycleGAN": "cycle_gan"}.get(_model, _model.lower())
+    CALLS[f"models.{_module}_model:{_model}Model.modify_commandline_options"] = {
+        "parser": REQUIRED,
+        "is_train": True,
+    }
+
+# What else other people's code takes from the original's modules, also by `from ... import *`.
+NAMES = {
+    "models.networks": "functools init lr_scheduler nn torch",
+    "models.base_model": "ABC OrderedDict abstractmethod networks os torch",
+    "models.cycle_gan_model": "BaseModel ImagePool itertools networks torch",
+    "models.pix2pix_model": "BaseModel networks torch",
+    "models.colorization_model": "Pix2PixModel np torch",
+    "models.template_model": "BaseModel networks torch",
+    "models.test_model": "BaseModel networks",
+    "data.base_dataset": "ABC BaseDataset Image abstractmethod data get_params get_transform np "
+    "random transforms",
+    "data.image_folder": "IMG_EXTENSIONS Image ImageFolder data default_loader is_image_file "
+    "make_dataset os",
+    "data.aligned_dataset": "BaseDataset Image get_params get_transform make_dataset os",
+    "data.unaligned_dataset": "BaseDataset Image get_transform make_dataset os random",
+    "data.single_dataset": "BaseDataset Image get_transform make_dataset",
+    "data.colorization_dataset": "BaseDataset Image get_transform make_dataset np os",
+    "data.template_dataset": "BaseDataset get_transform",
+    "util.util": "Image np os torch",
+    "util.image_pool": "random torch",
+    "util.visualizer": "VisdomExceptionBase",
 }
 
 
@@ -262,6 +336,16 @@ def test_call_form_is_kept(name: str) -> None:
             assert parameter.default == default, parameter.name
     added = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
     assert all(p.default is not REQUIRED for p in added), "new parameters must be optional"
+
+
+@pytest.mark.parametrize("module", NAMES)
+def test_names_that_the_originals_modules_hold_are_there(module: str) -> None:
+    found: dict[str, Any] = {}
+    exec(f"from {module} import *", found)
+    imported = importlib.import_module(module)
+    for name in NAMES[module].split():
+        assert hasattr(imported, name), name
+        assert found[name] is getattr(imported, name)
 
 
 def test_options_can_be_parsed_without_arguments() -> None:
@@ -305,3 +389,53 @@ def test_base_model_has_the_attributes_that_plugins_use() -> None:
 def test_image_pool_keeps_the_attributes_that_forks_read() -> None:
     pool = ImagePool(3)
     assert pool.pool_size == 3
+
+
+def test_a_visualizer_has_the_attributes_that_forks_read(tmp_path: Path) -> None:
+    argv = ["--dataroot", "X", "--name", "run", "--checkpoints_dir", str(tmp_path), "--no_html"]
+    opt = TrainOptions().parse([*argv, "--display_id", "0", "--gpu_ids", "-1"])
+    visualizer = Visualizer(opt)
+    assert (visualizer.ncols, visualizer.port, visualizer.current_epoch) == (4, 8097, 0)
+    assert (visualizer.use_wandb, visualizer.wandb_run) == (False, None)
+    assert visualizer.wandb_project_name == "CycleGAN-and-pix2pix"
+    assert not visualizer.saved
+    visualizer.saved = True  # as in the `reset` of forks
+    assert visualizer.saved
+    assert not hasattr(visualizer, "plot_data")  # until something is plotted
+    visualizer.plot_current_losses(2, 0.5, {"G": 1.0, "D": 3.0})
+    visualizer.plot_current_losses(2, 0.75, {"G": 2.0, "D": 4.0})
+    wanted = {"X": [2.5, 2.75], "Y": [[1.0, 3.0], [2.0, 4.0]], "legend": ["G", "D"]}
+    assert visualizer.plot_data == wanted
+
+
+def test_folders_are_text_as_in_2024_and_paths_as_in_2025(tmp_path: Path) -> None:
+    argv = ["--dataroot", "X", "--name", "run", "--checkpoints_dir", str(tmp_path)]
+    opt = TrainOptions().parse([*argv, "--display_id", "0", "--gpu_ids", "-1"])
+    visualizer, page = Visualizer(opt), HTML(tmp_path / "page", "title")
+    folders: list[Any] = [SmallModel(opt).save_dir, visualizer.web_dir, visualizer.img_dir]
+    folders += [page.web_dir, page.get_image_dir(), visualizer.log_name]
+    for folder in folders:
+        assert issubclass(type(folder), str)
+        assert f"{folder + os.sep}x" == os.path.join(folder, "x") == str(folder / "x")
+        assert (folder.parent / folder.name).exists()
+
+
+def test_a_device_follows_the_gpus_unless_a_script_sets_it() -> None:
+    opt: Any = TrainOptions().parse(["--dataroot", "X", "--gpu_ids", "-1"], quiet=True)
+    assert opt.device == torch.device("cpu")
+    opt.gpu_ids = [1]
+    assert opt.device == torch.device("cuda:1")
+    opt.device = torch.device("cuda")
+    assert (opt.gpu_ids, opt.device) == ([0], torch.device("cuda:0"))
+    opt.device = init_ddp() if not torch.cuda.is_available() else torch.device("cpu")
+    assert (opt.gpu_ids, opt.device) == ([], torch.device("cpu"))
+    assert "device" not in vars(opt)
+    opt.device = torch.device("mps")
+    assert SmallModel(opt).device == opt.device == torch.device("mps")
+
+
+def test_several_processes_of_torchrun_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="2 processes .*torchrun --nproc_per_node 1"):
+        init_ddp()
+    cleanup_ddp()  # there is no group

@@ -332,7 +332,7 @@ def test_moments_go_on_when_rates_change(root: Path, stopped: Path) -> None:
     other = stopped.parent / "other"
     shutil.copytree(stopped, other)
     run(resume(stopped))
-    run(resume(other, "--lr_decay_iters", "7"))  # which the linear policy does not read
+    run(resume(other, "--lr_G", "0.0002"))  # as --lr says
     found, expected = outcome(other / "run"), outcome(stopped / "run")
     assert differences(expected["networks"], found["networks"]) == []
     assert differences(expected["losses"], found["losses"]) == []
@@ -494,12 +494,12 @@ def test_another_order_gives_up_the_epoch_that_was_begun(
     assert [line[:2] for line in loss_lines(said)][0] == (3, 1)
 
 
-def test_beginning_anew_over_a_run_is_warned_of(
+def test_beginning_anew_over_a_run_sets_it_aside(
     root: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(small(root, stopped))
     captured = capsys.readouterr()
-    assert "holds a run already, which this one will overwrite" in captured.err
+    assert "held a run already. It is in " in captured.err
     assert [line[:2] for line in loss_lines(captured.out)][0] == (1, 1)
     assert progress_of(stopped) == [4, 0, 3 * STEPS]
 
@@ -578,7 +578,8 @@ def test_when_no_image_can_be_used_that_is_said(own_root: Path, tmp_path: Path) 
 def test_old_epochs_are_deleted_but_never_latest(
     root: Path, tmp_path: Path, keep: str, kept: list[int]
 ) -> None:
-    argv = small(root, tmp_path, "--save_epoch_freq", "1", "--keep_last", keep)
+    more = ("--save_epoch_freq", "1", "--keep_last", keep, "--keep_states", "all")
+    argv = small(root, tmp_path, *more)
     assert run_until([*argv, "--n_epochs_decay", "3"], 2 * STEPS + 2)
     run(resume(tmp_path))
     there = {path.name for path in (tmp_path / "run").glob("*.pth")}

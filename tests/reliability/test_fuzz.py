@@ -25,6 +25,7 @@ from PIL import Image, features
 from data.image_folder import default_loader, is_image_file, make_dataset
 from models.networks import define_D, define_G
 from options.base_options import BaseOptions
+from options.parsing.old_names import OLD_NAMES, OLD_SWITCHES, OLD_VALUES
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.reliability.conftest import Count
@@ -72,6 +73,7 @@ OPTIONS = {
     TestOptions: known_options(TestOptions, MODELS),
 }
 NAMES = sorted(OPTIONS[TrainOptions] | OPTIONS[TestOptions])
+OLD = [f"--{name}" for name in (*OLD_NAMES, *OLD_SWITCHES)]
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.one_of(
     st.integers().map(str),
@@ -84,6 +86,7 @@ WORDS = st.one_of(
     TEXT,
     NUMBERS,
     st.sampled_from([*MODELS, *DATASETS, *ELSEWHERE, "", "True", "os.path", "x" * 300, "{model}"]),
+    st.sampled_from([old for values in OLD_VALUES.values() for old in values]),
 )
 
 
@@ -92,8 +95,17 @@ def abbreviated(name: str, share: float) -> str:
     return name[: max(3, round(share * len(name)))]
 
 
+def misspelt(name: str, place: int, instead: str) -> str:
+    """Return an option's name with something else in the place of one of its letters."""
+    place = 2 + place % (len(name) - 2)
+    return name[:place] + instead + name[place + 1 :]
+
+
+SLIPS = st.sampled_from(["", "-", "_", "x", "ee", "ß", " "])
 FLAGS = st.one_of(
     st.sampled_from(NAMES),
+    st.sampled_from(OLD),
+    st.builds(misspelt, st.sampled_from(NAMES + OLD), st.integers(0, 30), SLIPS),
     st.builds(abbreviated, st.sampled_from(NAMES), st.floats(0, 1)),
     TEXT.map(lambda text: f"--{text}"),
     st.sampled_from(["-h", "--help", "-", "--", "-x", "-1"]),
@@ -103,6 +115,9 @@ ODD_PIECES = st.one_of(
     st.builds(lambda name, word: [f"{name}={word}"], FLAGS, WORDS),
     FLAGS.map(lambda name: [name]),
     WORDS.map(lambda word: [word]),
+    st.builds(lambda name, word: [name + word], FLAGS, WORDS),
+    st.sampled_from(NAMES).map(lambda name: ["--", name.removeprefix("--")]),
+    st.sampled_from(NAMES).map(lambda name: [name.replace("_", "-").replace("--", "\N{EM DASH}")]),
 )
 
 
@@ -145,7 +160,7 @@ def outcome(options: type[BaseOptions], argv: Sequence[str], folder: Path) -> st
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@tries(150)
+@tries(250)
 @given(data=st.data())
 def test_command_lines_are_accepted_or_refused(
     tmp_path: Path, count: Count, options: type[BaseOptions], data: st.DataObject

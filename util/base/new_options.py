@@ -13,7 +13,7 @@ DEFAULTS: Mapping[str, Any] = {
     "speed": "faithful", "precision": "fp32", "compile": False,
     "grad_checkpoint": False, "accumulate": 1,
     "cache": "none", "cache_gb": None, "skip_bad_images": False,
-    "pretrained": "", "keep_last": 0, "on_nan": "stop",
+    "pretrained": "", "keep_last": 0, "keep_states": "2", "on_nan": "stop",
     "lr_G": None, "lr_D": None, "lr_gamma": 0.1,
     "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,

@@ -43,11 +43,17 @@ def is_main_process() -> bool:
     return True
 
 
-def claim_device(gpu_ids: Sequence[int]) -> "torch.device":
-    """Return the first of these GPUs, from now on torch's current one, or the CPU without any."""
+def device_of(gpu_ids: Sequence[int]) -> "torch.device":
+    """Return the first of these GPUs, or the CPU without any."""
     import torch  # here: worker processes and short commands ask for cores alone
 
-    if not gpu_ids:
-        return torch.device("cpu")
-    torch.cuda.set_device(gpu_ids[0])
-    return torch.device("cuda", gpu_ids[0])
+    return torch.device("cuda", gpu_ids[0]) if gpu_ids else torch.device("cpu")
+
+
+def claim_device(gpu_ids: Sequence[int]) -> "torch.device":
+    """Return the first of these GPUs, from now on torch's current one, or the CPU without any."""
+    import torch
+
+    if gpu_ids:
+        torch.cuda.set_device(gpu_ids[0])
+    return device_of(gpu_ids)

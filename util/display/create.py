@@ -42,7 +42,7 @@ def create_sinks(opt: Namespace) -> list[Sink]:
         sinks += [LossFileSink(folder.loss_log), JsonlSink(folder.losses)]
         sinks.append(MetricsSink(folder.metrics))
         if opt.display_id > 0:
-            sinks.append(_visdom(opt, folder))
+            sinks.append(_visdom(opt))
     if new_option(opt, "tensorboard"):
         sinks.append(BackgroundSink(TensorboardSink(folder.tensorboard)))
     if getattr(opt, "use_wandb", False):
@@ -56,6 +56,17 @@ def create_sinks(opt: Namespace) -> list[Sink]:
         )
         sinks.append(BackgroundSink(wandb))
     return sinks
+
+
+def move_files(sinks: Iterable[Sink], web_dir: str, image_dir: str, loss_log: str) -> None:
+    """Let the page, its images and the log of losses go on in these places."""
+    for sink in sinks:
+        writer = sink.sink if isinstance(sink, BackgroundSink) else sink
+        if isinstance(writer, LossFileSink):
+            writer.path = Path(loss_log)
+        elif isinstance(writer, PageSink) and not writer.is_in(Path(web_dir), Path(image_dir)):
+            sink.wait()  # what was reported before is where it was
+            writer.move(Path(web_dir), Path(image_dir))
 
 
 def _page(opt: Namespace, folder: RunFolder) -> PageSink:
@@ -78,10 +89,15 @@ def _earlier(logs: Iterable[tuple[Callable[[Path], list[T]], Path]]) -> list[T]:
         return []
 
 
-def _visdom(opt: Namespace, folder: RunFolder) -> VisdomSink:
+def start_visdom(opt: Namespace) -> None:
+    """Start a visdom server on this machine, and say where it is."""
+    server = start_server(opt.display_port, RunFolder(opt.checkpoints_dir, opt.name).visdom)
+    say(f"visdom shows plots and images at {server.url}")
+
+
+def _visdom(opt: Namespace) -> VisdomSink:
     if new_option(opt, "start_visdom"):
-        server = start_server(opt.display_port, folder.visdom)
-        say(f"visdom shows plots and images at {server.url}")
+        start_visdom(opt)
     return VisdomSink(
         opt.display_server,
         opt.display_port,

@@ -21,7 +21,7 @@ class Reporter:
         self.sinks = sinks
         self.shown = False  # have images of this epoch been shown already?
         self.total_images: int | None = None  # seen since training began, as far as train.py says
-        self._last = LogStep(0, 0, total_images=0)  # when something was shown last
+        self.last = LogStep(0, 0, total_images=0)  # when something was shown last
 
     def begin(self, overview: Overview) -> None:
         """Tell what is known about the run."""
@@ -33,8 +33,8 @@ class Reporter:
 
     def print_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report losses to print and to write down."""
-        self._last = replace(when, total_images=self.total_images)
-        self._hand_on("print", self._last, losses)
+        self.last = replace(when, total_images=self.total_images)
+        self._hand_on("print", self.last, losses)
 
     def plot_losses(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Report a point of live curves."""
@@ -50,8 +50,10 @@ class Reporter:
         if for_page or not self.shown:
             due.add("update_html_freq")
         self.shown = True
-        self._last = replace(self._last, total_images=self.total_images)
-        self._hand_images_on(due, replace(when, total_images=self.total_images), visuals)
+        if when.total_images is None:
+            when = replace(when, total_images=self.total_images)
+        self.last = replace(self.last, total_images=when.total_images)
+        self._hand_images_on(due, when, visuals)
 
     def first_images(self, when: LogStep, visuals: Mapping[str, Any]) -> None:
         """Report images to the page alone, long before it takes some regularly."""
@@ -65,7 +67,7 @@ class Reporter:
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Report what an epoch brought, and what was made of the same few images."""
-        self._last = LogStep(record["epoch"], WHOLE_EPOCH, total_images=record["total_iters"])
+        self.last = LogStep(record["epoch"], WHOLE_EPOCH, total_images=record["total_iters"])
         deliver(self.sinks, lambda sink: sink.epoch(record, samples))
 
     @contextmanager
@@ -95,8 +97,8 @@ class Reporter:
         deliver(self.sinks, lambda sink: states.append((type(sink).__name__, sink.state_dict())))
         return {
             "saved": self.shown,
-            "last_moment": [self._last.epoch, self._last.images],
-            "total_images": self._last.total_images or 0,
+            "last_moment": [self.last.epoch, self.last.images],
+            "total_images": self.last.total_images or 0,
             "curves": None,  # of visdom, in states of earlier versions
             "sinks": [(name, state) for name, state in states if state],
         }
@@ -105,8 +107,8 @@ class Reporter:
         """Go on with the history of the run that is continued."""
         self.shown = state["saved"]
         epoch, images = map(int, state["last_moment"])
-        self._last = LogStep(epoch, images, total_images=state["total_images"])
-        deliver(self.sinks, lambda sink: sink.go_on_after(self._last))
+        self.last = LogStep(epoch, images, total_images=state["total_images"])
+        deliver(self.sinks, lambda sink: sink.go_on_after(self.last))
         earlier = [("VisdomSink", state["curves"])] if state["curves"] else []
         for name, kept in state.get("sinks", earlier):
             sinks = [sink for sink in self.sinks if type(sink).__name__ == name]

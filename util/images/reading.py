@@ -24,8 +24,8 @@ _UPRIGHT = {
 }
 
 
-def is_image_file(filename: str) -> bool:
-    """Tell whether a file name ends like an image's, in whatever case."""
+def has_known_ending(filename: str) -> bool:
+    """Tell whether a file name ends like an image that is read here, in whatever case."""
     return filename.lower().endswith((*LOWER_CASE, ".webp"))
 
 

@@ -76,6 +76,22 @@ class ScaleWidth:
 
 
 @dataclass(frozen=True)
+class ScaleShortside:
+    """Bring the shorter side of an image to a length; the longer one follows."""
+
+    length: int
+    method: int = Image.Resampling.BICUBIC
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return _resized(image, self.size_of(image.size), self.method)
+
+    def size_of(self, size: Size) -> Size:
+        """Return the size that an image of another one gets."""
+        width, height = (round(side * self.length / min(size)) for side in size)
+        return width, height
+
+
+@dataclass(frozen=True)
 class RoundSides:
     """Round both sides to a multiple of `base`: generators that halve twice need 4."""
 
@@ -86,7 +102,7 @@ class RoundSides:
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
         width, height = (max(round(side / self.base), 1) * self.base for side in image.size)
         if (width, height) != image.size:
-            _note_rounding(image.size, (width, height), self.base)
+            note_rounding(image.size, (width, height), self.base)
         return _resized(image, (width, height), self.method)
 
 
@@ -171,11 +187,14 @@ class Normalize:
     std: Sequence[float] = (STD,)
 
     def __call__(self, tensor: Tensor) -> Tensor:
+        if (*self.mean, *self.std) == (MEAN, STD):
+            return tensor.sub(MEAN).mul_(1 / STD)  # the same bits, since STD is a power of two
         mean, std = (tensor.new_tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return tensor.sub(mean).div_(std)
 
 
-FIXED = (Grayscale, Resize, ScaleWidth, RoundSides)  # make the same of an image every time
+# Make the same of an image every time.
+FIXED = (Grayscale, Resize, ScaleWidth, ScaleShortside, RoundSides)
 _OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize)
 
 
@@ -208,10 +227,15 @@ def _resized(image: Image.Image, size: Size, method: int) -> Image.Image:
     return image if image.size == size else image.resize(size, Image.Resampling(method))
 
 
+def resizes(preprocess: str) -> bool:
+    """Tell whether `--preprocess` brings images to `--load_size` first, in whichever way."""
+    return any(way in preprocess for way in ("resize", "scale_width", "scale_shortside"))
+
+
 _rounding_noted = False
 
 
-def _note_rounding(given: Size, rounded: Size, base: int) -> None:
+def note_rounding(given: Size, rounded: Size, base: int) -> None:
     """Say once that images are resized although nobody asked for it."""
     global _rounding_noted
     if not _rounding_noted:

@@ -6,6 +6,7 @@ from typing import Any
 
 from util.base.log import say
 from util.base.plugins import declares
+from util.images.transforms import resizes
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one image at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
@@ -47,7 +48,7 @@ def _why_alone(opt: Namespace, model: type) -> str:
         return f"without --eval, --norm {opt.norm} takes its statistics from the batch"
     if not opt.eval and not opt.no_dropout:
         return "without --eval, dropout would draw otherwise"
-    scaled = "scale_width" in opt.preprocess and "crop" in opt.preprocess
-    if "resize" not in opt.preprocess and not scaled:
+    cut = resizes(opt.preprocess) and "crop" in opt.preprocess
+    if "resize" not in opt.preprocess and not cut:
         return f"with --preprocess {opt.preprocess} they may differ in size"
     return ""

@@ -8,25 +8,27 @@ import torch
 from torch import Tensor
 
 from util.images.ranges import WHITE, in_unit_range
+from util.inference.pairs import USUAL
 from util.scores.images import METRICS
 
-PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # what was made, and what it should be
 
-
-def show_scores(webpage: object, visuals: Mapping[str, Any]) -> None:
+def show_scores(
+    webpage: object, visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL
+) -> None:
     """Add the scores of an image to the page of results, if that is a page that takes them."""
     add_scores = getattr(webpage, "add_scores", None)  # a fork's own util/html.py has none
     if add_scores is not None:
-        add_scores(image_scores(visuals))
+        add_scores(image_scores(visuals, pairs))
 
 
-def image_scores(visuals: Mapping[str, Any]) -> dict[str, float]:
+def image_scores(visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL) -> dict[str, float]:
     """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 
-    Whether `real_B` is the true one, and not just any image of domain B, is for the caller to
-    know. Images are as `tensor2im` takes or makes them.
+    `pairs` are the labels of what was made and of what it should be; whether `real_B` is the true
+    one, and not just any image of domain B, is for the caller to know. Images are as `tensor2im`
+    takes or makes them.
     """
-    for made, real in PAIRS.items():
+    for made, real in pairs.items():
         if made in visuals and real in visuals:
             a, b = _unit_image(visuals[made]), _unit_image(visuals[real])
             measures = {name: metric.measure for name, metric in METRICS.items() if metric.measure}

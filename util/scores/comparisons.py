@@ -1,11 +1,13 @@
 """Which images are compared: sets of them, or pairs that their names tell."""
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from util.base.errors import UserError
@@ -16,6 +18,7 @@ OF_PAIRS = tuple(name for name in METRICS if name not in OF_SETS)
 ALL = (*OF_PAIRS, *OF_SETS)
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message
+PAIRS_FILE = "pairs.json"  # beside a test's page: labels of what was made, and of what for
 
 
 class NamedImage(NamedTuple):
@@ -113,7 +116,9 @@ def from_results(
     """Return what images written by test.py allow: each domain, and ways there and back.
 
     `paired` says whether `x_real_B` is what `x_fake_B` should be; `side`, A or B, takes one domain.
+    Models of others have labels of their own, which test.py has written down.
     """
+    paths = list(paths)
     found, comparisons = by_label(folder, paths), []
     for domain in side or "BA":
         real, fake = found.get(f"real_{domain}"), found.get(f"fake_{domain}")
@@ -126,6 +131,10 @@ def from_results(
         if real and back:
             title = f"rec_{domain} (there and back) against real_{domain} in {folder}"
             comparisons.append(pairs(title, real, back, *OF_PAIRS))
+    for made, wanted in _own_pairs(folder).items():
+        reals, fakes = (_labelled(folder, paths, label) for label in (wanted, made))
+        if side is None and reals and fakes:
+            comparisons.append(pairs(f"{made} against {wanted} in {folder}", reals, fakes))
     if not comparisons:
         labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
         raise UserError(
@@ -133,6 +142,25 @@ def from_results(
             f"and x_real_B.png, only {labels}. Give two folders: real and generated images."
         )
     return comparisons
+
+
+def _own_pairs(folder: str) -> dict[str, str]:
+    file = Path(folder).parent / PAIRS_FILE
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(real, str) for real in found.values()):
+        raise UserError(f"{file} does not say which images are pairs. Remove it; test.py makes it.")
+    return found
+
+
+def _labelled(folder: str, paths: Iterable[str], label: str) -> list[NamedImage]:
+    names = {path: _plain_name(folder, path) for path in paths}
+    end = f"_{label}"
+    return [NamedImage(n.removesuffix(end), path) for path, n in names.items() if n.endswith(end)]
 
 
 def _different(images: list[NamedImage]) -> list[NamedImage]:

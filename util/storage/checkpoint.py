@@ -19,10 +19,12 @@ from typing import IO, Any, Self
 import torch
 from torch import Tensor, nn
 
-from util.base.errors import UserError, writing
+from util.base.errors import UserError, suggest, writing
 from util.storage import journal
 from util.storage.files import fill_and_flush, temporary_name
 from util.storage.run_folder import RunFolder
+
+MOST_NAMED = 12  # files or saves, in a message
 
 
 class CheckpointError(UserError):
@@ -31,13 +33,6 @@ class CheckpointError(UserError):
 
 class MismatchError(CheckpointError):
     """A checkpoint made for another network."""
-
-
-def save_set(files: Mapping[Path, object]) -> None:
-    """Write files that belong together: whoever reads them gets all of this save or none."""
-    with FileSet() as written:
-        for path, state in files.items():
-            written.add(path, state)
 
 
 class FileSet:
@@ -143,15 +138,38 @@ def cpu_state_dict(net: nn.Module) -> dict[str, Tensor]:
     return state
 
 
+def load_state_dict(path: str | Path, *, file: IO[bytes] | None = None) -> Mapping[str, Tensor]:
+    """Read a state dict, or the only one that other values stand around: `{"epoch", "state_dict"}`.
+
+    Raises:
+        CheckpointError: as `load_state`; or there is none, or several.
+    """
+    found = load_state(path, file=file)
+    if _is_state_dict(found):
+        return found
+    inside = found if isinstance(found, Mapping) else {}
+    inner = {key: value for key, value in inside.items() if value and _is_state_dict(value)}
+    if len(inner) == 1:
+        return next(iter(inner.values()))
+    if inner:
+        raise CheckpointError(
+            f"{path} holds several state dicts, called {', '.join(map(str, inner))}: which one is "
+            "meant is not clear. Save the one you need to a file of its own."
+        )
+    raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(found)}.")
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()
+    )
+
+
 def load_network_state(
     net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None
 ) -> dict[str, Tensor]:
     """Read a state dict for `net` from a checkpoint file, one written long ago included."""
-    state = load_state(path, file=file)
-    if not isinstance(state, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise CheckpointError(f"{path} holds no state dict (tensors by name) but a {type(state)}.")
+    state = load_state_dict(path, file=file)
     if not any(key.startswith("module.") for key in net.state_dict()):
         state = without_module_prefix(state)
     return without_old_instance_norm_keys(state, net)
@@ -210,12 +228,46 @@ def without_old_instance_norm_keys(
     return {key: value for key, value in state.items() if key not in left_over}
 
 
+def require_run(checkpoints_dir: str | Path, name: str) -> RunFolder:
+    """Return the folder of a run; a CheckpointError says which runs there are instead."""
+    run = RunFolder(checkpoints_dir, name)
+    if not run.path.is_dir():
+        raise CheckpointError(f"{run} does not exist. {_other_runs(Path(checkpoints_dir), name)}")
+    return run
+
+
+def require_save(checkpoints_dir: str | Path, name: str, label: str) -> None:
+    """Raise a CheckpointError that says which saves there are, unless a run has this one."""
+    run = require_run(checkpoints_dir, name)
+    if not journal.exists(run.state_file(label)) and not run.has_files_of(label):
+        raise CheckpointError(
+            f"{run} has no save {label}: it has {_some(run.labels()) or 'none'}. Check --epoch "
+            "(latest, best or a number) and --load_iter."
+        )
+
+
 def _neighbours(path: Path) -> str:
     """Say what could have been meant."""
     if not path.parent.is_dir():
-        return f"Nor does the folder {path.parent}: check --checkpoints_dir and --name."
+        others = _other_runs(path.parent.parent, path.parent.name)
+        return f"Nor does the folder {path.parent}. {others}"
     there = [file.name for file in RunFolder(path.parent).network_files()]
     if not there:
         return f"{path.parent} holds no checkpoint at all: check --checkpoints_dir and --name."
-    shown = ", ".join(there[:12]) + (", ..." if len(there) > 12 else "")
-    return f"{path.parent} holds {shown}. Check --name, --epoch, --load_iter and --model_suffix."
+    return (
+        f"{path.parent} holds {_some(there)}. Check --name, --epoch, --load_iter and "
+        "--model_suffix."
+    )
+
+
+def _other_runs(checkpoints_dir: Path, name: str) -> str:
+    patterns = ("*/*_net_*.pth", "*/*/*_net_*.pth")  # names may have a slash
+    files = (file for pattern in patterns for file in checkpoints_dir.glob(pattern))
+    runs = sorted({file.parent.relative_to(checkpoints_dir).as_posix() for file in files})
+    if not runs:
+        return f"{checkpoints_dir} holds no runs: check --checkpoints_dir and --name."
+    return f"{suggest(name, runs)} Check --checkpoints_dir and --name."
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 ITERATION = "iter_"
 NUMBERED = re.compile(rf"({ITERATION})?(\d+)_(net_.+|state)\.pth")
+SAVED = re.compile(rf"(latest|best|({ITERATION})?\d+)_.+\.pth")  # what plugins save too
 
 
 def label_of(load_iter: int, epoch: int | str) -> str:
@@ -30,7 +31,18 @@ def option_for(label: str) -> dict[str, str]:
 
 
 class RunFolder:
-    """Name the files of one run; nothing is read or written."""
+    """Name the files of one run; nothing is written.
+
+    Who writes them:
+
+    | files | written by |
+    |---|---|
+    | `<label>_*.pth`, logs, `web`, `tensorboard`, `visdom`, `wandb_run_id.txt` | train.py alone |
+    | `train_opt.*`, and `<phase>_opt.*` of training | train.py alone |
+    | `test_opt.*`, and `<phase>_opt.*` unless it is one of those above | test.py |
+    | `wandb` | train.py and test.py, with `--use_wandb` |
+    | `before-<date>`, where an earlier run of this name went | train.py alone |
+    """
 
     def __init__(self, checkpoints_dir: str | Path, name: str = "") -> None:
         """Take the folder of the run `name`; without a name it is the first path itself."""
@@ -43,6 +55,9 @@ class RunFolder:
         self.web_images = self.web / "images"
         self.tensorboard = self.path / "tensorboard"
         self.visdom = self.path / "visdom"  # of a server that the run started
+        self.wandb = self.path / "wandb"  # as that package calls it
+        self.wandb_id = self.path / "wandb_run_id.txt"
+        self.oldest_options = self.path / "opt.txt"  # as the reference wrote it until 2018
 
     def __str__(self) -> str:
         return str(self.path)
@@ -83,6 +98,33 @@ class RunFolder:
             if match and match[1] == current[1] and int(match[2]) < int(current[2]):
                 saves.setdefault(int(match[2]), []).append(file)
         return [saves[number] for number in sorted(saves, reverse=True)]
+
+    def labels(self) -> list[str]:
+        """Return the labels of all saves: `best` and `latest`, epochs, counts of images."""
+        names = {file.name.partition("_net_")[0] for file in self.network_files()}
+
+        def place(label: str) -> tuple[int, int, str]:
+            number = label.removeprefix(ITERATION)
+            if not number.isdecimal():
+                return 0, 0, label
+            return (1 if number == label else 2), int(number), label
+
+        return sorted(names, key=place)
+
+    def has_files_of(self, label: str) -> bool:
+        """Tell whether there is anything of a save, networks or what a plugin saves too."""
+        return any(self.path.glob(f"{escape(label)}_*.pth"))
+
+    def contents(self) -> list[Path]:
+        """Return all that commands have left here; other files, and other runs, are people's."""
+        logs = self.loss_log, self.losses, self.metrics, self.wandb_id, self.oldest_options
+        folders = self.web, self.tensorboard, self.visdom, self.wandb
+        return [
+            *(path for path in (*logs, *folders) if path.exists()),
+            *(file for file in sorted(self.path.glob("*.pth")) if SAVED.fullmatch(file.name)),
+            *sorted(self.path.glob("[!.]*_opt.txt")),
+            *sorted(self.path.glob("[!.]*_opt.json")),
+        ]
 
     def options_text(self, phase: str = "train") -> Path:
         """Return where the options of a phase are saved as text, as the reference does."""

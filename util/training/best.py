@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from util.base.errors import UserError, suggest
+from util.base.log import say
 from util.scores.images import metric_and_direction
 
 KEPT = ("name", "value", "epoch", "since", "latest")  # in a training state
@@ -55,10 +56,16 @@ class BestEpoch:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best so far."""
-        return {name: getattr(self, name) for name in KEPT}
+        return {name: getattr(self, name) for name in KEPT} | {"maximise": self.maximise}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved best, if it is of the same metric."""
-        if state["name"] == self.name:
+        """Go on from a saved best; of another metric, or direction, it says nothing about this."""
+        if state["name"] == self.name and state.get("maximise", self.maximise) == self.maximise:
             for name in KEPT:
                 setattr(self, name, state[name])
+        elif self.name:
+            wish = f"the {'highest' if self.maximise else 'lowest'} {self.name}"
+            say(
+                f"--save_best: {wish} is not what the saved run went by. Its history begins now: "
+                "the next epoch that is measured becomes the best one."
+            )

@@ -2,14 +2,16 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.base.log import say, warn
-from util.base.new_options import OURS, framework_option
+from util.base.log import say
+from util.base.new_options import OURS, framework_option, new_option
+from util.scores.images import metric_and_direction
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.asked import Loader
@@ -17,11 +19,17 @@ from util.training.length import Length
 from util.training.progress import Progress
 from util.training.saver import Saver, read_state
 
-# Whoever continues with other values of these wants other learning rates.
-RATE_OPTIONS = (
-    *("lr", "lr_G", "lr_D", "lr_gamma", "lr_policy", "lr_decay_iters"),
-    *("beta1", *Length.OPTIONS),
-)
+# Whoever continues with other values of these wants other learning rates: under every policy, and
+# under one of them. `plateau` goes by what was measured, not by the epoch.
+OF_RATES = ("lr", "lr_G", "lr_D", "lr_policy")
+OF_POLICY = {
+    "linear": Length.OPTIONS,
+    "step": ("lr_gamma", "lr_decay_iters"),
+    "plateau": (),
+    "cosine": Length.OPTIONS,
+}
+OF_ANY_POLICY = tuple(dict.fromkeys(chain(*OF_POLICY.values())))  # for those of a fork
+OF_SIZE = ("crop_size", "preprocess")  # of images that are made
 NUMBER, SEED = int | float, int | None
 # What a training state holds, as far as it is not the model's own business.
 LAYOUT: Mapping[str, Any] = {
@@ -53,38 +61,53 @@ class ResumePoint:
         self.label = label_of(opt.load_iter, opt.epoch)
         self.state = read_state(self.folder, self.label) if opt.continue_train else None
         self.epoch: int = opt.epoch_count  # the first to train
-        self.other_epoch = self.new_rates = False
+        self.other_epoch = False
+        self.kept: dict[str, bool] = {}  # what the options decide now, not the state
         if self.state is None:
-            if not opt.continue_train and self.folder.state_file("latest").exists():
-                warn(
-                    f"{self.folder} holds a run already, which this one will overwrite. "
-                    "--continue_train goes on with it instead."
-                )
             return
         there = {name: layout for name, layout in LATER.items() if name in self.state}
         if problems := list(problems_of(self.state, {**LAYOUT, **there})):
             raise self._unfit(f"it has {', '.join(problems)}")
-        saved, saved_epoch = self.state["options"], self.state["progress"]["epoch"]
-        if isinstance(ours := saved.get(OURS), dict):  # where a plugin has taken names
-            saved = saved | ours
+        self.saved = self.state["options"]
+        if isinstance(ours := self.saved.get(OURS), dict):  # where a plugin has taken names
+            self.saved = self.saved | ours
+        saved_epoch = self.state["progress"]["epoch"]
         self.other_epoch = epoch_is_given and opt.epoch_count != saved_epoch
         if not self.other_epoch:
             self.epoch = saved_epoch
-        changed = [name for name in RATE_OPTIONS if saved.get(name) != framework_option(opt, name)]
-        self.new_rates = self.other_epoch or bool(changed)
-        opt.epoch_count = self.epoch if self.new_rates else saved["epoch_count"]
+        by_epoch = opt.lr_policy != "plateau"
+        new_rates = self._changed(*OF_RATES, *OF_POLICY.get(opt.lr_policy, OF_ANY_POLICY))
+        self.kept = {
+            "keep_rates": bool(new_rates) or (self.other_epoch and by_epoch),
+            "keep_momentum": bool(self._changed("beta1")),
+            "keep_metric": self._metric_is_new(),
+        }
+        opt.epoch_count = self.epoch if self.kept["keep_rates"] else self.saved["epoch_count"]
+
+    def _changed(self, *names: str) -> list[str]:
+        """Return those of the options that have another value than in the saved run."""
+        return [n for n in names if self.saved.get(n) != framework_option(self.opt, n)]
+
+    def _metric_is_new(self) -> bool:
+        before, now = (str(wanted or "") for wanted in (
+            self.saved.get("save_best"), new_option(self.opt, "save_best")
+        ))  # fmt: skip
+        return metric_and_direction(before) != metric_and_direction(now)
 
     def restore(self, saver: Saver, dataset: Loader, progress: Progress) -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
         if self.state is None:
             if self.opt.continue_train:
+                following = int(self.label) + 1 if self.label.isdecimal() else self.epoch
+                hint = "" if following == self.epoch else f" {following} is the next one"
                 say(
                     f"{self.folder} has no training state for {self.label}, only networks: "
                     "optimisers, image pools, random numbers and the count of images begin anew, "
-                    f"the learning rate as in epoch {self.epoch} (--epoch_count)."
+                    f"the learning rate as in epoch {self.epoch} (--epoch_count{hint})."
                 )
             return
         same_images = self._load_into(saver, dataset, self.state)
+        self._tell_what_changed()
         saver.last_label = self.label
         if self.other_epoch:
             say(
@@ -108,7 +131,10 @@ class ResumePoint:
     def _load_into(self, saver: Saver, dataset: Loader, state: dict[str, Any]) -> bool:
         """Load all but the place in the data; tell whether the images are the same."""
         try:
-            saver.trained.load_training_state(state["model"], keep_rates=self.new_rates)
+            if self._changed(*OF_SIZE):  # images of two sizes make no batch
+                for pool in state["model"]["image_pools"].values():
+                    pool["images"] = []
+            saver.trained.load_training_state(state["model"], **self.kept)
             for name in ("progress", "visualizer", "best"):
                 if name in state:
                     saver.parts[name].load_state_dict(state[name])
@@ -123,6 +149,22 @@ class ResumePoint:
         ) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise self._unfit(f"{reason} (--verbose shows where)") from error
+
+    def _tell_what_changed(self) -> None:
+        """Say what begins anew or stays although the command line may suggest something else."""
+        opt, seed = self.opt, new_option(self.opt, "seed")
+        if self.kept["keep_rates"] and opt.lr_policy == "plateau":
+            say("Learning rates begin anew with these options, and so does --lr_policy plateau.")
+        elif self.kept["keep_metric"] and opt.lr_policy == "plateau":
+            now = new_option(opt, "save_best") or "loss_G"
+            say(f"--lr_policy plateau follows {now} from here on; the learning rate stays.")
+        if self._changed("seed"):
+            say(
+                f"--seed {seed} changes nothing: random numbers go on as those of the saved run, "
+                f"which began with {self.saved.get('seed')}."
+            )
+        if changed := self._changed(*OF_SIZE):
+            say(f"--{' and --'.join(changed)}: image pools begin anew with images of that size.")
 
     def _unfit(self, reason: str) -> CheckpointError:
         path = self.folder.state_file(self.label)

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from util.base.errors import LoadError, UserError
+from util.base.faces import is_of_2025
 from util.base.log import mute, note, say
 from util.base.new_options import new_option
 from util.base.stop_signals import StopSignals
@@ -20,10 +21,12 @@ from util.display.reporter import reporter_of
 from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
+from util.training.disk_space import forecast, tell_of_disk_space
 from util.training.fixed_images import FixedImages, create_fixed_images
 from util.training.health import HealthMonitor
 from util.training.length import Length
 from util.training.meters import LossMeter
+from util.training.new_run import NewRun
 from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
@@ -54,8 +57,13 @@ class Run:
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
         self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
-        self.visualizer = create_visualizer(opt)  # perhaps a fork's: it gets the original's calls
-        self.reporter = reporter_of(self.visualizer)  # for the rest
+        self._new_run = NewRun(opt)
+        with self._new_run.undone_on_failure():
+            self._new_run.set_earlier_run_aside()
+            self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
+            if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
+                deliver([self.visualizer], lambda it: it.set_dataset_size(len(dataset)))
+            self.reporter = reporter_of(self.visualizer)  # for the rest
         self._facts, self._has_split = facts, has_split
         self.fixed_images: FixedImages | None = None  # if nobody shows them
         if any(sink.images_every for sink in self.reporter.sinks):
@@ -83,8 +91,13 @@ class Run:
         elif self.best.should_stop:
             say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
                 "raise --early_stop, or give 0.")  # fmt: skip
+        else:
+            needed = forecast(self.opt, self.trained, self.progress, len(self.dataset))
+            tell_of_disk_space(self.saver.folder, needed)
         self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
-        with self._stop, self.reporter.session(self.saver.how_to_continue), self.saver:
+        undone = self._new_run.undone_on_failure(unless=lambda: self.health.steps > 0)
+        shown = self.reporter.session(self.saver.how_to_continue)
+        with undone, self._stop, shown, self.saver:
             self._begin()
             try:
                 yield
@@ -110,7 +123,7 @@ class Run:
         A signal to stop ends the process after the step, and after a save.
         """
         self._epoch_began = waiting_since = time.time()
-        self.dataset.sampler.epoch = self.progress.epoch
+        self.dataset.set_epoch(self.progress.epoch)
         self._losses_shown = False
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
@@ -144,7 +157,12 @@ class Run:
         self.model.compute_visuals()
         visuals = self.model.get_current_visuals()
         self.reporter.total_images = self.progress.total_images
-        show = methodcaller("display_current_results", visuals, self.progress.epoch, for_page)
+
+        def show(visualizer: Any) -> None:
+            epoch, call = self.progress.epoch, visualizer.display_current_results
+            count = [self.progress.total_images] if is_of_2025(call) else []
+            call(visuals, epoch, *count, for_page)
+
         deliver([self.visualizer], show)
         self.reporter.shown = True
         self.health.hints.advise_on_images(visuals)
@@ -164,10 +182,16 @@ class Run:
         seconds = self._step_seconds / self.opt.batch_size, self._load_seconds
         shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
         deliver([self.visualizer], shown)
-        if self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
-            fraction = images / len(self.dataset)
-            deliver([self.visualizer], methodcaller("plot_current_losses", epoch, fraction, losses))
+        deliver([self.visualizer], lambda it: self._plot(it, losses))
         self.health.hints.advise_on_losses(losses)
+
+    def _plot(self, visualizer: Any, losses: Mapping[str, float]) -> None:
+        progress, plot = self.progress, getattr(visualizer, "plot_current_losses", None)
+        if plot is not None and is_of_2025(plot):
+            plot(progress.total_images, losses)
+        elif self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
+            fraction = progress.epoch_images / len(self.dataset)
+            visualizer.plot_current_losses(progress.epoch, fraction, losses)
 
     def save_for_later(self) -> str:
         """Save what is there, unless nothing was trained, and return how to go on."""

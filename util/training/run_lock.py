@@ -32,16 +32,23 @@ class RunLock:
     def __init__(self) -> None:
         self._path: Path | None = None
         self._file: IO[bytes] | None = None
+        self._made: list[Path] = []  # folders that were not there before, inner ones first
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.release()
+        if error is not None:  # a start that failed leaves no folder
+            with suppress(OSError):  # something has been trained there
+                for folder in self._made:
+                    folder.rmdir()
 
     def take(self, opt: Namespace) -> None:
         """Take the run's folder, unless another run has it; tidy up what a killed run left."""
         folder = RunFolder(opt.checkpoints_dir, opt.name)
+        above = (folder.path, *folder.path.parents)
+        self._made = [path for path in above if not path.exists()]
         folder.path.mkdir(parents=True, exist_ok=True)
         path = RunFolder(folder.path.resolve()).lock
         if path in _held:

@@ -4,6 +4,7 @@ A save is one set of files: the networks, and `<label>_state.pth` with everythin
 thread only copies tensors; a thread beside it writes them.
 """
 
+import math
 import re
 import shlex
 import sys
@@ -147,9 +148,8 @@ class Saver:
                 else:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
-        if (keep := new_option(self.opt, "keep_last")) > 0:
-            for label in files:
-                prune(self.folder, label, keep)
+        for label in files:
+            prune(self.folder, label, *kept_saves(self.opt))
 
     def _failure(self, error: Exception) -> SaveError:
         cause = system_error(error)
@@ -202,11 +202,21 @@ def _digest(folder: RunFolder, label: int | str, name: str) -> str | None:
     return None
 
 
-def prune(folder: RunFolder, label: str, keep: int) -> None:
-    """Delete lower numbers than that of the save just written, so that `keep` are left."""
-    for files in folder.saves_before(label)[keep - 1 :]:
+def kept_saves(opt: Namespace) -> tuple[float, float]:
+    """Return how many numbered saves stay, and how many of these with their state."""
+    states = new_option(opt, "keep_states")
+    return new_option(opt, "keep_last") or math.inf, math.inf if states == "all" else int(states)
+
+
+def prune(folder: RunFolder, label: str, keep: float, states: float = math.inf) -> None:
+    """Delete from the numbers below that of the save just written: `keep` saves are left.
+
+    Only the newest `states` of them keep more than their networks.
+    """
+    for number, files in enumerate(folder.saves_before(label), 2):
         for path in files:
-            path.unlink(missing_ok=True)
+            if number > keep or (number > states and path.name.endswith("_state.pth")):
+                path.unlink(missing_ok=True)
 
 
 def snapshot(value: Any, where: str = "") -> Any:

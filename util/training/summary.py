@@ -68,4 +68,4 @@ def _validation(opt: Namespace, images: int) -> str:
     every = new_option(opt, "val_freq")
     if images:
         return f"{images:,} images after {'each epoch' if every == 1 else f'every {every} epochs'}"
-    return "none, by --val_freq 0" if every == 0 else "none: the data have no val, or valA and valB"
+    return "none, by --val_freq 0" if every == 0 else "none"

@@ -5,13 +5,14 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError
-from util.base.log import say, warn
+from util.base.log import note, say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
@@ -135,9 +136,10 @@ def create_validator(
     if every == 0 or not has_split(opt, "val"):
         if best.name:
             raise UserError(
-                f"--save_best {best.name} needs images to measure on: {opt.dataroot} has neither "
-                "a folder val, nor valA and valB."
+                f"--save_best {best.name} needs images to measure on: {why_no_split(opt)}"
             )
+        if every > 0:
+            note(f"No validation: {why_no_split(opt)}")
         return None
     data = create_dataset(validation_options(opt))
     device = claim_device(opt.gpu_ids)
@@ -150,6 +152,17 @@ def create_validator(
     if best.name:
         best.check(validator.run(most=1).metrics)  # rather now than after an epoch
     return validator
+
+
+def why_no_split(opt: Namespace) -> str:
+    """Say what a data set has instead of images to validate on."""
+    root = opt.dataroot
+    found = sorted(path.name for path in Path(root).glob("val*") if path.is_dir())
+    if not found:
+        return f"{root} has neither a folder val, nor valA and valB."
+    if found in (["valA"], ["valB"]):
+        return f"{root} has {found[0]} alone, not both valA and valB."
+    return f"--dataset_mode {opt.dataset_mode} does not read {' and '.join(found)} in {root}."
 
 
 def validation_options(opt: Namespace) -> Namespace:

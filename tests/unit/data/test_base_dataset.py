@@ -9,12 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+import torchvision
+from PIL import Image
+from torchvision.transforms import InterpolationMode
 
-from data import create_dataset, find_dataset_using_name, has_split
+from data import base_dataset, create_dataset, find_dataset_using_name, has_split
 from data.base_dataset import LAYOUTS, BaseDataset, channels_of_sides
 from data.pipeline.loader import files_of
-from tests.support.drawn import draw, options
+from tests.support.drawn import draw, drawn_image, options
 from util.base.errors import UserError
+from util.images import transforms
 
 Register = Callable[..., Namespace]
 
@@ -191,3 +195,32 @@ def test_plugin_is_asked_for_its_phases(kind: Any, register: Register) -> None:
 def test_direction_swaps_the_channels_of_the_sides() -> None:
     assert channels_of_sides(Namespace(direction="AtoB", input_nc=1, output_nc=4)) == (1, 4)
     assert channels_of_sides(Namespace(direction="BtoA", input_nc=1, output_nc=4)) == (4, 1)
+
+
+# ---- the original's names for steps of a transform -----------------------------------------
+
+
+def test_steps_of_a_transform_have_the_originals_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, image = vars(base_dataset), drawn_image(30, 21)
+    bilinear = InterpolationMode.BILINEAR
+    assert steps["__transforms2pil_resize"](bilinear) == Image.Resampling.BILINEAR
+    assert steps["__make_power_2"](image, 4).size == (32, 20)
+    assert steps["__make_power_2"](image, base=16, method=bilinear).size == (32, 16)
+    assert steps["__scale_width"](image, 60, 10).size == (60, 42)
+    assert steps["__scale_width"](image, 30, 50, bilinear).size == (30, 50)
+    assert steps["__crop"](image, (2, 3), 8).tobytes() == image.crop((2, 3, 10, 11)).tobytes()
+    mirrored = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert steps["__flip"](image, True).tobytes() == mirrored.tobytes()
+    assert steps["__flip"](image, False) is image
+    monkeypatch.setattr(transforms, "_rounding_noted", False)
+    capsys.readouterr()
+    steps["__print_size_warning"](38, 39, 40, 40)
+    assert "An image of 38x39 was resized to 40x40" in capsys.readouterr().out
+
+
+def test_torchvisions_transforms_are_there_for_who_asks() -> None:
+    assert base_dataset.transforms is torchvision.transforms  # type: ignore[attr-defined]
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        getattr(base_dataset, "nonsense")  # noqa: B009

@@ -56,7 +56,9 @@ def test_pair_is_split_in_the_middle_and_b_takes_the_odd_column(
 @IN_FOLDER
 @given(
     seed=st.integers(0, 2**31),
-    preprocess=st.sampled_from(["resize_and_crop", "crop", "scale_width_and_crop"]),
+    preprocess=st.sampled_from(
+        ["resize_and_crop", "crop", "scale_width_and_crop", "scale_shortside_and_crop"]
+    ),
 )
 def test_both_halves_are_cropped_and_flipped_alike(
     seed: int, preprocess: str, tmp_path: Path
@@ -92,7 +94,9 @@ def test_odd_pairs_with_scaled_width_come_out_as_in_the_reference(tmp_path: Path
     assert item["B"].shape == (3, int(18 * 53 / 19), 18)
 
 
-@pytest.mark.parametrize("preprocess", ["resize_and_crop", "scale_width_and_crop"])
+@pytest.mark.parametrize(
+    "preprocess", ["resize_and_crop", "scale_width_and_crop", "scale_shortside_and_crop"]
+)
 def test_crop_larger_than_the_resized_pair_is_refused(preprocess: str, tmp_path: Path) -> None:
     draw(tmp_path / "train", ["a.png"])
     with pytest.raises(UserError, match="--crop_size 32 is larger than --load_size 16"):

@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +290,30 @@ def test_image_folder_gives_images_transformed_with_their_paths(tmp_path: Path) 
         loader=lambda path: Image.open(path).resize((3, 4)),
     )
     assert list(full[1]) == [(3, 4), paths[0]]
+
+
+# ---- endings of others --------------------------------------------------------------------
+
+
+@pytest.fixture
+def endings() -> Iterator[list[str]]:
+    """Return the list of endings, which a test may change."""
+    before = list(IMG_EXTENSIONS)
+    yield IMG_EXTENSIONS
+    IMG_EXTENSIONS[:] = before
+
+
+def test_endings_that_are_added_in_place_count(tmp_path: Path, endings: list[str]) -> None:
+    for name in ("a.npy", "b.NPY", "c.txt"):
+        (tmp_path / name).write_bytes(b"numbers")
+    endings.append(".npy")
+    assert is_image_file("x/a.npy")
+    assert names(tmp_path, make_dataset(tmp_path)) == ["a.npy"]
+    assert ImageFolder(tmp_path).imgs == make_dataset(tmp_path)
+
+
+def test_endings_that_are_removed_in_place_do_not_count(tmp_path: Path, endings: list[str]) -> None:
+    draw(tmp_path, ["a.png", "b.bmp"])
+    endings[:] = [".bmp"]
+    assert not is_image_file("a.png")
+    assert names(tmp_path, make_dataset(tmp_path)) == ["b.bmp"]

@@ -356,6 +356,23 @@ def test_file_that_holds_something_else_is_refused(model: PlainModel) -> None:
         model.load_networks("latest")
 
 
+def test_forks_that_load_by_themselves_drop_old_instance_norm_keys_by_the_originals_name(
+    model: PlainModel,
+) -> None:
+    norm = networks.get_norm_layer("instance")
+    net = networks.NLayerDiscriminator(3, 4, 2, norm)
+    state: dict[str, Any] = dict(net.state_dict())
+    kept = list(state)
+    state |= {f"model.3.{name}": torch.ones(8) for name in ("running_mean", "running_var")}
+    drop: Any = model._BaseModel__patch_instance_norm_state_dict  # type: ignore[attr-defined]
+    for key in list(state):
+        drop(state, net, key.split("."))
+    assert list(state) == kept
+    state["model.3.running_mean"] = torch.ones(8)
+    drop(state, net.model, ["model", "3", "running_mean"], 1)
+    assert list(state) == kept
+
+
 def test_old_instance_norm_keys_are_passed_over(model: PlainModel) -> None:
     model.netG_A = networks.NLayerDiscriminator(3, 4, 2, networks.get_norm_layer("instance"))
     state: dict[str, Tensor] = dict(model.netG_A.state_dict())

@@ -174,7 +174,8 @@ def wanted(tmp_path: Path) -> Callable[[str], Any]:
 
 def names_for(kind: str) -> list[str]:
     """Return the new names that a class derived from this one may use."""
-    shown = {"optimization"} if kind == "template" else set()  # a file to copy: it shows the use
+    # A file to copy shows the use; `backward` is the original's.
+    shown = {"optimization", "backward"} if kind == "template" else set()
     return [name for name in new_names() if name not in shown]
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
@@ -17,7 +18,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from models.architectures.initialization import INIT_TYPES
+from models.architectures.layers import NORM_LAYERS
+from models.architectures.losses import GAN_MODES
+from models.architectures.registry import DISCRIMINATORS, GENERATORS
+from models.optimization.precision import PRECISIONS
+from models.optimization.schedulers import LR_POLICIES
 from options.base_options import BaseOptions
+from options.parsing.rules import PREPROCESSING
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.support.paths import ROOT
@@ -175,6 +183,90 @@ def test_help_of_test_py_shows_its_own_defaults(capsys: pytest.CaptureFixture[st
     assert "(default: single)" in text  # of --dataset_mode, as --model test sets it
 
 
+def help_of(options: BaseOptions, capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Return the help, in lines as wide as they need to be."""
+    with pytest.raises(SystemExit):
+        options.parse([*argv, "--help"])
+    return capsys.readouterr().out
+
+
+def explained(text: str, option: str) -> str:
+    """Return what a help text says of an option."""
+    after = text.split(f"\n  {option} ")[1]
+    return " ".join(re.split(r"\n(?:  -|\n)", after)[0].split())
+
+
+@pytest.mark.parametrize(
+    ("options", "script"), [(TrainOptions(), "train"), (TestOptions(), "test")]
+)
+def test_help_begins_with_a_line_of_usage_and_two_examples(
+    options: BaseOptions,
+    script: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [f"{script}.py"])
+    lines = help_of(options, capsys).splitlines()
+    assert lines[:3] == [f"usage: {script}.py --dataroot DIR [options]", "", "examples:"]
+    assert [line.split("--")[0] for line in lines[3:5]] == [f"  python {script}.py "] * 2
+    for line in lines[3:5]:
+        options.gather_options(["--dataroot", "X", *line.split()[2:]])
+
+
+def test_titles_say_whose_the_options_are(
+    capsys: pytest.CaptureFixture[str], plugin: Plugin
+) -> None:
+    plugin("sharp_model", model("Sharp", "parser.add_argument('--edge', help='weight of edges')"))
+    argv = ["--model", "sharp", "--dataset_mode", "template"]
+    text = help_of(TrainOptions(), capsys, *argv)
+    titles = re.findall(r"^(\S.*):$", text, re.MULTILINE)
+    for title in ("run", "networks", "data", "training", "model sharp", "data set template"):
+        assert titles.count(title) == 1
+    assert text.partition("\nmodel sharp:\n  --edge ")[1]
+    assert text.partition("\ndata set template:\n  --new_dataset_option ")[1]
+    assert text.partition("\ntraining:\n")[2].startswith("  --n_epochs ")
+    assert "data set unaligned" not in help_of(TrainOptions(), capsys)  # which has no options
+
+
+def test_help_names_the_choices_that_there_are(
+    capsys: pytest.CaptureFixture[str], plugin: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugin("sharp_model", model("Sharp", "pass"))
+    monkeypatch.setitem(GENERATORS, "my_generator", GENERATORS["unet_128"])
+    monkeypatch.setitem(GAN_MODES, "hinge", None)
+    text = help_of(TrainOptions(), capsys)
+    for option, known in {
+        "--model": ("colorization, cycle_gan, pix2pix, sharp, template or test",),
+        "--dataset_mode": ("aligned, colorization, single, template or unaligned",),
+        "--netG": (*GENERATORS, "unet_256 or my_generator"),
+        "--netD": DISCRIMINATORS,
+        "--norm": NORM_LAYERS,
+        "--init_type": INIT_TYPES,
+        "--gan_mode": (*GAN_MODES, "hinge"),
+        "--lr_policy": LR_POLICIES,
+        "--preprocess": PREPROCESSING,
+        "--precision": PRECISIONS,
+        "--direction": ("AtoB", "BtoA"),
+        "--epoch": ("latest", "best"),
+        "--speed": ("faithful", "max"),
+        "--on_nan": ("stop", "rollback"),
+        "--cache": ("none", "decoded", "resized"),
+    }.items():
+        assert [name for name in known if name not in explained(text, option)] == [], option
+
+
+def test_help_prints_the_defaults_that_the_model_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(TrainOptions(), capsys, "--model", "pix2pix")
+    for option, default in {
+        "--netG": "unet_256", "--norm": "batch", "--gan_mode": "vanilla", "--pool_size": "0",
+        "--dataset_mode": "aligned", "--lambda_L1": "100.0", "--max_dataset_size": "inf",
+    }.items():  # fmt: skip
+        assert explained(text, option).endswith(f"(default: {default})")
+    for option in ("--no_flip", "--suffix", "--seed", "--dataroot"):  # nothing to tell
+        assert "default:" not in explained(text, option)
+    assert explained(help_of(TrainOptions(), capsys), "--no_dropout").endswith("(default: True)")
+
+
 def test_every_option_of_every_model_is_explained() -> None:
     for options, names in (
         (TrainOptions(), ("cycle_gan", "pix2pix", "colorization", "template")),
@@ -196,6 +288,8 @@ def test_help_is_quick_because_it_does_not_import_what_it_does_not_need() -> Non
             except SystemExit as status:
                 assert status.code == 0
         heavy = ["torchvision", "visdom", "dominate", "wandb", "scipy", "skimage", "matplotlib"]
+        others = [f"{kind}_model" for kind in ("cycle_gan", "colorization", "template")]
+        heavy += [f"models.{name}" for name in others] + ["data.unaligned_dataset"]
         print(json.dumps([name for name in heavy if name in sys.modules]))
     """
     done = subprocess.run(

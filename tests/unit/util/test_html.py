@@ -42,6 +42,13 @@ def add_row(web: HTML, name: str, labels: list[str]) -> None:
     web.add_images(files, labels, files, width=128)
 
 
+def add_row_of_images(web: HTML, name: str) -> None:
+    """Show an image below what there is."""
+    file = f"{name}_real.png"
+    Path(web.get_image_dir(), file).write_bytes(b"image")
+    web.add_images([file], ["real"], [file])
+
+
 def test_a_page_shows_headings_and_images_in_the_order_they_were_added(
     tmp_path: Path, read_page: ReadPage
 ) -> None:
@@ -266,3 +273,29 @@ def test_what_a_signal_may_interrupt_makes_no_event_loop(tmp_path: Path) -> None
     command = [sys.executable, "-c", WITHOUT_NEW_LOOPS, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_others_add_to_the_document_is_on_the_page_where_they_added_it(
+    tmp_path: Path, read_page: ReadPage
+) -> None:
+    from dominate.tags import h3, p, style
+
+    web = HTML(tmp_path, "t")
+    with web.doc.head:
+        style("p { color: red }")
+    with web.doc:
+        p("at the top")
+    add_row(web, "1", ["real"])
+    with web.doc:  # as the original's add_header did
+        h3("of a fork")
+    add_row_of_images(web, "2")
+    with web.doc:
+        web.add_header("inside")
+    web.doc.body.add("at the <end>")
+    web.save()
+    shown = read_page(tmp_path / "index.html")
+    assert shown.text("h3") == ["1", "of a fork", "inside"]
+    assert shown.images == ["images/1_real.png", "images/2_real.png"]
+    places = ["color: red", "at the top", "1_real.png", "of a fork", "2_real.png", "&lt;end&gt;"]
+    found = [shown.source.index(text) for text in places]
+    assert found == sorted(found)

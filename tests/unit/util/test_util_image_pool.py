@@ -164,3 +164,15 @@ def test_a_kept_image_keeps_no_others_in_memory(count: int) -> None:
     pool.query(numbered(0, 16)[:count])  # a part of what a network made of more
     for image in pool.images:
         assert image.untyped_storage().nbytes() == image.numel() * image.element_size()
+
+
+@pytest.mark.parametrize("pool_size", [0, 2])
+def test_a_list_of_images_is_a_batch_of_them(pool_size: int) -> None:
+    batches = [numbered(first, 3) for first in (0, 3, 6)]
+    random.seed(1)
+    pool = ImagePool(pool_size)
+    wanted = [pool.query(batch) for batch in batches]
+    random.seed(1)
+    pool = ImagePool(pool_size)
+    found = [pool.query(list(batch)) for batch in batches]
+    assert all(map(torch.equal, found, wanted))

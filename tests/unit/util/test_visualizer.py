@@ -1,5 +1,6 @@
 """What training scripts call, in the forms that forks use, and `save_images` of test scripts."""
 
+import socket
 from argparse import Namespace
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -12,6 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from util.base.errors import UserError
+from util.base.faces import is_of_2025
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.text import loss_line
 from util.html import HTML
@@ -250,3 +253,115 @@ def test_unusual_names_of_inputs_lead_to_their_results(
     shown = read_page(tmp_path / "index.html")
     assert shown.images == [f"images/{name}_{label}.png" for label in ("real", "fake")]
     assert shown.text("h3") == [name]
+
+
+# ---- in the form of 2025 -----------------------------------------------------------------------
+
+
+def recorded(folder: Path) -> tuple[Any, Recorder, Recorder]:
+    """Return a visualizer with a sink that shows images, and one that plots."""
+    visualizer = Visualizer(options(folder))
+    shown = Recorder(images_every="update_html_freq", losses_as="print")
+    plotted = Recorder(losses_as="plot")
+    visualizer.sinks[:] = [shown, plotted]
+    return visualizer, shown, plotted
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_images_may_come_with_the_count_of_all_images(tmp_path: Path, by_name: bool) -> None:
+    visualizer, shown, _ = recorded(tmp_path)
+    visualizer.reset()
+    for total, save_result in ((10, False), (20, False), (30, True)):
+        if by_name:
+            visualizer.display_current_results(
+                visuals=visuals(), epoch=2, total_iters=total, save_result=save_result
+            )
+        else:
+            visualizer.display_current_results(visuals(), 2, total, save_result)
+    visualizer.reset()
+    visualizer.display_current_results(visuals(), 3, 40)
+    visualizer.display_current_results(visuals(), 3, 50)
+    moments = [(when.epoch, when.total_images) for _, when, _ in shown.events]
+    assert moments == [(2, 10), (2, 30), (3, 40)]  # the first of an epoch, and those to be saved
+    assert visualizer.current_epoch == 3
+
+
+def test_losses_may_be_plotted_over_the_count_of_all_images(tmp_path: Path) -> None:
+    visualizer, shown, plotted = recorded(tmp_path)
+    visualizer.print_current_losses(3, 2, LOSSES, 0.1, 0.1)
+    visualizer.plot_current_losses(18, LOSSES)
+    visualizer.set_dataset_size(8)
+    visualizer.plot_current_losses(total_iters=18, losses=LOSSES)
+    moments = [(when.epoch, when.fraction, when.total_images) for _, when, _ in plotted.events]
+    assert moments == [(3, 0.0, 18), (3, 0.25, 18)]
+    assert [when.total_images for _, when, _ in shown.events] == [None]  # nobody said it then
+
+
+def test_a_subclass_may_have_either_form(tmp_path: Path) -> None:
+    class Of2024(Visualizer):
+        def plot_current_losses(self, epoch: Any, counter_ratio: Any, losses: Any) -> None:
+            super().plot_current_losses(epoch, counter_ratio, losses)
+
+    class Of2025(Visualizer):
+        def plot_current_losses(self, total_iters, losses):  # type: ignore[no-untyped-def, override]
+            call: Any = super().plot_current_losses
+            call(total_iters, losses)
+
+    older, newer = Of2024(options(tmp_path)), Of2025(options(tmp_path))
+    assert not is_of_2025(older.plot_current_losses)
+    assert not is_of_2025(Visualizer(options(tmp_path)).display_current_results)
+    assert is_of_2025(newer.plot_current_losses)
+    for visualizer in (older, newer):
+        visualizer.sinks[:] = [Recorder(losses_as="plot")]
+    older.plot_current_losses(1, 0.5, LOSSES)
+    newer.plot_current_losses(5, LOSSES)
+    assert older.plot_data["X"] == [1.5]
+    assert newer.plot_data["Y"] == [[0.5, 0.25]]
+
+
+# ---- what forks set and call -------------------------------------------------------------------
+
+
+def test_who_sets_the_folders_moves_the_files(tmp_path: Path, read_page: ReadPage) -> None:
+    visualizer = Visualizer(options(tmp_path))
+    visualizer.web_dir = str(tmp_path / "elsewhere")
+    visualizer.img_dir = str(tmp_path / "elsewhere" / "shots of it")
+    visualizer.log_name = str(tmp_path / "losses.txt")
+    visualizer.display_current_results(visuals(), 1, True)
+    visualizer.print_current_losses(1, 1, LOSSES, 0.0, 0.0)
+    wait(visualizer)
+    shown = read_page(tmp_path / "elsewhere" / "index.html")
+    assert shown.images == [
+        f"shots of it/epoch001_{label}.png" for label in ("real_A", "fake_B", "real_B_rgb")
+    ]
+    assert list((tmp_path / "run" / "web" / "images").iterdir()) == []
+    assert (tmp_path / "losses.txt").read_text().startswith("(epoch: 1, iters: 1,")
+
+    visualizer.web_dir = tmp_path / "third"  # type: ignore[assignment]
+    visualizer.img_dir = tmp_path / "third" / "images"  # type: ignore[assignment]
+    visualizer.display_current_results(visuals(), 2, True)
+    close(visualizer)
+    assert read_page(tmp_path / "third" / "index.html").text("h3") == ["epoch [2]"]
+
+
+def test_windows_of_others_without_a_server_are_one_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:  # a port on which nobody answers
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    visualizer = Visualizer(options(tmp_path, display_port=port))
+    capsys.readouterr()
+    assert visualizer.vis is visualizer.vis
+    assert visualizer.vis.text("hello") is False
+    assert visualizer.vis.text("again") is False
+    said, complaints = capsys.readouterr()
+    assert said == ""
+    assert complaints.count("cannot be used now") == 1
+    assert str(port) in complaints
+
+
+def test_a_visdom_server_is_started_for_who_asks_as_by_the_option(tmp_path: Path) -> None:
+    visualizer = Visualizer(options(tmp_path, display_port=0))
+    with pytest.raises(UserError, match="--display_port 0 is no port"):
+        visualizer.create_visdom_connections()

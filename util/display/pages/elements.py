@@ -37,10 +37,11 @@ def image_row(
     width: int = 400,
     *,
     sizes: Sequence[Size | None] = (),
+    folder: str = "images",
 ) -> str:
     """Render a table of one row: each image links to its file, its label stands below.
 
-    `images` and `links` are file names below the page's `images` folder. A browser that is told
+    `images` and `links` are file names in `folder`, seen from the page. A browser that is told
     the `sizes` knows where everything will stand before it has loaded the images.
     """
     from dominate.tags import a, br, img, p, table, td, tr
@@ -51,8 +52,8 @@ def image_row(
         for image, text, link, size in zip(images, texts, links, known, strict=True):
             sides = {"width": size[0], "height": size[1]} if size else {}
             with td(style="word-wrap: break-word;", halign="center", valign="top"), p():
-                with a(href=address(link)):
-                    img(style=f"width:{width}px", src=address(image), alt=printable(text),
+                with a(href=address(link, folder)):
+                    img(style=f"width:{width}px", src=address(image, folder), alt=printable(text),
                         loading="lazy", **sides)  # fmt: skip
                 br()
                 p(printable(text))
@@ -122,9 +123,10 @@ def image_size(path: str | Path) -> Size | None:
     return struct.unpack(">II", head[16:]) if whole else None
 
 
-def address(file: str) -> str:
-    """Return the address of a file below the page's `images` folder."""
-    return f"images/{quote(file, errors='surrogateescape')}"  # bytes that are no UTF-8 stay so
+def address(file: str, folder: str = "images") -> str:
+    """Return the address of a file in a folder, both seen from the page."""
+    path = f"{folder}/{file}"
+    return quote(path, errors="surrogateescape")  # bytes that are no UTF-8 stay so
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,7 @@
 """The training page: a slider over the epochs, curves, and a row of images for each epoch."""
 
 import math
+import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,23 +51,31 @@ class PageSink(Sink):
         *,
         epochs: Iterable[EpochRecord] = (),
     ) -> None:
-        self.web_dir = Path(web_dir)
-        self.image_dir = self.web_dir / "images"
-        self.image_dir.mkdir(parents=True, exist_ok=True)
+        self.move(Path(web_dir), Path(web_dir, "images"))
         Image.preinit()  # not later in a thread: a worker process forked meanwhile would hang
         self.title = title
         self.width = width
         self._overview = ""
-        self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
-        self._rows: dict[int, str] = {}  # by epoch, rendered
         self._state = FOLLOWS
         self._written = -math.inf  # when, in seconds of the monotonic clock
-        self._samples = Samples(self.image_dir)
         self._curves = Curves()
         for losses in history:
             self._curves.add_losses(losses["epoch"], losses["iters"], losses["losses"])
         for record in epochs:
             self._curves.add_epoch(record)
+
+    def is_in(self, web_dir: Path, image_dir: Path) -> bool:
+        """Tell whether the page and its images are in these folders."""
+        return (self.web_dir, self.image_dir) == (web_dir, image_dir)
+
+    def move(self, web_dir: Path, image_dir: Path) -> None:
+        """Go on in these folders: the page shows what it finds there, and what comes."""
+        self.web_dir, self.image_dir = web_dir, image_dir
+        self.web_dir.mkdir(parents=True, exist_ok=True)
+        self.image_dir.mkdir(parents=True, exist_ok=True)
+        self._samples = Samples(self.image_dir)
+        self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
+        self._rows: dict[int, str] = {}  # by epoch, rendered
 
     def begin(self, overview: Overview) -> None:
         """Write the page as it is when training begins, with what to know about the run."""
@@ -146,12 +155,15 @@ class PageSink(Sink):
 
     def _render(self, row: Row) -> str:
         names, sizes = list(row.sizes), list(row.sizes.values())
+        folder = Path(os.path.relpath(self.image_dir, self.web_dir)).as_posix()
         files = [image_name(row.epoch, label) for label in names]
         scores = elements.numbers(self._curves.metrics(row.epoch))
         parts = [elements.heading(f"epoch [{row.epoch}]"), scores]
         if files:
-            parts.append(elements.image_row(files, names, files, self.width, sizes=sizes))
-        data = f' data-epoch="{row.epoch}"'
+            parts.append(
+                elements.image_row(files, names, files, self.width, sizes=sizes, folder=folder)
+            )
+        data = f' data-epoch="{row.epoch}" data-folder="{elements.address("", folder)}"'
         if samples := self._samples.of(row.epoch):
             quoted = elements.shown(samples).replace("&quot;", '"')
             data += f" data-samples='{quoted}'"

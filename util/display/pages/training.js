@@ -5,10 +5,10 @@
 // sees the newest epoch; one who has finds his epoch in the address and keeps it.
 
 // Where the images of a sample are, see samples.py.
-function filesOf(sample, place) {
+function filesOf(sample, start, number) {
   return Object.entries(sample).map(([name, [epoch, width, height]]) => {
-    const from = `epoch${String(epoch).padStart(3, "0")}_sample${place + 1}`;
-    return { file: `images/${from}_${encodeURIComponent(name)}.jpg`, name, width, height };
+    const from = `${start}${String(epoch).padStart(3, "0")}_sample${number}`;
+    return { file: `${from}_${encodeURIComponent(name)}.jpg`, name, width, height };
   });
 }
 
@@ -23,7 +23,8 @@ function timeline() {
       width: image.getAttribute("width"),
       height: image.getAttribute("height"),
     })),
-    samples: JSON.parse(section.dataset.samples ?? "[]").map(filesOf),
+    samples: JSON.parse(section.dataset.samples ?? "[]")
+      .map((sample, place) => filesOf(sample, `${section.dataset.folder}epoch`, place + 1)),
     scores: section.querySelector(".numbers"),
   }));
 

@@ -20,6 +20,8 @@ LOSS = r"(\S+): (\S+)"
 LOSS_LINE = re.compile(  # the reference wrote no `data` before 2018
     rf"\(epoch: (\d+), iters: (\d+), time: (\S+?)(?:, data: (\S+?))?\)((?: {LOSS})+)"
 )
+OF_RANK = re.compile(r"\[Rank 0\] (\(.*?\)) ,(.*)")  # a line of 2025's: commas between losses
+OF_OTHERS = re.compile(r"\[Rank [1-9]")  # processes, of which the first one's losses count
 
 
 class WrongLineError(Exception):
@@ -88,13 +90,14 @@ def read_losses(path: str | Path) -> list[LossRecord]:
 
 
 def parse_loss_log(path: str | Path) -> list[LossRecord]:
-    """Read the `loss_log.txt` of this program or of the reference; its headers are passed over.
+    """Read the `loss_log.txt` of this program or of the reference (2024 or 2025), without headers.
 
     A last line without an end may have lost digits, so it is passed over as well. A line that is
     neither losses nor a header is a UserError.
     """
     # a header can follow a torn line without a break between them
-    whole = [line if HEADER not in line else "" for line in read_lines(path)[:-1]]
+    lines = read_lines(path)[:-1]
+    whole = ["" if HEADER in line or OF_OTHERS.match(line) else line for line in lines]
     expected = "losses as in '(epoch: 1, iters: 100, time: 0.391, data: 0.016) G_A: 0.510 '"
     return parse_lines(path, whole, _parse_text, expected)
 
@@ -153,7 +156,10 @@ def _parse_json(line: str) -> LossRecord:
 
 
 def _parse_text(line: str) -> LossRecord:
-    match = LOSS_LINE.fullmatch(line.strip())
+    line = line.strip()
+    if of_rank := OF_RANK.fullmatch(line):
+        line = of_rank[1] + of_rank[2].replace(",", "")
+    match = LOSS_LINE.fullmatch(line)
     if match is None:
         raise ValueError(line)
     return _record(match[1], match[2], None, (match[3], match[4]), dict(re.findall(LOSS, match[5])))

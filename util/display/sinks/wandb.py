@@ -13,9 +13,10 @@ from util.base.log import warn
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
 from util.display.sinks.epochs import flat
 from util.storage.files import write_text
+from util.storage.run_folder import RunFolder
 
 PACKAGE = {"wandb": "init"}
-RUN_ID_FILE = "wandb_run_id.txt"
+RUN_ID_FILE = RunFolder("").wandb_id.name
 START_SECONDS = 30.0  # to reach the server; wandb itself waits for 90
 
 
@@ -119,10 +120,15 @@ class WandbSink(Sink):
         return run, ""
 
 
-def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
-    """Log images to the run that is active, if there is one; none is started."""
+def active_run() -> Any:
+    """Return the run that is active, None without one; none is started."""
     (wandb,) = import_for("--use_wandb", PACKAGE)
-    if wandb.run is not None:
+    return wandb.run
+
+
+def log_to_active_run(images: Mapping[str, ImageArray]) -> None:
+    """Log images to the run that is active, if there is one."""
+    if active_run() is not None:
         WandbSink("", "", {}, ".").images(LogStep(0), images)
 
 

@@ -22,7 +22,6 @@ from data.checks import files
 from data.checks.files import (
     Inspection,
     inspect_image,
-    inspect_images,
     look_side_by_side,
     odd_width,
     shown_name,
@@ -255,17 +254,15 @@ def test_nothing_reaches_the_console(
     assert capfd.readouterr() == ("", "this does, afterwards")
 
 
-def test_several_files_are_inspected_in_order(tmp_path: Path) -> None:
-    paths = draw(tmp_path, ["b.png", "a.png"])
-    assert [found.path for found in inspect_images(paths)] == paths
-
-
 # ---- sizes that the options need ----------------------------------------------------------
 
 
 @given(
     preprocess=st.sampled_from(
-        ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"]
+        [
+            *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"),
+            *("scale_shortside", "scale_shortside_and_crop"),
+        ]
     ),
     width=st.integers(1, 24),
     height=st.integers(1, 24),

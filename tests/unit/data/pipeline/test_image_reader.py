@@ -155,7 +155,10 @@ def assert_same(found: list[Any], wanted: list[Any]) -> None:
             assert torch.equal(value, other[key])
 
 
-PREPROCESS = ("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none", "resize")
+PREPROCESS = (
+    *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "none", "resize"),
+    *("scale_shortside", "scale_shortside_and_crop"),
+)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -436,7 +439,8 @@ if __name__ == "__main__":
     for batch in [batch for _ in range(3) for batch in loader]:
         for key in "AB":
             found.update(batch[key].numpy().tobytes())
-    print(found.hexdigest(), len(loader._cache))
+    loader._cache.get("what the workers keep is looked up first")
+    print(found.hexdigest(), len(loader._cache._known))
 """
 
 

@@ -160,6 +160,18 @@ def test_resnet_block_computes_what_its_definition_says(padding: str) -> None:
     torch.testing.assert_close(block(x), wanted, rtol=1e-9, atol=1e-9)
 
 
+def test_what_a_residual_block_computes_may_be_built_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def half(self: ResnetBlock, dim: int, *_: Any) -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(dim, dim, 1, bias=False))
+
+    monkeypatch.setattr(ResnetBlock, "build_conv_block", half)  # as some forks do; others derive
+    net = ResnetGenerator(3, 3, ngf=2, n_blocks=1)
+    assert net.model[10].conv_block[0].weight.shape == (8, 8, 1, 1)
+    assert net(noise((1, 3, 16, 16))).shape == (1, 3, 16, 16)
+
+
 def test_unknown_padding_is_refused_with_a_near_miss() -> None:
     with pytest.raises(ChoiceError, match=r"\[relfect\].*Did you mean 'reflect'"):
         ResnetGenerator(3, 3, padding_type="relfect")

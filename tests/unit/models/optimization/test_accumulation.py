@@ -22,7 +22,7 @@ PHASES = {
     "cycle_gan": ["forward", "backward_G", "backward_D_A", "backward_D_B"],
     "pix2pix": ["forward", "backward_D", "backward_G"],
     "colorization": ["forward", "backward_D", "backward_G"],
-    "template": ["forward", "backward_G"],
+    "template": ["forward", "backward"],
 }
 # model -> each optimiser step with the networks it trains
 STEPS = {

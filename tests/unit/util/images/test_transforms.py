@@ -19,7 +19,10 @@ from tests.support.drawn import drawn_image, options
 from util.base.errors import UserError
 from util.images import transforms as ours
 
-MODES = ["resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"]
+MODES = [
+    *("resize_and_crop", "crop", "scale_width", "scale_width_and_crop", "resize", "none"),
+    *("scale_shortside", "scale_shortside_and_crop", "crop_and_resize"),
+]
 SIDES = st.integers(1, 40)
 SEEDS = st.integers(0, 2**31)
 
@@ -165,6 +168,31 @@ def test_scaled_width_keeps_the_aspect_unless_too_low(
     assert result.size == (load_size, height if untouched else wanted_height)
 
 
+@given(width=st.integers(1, 60), height=st.integers(1, 60), load_size=st.integers(1, 24))
+def test_scaled_shorter_side_is_load_size_and_keeps_the_aspect(
+    width: int, height: int, load_size: int
+) -> None:
+    opt = options("X", preprocess="scale_shortside", load_size=load_size, crop_size=30)
+    result = get_transform(opt, convert=False)(drawn_image(width, height))
+    assert min(result.size) == load_size
+    longer = max(width, height) * load_size / min(width, height)
+    assert abs(max(result.size) - longer) <= 0.5
+    assert (result.width > result.height) <= (width > height)
+
+
+@pytest.mark.parametrize("size", [(30, 60), (60, 30), (10, 25)])
+def test_of_a_scaled_shorter_side_squares_are_cut_from_all_of_the_image(
+    size: tuple[int, int],
+) -> None:
+    opt = options("X", preprocess="scale_shortside_and_crop", load_size=20, crop_size=20)
+    places = [get_params(opt, size)["crop_pos"] for _ in range(300)]
+    longest = round(20 * max(size) / min(size)) - 20
+    assert {min(place) for place in places} == {0}
+    assert {max(place) for place in places} >= {0, longest}
+    assert max(map(max, places)) == longest
+    assert get_transform(opt)(drawn_image(*size)).shape == (3, 20, 20)
+
+
 @given(width=st.integers(3, 60), height=st.integers(3, 60))
 def test_without_preprocessing_sides_become_multiples_of_four(width: int, height: int) -> None:
     image = drawn_image(width, height)
@@ -238,10 +266,12 @@ def test_params_always_draw_three_times(
     params = get_params(opt, (width, height))
     after = random.getstate()
 
-    if mode == "resize_and_crop":
+    if mode in ("resize_and_crop", "crop_and_resize"):
         width = height = 20
     elif mode == "scale_width_and_crop":
         width, height = 20, 20 * height // width
+    elif mode == "scale_shortside_and_crop":
+        width, height = (round(side * 20 / min(width, height)) for side in (width, height))
     random.seed(seed)
     x = random.randint(0, max(0, width - 16))
     y = random.randint(0, max(0, height - 16))

@@ -62,6 +62,8 @@ def test_models_that_do_not_say_so_get_one_image_at_a_time(
         ({"preprocess": "none"}, 1),
         ({"preprocess": "scale_width"}, 1),
         ({"preprocess": "scale_width_and_crop"}, 8),
+        ({"preprocess": "scale_shortside"}, 1),
+        ({"preprocess": "scale_shortside_and_crop"}, 8),
         ({"norm": "batch"}, 1),
         ({"norm": "syncbatch"}, 1),
         ({"norm": "batch", "eval": True}, 8),

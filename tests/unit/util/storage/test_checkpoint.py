@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_set, save_state
 from util.base.errors import UserError
 from util.storage import checkpoint
 from util.storage.checkpoint import (
@@ -71,9 +71,9 @@ def test_a_save_that_fails_leaves_the_old_checkpoint_and_nothing_else(tmp_path: 
 
 def test_a_set_that_fails_leaves_every_file_whole(tmp_path: Path) -> None:
     g, d = tmp_path / "latest_net_G.pth", tmp_path / "latest_net_D.pth"
-    checkpoint.save_set({g: {"w": torch.ones(1)}, d: {"w": torch.ones(1)}})
+    save_set({g: {"w": torch.ones(1)}, d: {"w": torch.ones(1)}})
     with pytest.raises(OSError, match="disk full"):
-        checkpoint.save_set({g: {"w": torch.zeros(1)}, d: {"w": Unpicklable()}})
+        save_set({g: {"w": torch.zeros(1)}, d: {"w": Unpicklable()}})
     assert load_state(g)["w"].shape == (1,)
     assert torch.equal(load_state(d)["w"], torch.ones(1))
     assert sorted(os.listdir(tmp_path)) == ["latest_net_D.pth", "latest_net_G.pth"]
@@ -379,8 +379,8 @@ def test_a_checkpoint_of_another_network_names_the_options_that_describe_it(
 
 @pytest.mark.parametrize(
     "content",
-    [[1, 2], {"state_dict": {"w": torch.ones(1)}}, torch.ones(3), {"epoch": 3}],
-    ids=["list", "nested", "tensor", "number"],
+    [[1, 2], {"state_dict": {}}, torch.ones(3), {"epoch": 3}, {"a": {"b": {"w": torch.ones(1)}}}],
+    ids=["list", "empty", "tensor", "number", "deeper"],
 )
 def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: object) -> None:
     path = tmp_path / "1_net_G.pth"
@@ -388,3 +388,27 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path: Path, content: object
     with pytest.raises(CheckpointError, match="holds no state dict") as caught:
         load_network(small_net(), path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        {"epoch": 3},
+        {"epoch": torch.tensor(3), "arguments": {"lr": 0.1}, "ema": {}},
+        {"optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}},
+    ],
+    ids=["epoch", "more", "optimizer"],
+)
+def test_a_state_dict_inside_another_dict_is_taken(tmp_path: Path, around: dict[str, Any]) -> None:
+    source, target = small_net(), small_net()
+    inside = {f"module.{key}": value for key, value in cpu_state_dict(source).items()}
+    save_state({**around, "state_dict": inside}, tmp_path / "1_net_G.pth")
+    load_network(target, tmp_path / "1_net_G.pth")
+    assert_same(target.state_dict(), source.state_dict())
+
+
+def test_of_several_state_dicts_inside_none_is_taken(tmp_path: Path) -> None:
+    state = cpu_state_dict(small_net())
+    save_state({"generator": state, "ema": state}, tmp_path / "1_net_G.pth")
+    with pytest.raises(CheckpointError, match="several state dicts, called generator, ema: .* own"):
+        load_network(small_net(), tmp_path / "1_net_G.pth")

@@ -23,7 +23,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_set, save_state
 from util.base.errors import UserError, WriteError
 from util.storage import checkpoint, files, journal
 from util.storage.checkpoint import CheckpointError
@@ -519,6 +519,6 @@ def test_files_of_several_folders_are_all_replaced(tmp_path: Path) -> None:
     for number in (1, 2):
         for path in paths:
             path.parent.mkdir(exist_ok=True)
-        checkpoint.save_set({path: {"number": number} for path in paths})
+        save_set({path: {"number": number} for path in paths})
         assert [checkpoint.load_state(path)["number"] for path in paths] == [number] * 2
     assert [names(path.parent) for path in paths] == [[path.name] for path in paths]

@@ -78,3 +78,24 @@ def test_saves_before_are_given_newest_first_with_states_in_front(tmp_path: Path
     before = [[file.name for file in files] for files in run.saves_before("11")]
     assert before == [["10_state.pth", "10_net_G.pth"], ["1_net_G.pth"]]
     assert run.saves_before("latest") == []
+
+
+def test_labels_are_in_the_order_of_training(tmp_path: Path) -> None:
+    for label in ("iter_20", "10", "latest", "9", "best", "iter_3"):
+        (tmp_path / f"{label}_net_G_A.pth").touch()
+        (tmp_path / f"{label}_state.pth").touch()
+    run = RunFolder(tmp_path)
+    assert run.labels() == ["best", "latest", "9", "10", "iter_3", "iter_20"]
+    assert run.has_files_of("9")
+    assert not run.has_files_of("1")
+
+
+def test_contents_are_what_commands_leave_and_nothing_of_other_people(tmp_path: Path) -> None:
+    ours = ["loss_log.txt", "metrics.jsonl", "7_ema.pth", "7_net_G.pth", "best_state.pth"]
+    ours += ["test_opt.txt", "train_opt.json", "opt.txt"]
+    for name in [*ours, "vgg.pth", "notes.txt", ".9.tmp-7_net_G.pth", ".lock"]:
+        (tmp_path / name).touch()
+    for folder in ("web", "before-2026-01-01_00-00-00", "run2"):
+        (tmp_path / folder).mkdir()
+    found = {path.name for path in RunFolder(tmp_path).contents()}
+    assert found == {*ours, "web"}

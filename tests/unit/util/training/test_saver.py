@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from options.train_options import TrainOptions
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_set, save_state
 from tests.support.corpus import NAMES
 from util.base.errors import UserError
 from util.storage import checkpoint, files, journal
@@ -583,7 +583,7 @@ def test_rolling_back_restores_the_last_save_and_keeps_the_rates(folder: Path, m
 
 def test_rolling_back_to_networks_alone_takes_these(folder: Path, made: Saver) -> None:
     model_of(made).fill(4)
-    checkpoint.save_set(model_of(made).save_networks("latest"))
+    save_set(model_of(made).save_networks("latest"))
     made.last_label = "latest"
     model_of(made).fill(float("nan"))
     made.roll_back()
@@ -633,7 +633,7 @@ def test_continued_in_the_middle_later_epochs_stay(folder: Path) -> None:
 
 @pytest.mark.parametrize("keep", [0, 2])
 def test_saving_prunes_after_the_new_one_is_whole(folder: Path, keep: int) -> None:
-    with new_saver(folder, keep_last=keep) as made:
+    with new_saver(folder, keep_last=keep, keep_states="all") as made:
         for epoch in range(1, 6):
             made.save("latest", epoch)
             made.wait()
@@ -641,6 +641,16 @@ def test_saving_prunes_after_the_new_one_is_whole(folder: Path, keep: int) -> No
     expected = [name for epoch in kept for name in of_label(str(epoch))]
     assert names(folder) == sorted([*expected, *of_label("latest")])
     assert read_state(RunFolder(folder), "5") is not None
+
+
+def test_saving_leaves_older_numbers_their_networks_alone(folder: Path) -> None:
+    with new_saver(folder) as made:
+        for epoch in range(1, 6):
+            made.save("latest", epoch)
+            made.wait()
+    states = [name for name in names(folder) if "state" in name]
+    assert states == ["4_state.pth", "5_state.pth", "latest_state.pth"]
+    assert len(names(folder)) == 6 * 2 + 3
 
 
 def test_a_save_that_fails_prunes_nothing(

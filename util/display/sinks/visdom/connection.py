@@ -13,8 +13,10 @@ from urllib.parse import SplitResult, quote, urlsplit
 from numpy.typing import NDArray
 
 from util.base.errors import UserError
+from util.base.log import warn
 
 CONNECT_SECONDS = 1.0
+READ_SECONDS = 3.0
 
 
 class UnreachableError(Exception):
@@ -98,16 +100,17 @@ def client_class() -> Any:
     class Client(visdom.Visdom):
         """Builds visdom's messages; they travel through a connection with time limits."""
 
-        def __init__(self, connection: Connection, env: str) -> None:
+        def __init__(self, connection: Connection | None, env: str) -> None:
             # Without `send` the constructor asks no server; and it must not log with
             # `Logger.warn`, whose DeprecationWarning may be an error.
             super().__init__(env=env, send=False, use_incoming_socket=False, raise_exceptions=True)
             self.send = True
-            self.connection = connection
+            self.connection: Connection | None = connection
             self._send({"eid": env}, endpoint=f"env/{env}")
 
         def _handle_post(self, url: str, data: Any = None) -> str:
             path = url.removeprefix(f"{self.server}:{self.port}")
+            assert self.connection is not None
             return self.connection.post(path, (data or "{}").encode())
 
         def append_points(self, window: str, x: NDArray[Any], curves: NDArray[Any]) -> None:
@@ -124,6 +127,34 @@ def client_class() -> Any:
             self._send(message, endpoint="update")
 
     return Client
+
+
+def client_for_others(server: str, port: int, env: str) -> Any:
+    """Return a client for other people's windows, which warns once if the server is not there.
+
+    Calls return False then, as visdom's own client does; it is tried again at each of them.
+    """
+    address = address_of(server, port)
+
+    class Forgiving(client_class()):  # type: ignore[misc]
+        """Connects when it is used."""
+
+        connection: Any = None
+        has_warned = False
+
+        def _handle_post(self, url: str, data: Any = None) -> Any:
+            try:
+                if self.connection is None:
+                    self.connection = Connection(address, lambda size: READ_SECONDS)
+                return super()._handle_post(url, data)
+            except (UnreachableError, RefusedError) as error:
+                self.connection = None
+                if not self.has_warned:
+                    self.has_warned = True
+                    warn(f"visdom at {address.geturl()} cannot be used now ({error}).")
+                return False
+
+    return Forgiving(None, env)
 
 
 def reason_of(error: Exception) -> str:

@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 from util.base.log import say, warn
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.visdom.connection import (
+    READ_SECONDS,
     Connection,
     RefusedError,
     UnreachableError,
@@ -38,7 +39,6 @@ from util.images.ranges import shown
 
 FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
 LONGEST_PAUSE = 30.0
-READ_SECONDS = 3.0
 CLOSE_SECONDS = 5.0
 DOUBT_SECONDS = 60.0  # a request that was given up may be carried out that much later
 BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large images,

@@ -248,6 +248,20 @@ def test_logs_without_the_time_waited_for_data_are_understood(tmp_path: Path) ->
     assert record["losses"] == {"D_A": 0.341}
 
 
+def test_logs_of_the_original_of_2025_are_understood(tmp_path: Path) -> None:
+    line = "(epoch: {}, iters: 100, time: 0.100, data: 0.010) , G_GAN: {}, G_L1: nan"
+    lines = [f"[Rank {rank}] {line}" for rank in (0, 1, 10)]
+    said = [each.format(epoch, rank) for epoch in (1, 2) for rank, each in enumerate(lines)]
+    text = "\n\n".join(said)
+    (tmp_path / "log").write_text(f"{HEADER}{text}\n\n[Rank 0] (epoch: 3, it")
+    first, second = parse_loss_log(tmp_path / "log")  # of the first process
+    assert (first["epoch"], second["epoch"], second["iters"]) == (1, 2, 100)
+    assert (first["time"], first["data"]) == (0.1, 0.01)
+    assert list(first["losses"]) == ["G_GAN", "G_L1"]
+    assert first["losses"]["G_GAN"] == 0.0
+    assert math.isnan(first["losses"]["G_L1"])
+
+
 def test_a_torn_line_of_the_log_is_passed_over_at_the_end_and_before_a_header(
     tmp_path: Path,
 ) -> None:

@@ -1,0 +1,124 @@
+"""Command lines with slips: what was probably meant is said."""
+
+from typing import Any
+
+import pytest
+
+from options.parsing.misspelt import near
+from options.test_options import TestOptions
+
+DID_YOU_MEAN = {
+    "--continue_tran": "--continue_train",
+    "--batch-size 4": "--batch_size",
+    "--bath_size 4": "--batch_size",
+    "--epochs 5": "--n_epochs",
+    "--n_epoch_decay 5": "--n_epochs_decay",
+    "--modle pix2pix": "--model",
+    "--loadsize 286": "--load_size",
+    "--load-size=286": "--load_size",
+    "--which_model_netg unet_256": "--netG",
+    "--lamda_identity 0": "--lambda_identity",
+    "--gpuids 0": "--gpu_ids",
+    "--num_workers 2": "--num_threads",
+    "--learning_rate 0.1": "--lr",
+    "--hepl": "--help",
+    "-name run": "--name",
+    "-direction=BtoA": "--direction",
+    "—model pix2pix": "--model",
+    "–gpu-ids 0": "--gpu_ids",
+    "--batch_size4": "--batch_size 4",
+    "--lr.001": "--lr .001",
+    "--gpu_ids-1": "--gpu_ids -1",
+    "--checkpoints_dir./here": "--checkpoints_dir ./here",
+    "--n_epochs100": "--n_epochs 100",
+}
+
+
+@pytest.mark.parametrize("slip", DID_YOU_MEAN)
+def test_an_option_that_does_not_exist_is_answered_with_the_one_that_was_meant(
+    parse: Any, slip: str
+) -> None:
+    message = parse.refused(*slip.split())
+    flag = slip.split()[0].partition("=")[0]
+    assert message.splitlines()[-1] == f"  {flag}: did you mean {DID_YOU_MEAN[slip]}?"
+    assert slip in message
+
+
+def test_two_options_may_be_near() -> None:
+    assert near("--lambda_C", ["--lambda_A", "--lambda_B", "--lr"]) == ["--lambda_B", "--lambda_A"]
+    assert near("--n_epoch_cont", ["--epoch_count", "--n_epochs", "--lr"])[0] == "--epoch_count"
+
+
+def test_what_is_near_to_nothing_gets_no_guess(parse: Any) -> None:
+    assert parse.refused("--bogus", "3").endswith("error: unrecognized arguments: --bogus 3\n")
+
+
+def test_options_of_the_chosen_model_count(parse: Any) -> None:
+    assert "did you mean --lambda_L1?" in parse.refused("--model", "pix2pix", "--lambda_l1", "5")
+    message = parse.refused("--modelsuffix", "_A", options=TestOptions)
+    assert "did you mean --model_suffix?" in message
+
+
+WORDS_THAT_NO_OPTION_TAKES = {
+    ("--", "model", "pix2pix"): "-- model: no blank belongs behind the hyphens.",
+    ("--dataroot", "./my", "nice", "data"): (
+        "--dataroot takes one value: if it has blanks in it, put it in quotes: --dataroot "
+        '"./my nice data".'
+    ),
+    ("--name=my", "run"): (
+        '--name takes one value: if it has blanks in it, put it in quotes: --name "my run".'
+    ),
+    ("--name=", "run"): "--name takes one value: write --name run.",
+    ("--gpu_ids", "0", "1"): "--gpu_ids takes one value: write --gpu_ids 0,1, without blanks.",
+    ("--gpu_ids", "0,", "1"): "--gpu_ids takes one value: write --gpu_ids 0,1, without blanks.",
+    ("--batch_size", "4", "8"): "--batch_size takes one value: leave out 8.",
+    ("--no_flip", "True"): "--no_flip takes no value: leave out True.",
+    ("--continue_train", "1"): "--continue_train takes no value: leave out 1.",
+    ("--name", "run", "\\", "--lr", "1"): "'\\\\': what continues a line must be its very last",
+    ("--name", "run", " --lr", "1"): "' --lr': what continues a line must be its very last",
+}
+
+
+@pytest.mark.parametrize("words", WORDS_THAT_NO_OPTION_TAKES, ids=" ".join)
+def test_words_that_no_option_takes_are_explained(parse: Any, words: tuple[str, ...]) -> None:
+    message = parse.refused(*words)
+    assert "unrecognized arguments" in message
+    assert message.splitlines()[-1].startswith(f"  {WORDS_THAT_NO_OPTION_TAKES[words]}")
+
+
+def test_a_folder_alone_belongs_to_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        TestOptions().parse(["./datasets/maps"])
+    message = capsys.readouterr().err
+    assert "the following arguments are required: --dataroot" in message
+    assert message.endswith("\n  ./datasets/maps belongs to no option.\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["--name", "--model", "pix2pix"], "--name takes a value, but --model follows."),
+        (["--model", "pix2pix", "--name"], "--name takes a value, but nothing follows."),
+        (["--gpu_ids", "-1,0"],
+         "--gpu_ids takes a value, but -1,0 follows. If that is the value, write --gpu_ids=-1,0."),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_missing_is_missed(parse: Any, words: list[str], advice: str) -> None:
+    message = parse.refused(*words)
+    assert f"argument {advice.partition(' ')[0]}: expected one argument" in message
+    assert message.splitlines()[-1] == f"  {advice}"
+
+
+def test_nothing_is_guessed_before_all_options_are_known(parse: Any) -> None:
+    message = parse.refused("--model", "pix2pix", "--lambda_L1", "5", "--batch_size", "many")
+    assert message.splitlines()[-1].endswith("invalid int value: 'many'")
+
+
+def test_every_slip_is_reported(parse: Any) -> None:
+    lines = parse.refused("--bath_size", "4", "--epochs", "2", "--no_flip", "1").splitlines()
+    assert lines[-4].endswith("unrecognized arguments: --bath_size 4 --epochs 2 1")
+    assert [line.strip() for line in lines[-3:]] == [
+        "--bath_size: did you mean --batch_size?",
+        "--epochs: did you mean --n_epochs?",
+        "--no_flip takes no value: leave out 1.",
+    ]

@@ -1,0 +1,93 @@
+"""A run that begins in a folder where something may be already: it mixes and loses nothing."""
+
+import shutil
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+from util.base import system
+from util.base.log import note
+from util.storage.run_folder import RunFolder
+from util.storage.saved_options import read_saved_options
+
+
+class NewRun:
+    """Clear the folder of a run that begins anew; nothing is done for one that goes on.
+
+    What an earlier run has left is moved into `before-<date>`, which is a run's folder too.
+    Networks alone, which somebody has put there, stay. A start that fails undoes it all.
+    """
+
+    def __init__(self, opt: Namespace) -> None:
+        self.name: str = opt.name
+        self.folder = RunFolder(opt.checkpoints_dir, opt.name)
+        self.begins = not opt.continue_train and system.is_main_process()
+        self._stays: list[Path] = []
+        self._before: Path | None = None  # where the rest has gone
+
+    def set_earlier_run_aside(self) -> None:
+        """Move what an earlier run has left, and say where it is."""
+        if not self.begins:
+            return
+        files, labels = self.folder.contents(), self.folder.labels()
+        self._stays = files
+        if holds_run(self.folder):
+            before = self._before = new_subfolder(self.folder.path)
+            for file in files:
+                file.rename(before / file.name)
+            self._stays = []
+            note(
+                f"{self.folder} held a run already. It is in {before} now: test or continue it "
+                f"with --name {self.name}/{before.name}."
+            )
+        elif labels:
+            note(
+                f"{self.folder} holds networks, but no run ({', '.join(labels)}): this run's saves "
+                "replace those of the same names. --continue_train goes on with them instead."
+            )
+
+    @contextmanager
+    def undone_on_failure(self, unless: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Bring the folder back to what it was if the block fails, `unless` this holds then."""
+        try:
+            yield
+        except BaseException:
+            if self.begins and not unless():
+                self._undo()
+            raise
+
+    def _undo(self) -> None:
+        for path in self.folder.contents():
+            if path.is_dir() and path not in self._stays:
+                shutil.rmtree(path, ignore_errors=True)
+            elif path not in self._stays:
+                path.unlink(missing_ok=True)
+        if self._before is not None:
+            for path in self._before.iterdir():
+                path.rename(self.folder.path / path.name)
+            self._before.rmdir()
+            note(f"{self.folder} is as it was: nothing has been trained.")
+
+
+def holds_run(folder: RunFolder) -> bool:
+    """Tell whether something was trained here: not only begun, nor put here by hand."""
+    log, saves = folder.loss_log, folder.labels()
+    return (
+        folder.losses.exists()
+        or folder.metrics.exists()
+        or (log.is_file() and "(epoch: " in log.read_text(encoding="utf-8", errors="replace"))
+        or any(folder.state_file(label).exists() for label in saves)
+        or bool(saves and read_saved_options(folder)[1])
+    )
+
+
+def new_subfolder(folder: Path) -> Path:
+    """Make a folder for what was there before now."""
+    date = time.strftime("before-%Y-%m-%d_%H-%M-%S")
+    names = (date if number == 1 else f"{date}_{number}" for number in count(1))
+    path = next(folder / name for name in names if not (folder / name).exists())
+    path.mkdir()
+    return path
