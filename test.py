@@ -1,4 +1,4 @@
-"""Translate images with a trained model: python test.py --dataroot DIR --name RUN --model NAME.
+"""Translate images with a trained model: python test.py --dataroot DIR --name RUN.
 
     python test.py --dataroot ./datasets/facades --name facades --model pix2pix --direction BtoA
     python test.py --dataroot ./photos --name maps_cyclegan --model test --model_suffix _A \
@@ -18,6 +18,7 @@ if __name__ == "__main__":  # said before the imports that take seconds
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import chain
 from shlex import quote
 from typing import Any
 
@@ -28,6 +29,7 @@ from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
 from models.storage.trained_model import TrainedModel
+from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
@@ -41,9 +43,15 @@ from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one
+from util.inference.earlier_results import clear_away, images_on_page
 from util.inference.image_scores import show_scores
+from util.inference.once import OncePerSide
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.result_names import ResultNames, results_folder
+from util.inference.streams import own_seed
+from util.inference.trained_as import if_pairs, warn_of_other_sizes
+from util.storage.run_folder import RunFolder
+from util.storage.saved_options import read_saved_options
 from util.visualizer import save_images
 
 
@@ -58,11 +66,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     opt.serial_batches = True
     opt.no_flip = True
     opt.display_id = -1
-    rng.seed_all(new_option(opt, "seed"))  # dropout without --eval is the same in every run
+    rng.seed_all(new_option(opt, "seed"))
     if new_option(opt, "deterministic"):
         rng.use_deterministic_algorithms()
     dataset = create_dataset(opt)
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
+    inputs = input_paths(dataset, opt)
+    dataset.sampler.seeds = [own_seed(opt, [path]) for path in inputs]
+    _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+    trained = in_names_of_today(saved)
+    dataset.warn_of_bad_images(if_pairs=if_pairs(opt, trained))
+    warn_of_other_sizes(opt, trained)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
     options.result.save()  # now that it is clear that there is such a run
@@ -73,12 +87,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
-    webpage.names = ResultNames(input_paths(dataset, opt), opt.dataroot)
+    webpage.names = ResultNames(inputs, opt.dataroot)
+    earlier = images_on_page(folder)
     inference = torch.inference_mode(declares(model_class, "batch_independent"))
     with closing(reporter), end_in_order():
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there
+    clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
     say(where_results_are(opt, folder))
     if len(dataset) > opt.num_test:
         warn(
@@ -91,21 +107,23 @@ def translate(
     opt: Namespace, dataset: CustomDatasetDataLoader, model: BaseModel, webpage: HTML
 ) -> None:
     """Save what the model makes of each image, and add it to the page as a row."""
-    number = 0
+    number, once = 0, OncePerSide(opt.dataset_mode, opt.direction)
     pairs: dict[str, str] | None = None
     with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
         for batch in dataset:
             model.set_input(batch)  # take the batch apart, move it to the device
+            rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
             model.test()  # forward without gradients
             made, sources = model.get_current_visuals(), model.get_image_paths()
             if pairs is None:
                 pairs = pairs_of(opt, model, made)
-            for visuals, paths in one_by_one(made, sources, opt.batch_size):
+            items = one_by_one(made, sources, opt.batch_size)
+            for visuals, paths in once.new(batch, items):
                 if number % 5 == 0:
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                show_scores(webpage, visuals, pairs)
+                show_scores(webpage, visuals, pairs, opt.aspect_ratio)
                 number += 1
                 bar.update(1)
     save_pairs(results_folder(opt), pairs or {})

@@ -72,6 +72,9 @@ class CustomDatasetDataLoader(BatchLoader):
         """Return itself, as the reference's loader does."""
         return self
 
-    def warn_of_bad_images(self) -> None:
-        """Say what a quick look at the images finds; takes a second at most."""
-        warn_of_bad_images(files_of(self.dataset), self.opt)
+    def warn_of_bad_images(self, *, if_pairs: str = "") -> None:
+        """Say what a quick look at the images finds; takes a second at most.
+
+        `if_pairs` says what to do if they hold A and B side by side, where nothing expects that.
+        """
+        warn_of_bad_images(files_of(self.dataset), self.opt, if_pairs=if_pairs)

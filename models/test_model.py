@@ -7,6 +7,9 @@ from models import networks
 from models.base_model import BaseModel
 from models.gan.options import builtin_option_problems
 from util.base.errors import UserError
+from util.inference.trained_as import own_model_command
+from util.storage.run_folder import RunFolder
+from util.storage.saved_options import read_saved_options
 
 
 class TestModel(BaseModel):
@@ -39,6 +42,13 @@ class TestModel(BaseModel):
     def __init__(self, opt: Namespace) -> None:
         if opt.isTrain:
             raise UserError("TestModel cannot be used during training time.")
+        if opt.output_nc == 2:  # a and b of Lab, say
+            _, trained = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+            raise UserError(
+                "--model test writes what the generator makes as images, but the 2 channels that "
+                f"it makes in {opt.name} are none. Use the model that it was trained with:\n"
+                f"  {own_model_command(opt, trained)}"
+            )
         super().__init__(opt)
         self.visual_names = ["real", "fake"]
         self.model_names = [f"G{opt.model_suffix}"]

@@ -65,8 +65,8 @@ class BaseOptions:
         argv = self._arguments(argv)
         self.parser = parser = OptionParser()
         self.initialize(parser)
-        if self.isTrain:
-            argv = [*resumed_run.repeated_arguments(parser, argv), *argv]
+        earlier_run = resumed_run if self.isTrain else trained_run
+        argv = [*earlier_run.repeated_arguments(parser, argv), *argv]
         model = known(parser, argv).model
         with parser.titled(f"model {model}"):
             models.get_option_setter(model)(parser, self.isTrain)

@@ -5,7 +5,8 @@
 
 Reads every image to its end, in several processes, and prints a table, what is wrong with which
 file, and a verdict. Exit status: 0 nothing wrong, 1 problems, 2 the command was wrong, or train.py
-would refuse the whole data set, with the same message. Duplicates and notes alone are no problems.
+would refuse the whole data set, with the same message. Notes, such as of duplicates, are no
+problems.
 """
 
 import argparse
@@ -44,6 +45,9 @@ OPTIONS = ("preprocess", "load_size", "crop_size")
 PER_PARCEL = 8  # images that a process takes at once
 FEW = 64  # up to so many images, starting processes takes longer than it saves
 MOST_WORKERS = 61  # what Windows can wait for
+DWARFS = "much smaller than the others"
+DOUBTS = (files.ALPHA, DWARFS)  # notes that somebody should look at
+MUCH = 4  # times
 LISTED = 20  # of a kind; --json has all
 NAMED = 4  # of the files that are passed over
 SIZES = ("smallest", "median", "largest")
@@ -312,10 +316,11 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
     side_by_side = are_pairs(contents, args.dataset_mode)
     inspections = [one for content in contents for one in content.inspections]
     groups = duplicates(inspections)
+    dwarfs = [one for content in contents for one in much_smaller(content, args)]
     options = " ".join(f"--{name} {getattr(args, name)}" for name in OPTIONS)
     report = Report(len(inspections), reading_of(contents, side_by_side), options)
     report.problems = by_kind(problems_of(root, contents, args, side_by_side))
-    report.notes = by_kind(notes_of(root, contents, groups))
+    report.notes = by_kind(notes_of(root, contents, groups, dwarfs))
     copies = {path for group in groups for path in group}
     small = Counter(finding.file for finding in report.problems.get("too small", []))
     report.table = [row_of(root, content, small, copies) for content in contents]
@@ -378,6 +383,8 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
     if one.problem or one.size is None:
         yield "unreadable", one.problem or "of no known size"
         return
+    if files.DEEP in one.losses:
+        yield files.DEEP, files.LOSSES[files.DEEP]
     if halved and (odd := files.odd_width(one.size)):
         yield "odd width", odd
     if small := files.too_small(
@@ -387,7 +394,7 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
 
 
 def notes_of(
-    root: str, contents: list[Contents], groups: list[list[str]]
+    root: str, contents: list[Contents], groups: list[list[str]], dwarfs: list[Inspection]
 ) -> Iterator[tuple[str, Finding]]:
     """Yield what is worth knowing."""
     phases = {path: content.folder.phase for content in contents for path in content.paths}
@@ -395,6 +402,11 @@ def notes_of(
         for one in content.inspections:
             name = files.shown_name(one.path, root)
             yield from (("odd, but usable", Finding(name, note)) for note in one.notes)
+            if files.ALPHA in one.losses:
+                yield files.ALPHA, Finding(name, files.LOSSES[files.ALPHA])
+    for one in dwarfs:
+        width, height = one.size or (0, 0)
+        yield DWARFS, Finding(files.shown_name(one.path, root), f"{width}x{height}")
     if not any(content.folder.phase in ("", "train") for content in contents):
         yield "not for training", Finding(".", "has no folder for --phase train, only for others")
     for group in groups:
@@ -407,6 +419,17 @@ def notes_of(
             count, shown = len(content.passed_over), shortened(content.passed_over)
             what = f"{count} not named like images: {shown}"
             yield "passed over", Finding(content.folder.name, what)
+
+
+def much_smaller(content: Contents, args: argparse.Namespace) -> Iterator[Inspection]:
+    """Yield images that must be enlarged, and are far below what is usual in their folder."""
+    sides = sorted(min(size) for size in content.sizes)
+    limit = sides[len(sides) // 2] / MUCH if sides else 0
+    if "resize" in args.preprocess or "scale" in args.preprocess:
+        limit = min(limit, args.load_size)
+    for one in content.inspections:
+        if one.size and not one.problem and min(one.size) < limit:
+            yield one
 
 
 def shortened(names: Sequence[str]) -> str:
@@ -483,10 +506,16 @@ def print_findings(title: str, findings: list[Finding]) -> None:
 
 def verdict(report: Report) -> str:
     """Sum up in one line."""
-    if not report.problems:
-        return f"Nothing wrong (images: {report.images})."
-    kinds = ", ".join(f"{len(found)} {kind}" for kind, found in report.problems.items())
-    return f"Problems: {kinds} (images: {report.images})."
+    doubts = {kind: found for kind, found in report.notes.items() if kind in DOUBTS}
+    counted = (report.problems or doubts).items()
+    kinds = ", ".join(f"{len(found)} {kind}" for kind, found in counted)
+    if report.problems:
+        verdict = f"Problems: {kinds}"
+    elif doubts:
+        verdict = f"Nothing stops training, but look at {kinds}"
+    else:
+        verdict = "Nothing wrong"
+    return f"{verdict} (images: {report.images})."
 
 
 def show(text: str) -> None:

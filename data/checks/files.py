@@ -1,6 +1,6 @@
 """Look for image files that training would stumble over.
 
-`inspect_image` reads one file to its end, as training would; `spot_check` spends a second on a
+`inspect_image` reads one file to its end, as training would; `glance` spends a second on a
 whole data set. scripts/check_dataset.py makes a report of them.
 """
 
@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
+from data.base_dataset import LAYOUTS
 from util.base.errors import UserError
 from util.base.log import warn
 from util.images.reading import default_loader, has_known_ending, silence_pillow
@@ -31,6 +32,8 @@ T = TypeVar("T")
 SHOWN_PROBLEMS = 5
 LONGEST_REASON = 150  # characters of what Pillow has to say
 STANDARD_ERROR = 2  # its descriptor
+DEEP, ALPHA = "more than 8 bits", "transparency"
+LOSSES = {DEEP: "all above 255 becomes white", ALPHA: "it is dropped"}  # when read as 8-bit RGB
 
 _ENDINGS = {
     "JPEG": (".jpg", ".jpeg"),
@@ -42,6 +45,23 @@ _ENDINGS = {
     "WEBP": (".webp",),
 }
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+
+
+class Header(NamedTuple):
+    """What the beginning of an image file tells."""
+
+    size: Size  # the right way up
+    mode: str
+    kind: str | None  # of file: PNG, JPEG, ...
+    has_alpha: bool
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """Return the kinds of `LOSSES` that reading it brings."""
+        is_deep = self.mode.startswith(("I", "F"))
+        happens = (is_deep, self.has_alpha)
+        return tuple(kind for kind, does in zip(LOSSES, happens, strict=True) if does)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +74,7 @@ class Inspection:
     problem: str | None = None  # why training cannot use the file, to be read after "is"
     notes: tuple[str, ...] = ()  # oddities that do not stop training, read after the file's name
     digest: str | None = None  # the same for files with the same bytes
+    losses: tuple[str, ...] = ()  # kinds of `LOSSES`
 
 
 def inspect_image(path: str) -> Inspection:
@@ -68,11 +89,12 @@ def inspect_image(path: str) -> Inspection:
         header, problem = _attempt(_read_header, path)
         if header is None:
             return Inspection(path, problem=problem, digest=digest)
-        size, mode, kind = header
+        size, mode, kind, _ = header
         image, problem = _attempt(default_loader, path)
         frames = _attempt(_count_frames, path)[0] if image else 1
-    notes = tuple(_notes(path, mode, kind, frames or 1))
-    return Inspection(path, image.size if image else size, mode, problem, notes, digest)
+    notes = tuple(_notes(path, kind, frames or 1))
+    size = image.size if image else size
+    return Inspection(path, size, mode, problem, notes, digest, header.losses)
 
 
 def _trouble_on_disk(path: str) -> str | None:
@@ -112,14 +134,16 @@ def _explain(error: BaseException) -> str:
     return f"truncated or broken: {reason}"
 
 
-def _read_header(path: str) -> tuple[Size, str, str | None]:
-    """Return the size that `default_loader` will give, the mode and the format; decode nothing."""
+def _read_header(path: str) -> Header:
+    """Return what `default_loader` will find; decode nothing."""
     with Image.open(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF behind the pixels.
         cheap = image.format != "PNG" or "exif" in image.info
         turned = cheap and image.getexif().get(ExifTag.Orientation) in _TURNED_BY_A_QUARTER
-        return (height, width) if turned else (width, height), image.mode, image.format
+        size = (height, width) if turned else (width, height)
+        has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+        return Header(size, image.mode, image.format, has_alpha)
 
 
 def _count_frames(path: str) -> int:
@@ -132,13 +156,11 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _notes(path: str, mode: str, kind: str | None, frames: int) -> Iterator[str]:
+def _notes(path: str, kind: str | None, frames: int) -> Iterator[str]:
     if not path.lower().endswith(_ENDINGS.get(kind or "", ())):
         yield f"holds {kind or 'something else'}, whatever its ending says"
     if frames > 1:
         yield f"holds {frames} images, of which the first is used"
-    if mode.startswith(("I", "F")):  # Pillow cuts off what 8 bits cannot hold
-        yield f"has more than 8 bits (mode {mode}): all above 255 becomes white"
 
 
 @contextmanager
@@ -182,50 +204,83 @@ def odd_width(size: Size) -> str | None:
     return f"{size[0]} pixels wide, an odd number, so A and B differ" if size[0] % 2 else None
 
 
-def warn_of_bad_images(files: Mapping[str, Sequence[str]], opt: Namespace) -> None:
+def warn_of_bad_images(
+    files: Mapping[str, Sequence[str]], opt: Namespace, *, if_pairs: str = ""
+) -> None:
     """Say what a quick look at a data set's files finds; takes a second at most.
 
     Lists of an attribute may hold files of other kinds, which a plugin reads in its own way: those
     are passed over. What `image_files` declares (no attribute) is looked at whatever its name.
+    `if_pairs` says what to do if images hold A and B side by side, where that is not expected.
     """
     listed = {path: name for name, paths in files.items() for path in paths}
-    problems = spot_check(
-        [path for path, name in listed.items() if not name or has_known_ending(path)],
+    paths = [path for path, name in listed.items() if not name or has_known_ending(path)]
+    found = glance(
+        paths,
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=opt.dataset_mode == "aligned",
         root=opt.dataroot,
     )
-    if problems:
-        shown = "\n  ".join(problems[:SHOWN_PROBLEMS])
-        hidden = len(problems) - SHOWN_PROBLEMS
+    if found.problems:
+        shown = "\n  ".join(found.problems[:SHOWN_PROBLEMS])
+        hidden = len(found.problems) - SHOWN_PROBLEMS
         more = f"\n  ... and {hidden} more" if hidden > 0 else ""
-        warn(
-            f"{len(problems)} images will fail:\n  {shown}{more}\n"
-            f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
-            "image; --skip_bad_images goes on without the bad ones."
+        skip = (
+            "; --skip_bad_images goes on without the bad ones"
+            if getattr(opt, "isTrain", True)
+            else ""
         )
+        warn(
+            f"{len(found.problems)} images will fail:\n  {shown}{more}\n"
+            f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
+            f"image{skip}."
+        )
+    if lost := "\n  ".join(_lost_values(found.headers, opt.dataroot)):
+        few = len(found.headers)
+        which = "images" if few == len(paths) else f"of the {few} images that were looked at, some"
+        own = f" (unless {opt.dataset_mode} reads them in its own way)"
+        by_whom = "" if opt.dataset_mode in LAYOUTS else own
+        warn(f"Read as 8-bit RGB, {which} lose a part{by_whom}:\n  {lost}")
+    if if_pairs and look_side_by_side([header.size for header in found.headers.values()]):
+        warn(f"These images are twice as wide as high, as A and B side by side are. {if_pairs}")
 
 
-def spot_check(
+def _lost_values(headers: Mapping[str, Header], root: str) -> Iterator[str]:
+    for kind, what in LOSSES.items():
+        paths = [path for path, header in headers.items() if kind in header.losses]
+        names = [shown_name(path, root) for path in paths[:SHOWN_PROBLEMS]]
+        if paths:
+            more = ", ..." if len(paths) > len(names) else ""
+            yield f"{len(paths)} with {kind}: {what} ({', '.join(names)}{more})"
+
+
+class Glance(NamedTuple):
+    """What a quick look at images has found."""
+
+    problems: list[str]  # lines such as "trainA/x.jpg is empty (0 bytes)", in the images' order
+    headers: dict[str, Header]  # of those that were looked into, by path
+
+
+def glance(
     paths: Sequence[str],
     *,
     preprocess: str = "resize_and_crop",
     crop_size: int = 256,
     side_by_side: bool = False,
     root: str | Path | None = None,
-    headers: int = 48,
+    headers: int = 1000,
     seconds: float = 1.0,
-) -> list[str]:
-    """Return a line for each problem that can be found at once, however many images there are.
+) -> Glance:
+    """Return what can be found at once, however many images there are.
 
     Reads so many headers of images, spread evenly over the list, for half of the seconds at most;
     then looks for empty files in the time that is left, spread over the list too. Decodes nothing,
     so an image that breaks off half-way is not noticed: scripts/check_dataset.py finds it.
 
-    Lines are in the order of `paths`, with names relative to `root`: "trainA/x.jpg is empty
-    (0 bytes)". `side_by_side` says that every file holds A and B.
+    Names in problems are relative to `root`. `side_by_side` says that every file holds A and B.
     """
+    read: dict[str, Header] = {}
 
     def header_problem(path: str) -> str | None:
         if problem := _trouble_on_disk(path):
@@ -233,8 +288,9 @@ def spot_check(
         header, problem = _attempt(_read_header, path)
         if header is None:
             return problem
-        return (side_by_side and odd_width(header[0])) or too_small(
-            header[0], preprocess=preprocess, crop_size=crop_size, side_by_side=side_by_side
+        read[path] = header
+        return (side_by_side and odd_width(header.size)) or too_small(
+            header.size, preprocess=preprocess, crop_size=crop_size, side_by_side=side_by_side
         )
 
     began = time.monotonic()
@@ -251,7 +307,8 @@ def spot_check(
                 break
             if problem := look(paths[index]):
                 found[index] = problem
-    return [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
+    problems = [f"{shown_name(paths[index], root)} is {found[index]}" for index in sorted(found)]
+    return Glance(problems, read)
 
 
 def look_side_by_side(sizes: Sequence[Size]) -> bool:

@@ -1,6 +1,7 @@
 """Where data sets keep their images: folders by name."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,20 @@ class Folder:
         return os.path.basename(self.path) if self.phase else "."
 
 
+def phase_folders(
+    root: str | Path, dataset_mode: str | None, phases: Iterable[str] = PHASES
+) -> list[Folder]:
+    """Return the folders of phases that there are; of every layout, if a mode may have any."""
+    known = LAYOUTS.get(dataset_mode or "")
+    return [
+        Folder(path, layout, phase)
+        for layout in ([known] if known else [ONE_FOLDER, TWO_FOLDERS])
+        for phase in phases
+        for path in folders_of(root, phase, layout)
+        if os.path.isdir(path)
+    ]
+
+
 def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Folder]:
     """Return the folders in which the data set at `root` keeps its images.
 
@@ -38,14 +53,7 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
     itself = Folder(str(root), ITSELF, "")
     if dataset_mode == "single":
         return [itself]
-    layouts = [LAYOUTS[dataset_mode]] if dataset_mode else [ONE_FOLDER, TWO_FOLDERS]
-    found = [
-        Folder(path, layout, phase)
-        for layout in layouts
-        for phase in PHASES
-        for path in folders_of(root, phase, layout)
-        if os.path.isdir(path)
-    ]
+    found = phase_folders(root, dataset_mode)
     if found or dataset_mode is not None:
         return found
     if all(os.path.isdir(os.path.join(root, side)) for side in "AB"):

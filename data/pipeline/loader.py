@@ -62,7 +62,7 @@ class BatchLoader:
         self._draws_from_numpy = not (is_built_in or self.workers)
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
-            sampling.SeededDataset(items) if self.workers else items,
+            sampling.SeededDataset(items),
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=self.workers,

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +51,7 @@ class EpochSampler(Sampler[Any]):
         self.epoch = 1  # that the next iteration yields; the training loop may set it
         self.start = 0  # how many items of that epoch to leave out, since they have been seen
         self.order_seed: int | None = None  # decides the order of the epoch that was begun last
+        self.seeds: Sequence[int] = ()  # of single items, by index, if these have their own
 
     def __len__(self) -> int:
         return self.length
@@ -65,7 +66,12 @@ class EpochSampler(Sampler[Any]):
             generator = torch.Generator().manual_seed(self.order_seed)
             order = torch.randperm(self.length, generator=generator).tolist()
         for position, index in enumerate(order[start:], start):
-            yield index if self.seed is None else (rng.fold_seed(self.seed, epoch, position), index)
+            if index < len(self.seeds):
+                yield self.seeds[index], index
+            elif self.seed is None:
+                yield index
+            else:
+                yield rng.fold_seed(self.seed, epoch, position), index
 
     def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:
@@ -74,12 +80,14 @@ class EpochSampler(Sampler[Any]):
 
 
 class SeededDataset(Dataset[Any]):
-    """Seed python, numpy and torch before each item of another data set, in worker processes."""
+    """Seed python, numpy and torch before each item of another data set that comes with a seed."""
 
     def __init__(self, dataset: Dataset[Any]) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, where: Seeded) -> Any:
+    def __getitem__(self, where: int | Seeded) -> Any:
+        if isinstance(where, int):
+            return self.dataset[where]
         seed, index = where
         rng.seed_all(seed)
         try:

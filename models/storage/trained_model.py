@@ -6,6 +6,7 @@ all models is no method of theirs; it is here, around the model.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,13 @@ class TrainedModel:
                 f"as {strange[0]!r} (see BaseModel): validation does without all of it."
             )
         return None if strange else dict(found)
+
+    def divisor(self) -> int | None:
+        """Return what sides of images must be multiples of; None if a generator does not say."""
+        generators = (net for name, net in networks_of(self.model).items() if name[:1] == "G")
+        stated = [getattr(net, "divisor", None) for net in generators]
+        known = [number for number in stated if isinstance(number, int)]
+        return lcm(*known) if stated and len(known) == len(stated) else None
 
     def broken_networks(self) -> list[str]:
         """Return the names of the networks that hold numbers which are infinite or nan."""

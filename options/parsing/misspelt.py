@@ -7,6 +7,7 @@ from difflib import get_close_matches
 
 from options.parsing.old_names import OLD_NAMES
 from options.parsing.pieces import DASHES, Piece, pieces
+from util.base.new_options import DEFAULTS
 
 # What options of today are called elsewhere, or thought to be.
 ELSEWHERE = {
@@ -71,11 +72,13 @@ def _continues_line(value: str) -> bool:
 
 
 def _about_name(piece: Piece, flags: Collection[str]) -> Iterator[str]:
-    new = OLD_NAMES.get(piece.flag.removeprefix("--"))
-    if meant := near(piece.flag, flags):
+    name = piece.flag.removeprefix("--")
+    if name in OLD_NAMES.values() or name in DEFAULTS:
+        yield f"{piece.flag} belongs to another command, or to another --model."
+    elif meant := near(piece.flag, flags):
         yield f"{piece.flag}: did you mean {' or '.join(meant)}?"
-    elif new is not None:
-        yield f"{piece.flag} is called --{new} now, which is no option here."
+    elif name in OLD_NAMES:
+        yield f"{piece.flag} is called --{OLD_NAMES[name]} now, which is no option here."
 
 
 def _about_values(piece: Piece, action: Action, next_word: str) -> Iterator[str]:

@@ -66,7 +66,9 @@ def translate(
             told.words[:0] = piece.values[1:]
             told.notes.append(f"{flag} is for train.py: it is not used here.")
         else:
-            today = piece._replace(values=_values_today(name, piece.values))
+            today = piece
+            if is_old or name not in OLD_NAMES:  # else it is a plugin's
+                today = piece._replace(values=_values_today(name, piece.values))
             if is_old and has(new := f"--{OLD_NAMES.get(name, '')}"):
                 today = today._replace(flag=new)
             told.words.extend(today.words())

@@ -146,9 +146,16 @@ def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     return lenient.parse_known_args(argv)[0]
 
 
-def given(parser: argparse.ArgumentParser, argv: Sequence[str]) -> frozenset[str]:
-    """Return the names of the options that are on the command line, whatever their values."""
+def given(
+    parser: argparse.ArgumentParser, argv: Sequence[str], *, so_far: bool = False
+) -> frozenset[str]:
+    """Return the names of the options that are on the command line, whatever their values.
+
+    Of a parser that plugins may add to, those `so_far` that they cannot replace.
+    """
     silent = _lenient(parser)
+    if so_far:
+        _remove_new_options(silent, names(parser))
     silent._defaults.clear()
     for action in silent._actions:
         action.default = argparse.SUPPRESS

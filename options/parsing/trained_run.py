@@ -3,21 +3,71 @@
 These are the network, the meaning of its channels, and plugins' options; not sizes of images.
 """
 
+import os
 from argparse import ArgumentError, ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from data.checks.folders import PHASES, phase_folders
 from models.architectures.describe import describe_generator
 from options.parsing.old_names import in_names_of_today
-from options.parsing.parser import names, value_from_file
-from util.base.log import say
+from options.parsing.parser import given, known, names, value_from_file
+from util.base.log import say, warn
 from util.storage.checkpoint import CheckpointError, load_state_dict
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
 NETWORK_OPTIONS = ("netG", "norm", "ngf", "input_nc", "output_nc", "no_dropout")
+
+
+def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Return which model test.py runs where the command line leaves that open; print the choice.
+
+    The folder of a whole data set is tested with the model and the data set of the run, a folder
+    of images with `--model test`. The arguments are to stand before `argv`.
+    """
+    opt = known(parser, argv)
+    is_open = parser.get_default("model") == "test" and not _names_model(parser, argv)
+    if not is_open or opt.suffix or not os.path.isdir(opt.dataroot or ""):
+        return []  # with a suffix the name is not known before all options are
+    _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+    saved = in_names_of_today(saved)
+    model, dataset = (str(saved.get(name, "")) for name in ("model", "dataset_mode"))
+    if "dataset_mode" in given(parser, argv, so_far=True) and opt.dataset_mode != dataset:
+        return []
+    if not _is_whole_data_set(opt, dataset, saved.get("dataroot")):
+        say(f"--model test, since {opt.dataroot} is taken as a folder of images.")
+        return []
+    if model in ("", "test") or not dataset:
+        warn(
+            f"{opt.dataroot} has the folders of a data set, and all images in them will be "
+            f"translated, since nothing tells what {opt.name} was trained as. Give --model, or "
+            "one of the folders."
+        )
+        return []
+    say(
+        f"--model {model} --dataset_mode {dataset}, as in training, since {opt.dataroot} is the "
+        "folder of a data set; --model test would translate every image in it."
+    )
+    return [f"--model={model}", f"--dataset_mode={dataset}"]
+
+
+def _names_model(parser: ArgumentParser, argv: Sequence[str]) -> bool:
+    """Tell whether the command line gives `--model`, or an option that only `test` has."""
+    flags = [argument.partition("=")[0] for argument in argv]
+    is_of_test = any(f.startswith("--model_") and "--model_suffix".startswith(f) for f in flags)
+    return is_of_test or "model" in given(parser, argv, so_far=True)
+
+
+def _is_whole_data_set(opt: Namespace, dataset_mode: str, trained_on: Any) -> bool:
+    """Tell whether `--dataroot` has folders of phases, or is what the run was trained on."""
+    if dataset_mode == "single":
+        return False
+    if trained_on and os.path.realpath(opt.dataroot) == os.path.realpath(str(trained_on)):
+        return True
+    return bool(phase_folders(opt.dataroot, dataset_mode, (opt.phase, *PHASES)))
 
 
 def recover(
@@ -31,6 +81,8 @@ def recover(
     if opt.model == "test":
         wanted = NETWORK_OPTIONS
         _choose_generator(opt, given, run, trained.get("direction"))
+        if opt.direction == "BtoA" and _generator_file(opt, run).is_file():
+            opt.direction = "AtoB"  # images are what the generator takes, whatever it is called
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
@@ -64,7 +116,6 @@ def _choose_generator(
     suffix = "_B" if backwards else "_A"
     if _network_file(opt, run, f"G{suffix}").is_file():
         opt.model_suffix = suffix
-        opt.direction = "AtoB"  # the images are this generator's input, whatever it was called
         say(f"{run} has no network G: using G{suffix} (--model_suffix {suffix}).")
 
 

@@ -290,7 +290,14 @@ def test_broken_files_are_named_with_the_reason(check: Check, tmp_path: Path) ->
     assert said.endswith("\nProblems: 3 unreadable (images: 6).\n")
 
 
-@pytest.mark.parametrize(("options", "status"), [((), 0), (("--preprocess", "crop"), 1)])
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ((), 0),
+        (("--preprocess", "crop"), 1),
+        (("--preprocess", "scale_shortside_and_crop"), 0),
+    ],
+)
 def test_what_is_too_small_depends_on_the_options(
     options: tuple[str, ...], status: int, check: Check, tmp_path: Path
 ) -> None:
@@ -347,7 +354,7 @@ def test_the_table_has_sizes_and_modes_within_100_columns(check: Check, tmp_path
     for number, mode in enumerate(("L", "P", "1", "RGBA", "LA", "I;16", "L")):
         draw(root / f"trainB/{number}.png", scene(number).convert(mode))
     status, said, report = check.report(root)
-    assert status == 0
+    assert status == 1  # 16 bits
     table = said.split("\n\n")[1].splitlines()
     assert table[1].split() == ["trainA", "3", "20x20", "70x70", "1000x1000", *"000", "3", "RGB"]
     assert max(map(len, table)) <= 100
@@ -416,3 +423,41 @@ def test_a_killed_process_is_explained(
     assert status == 2
     assert "A process that read images was killed" in said
     assert "Try --workers 1." in said
+
+
+# ---- what is usable, but not as it should be ----------------------------------------------
+
+
+def test_images_of_16_bits_are_a_problem(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 2, 2)
+    draw(root / "trainA/deep.png", scene(1).convert("I;16"))
+    status, said, report = check.report(root)
+    assert status == 1
+    what = "all above 255 becomes white"
+    assert report["problems"] == {"more than 8 bits": [{"file": "trainA/deep.png", "what": what}]}
+    assert said.endswith("\nProblems: 1 more than 8 bits (images: 5).\n")
+
+
+def test_transparency_and_dwarfs_are_to_be_looked_at(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 4, 4)
+    draw(root / "trainA/clear.png", scene(1).convert("RGBA"))
+    draw(root / "trainB/dwarf.png", scene(2).resize((8, 8)))
+    draw(root / "trainB/small.png", scene(3).resize((12, 12)))
+    status, said, report = check.report(root)
+    assert status == 0
+    assert report["notes"] == {
+        "transparency": [{"file": "trainA/clear.png", "what": "it is dropped"}],
+        "much smaller than the others": [{"file": "trainB/dwarf.png", "what": "8x8"}],
+    }
+    doubts = "1 transparency, 1 much smaller than the others"
+    assert said.endswith(f"\nNothing stops training, but look at {doubts} (images: 11).\n")
+
+
+def test_what_is_smaller_but_large_enough_is_no_dwarf(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    draw_unpaired(root, "train", 4, 4)
+    draw(root / "trainB/dwarf.png", scene(2).resize((8, 8)))
+    sizes = ("--load_size", "8", "--crop_size", "8")
+    assert check(root, *sizes)[1].endswith("\nNothing wrong (images: 9).\n")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from models.pix2pix_model import Pix2PixModel
 from tests.support import commands
 from tests.support.commands import draw_pairs, draw_unpaired, names
 from util.storage import checkpoint
@@ -151,3 +152,51 @@ def test_plateau_follows_the_chosen_metric(roots: dict[str, Path], tmp_path: Pat
     assert scheduler["mode"] == "max"
     assert scheduler["best"] == pytest.approx(epochs(run)[0]["val"]["PSNR"])
     assert epochs(run)[-1]["lr"]["optimizer"] == pytest.approx(2e-13)
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "sizes", "says"),
+    [
+        ("resize_and_crop", {(32, 32)}, None),
+        ("resize", {(48, 48)}, None),
+        # Pairs of 66x42 in each half: 48 pixels wide, 30 high, but at least as high as a crop.
+        ("scale_width_and_crop", {(32, 48)}, "48 pixels wide in validation"),
+        ("crop", {(32, 32)}, None),
+        ("none", {(40, 64)}, None),
+    ],
+)
+def test_validation_looks_at_images_as_large_as_in_training(
+    preprocess: str, sizes: set[tuple[int, int]], says: str | None,
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for phase in ("train", "val"):
+        commands.draw(tmp_path / "data" / phase / "x.png", commands.scene(1).resize((132, 42)))
+    seen: set[tuple[int, int]] = set()
+    original = Pix2PixModel.forward
+
+    def forward(model: Pix2PixModel) -> None:
+        if not torch.is_grad_enabled():
+            seen.add((model.real_A.shape[2], model.real_A.shape[3]))
+        original(model)
+
+    monkeypatch.setattr(Pix2PixModel, "forward", forward)
+    more = ("--preprocess", preprocess, "--load_size", "48")
+    commands.train(tmp_path, tmp_path / "data", "pix2pix", *more)
+    assert seen == sizes
+    out = capsys.readouterr().out
+    assert (" in validation; in training " in out) == (says is not None)
+    assert says is None or says in out
+
+
+def test_each_image_of_two_domains_counts_once(tmp_path: Path) -> None:
+    """Of B there is one image, so a side's mean is that of this image, however many A there are."""
+    draw_unpaired(tmp_path / "data", "train", 1, 1)
+    draw_unpaired(tmp_path / "data", "val", 3, 1)
+    draw_unpaired(tmp_path / "alone", "train", 1, 1)
+    draw_unpaired(tmp_path / "alone", "val", 1, 1)
+    seen: dict[str, list[float]] = {}
+    for name in ("data", "alone"):
+        run = commands.train(tmp_path / f"run {name}", tmp_path / name, "cycle_gan", "--seed", "3")
+        seen[name] = [epochs(run)[0]["val"][f"cycle_{side}_L1"] for side in "AB"]
+    assert seen["data"][1] == pytest.approx(seen["alone"][1], rel=1e-6)
+    assert seen["data"][0] != pytest.approx(seen["alone"][0], rel=1e-3)

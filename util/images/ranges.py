@@ -78,3 +78,13 @@ def shown(image: NDArray[Any]) -> NDArray[Any]:
     """Return what is shown of an array (H, W, C) or (H, W), see `three_channels`: (H, W, 3)."""
     planes = torch.from_numpy(np.atleast_3d(image)).permute(2, 0, 1)
     return three_channels(planes).permute(1, 2, 0).numpy()
+
+
+def storable(image: NDArray[Any]) -> NDArray[Any]:
+    """Return what an image file holds of an array (H, W, C) or (H, W).
+
+    Gray, RGB and RGBA are stored as they are; of any other number of channels, what is `shown`.
+    """
+    if image.ndim == 3 and image.shape[2] == 1:
+        return image[:, :, 0]
+    return image if image.ndim != 3 or image.shape[2] in (3, 4) else shown(image)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from util.base.system import usable_cores
 from util.images import png
+from util.images.ranges import storable
 from util.storage.files import replacing
 
 MOST_THREADS = 16
@@ -29,15 +30,21 @@ def write_image(path: str | Path, image: Image.Image, **options: Any) -> None:
             temporary.write_bytes(encoded)
 
 
+def as_pillow(image_numpy: NDArray[Any], aspect_ratio: float = 1.0) -> Image.Image:
+    """Turn (H, W, C) or (H, W) uint8 into what is written of it, see `storable`.
+
+    Above 1 the ratio widens it, below 1 it makes it taller.
+    """
+    image = Image.fromarray(storable(image_numpy))
+    size = int(image.width * max(aspect_ratio, 1)), int(image.height / min(aspect_ratio, 1))
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
 def save_image(
     image_numpy: NDArray[Any], image_path: str | Path, aspect_ratio: float = 1.0
 ) -> None:
-    """Write an image, (H, W, C) uint8; above 1 the ratio widens it, below 1 it makes it taller."""
-    image = Image.fromarray(image_numpy)
-    size = int(image.width * max(aspect_ratio, 1)), int(image.height / min(aspect_ratio, 1))
-    if size != image.size:
-        image = image.resize(size, Image.Resampling.BICUBIC)
-    write_image(image_path, image)
+    """Write an image, (H, W, C) uint8; see `as_pillow`."""
+    write_image(image_path, as_pillow(image_numpy, aspect_ratio))
 
 
 class ImageWriter:

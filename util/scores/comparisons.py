@@ -5,13 +5,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from util.base.errors import UserError
 from util.scores.images import METRICS
+from util.scores.sides import made_from
 
 OF_SETS = ("FID", "KID")
 OF_PAIRS = tuple(name for name in METRICS if name not in OF_SETS)
@@ -118,13 +119,15 @@ def from_results(
     `paired` says whether `x_real_B` is what `x_fake_B` should be; `side`, A or B, takes one domain.
     Models of others have labels of their own, which test.py has written down.
     """
-    paths = list(paths)
-    found, comparisons = by_label(folder, paths), []
+    paths, comparisons = list(paths), list[Comparison]()
+    found = by_label(folder, paths)
+    if not paired:
+        found = _once_per_side(found)
     for domain in side or "BA":
         real, fake = found.get(f"real_{domain}"), found.get(f"fake_{domain}")
         if real and fake:
             title = f"fake_{domain} against real_{domain} in {folder}"
-            compared = pairs(title, real, fake) if paired else sets(title, _different(real), fake)
+            compared = pairs(title, real, fake) if paired else sets(title, real, fake)
             comparisons.append(compared)
     for domain in side or "AB":
         real, back = found.get(f"real_{domain}"), found.get(f"rec_{domain}")
@@ -144,6 +147,26 @@ def from_results(
     return comparisons
 
 
+def _once_per_side(found: Mapping[str, list[NamedImage]]) -> dict[str, list[NamedImage]]:
+    """Leave out what comes of an image that was there before: a smaller domain begins anew.
+
+    test.py shows each image once, but results of other versions have them again.
+    """
+    again = {side: _repeated(found.get(f"real_{side}", [])) for side in "AB"}
+    return {
+        label: [one for one in images if one.name not in again.get(made_from(label) or "", ())]
+        for label, images in found.items()
+    }
+
+
+def _repeated(images: Iterable[NamedImage]) -> set[str]:
+    """Return the names of images whose bytes an earlier one has."""
+    first: dict[str, str] = {}
+    return {
+        one.name for one in images if first.setdefault(digest_of(one.path), one.name) != one.name
+    }
+
+
 def _own_pairs(folder: str) -> dict[str, str]:
     file = Path(folder).parent / PAIRS_FILE
     if not file.is_file():
@@ -161,14 +184,6 @@ def _labelled(folder: str, paths: Iterable[str], label: str) -> list[NamedImage]
     names = {path: _plain_name(folder, path) for path in paths}
     end = f"_{label}"
     return [NamedImage(n.removesuffix(end), path) for path, n in names.items() if n.endswith(end)]
-
-
-def _different(images: list[NamedImage]) -> list[NamedImage]:
-    """Keep one of each: in tests of unpaired data, the smaller domain begins anew."""
-    first: dict[str, NamedImage] = {}
-    for image in images:
-        first.setdefault(digest_of(image.path), image)
-    return list(first.values())
 
 
 def digest_of(path: str) -> str:

@@ -9,7 +9,7 @@ from util.base import rng
 from util.display.sinks.base import ImageArray, deliver
 from util.images.ranges import tensor2im
 from util.training.asked import Loader, TrainedModel
-from util.training.validation import SEED, Validator, validation_options
+from util.training.validation import SEED, Validator, cut, validation_options
 
 MOST = 4  # images
 
@@ -18,9 +18,14 @@ class FixedImages:
     """Show how training comes on: always the same images, without a trace in training."""
 
     def __init__(
-        self, trained: TrainedModel, create: Callable[[], Loader], *, evaluation: bool
+        self,
+        trained: TrainedModel,
+        create: Callable[[], Loader],
+        *,
+        evaluation: bool,
+        divisor: int = 1,
     ) -> None:
-        self.trained, self.evaluation = trained, evaluation
+        self.trained, self.evaluation, self.divisor = trained, evaluation, divisor
         self._create = create  # called when the first images are drawn
 
     @cached_property
@@ -38,7 +43,7 @@ class FixedImages:
         drawn: list[dict[str, ImageArray]] = []
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
             for batch in islice(self._dataset, MOST):
-                model.set_input(batch)
+                model.set_input(cut(batch, self.divisor))
                 model.forward()
                 model.compute_visuals()
                 visuals = model.get_current_visuals()
@@ -55,7 +60,10 @@ def create_fixed_images(
     """Take images of the validation split, else `first_images`, of the training data."""
     if validator is not None:
         dataset = validator.dataset
-        return FixedImages(trained, lambda: dataset, evaluation=validator.evaluation)
+        evaluation, divisor = validator.evaluation, validator.divisor
+        return FixedImages(trained, lambda: dataset, evaluation=evaluation, divisor=divisor)
+    multiple = trained.divisor()
     changed = {"phase": opt.phase, "max_dataset_size": MOST}
-    options = Namespace(**(vars(validation_options(opt)) | changed))
-    return FixedImages(trained, partial(first_images, options), evaluation=False)
+    options = Namespace(**(vars(validation_options(opt, whole=multiple is not None)) | changed))
+    create = partial(first_images, options)
+    return FixedImages(trained, create, evaluation=False, divisor=multiple or 1)

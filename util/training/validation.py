@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,9 +17,11 @@ from util.base.log import note, say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
+from util.images.sizes import ImageSize
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
+from util.scores.sides import OTHER, Repeats, made_from, paths_of
 from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
@@ -46,6 +49,8 @@ class Validator:
     every: int = 1  # epochs from one validation to the next
     lpips: Lpips | None = None  # measures the perceptual distance of pairs
     inception: Inception | None = None  # gives the features for FID and KID
+    direction: str = ""  # of data in two domains, of which the smaller one begins anew
+    divisor: int = 1  # images that are no multiple of it lose their edges
 
     def measure(self, epoch: int) -> Validation | None:
         """Validate and print what was found, if it is time to; failing images stop nothing."""
@@ -65,15 +70,18 @@ class Validator:
         began = time.time()
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
+        repeats = Repeats()
         count = 0  # batches of one image
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
             for batch in islice(self.dataset, most):
                 count += 1
-                self.trained.model.set_input(batch)
+                self.trained.model.set_input(cut(batch, self.divisor))
                 self.trained.model.forward()
-                for name, value in self._measure():
+                paths = paths_of(batch, 0, self.direction) if self.direction else {}
+                old = repeats.side_of(paths)  # what is made of it has been measured before
+                for name, value in self._measure(old):
                     found.setdefault(name, []).append(value.cpu())
-                self._add_features(features)
+                self._add_features(features, old)
         means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
         means |= distances_of_sets(features)
         return Validation(
@@ -83,10 +91,12 @@ class Validator:
             seconds=time.time() - began,
         )
 
-    def _measure(self) -> Iterator[tuple[str, Tensor]]:
+    def _measure(self, old: str | None) -> Iterator[tuple[str, Tensor]]:
         for name, value in self.trained.validation_losses().items():
             yield name, value.detach().double().reshape(1)
         for pair, images in self.trained.validation_pairs().items():
+            if old is not None and made_from(pair) == old:
+                continue
             made, real = (in_unit_range(image) for image in images)
             is_identity = pair.startswith("idt")
             for name, metric in METRICS.items():
@@ -96,12 +106,29 @@ class Validator:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
 
-    def _add_features(self, features: Features) -> None:
+    def _add_features(self, features: Features, old: str | None) -> None:
         if self.inception is None:
             return
         for name, sides in self.trained.validation_sets().items():
-            for kept, images in zip(features.setdefault(name, ([], [])), sides, strict=True):
-                kept.append(self.inception(from_unit(three_channels(in_unit_range(images)))))
+            real = name if name in OTHER else "B"  # the domain; what is made comes from the other
+            kept = features.setdefault(name, ([], []))
+            for list_of_side, images, source in zip(kept, sides, (OTHER[real], real), strict=True):
+                if source != old:
+                    seen = from_unit(three_channels(in_unit_range(images)))
+                    list_of_side.append(self.inception(seen))
+
+
+def cut(batch: Any, divisor: int) -> Any:
+    """Cut the edges off the images of a batch until their sides are multiples of a number."""
+    if divisor == 1 or not isinstance(batch, dict):
+        return batch
+    images = {name: batch[name] for name in "AB" if isinstance(batch.get(name), Tensor)}
+    for name, image in images.items():
+        for axis in (-2, -1) if image.dim() == 4 else ():
+            length = image.shape[axis]
+            over = length % divisor if length > divisor else 0
+            images[name] = images[name].narrow(axis, over // 2, length - over).contiguous()
+    return {**batch, **images}
 
 
 def distances_of_sets(features: Features) -> dict[str, float]:
@@ -141,13 +168,20 @@ def create_validator(
         if every > 0:
             note(f"No validation: {why_no_split(opt)}")
         return None
-    data = create_dataset(validation_options(opt))
+    divisor = trained.divisor()
+    data_options = validation_options(opt, whole=divisor is not None)
+    here, there = (ImageSize.of(vars(options)) for options in (data_options, opt))
+    if str(here) != str(there):
+        say(f"Images are {here} in validation; in training they are {there}.")
+    data = create_dataset(data_options)
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
     validator = Validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
         inception=load_inception(inception, device) if inception else None,
+        direction=opt.direction if opt.dataset_mode == "unaligned" else "",
+        divisor=divisor or 1,
     )  # fmt: skip
     if best.name:
         best.check(validator.run(most=1).metrics)  # rather now than after an epoch
@@ -165,13 +199,19 @@ def why_no_split(opt: Namespace) -> str:
     return f"--dataset_mode {opt.dataset_mode} does not read {' and '.join(found)} in {root}."
 
 
-def validation_options(opt: Namespace) -> Namespace:
-    """Return the options of the data to validate on: as test.py would read the `val` phase."""
+def validation_options(opt: Namespace, *, whole: bool = False) -> Namespace:
+    """Return the options of the data to validate on: those of training without what is random.
+
+    What `resize_and_crop` crops is taken whole, as large as the crop. Scaled images are too if
+    `whole`, at the scale of training; all other crops stay, always at the same places.
+    """
     changed = {
         "phase": "val", "isTrain": False, "serial_batches": True, "no_flip": True,
-        "batch_size": 1, "num_threads": 0, "load_size": opt.crop_size,
-        "max_dataset_size": new_option(opt, "num_val"),
+        "batch_size": 1, "num_threads": 0, "max_dataset_size": new_option(opt, "num_val"),
     }  # fmt: skip
+    size = ImageSize.of(vars(opt))
+    if size is not None and (whole or "resize" in size.preprocess):
+        changed |= size.whole()._asdict()
     options = Namespace(**(vars(opt) | changed))
     set_new_option(options, "skip_bad_images", False)
     return options

@@ -104,6 +104,17 @@ def test_files_of_other_kinds_raise_no_alarm_unless_they_are_declared(
     assert "4 images will fail" in capsys.readouterr().err
 
 
+def test_a_data_set_of_somebody_else_may_read_16_bits_in_its_own_way(
+    register: Register, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("I;16", (8, 8)).save(tmp_path / "deep.png")
+    create_dataset(register({}, A_paths=[str(tmp_path / "deep.png")])).warn_of_bad_images()
+    said = capsys.readouterr().err
+    assert (
+        "images lose a part (unless odd reads them in its own way):\n  1 with more than 8" in said
+    )
+
+
 RECORDED = {  # by the version before data sets declared their files
     "unaligned": {"count": 2, "names": "791df55732c1c4f99ef4fc764125e6a9"},
     "aligned": {"count": 1, "names": "1853edbceefb9b04008ec57a6c52c04d"},

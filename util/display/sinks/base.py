@@ -8,7 +8,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from util.base.errors import UserError
 from util.base.log import warn
@@ -128,8 +127,3 @@ def import_for(option: str, needed: Mapping[str, str]) -> list[Any]:
             f"(pip install {package}, or uv sync --extra {package}), or leave {option} out."
         )
     return found
-
-
-def as_pillow(image: ImageArray) -> Image.Image:
-    """Turn (H, W), or (H, W, C) of 1, 3 or 4 channels, into an image."""
-    return Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)

@@ -14,8 +14,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, import_for
 from util.display.sinks.epochs import flat
+from util.images.writing import as_pillow
 
 PACKAGE = {  # and what is used of it
     "tensorboard.compat.proto.event_pb2": "Event",

@@ -10,8 +10,9 @@ from typing import Any
 
 from util.base.errors import UserError
 from util.base.log import warn
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, as_pillow, import_for
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, import_for
 from util.display.sinks.epochs import flat
+from util.images.writing import as_pillow
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
 

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from options.base_options import BaseOptions
 from options.parsing.misspelt import near
 from options.test_options import TestOptions
+from options.train_options import TrainOptions
 
 DID_YOU_MEAN = {
     "--continue_tran": "--continue_train",
@@ -57,6 +59,22 @@ def test_options_of_the_chosen_model_count(parse: Any) -> None:
     assert "did you mean --lambda_L1?" in parse.refused("--model", "pix2pix", "--lambda_l1", "5")
     message = parse.refused("--modelsuffix", "_A", options=TestOptions)
     assert "did you mean --model_suffix?" in message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (TrainOptions, ["--lambda_L1", "5"]),  # of pix2pix, near to --lambda_A
+        (TrainOptions, ["--num_test", "5"]),
+        (TestOptions, ["--n_epochs", "5"]),
+        (TestOptions, ["--model", "pix2pix", "--save_best", "L1"]),
+    ],
+)
+def test_an_option_of_another_command_or_model_is_no_slip(
+    parse: Any, options: type[BaseOptions], words: list[str]
+) -> None:
+    last = parse.refused(*words, options=options).splitlines()[-1]
+    assert last == f"  {words[-2]} belongs to another command, or to another --model."
 
 
 WORDS_THAT_NO_OPTION_TAKES = {
@@ -122,3 +140,11 @@ def test_every_slip_is_reported(parse: Any) -> None:
         "--epochs: did you mean --n_epochs?",
         "--no_flip takes no value: leave out 1.",
     ]
+
+
+def test_a_slip_in_what_is_required_is_reported_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        TrainOptions().parse(["--data-root", "X"])
+    message = capsys.readouterr().err
+    assert "the following arguments are required: --dataroot" in message
+    assert message.endswith("\n  --data-root: did you mean --dataroot?\n")

@@ -153,8 +153,9 @@ def test_a_plugin_that_defines_an_option_of_such_a_name_owns_it(
 ) -> None:
     source = f"parser.add_argument('--{name}', type=str, default='none')"
     plugin("owning_model", MODEL.format(name="Owning", options=source))
-    opt = parse.train("--model", "owning", f"--{name}", "theirs")
-    assert getattr(opt, name) == "theirs"
+    for value in ("theirs", ""):
+        opt = parse.train("--model", "owning", f"--{name}", value)
+        assert getattr(opt, name) == value
     before = parse.train("--model", "owning")
     new = OLD_NAMES[name] if name in OLD_NAMES else OLD_SWITCHES[name][0]
     assert getattr(opt, new, None) == getattr(before, new, None)

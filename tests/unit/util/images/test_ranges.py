@@ -13,11 +13,13 @@ from util.images.ranges import (
     from_unit,
     in_unit_range,
     shown,
+    storable,
     tensor2im,
     three_channels,
     to_network,
     to_unit,
 )
+from util.images.writing import as_pillow
 
 LEVELS = torch.arange(256, dtype=torch.uint8)
 
@@ -70,6 +72,20 @@ def test_three_channels_are_shown_of_any_number(channels: int, wanted: list[int]
     assert found[1, :, 2, 3].tolist() == wanted
     array = image[0].permute(1, 2, 0).numpy()
     assert np.array_equal(shown(array), found[0].permute(1, 2, 0).numpy())
+
+
+@pytest.mark.parametrize(
+    ("channels", "stored"), [(1, ()), (2, (3,)), (3, (3,)), (4, (4,)), (5, (3,)), (9, (3,))]
+)
+def test_a_file_holds_an_image_of_any_number_of_channels(
+    channels: int, stored: tuple[int, ...]
+) -> None:
+    image = np.arange(20 * channels, dtype=np.uint8).reshape(4, 5, channels)
+    found = storable(image)
+    assert found.shape == (4, 5, *stored)
+    seen = min(channels, 3)
+    assert np.array_equal(np.atleast_3d(found)[:, :, :seen], image[:, :, :seen])
+    assert as_pillow(image).size == (5, 4)
 
 
 def test_grey_arrays_need_no_channel() -> None:

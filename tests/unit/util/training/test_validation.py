@@ -18,6 +18,7 @@ from util.base import rng
 from util.base.errors import UserError
 from util.inference.image_scores import image_scores
 from util.scores.images import METRICS, Metric, metric_and_direction
+from util.training import validation
 from util.training.best import BestEpoch
 from util.training.fixed_images import FixedImages
 from util.training.validation import Validator, with_means_of_both_sides
@@ -89,7 +90,7 @@ def test_a_metric_is_declared_in_one_place(monkeypatch: pytest.MonkeyPatch) -> N
     shown = image_scores(
         {"fake_B": torch.full((1, 3, 12, 12), 0.5), "real_B": torch.zeros(1, 3, 12, 12)}
     )
-    assert shown["Max"] == pytest.approx(0.25)
+    assert shown["Max"] == pytest.approx(64 / 255)  # of files: 191 and 127
 
 
 def test_samples_are_the_first_images_and_draw_no_random_number() -> None:
@@ -204,3 +205,70 @@ def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UserError, match=r"no such metric. Did you mean 'L1'\? Available: G, L1"):
         BestEpoch("l1").check(["G", "L1"])
     BestEpoch().check([])
+
+
+# ---- two domains, and sizes ---------------------------------------------------------------
+
+
+class TwoDomains(Doubler):
+    """Measures what it gets of two domains."""
+
+    def set_input(self, input: dict[str, Any]) -> None:
+        self.real_A, self.real_B = input["A"], input["B"]
+
+    def forward(self) -> None:
+        pass
+
+    def validation_losses(self) -> dict[str, Tensor]:
+        return {}
+
+    def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
+        black = torch.full((1, 3, 12, 12), -1.0)
+        return {"cycle_A": (self.real_A, black), "idt_A": (self.real_B, black)}
+
+    def validation_sets(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {"A": (self.real_B, self.real_A), "": (self.real_A, self.real_B)}
+
+    def get_current_visuals(self) -> dict[str, Tensor]:
+        return {}
+
+
+@pytest.mark.parametrize(("a", "b"), [(1, 3), (3, 2), (2, 2)])
+def test_images_of_a_smaller_domain_are_measured_once(
+    a: int, b: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def level(index: int) -> Tensor:
+        return torch.full((1, 3, 12, 12), index / 4 - 1)
+
+    items: Any = [
+        {
+            "A": level(index % a), "A_paths": [f"a{index % a}"],
+            "B": level(index % b), "B_paths": [f"b{index % b}"],
+        }
+        for index in range(max(a, b))
+    ]  # fmt: skip
+    sizes: dict[str, list[int]] = {}
+
+    def count(features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> dict[str, float]:
+        sizes.update({name: [len(made), len(real)] for name, (made, real) in features.items()})
+        return {}
+
+    monkeypatch.setattr(validation, "distances_of_sets", count)
+    of_images: Any = lambda images: images.float().mean().reshape(1, 1)  # noqa: E731
+    model: Any = TwoDomains()
+    validator = Validator(model, items, inception=of_images, direction="AtoB")
+    for _ in range(2):  # the second validation begins anew
+        found = validator.run().metrics
+        assert found["cycle_A_L1"] == pytest.approx(sum(range(a)) / a / 8)
+        assert found["idt_A_L1"] == pytest.approx(sum(range(b)) / b / 8)
+        assert sizes == {"A": [b, a], "": [a, b]}
+
+
+def test_edges_are_cut_off_until_sides_are_multiples() -> None:
+    image = torch.arange(70.0).view(1, 1, 7, 10)
+    batch = {"A": image, "B": image[:, :, :3], "A_paths": ["x"]}
+    found = validation.cut(batch, 4)
+    assert torch.equal(found["A"], image[:, :, 1:5, 1:9])
+    assert found["B"].shape == (1, 1, 3, 8)  # too low for a multiple
+    assert found["A_paths"] == ["x"]
+    assert validation.cut(batch, 1) is batch

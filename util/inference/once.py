@@ -1,0 +1,34 @@
+"""Show each image of two domains once, although the smaller domain begins anew."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from util.scores.sides import OTHER, Repeats, made_from, paths_of
+
+Made = tuple[Mapping[str, Any], Sequence[str]]  # images by label, and where they came from
+
+
+class OncePerSide:
+    """Leave out what a test with `--dataset_mode unaligned` makes of an image a second time."""
+
+    def __init__(self, dataset_mode: str, direction: str) -> None:
+        self._is_unaligned = dataset_mode == "unaligned"
+        self._direction = direction
+        self._repeats = Repeats()
+
+    def new(self, batch: Mapping[str, Any], items: Iterable[Made]) -> Iterator[Made]:
+        """Yield what is new of the items of a batch.
+
+        Where domain A has begun anew, an item is named after the image of domain B.
+        """
+        for number, (visuals, sources) in enumerate(items):
+            paths = paths_of(batch, number, self._direction) if self._is_unaligned else {}
+            old = self._repeats.side_of(paths)
+            sides = {label: made_from(label) for label in visuals}
+            kept = {label: image for label, image in visuals.items() if sides[label] != old}
+            if old is None:
+                yield visuals, sources
+            elif old == "B":
+                yield kept, sources
+            elif OTHER[old] in sides.values():
+                yield kept, [paths["B"]]

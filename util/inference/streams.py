@@ -1,0 +1,20 @@
+"""Random numbers of one image in test.py, whatever other images there are."""
+
+import os
+from argparse import Namespace
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from util.base import rng
+from util.base.new_options import new_option
+
+
+def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
+    """Return what begins the random numbers of an image: of `--seed`, and its path below dataroot.
+
+    Of several paths, which a batch without random numbers may have, it is the first.
+    """
+    path = str(paths[0]) if len(paths) else "."
+    below = os.path.relpath(path, opt.dataroot).replace(os.sep, "/")
+    digest = blake2b(os.fsencode(below), digest_size=8).digest()
+    return rng.fold_seed(new_option(opt, "seed"), int.from_bytes(digest, "big"))
