@@ -9,6 +9,7 @@ from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
 from data.pipeline.image_reader import ImageReader
 from data.pipeline.loader import BatchLoader, files_of
+from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import find_plugin, own_method
@@ -57,6 +58,11 @@ class CustomDatasetDataLoader(BatchLoader):
         self.opt = opt
         dataset = find_dataset_using_name(opt.dataset_mode)(opt)
         name = type(dataset).__name__
+        if len(dataset) == 0:
+            raise UserError(
+                f"{name} finds nothing in {opt.dataroot} for the phase {opt.phase}: its length is "
+                "0. Check --dataroot, --phase and --dataset_mode."
+            )
         say(f"dataset [{name}] was created")
         cache = new_option(opt, "cache")
         if cache != "none" and not hasattr(dataset, "reader"):

@@ -39,7 +39,8 @@ class BaseModel(ABC):
         visual_names: images to show; `fake_B` is the attribute `fake_B`.
         optimizers: their learning rates follow `--lr_policy`.
         image_paths: where the current batch came from; names the results.
-        metric: what `--lr_policy plateau` watches; the training script sets it after each epoch.
+        metric: what `--lr_policy plateau` watches; the training script sets it after each epoch, to
+            NaN if nothing new was measured.
         device: where networks and batches live.
         save_dir: `<checkpoints_dir>/<name>`.
         optimization: the tools of a step, unless the subclass calls something else so.

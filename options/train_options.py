@@ -66,7 +66,8 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add("--continue_train", action="store_true", help="go on with the run --name, from --epoch (or "
         "--load_iter); its options need not be repeated")  # fmt: skip
     add("--pretrained", action=NewOption, help="start from the networks of another run, a "
-        "folder or a .pth file: what fits is taken, the rest starts fresh")  # fmt: skip
+        "folder (--epoch says which save) or a .pth file: what fits is taken, the rest starts "
+        "fresh")  # fmt: skip
     add("--epoch_count", type=int, default=1, help="first epoch's number; a continued run knows it")
     add("--on_nan", action=NewOption, help="what to do when losses or weights are "
         "no longer finite: stop, or rollback to the last save")  # fmt: skip
@@ -86,7 +87,9 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add("--lr_G", action=NewOption, type=float, help="learning rate of generators, if not --lr")
     add("--lr_D", action=NewOption, type=float, help="learning rate of discriminators, if not --lr")
     add("--accumulate", action=NewOption, help="take a step only every so many batches, with "
-        "the mean of their gradients")  # fmt: skip
+        "the mean of their gradients; the same as a larger --batch_size for cycle_gan without "
+        "image pools, not for pix2pix, whose generator then learns from a discriminator that has "
+        "not taken the step of these batches yet")  # fmt: skip
     add("--grad_checkpoint", action=NewOption, help="less memory, more time: forget what is "
         "inside the generator's blocks and compute it again")  # fmt: skip
     add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")
@@ -96,7 +99,8 @@ def _add_validation_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("validation (needs [dataroot]/val, or valA and valB)")
     add = group.add_argument
     add("--val_freq", action=NewOption, help="measure every so many epochs; 0: never")
-    add("--num_val", action=NewOption, help="how many images to measure on")
+    add("--num_val", action=NewOption, help="how many images to measure on; --max_dataset_size is "
+        "a limit too")  # fmt: skip
     add("--val_eval", action=NewOption, help="in evaluation mode: no dropout, batch norm with "
         "the statistics of training; otherwise as test.py without --eval")  # fmt: skip
     add("--lpips_weights", action=NewOption, help="AlexNet's weights: LPIPS is measured too")

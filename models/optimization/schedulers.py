@@ -1,9 +1,11 @@
 """Learning rates over the epochs."""
 
+import math
 from argparse import Namespace
+from typing import Any, SupportsFloat
 
 from torch.optim import Optimizer, lr_scheduler
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from util.base.errors import ChoiceError, suggest
 from util.base.new_options import new_option
@@ -11,6 +13,21 @@ from util.scores.images import metric_and_direction
 from util.training.length import Length
 
 LR_POLICIES = ("linear", "step", "plateau", "cosine")
+
+
+class Plateau(ReduceLROnPlateau):
+    """Lower the rate once what is measured has stopped improving.
+
+    As torch's own, but that a NaN counts for nothing, since nothing was measured, and that a
+    relative threshold is one for numbers below zero too, which may be losses: torch takes a loss of
+    -0.995 for better than -1 by more than 1%.
+    """
+
+    def step(self, metrics: SupportsFloat, epoch: Any = None) -> None:  # type: ignore[override]
+        """Take a measurement; once in a while that lowers the rate."""
+        if not math.isnan(metrics):
+            self.threshold = math.copysign(self.threshold, self.best)
+            super().step(metrics, epoch)
 
 
 def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
@@ -21,7 +38,7 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
             counts from `epoch_count`
         step: times `lr_gamma` (0.1) every `lr_decay_iters` epochs
         plateau: times 0.2 once the metric (`--save_best`, else the mean of the generator's loss)
-            has not improved by 1% for five epochs
+            has not improved by 1% in five measurements
         cosine: half a cosine wave from `lr` to zero over all epochs
     """
     match opt.lr_policy:
@@ -34,9 +51,7 @@ def get_scheduler(optimizer: Optimizer, opt: Namespace) -> LRScheduler:
             )
         case "plateau":
             _, mode = metric_and_direction(new_option(opt, "save_best"))
-            return lr_scheduler.ReduceLROnPlateau(
-                optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5
-            )
+            return Plateau(optimizer, mode=mode, factor=0.2, threshold=0.01, patience=5)
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, T_max=Length.of(opt).epochs, eta_min=0)
     raise ChoiceError(

@@ -21,6 +21,7 @@ from models.optimization.accumulation import GradientAccumulation, gradients_of
 from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
+from util.base.torch_private import count_as_stepped
 
 
 class Optimization:
@@ -86,6 +87,7 @@ class Optimization:
         """
         self.adopt()
         if not self._accumulation.is_due(optimizer):
+            count_as_stepped(optimizer)  # an epoch may have fewer batches: no reason to warn
             return
         if not gradients_of(optimizer):  # all its networks are frozen
             self._scaled.discard(optimizer)

@@ -11,7 +11,7 @@ from models.storage.names import Model, names_in, networks_of
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
-from util.storage.run_folder import RunFolder
+from util.storage.run_folder import RunFolder, label_of
 
 # Where networks go instead of to the disk, while somebody collects them.
 _collected: ContextVar[dict[Path, object] | None] = ContextVar("collected", default=None)
@@ -81,21 +81,26 @@ def load(model: Model, label: int | str) -> None:
 def load_pretrained(model: Model, source: str) -> None:
     """Fill the networks with what fits by name and shape, and say what does not.
 
-    `source` is a run in `checkpoints_dir`, a folder of checkpoints, or one `.pth` file, which goes
-    into the network that its name ends with, else into the first one.
+    `source` is a run in `checkpoints_dir` or a folder of checkpoints, of which `--epoch` (or
+    `--load_iter`) says which; or one `.pth` file, which goes into the network that its name ends
+    with, else into the first one.
     """
     networks, path, runs = networks_of(model), Path(source), model.opt.checkpoints_dir
+    label = label_of(model.opt.load_iter, model.opt.epoch)
     files: dict[str, Path | None]
     if path.is_file():
         by_length = sorted(networks, key=len, reverse=True)  # G_A before A
         ends = (name for name in by_length if path.stem.endswith(f"net_{name}"))
         files = {next(ends, next(iter(networks))): path}
+        if label != "latest":
+            say(f"--pretrained {source} is one file: which epoch to take ({label}) means nothing.")
     elif folders := [folder for folder in (path, Path(runs, source)) if folder.is_dir()]:
-        files = {name: _newest(folders[0], name) for name in networks}
+        files = {name: _chosen(folders[0], label, name) for name in networks}
         if not any(files.values()):
             there = sorted(file.name for file in folders[0].glob("*.pth"))
+            which = "" if label == "latest" else f" of {label}"
             raise checkpoint.CheckpointError(
-                f"--pretrained {source}: {folders[0]} holds no checkpoint of the networks "
+                f"--pretrained {source}: {folders[0]} holds no checkpoint{which} of the networks "
                 f"{', '.join(networks)}. It holds {', '.join(there) or 'no .pth file'}."
             )
     else:
@@ -114,10 +119,11 @@ def load_pretrained(model: Model, source: str) -> None:
             say(f"  {line}")
 
 
-def _newest(folder: Path, network: str) -> Path | None:
-    """Return `latest` if there is one, else the file written last."""
+def _chosen(folder: Path, label: str, network: str) -> Path | None:
+    """Return the file of a label, if there is one; for want of `latest` the one written last."""
     run = RunFolder(folder)
-    latest = run.network_file("latest", network)
-    if latest.is_file():
-        return latest
-    return max(run.network_files(network), key=lambda file: file.stat().st_mtime, default=None)
+    chosen = run.network_file(label, network)
+    if chosen.is_file():
+        return chosen
+    others = run.network_files(network) if label == "latest" else []
+    return max(others, key=lambda file: file.stat().st_mtime, default=None)

@@ -4,6 +4,7 @@ Subclasses of `BaseModel` use whatever names they like for things of their own. 
 all models is no method of theirs; it is here, around the model.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from math import lcm
@@ -65,6 +66,11 @@ class TrainedModel:
             name = attributes.get(id(optimizer), f"optimizer_{number}")
             rates[name.removeprefix("optimizer_")] = float(optimizer.param_groups[0]["lr"])
         return rates
+
+    def update_learning_rate(self, measured: float | None) -> None:
+        """Step the schedules at the end of an epoch; None: there is nothing new for `plateau`."""
+        self.model.metric = math.nan if measured is None else measured
+        self.model.update_learning_rate()
 
     @contextmanager
     def without_trace(self, *, evaluation: bool) -> Iterator[None]:

@@ -105,6 +105,12 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"--save_best {save_best} and --val_freq 0 contradict each other: nothing would be "
             "measured. Leave one out."
         )
+    every = new_option(opt, "val_freq")
+    if has_length and save_best and (epochs := _epochs_without(every, opt)):
+        yield (
+            f"--save_best {save_best} needs a validation, but --val_freq {every} is not reached in "
+            f"epochs {epochs}. Lower it."
+        )
     if new_option(opt, "pretrained") and opt.continue_train:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "
@@ -115,6 +121,13 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"--start_visdom and --display_id {opt.display_id} contradict each other: 0 and below "
             "mean no visdom. Leave one out."
         )
+
+
+def _epochs_without(every: int, opt: Namespace) -> str:
+    """Return the epochs of the run if none of them is a multiple, else nothing."""
+    first, last = 1 if opt.continue_train else opt.epoch_count, Length.of(opt).epochs
+    is_reached = every <= 0 or first > last or last // every > (first - 1) // every
+    return "" if is_reached else f"{first} to {last}"
 
 
 def _leading_elsewhere(opt: Namespace) -> Iterator[str]:

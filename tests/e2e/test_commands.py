@@ -577,3 +577,18 @@ def test_broken_image_ends_a_real_run_with_its_name(pairs: Path, tmp_path: Path)
     assert ended.stderr.startswith(f"error: {broken} cannot be read")
     assert "Mend or remove it, or give --skip_bad_images." in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+# ---- accumulated steps --------------------------------------------------------------------
+
+
+def test_batches_that_fill_no_step_are_told(pairs: Path, tmp_path: Path, capsys: Capture) -> None:
+    more = ("--batch_size", "2", "--n_epochs", "2")
+    run = commands.train(tmp_path, pairs, "template", *more, "--accumulate", "3")
+    assert "with 4 batches in 2 epochs: the last 1 fill no step" in capsys.readouterr().out
+    again = ("--continue_train", "--n_epochs", "3")  # one waits for two more
+    commands.train(tmp_path, pairs, "template", *more[:2], *again, "--accumulate", "3")
+    assert "fill no step" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--accumulate 50 with 4 batches .* nothing would be tr"):
+        commands.train(tmp_path, pairs, "template", *more, "--accumulate", "50", "--name", "other")
+    assert not list((run.parent / "other").glob("*.pth"))

@@ -269,6 +269,22 @@ def test_pretrained_run_is_taken_over(
         assert equal(weights(new, name), weights(trained / "cycle", name)), name
 
 
+def test_pretrained_epoch_is_the_one_that_was_asked_for(
+    trained: Path, tmp_path: Path, unpaired: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "released").mkdir()
+    for label, source in (("latest", "G_A"), ("7", "G_B")):
+        file = trained / f"cycle/latest_net_{source}.pth"
+        shutil.copy(file, tmp_path / "released" / f"{label}_net_G_A.pth")
+    new = start(tmp_path, trained, unpaired, "released", "--epoch 7")
+    assert equal(weights(new, "G_A"), weights(trained / "cycle", "G_B"))
+    with pytest.raises(ValueError, match="no checkpoint of 8 of the net"):
+        start(tmp_path, trained, unpaired, "released", "--epoch 8")
+    capsys.readouterr()
+    start(tmp_path, trained, unpaired, str(tmp_path / "released/7_net_G_A.pth"), "--epoch 8")
+    assert "is one file: which epoch to take (8) means nothing" in capsys.readouterr().out
+
+
 def test_missing_discriminators_start_fresh(
     trained: Path, tmp_path: Path, unpaired: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

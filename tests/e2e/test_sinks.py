@@ -158,6 +158,19 @@ def test_the_means_of_an_epoch_are_those_of_its_losses(run: Run) -> None:
     assert record["total_iters"] == 3
 
 
+def test_a_smaller_last_batch_counts_by_its_images(run: Run) -> None:
+    folder = run("--batch_size", "2", "--n_epochs", "2")
+    losses = read_losses(folder / "losses.jsonl")
+    assert [each["iters"] for each in losses] == [2, 4, 2, 4]  # as in the original
+    for record, (two, one) in zip(
+        read_metrics(folder / "metrics.jsonl"), (losses[:2], losses[2:]), strict=True
+    ):
+        for name, mean in record["train"].items():
+            wanted = (2 * two["losses"][name] + one["losses"][name]) / 3
+            assert mean == pytest.approx(wanted, rel=1e-5)
+        assert record["images_per_second"] == pytest.approx(3 / record["seconds"])
+
+
 def test_the_page_has_images_curves_and_the_options(run: Run) -> None:
     folder = run("--beta1", "0.25")
     page = Page(folder / "web" / "index.html")
@@ -230,6 +243,11 @@ def test_without_a_page_tensorboard_still_has_images(run: Run) -> None:
     folder = run("--tensorboard", "--no_html")
     assert contents(folder) == ALWAYS | {"tensorboard"}
     assert "images/fake_B" in events(folder / "tensorboard").Tags()["images"]
+
+
+def test_without_a_page_nothing_is_shown_before_its_time(run: Run) -> None:
+    folder = run("--tensorboard", "--no_html", "--display_freq", "400")
+    assert events(folder / "tensorboard").Tags()["images"] == []
 
 
 def test_validation_reaches_tensorboard_and_the_page(pairs: Path, tmp_path: Path) -> None:

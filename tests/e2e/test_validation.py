@@ -1,6 +1,7 @@
 """Validation in whole runs."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.support.commands import draw_pairs, draw_unpaired, names
 from util.storage import checkpoint
 
 Capture = pytest.CaptureFixture[str]
+Monkeypatch = pytest.MonkeyPatch
 
 PAIRED = {"L1", "PSNR", "SSIM"}
 CYCLE = {f"cycle{side}_{metric}" for side in ("", "_A", "_B") for metric in PAIRED}
@@ -127,6 +129,10 @@ def test_the_best_epoch_is_kept_and_can_be_tested_and_continued(
         (("--val_freq", "0", "--save_best", "L1"), "contradict each other"),
         (("--early_stop", "3"), "--early_stop 3 needs --save_best METRIC"),
         (("--save_best", "L1:low"), "must end with :min or :max"),
+        (
+            ("--save_best", "L1", "--val_freq", "2"),
+            "--save_best L1 needs a validation, but --val_freq 2 is not reached in epochs 1 to 1.",
+        ),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused_at_once(
@@ -152,6 +158,210 @@ def test_plateau_follows_the_chosen_metric(roots: dict[str, Path], tmp_path: Pat
     assert scheduler["mode"] == "max"
     assert scheduler["best"] == pytest.approx(epochs(run)[0]["val"]["PSNR"])
     assert epochs(run)[-1]["lr"]["optimizer"] == pytest.approx(2e-13)
+
+
+# ---- schedules that follow it ---------------------------------------------------------------
+
+
+def schedule(run: Path) -> dict[str, Any]:
+    """Return what the first schedule has remembered."""
+    state: dict[str, Any] = checkpoint.load_state(run / "latest_state.pth")
+    found: dict[str, Any] = state["model"]["schedulers"][0]
+    return found
+
+
+PLATEAU = ("--lr_policy", "plateau", "--lr", "0", "--seed", "1")  # nothing improves
+
+
+def test_plateau_steps_when_something_was_measured_and_early_stopping_counts_that(
+    roots: dict[str, Path], tmp_path: Path
+) -> None:
+    more = ("--save_best", "L1", "--val_freq", "2", "--n_epochs", "20", "--early_stop", "3")
+    run = commands.train(tmp_path, roots["with"], "template", *PLATEAU, *more)
+    measured = [record["val"]["L1"] for record in epochs(run) if "val" in record]
+    assert len(measured) == 4
+    assert len(epochs(run)) == 8
+    found = schedule(run)
+    assert (found["last_epoch"], found["num_bad_epochs"]) == (4, 3)
+    assert found["best"] == pytest.approx(measured[0])
+
+
+def test_a_validation_that_never_works_is_said_once_and_steps_nothing(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    draw_pairs(tmp_path / "data", "train", 2)
+    draw_pairs(tmp_path / "data", "val", 2)
+    (tmp_path / "data" / "val" / "p9.png").write_bytes(b"\x89PNG")
+    more = ("--save_best", "L1", "--early_stop", "1", "--n_epochs", "3")
+    run = commands.train(tmp_path, tmp_path / "data", "template", *PLATEAU, *more)
+    said = capsys.readouterr().err
+    assert said.count("No validation in epoch 1: ") == said.count("No validation") == 1
+    assert said.endswith("warning: 3 of 3 validations failed.\n")
+    assert len(epochs(run)) == 3
+    assert schedule(run)["last_epoch"] == 0
+    assert not (run / "best_net_G.pth").exists()
+
+
+WITHOUT_LOSS_G = """
+from models.template_model import TemplateModel
+
+class NamelessModel(TemplateModel):
+    def __init__(self, opt):
+        super().__init__(opt)
+        self.loss_names = ["pixels"]
+
+    def backward(self):
+        self.loss_pixels = self.criterionLoss(self.output, self.data_B)
+        self.optimization.backward(self.loss_pixels, self.optimizer)
+"""
+
+
+def test_plateau_without_a_loss_to_follow_is_said_once(
+    roots: dict[str, Path],
+    tmp_path: Path,
+    add_plugins: Callable[[Path], None],
+    capsys: Capture,
+) -> None:
+    write_plugin(tmp_path, "models/nameless_model.py", WITHOUT_LOSS_G)
+    add_plugins(tmp_path / "plugins")
+    more = ("--lr_policy", "plateau", "--n_epochs", "8")
+    run = commands.train(tmp_path, roots["without"], "nameless", *more)
+    assert capsys.readouterr().err.count("plateau follows loss_G, which this model does not") == 1
+    assert schedule(run)["last_epoch"] == 0
+    assert {record["lr"]["optimizer"] for record in epochs(run)} == {0.0002}
+
+
+# ---- what there is to measure -----------------------------------------------------------------
+
+
+def averages(images: torch.Tensor) -> torch.Tensor:
+    """Stand in for Inception: the mean and the deviation of the colours, (N, 6)."""
+    pixels = images.float().flatten(2) / 255
+    return torch.cat([pixels.mean(dim=2), pixels.std(dim=2)], dim=1)
+
+
+@pytest.mark.parametrize(("model", "metric"), [("pix2pix", "FID"), ("cycle_gan", "A_KID")])
+def test_every_metric_can_be_the_best(
+    model: str, metric: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: Monkeypatch
+) -> None:
+    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: averages)
+    more = ("--inception_weights", "stands in", "--save_best", metric)
+    run = commands.train(tmp_path, roots["with"], model, *more)
+    (record,) = epochs(run)
+    assert record["best"] == {"metric": metric, "value": record["val"][metric], "epoch": 1}
+    assert {"L1", "cycle_L1"} & record["val"].keys()
+
+
+def test_one_image_has_no_distance_between_sets_but_all_else(
+    roots: dict[str, Path], tmp_path: Path, monkeypatch: Monkeypatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: averages)
+    more = ("--inception_weights", "stands in", "--num_val", "1", "--save_best")
+    run = commands.train(tmp_path, roots["with"], "pix2pix", *more, "L1")
+    assert set(epochs(run)[0]["val"]) == METRICS["pix2pix"]
+    assert "FID and KID need 2 images or more to validate on; there is 1" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no such metric"):
+        commands.train(tmp_path, roots["with"], "pix2pix", *more, "FID", "--name", "other")
+
+
+def test_no_more_images_are_measured_than_the_data_set_may_have(
+    roots: dict[str, Path], tmp_path: Path
+) -> None:
+    run = commands.train(tmp_path, roots["with"], "template", "--max_dataset_size", "1")
+    assert epochs(run)[0]["val_images"] == 1
+
+
+def write_plugin(folder: Path, name: str, text: str) -> None:
+    path = folder / "plugins" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+KNOWS_TRAINING = """
+from data.aligned_dataset import AlignedDataset
+
+class ListedDataset(AlignedDataset):
+    def __init__(self, opt):
+        self.labels = {{"train": [1, 2]}}[opt.phase]
+        super().__init__(opt)
+
+    def __len__(self):
+        return {length}
+"""
+
+
+def test_a_split_that_cannot_be_made_is_done_without(
+    roots: dict[str, Path],
+    tmp_path: Path,
+    add_plugins: Callable[[Path], None],
+    capsys: Capture,
+) -> None:
+    write_plugin(tmp_path, "data/listed_dataset.py", KNOWS_TRAINING.format(length=3))
+    add_plugins(tmp_path / "plugins")
+    run = commands.train(tmp_path, roots["with"], "template", "--dataset_mode", "listed")
+    assert "val" not in epochs(run)[0]
+    assert capsys.readouterr().err.splitlines()[0] == "No validation: KeyError: 'val'"
+    more = ("--dataset_mode", "listed", "--save_best", "L1", "--name", "other")
+    with pytest.raises(ValueError, match="--save_best L1 needs images .*: KeyError: 'val'"):
+        commands.train(tmp_path, roots["with"], "template", *more)
+
+
+def test_a_data_set_of_length_0_is_refused_before_there_are_networks(
+    roots: dict[str, Path],
+    tmp_path: Path,
+    add_plugins: Callable[[Path], None],
+    capsys: Capture,
+) -> None:
+    write_plugin(tmp_path, "data/listed_dataset.py", KNOWS_TRAINING.format(length=0))
+    add_plugins(tmp_path / "plugins")
+    with pytest.raises(ValueError, match="ListedDataset finds nothing in .* for the phase train"):
+        commands.train(tmp_path, roots["with"], "template", "--dataset_mode", "listed")
+    assert "[Network G]" not in capsys.readouterr().out
+
+
+def test_an_empty_folder_is_done_without(tmp_path: Path, capsys: Capture) -> None:
+    draw_pairs(tmp_path / "data", "train", 1)
+    (tmp_path / "data" / "val").mkdir()
+    run = commands.train(tmp_path, tmp_path / "data", "template")
+    said = capsys.readouterr().err
+    assert said.startswith(f"No validation: There are no images in {tmp_path}/data/val.")
+    assert said.count("alidation") == 1
+    assert "val" not in epochs(run)[0]
+
+
+@pytest.mark.parametrize(("model", "folders"), [("cycle_gan", "val"), ("template", "valA valB")])
+def test_folders_of_another_kind_of_data_are_left_alone(
+    model: str, folders: str, roots: dict[str, Path], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "trainA", "trainB", *folders.split()):
+        (data / name).symlink_to(roots["with"] / name)
+    assert "val" not in epochs(commands.train(tmp_path, data, model))[0]
+    with pytest.raises(ValueError, match="--save_best L1 needs images to measure on"):
+        commands.train(tmp_path, data, model, "--save_best", "L1", "--name", "other")
+
+
+# ---- which save is the best ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("networks_alone", [False, True])
+def test_going_on_from_an_earlier_epoch_keeps_a_better_best(
+    networks_alone: bool, roots: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    more = ["--save_best", "L1", "--save_epoch_freq", "1", "--keep_states", "all"]
+    more += ["--n_epochs", "3", "--seed", "2"]
+    run = commands.train(tmp_path, roots["with"], "template", *more, "--lr", "0.01")
+    best = epochs(run)[-1]["best"]
+    assert best["epoch"] > 1
+    networks = (run / "best_net_G.pth").read_bytes()
+    if networks_alone:
+        (run / "1_state.pth").unlink()
+    again = ("--continue_train", "--epoch", "1", "--epoch_count", "2", "--lr", "1e-12")
+    run = commands.train(tmp_path, roots["with"], "template", *more, *again)
+    assert f"in epoch {best['epoch']}: it stays saved as best" in capsys.readouterr().out
+    assert [record["best"] for record in epochs(run)][1:] == [best, best]
+    assert (run / "best_net_G.pth").read_bytes() == networks
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """`--continue_train`: at the right place, with one history, and what may be changed meanwhile."""
 
+import json
 import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -249,6 +250,39 @@ def test_going_back_to_an_earlier_save_lets_the_history_begin_there(stopped: Pat
     epochs = [text for text in page.headings if text.startswith("epoch")]
     assert epochs == ["epoch [2]", "epoch [1]"]
     assert len(outcome(stopped / "run")["losses"]) == 2 * STEPS
+
+
+def lines_of(checkpoints: Path, name: str, *keys: str) -> list[Any]:
+    """Return some values of each line of a run's log, as they stand in the file."""
+    text = (checkpoints / "run" / name).read_text()
+    return [[json.loads(line)[key] for key in keys] for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "way", [("--epoch", "1"), ("--epoch_count", "2"), ("--epoch_count", "2", "networks alone")]
+)
+def test_whoever_goes_back_has_each_step_once(
+    root: Path, tmp_path: Path, way: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+    display = ("--display_id", "1", "--display_port", port)
+    run(small(root, tmp_path, "--save_epoch_freq", "1", "--keep_states", "all", *display))
+    if "networks alone" in way:
+        for state in (tmp_path / "run").glob("*_state.pth"):
+            state.unlink()
+        run(small(root, tmp_path, *display, "--continue_train", *way[:2]))
+    else:
+        run(resume(tmp_path, *way))
+    steps = [[epoch, image] for epoch in (1, 2, 3) for image in range(1, STEPS + 1)]
+    assert lines_of(tmp_path, "losses.jsonl", "epoch", "iters") == steps
+    assert lines_of(tmp_path, "metrics.jsonl", "epoch") == [[1], [2], [3]]
+    curves = dict(state_of(tmp_path)["visualizer"]["sinks"])["VisdomSink"]
+    xs = curves["x"].tolist()
+    assert xs == sorted(set(xs))
+    page = Page(tmp_path / "run" / "web" / "index.html")
+    epochs = [text for text in page.headings if text.startswith("epoch")]
+    assert epochs == sorted(set(epochs), reverse=True)
 
 
 def test_the_curves_of_visdom_go_on_though_no_server_answers(root: Path, tmp_path: Path) -> None:

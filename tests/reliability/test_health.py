@@ -187,6 +187,18 @@ def test_going_back_at_the_end_of_an_epoch_skips_its_save(
     assert not (tmp_path / "run" / "2_state.pth").exists()
 
 
+def test_an_epoch_that_was_taken_back_steps_no_plateau(
+    root: Path, tmp_path: Path, sick: Sick
+) -> None:
+    sick.weights_at = frozenset({STEPS})
+    policy = ("--lr_policy", "plateau")
+    run(small(root, tmp_path, "--save_latest_freq", "4", "--on_nan", "rollback", *policy))
+    state = checkpoint.load_state(tmp_path / "run" / "latest_state.pth")
+    schedule = state["model"]["schedulers"][0]
+    assert schedule["last_epoch"] == 2
+    assert schedule["best"] > 0
+
+
 def test_means_of_an_epoch_forget_what_was_taken_back(
     root: Path, tmp_path: Path, sick: Sick
 ) -> None:

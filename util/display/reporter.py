@@ -8,10 +8,16 @@ from operator import methodcaller
 from typing import Any
 
 from util.base.errors import UserError
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink, deliver
+from util.display.sinks.base import (
+    WHOLE_EPOCH,
+    EpochRecord,
+    ImageArray,
+    LogStep,
+    Overview,
+    Sink,
+    deliver,
+)
 from util.images.ranges import tensor2im
-
-WHOLE_EPOCH = 2**31  # more images than any epoch has
 
 
 class Reporter:
@@ -107,12 +113,19 @@ class Reporter:
         """Go on with the history of the run that is continued."""
         self.shown = state["saved"]
         epoch, images = map(int, state["last_moment"])
-        self.last = LogStep(epoch, images, total_images=state["total_images"])
-        deliver(self.sinks, lambda sink: sink.go_on_after(self.last))
+        self._go_on_after(LogStep(epoch, images, total_images=state["total_images"]))
         earlier = [("VisdomSink", state["curves"])] if state["curves"] else []
         for name, kept in state.get("sinks", earlier):
             sinks = [sink for sink in self.sinks if type(sink).__name__ == name]
             deliver(sinks, methodcaller("load_state_dict", kept))
+
+    def begin_again_with(self, epoch: int, total_images: int) -> None:
+        """Let the history end before this epoch, from which the run goes on."""
+        self._go_on_after(LogStep(epoch - 1, WHOLE_EPOCH, total_images=total_images))
+
+    def _go_on_after(self, last: LogStep) -> None:
+        self.last = last
+        deliver(self.sinks, lambda sink: sink.go_on_after(last))
 
 
 def reporter_of(visualizer: Any) -> Reporter:

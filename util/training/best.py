@@ -8,7 +8,7 @@ from util.base.errors import UserError, suggest
 from util.base.log import say
 from util.scores.images import metric_and_direction
 
-KEPT = ("name", "value", "epoch", "since", "latest")  # in a training state
+KEPT = ("name", "value", "epoch", "since")  # in a training state
 
 
 class BestEpoch:
@@ -25,7 +25,8 @@ class BestEpoch:
         self.value = -math.inf if self.maximise else math.inf
         self.epoch = 0  # that had this value, 0 if none
         self.since = 0  # validations after it
-        self.latest: float | None = None  # what was measured last
+        # What the save `best` has, if it is better: a run may go on from before that epoch.
+        self.kept: tuple[float, int] | None = None
 
     def check(self, known: Collection[str]) -> None:
         """Raise a UserError with the names that are known, if this metric is not among them."""
@@ -34,20 +35,44 @@ class BestEpoch:
             raise UserError(f"--save_best {self.name}: this model has no such metric. {hint}")
 
     def update(self, epoch: int, values: Mapping[str, float]) -> bool:
-        """Take the values of one validation; tell whether this epoch is the best so far."""
+        """Take the values of one validation; tell whether to save this epoch as the best one."""
         if not self.name:
             return False
-        value = self.latest = values[self.name]
-        better = value > self.value if self.maximise else value < self.value
-        if better:
-            self.value, self.epoch, self.since = value, epoch, 0
-        else:
+        value = values[self.name]
+        if not self._is_better(value, self.value):
             self.since += 1
-        return better
+            return False
+        self.value, self.epoch, self.since = value, epoch, 0
+        if self.kept is not None and self._is_better(self.kept[0], value):
+            return False
+        self.kept = None
+        return True
+
+    def keep_better(self, saved: Mapping[str, Any]) -> bool:
+        """Let the save `best`, which says this of itself, be as long as it is better than ours.
+
+        When to stop does not depend on it. Returns whether it is better.
+        """
+        if self._is_of(saved) and self._is_better(saved["value"], self.value):
+            self.kept = saved["value"], saved["epoch"]
+        return self.kept is not None
+
+    def _is_of(self, saved: Mapping[str, Any]) -> bool:
+        """Tell whether a saved best is of this metric and direction."""
+        return saved["name"] == self.name and saved.get("maximise", self.maximise) == self.maximise
+
+    def _is_better(self, value: float, than: float) -> bool:
+        return value > than if self.maximise else value < than
+
+    @property
+    def saved(self) -> tuple[float, int]:
+        """Return value and epoch of what is saved as `best`."""
+        return (self.value, self.epoch) if self.kept is None else self.kept
 
     def summary(self) -> str:
         """Say which epoch was the best."""
-        return f"best {self.name} so far: {self.value:.4f} in epoch {self.epoch}"
+        value, epoch = self.saved
+        return f"best {self.name} so far: {value:.4f} in epoch {epoch}"
 
     @property
     def should_stop(self) -> bool:
@@ -60,7 +85,7 @@ class BestEpoch:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved best; of another metric, or direction, it says nothing about this."""
-        if state["name"] == self.name and state.get("maximise", self.maximise) == self.maximise:
+        if self._is_of(state):
             for name in KEPT:
                 setattr(self, name, state[name])
         elif self.name:

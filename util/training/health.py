@@ -172,6 +172,15 @@ class StuckTrainingHints:
                     "If it stays so, start anew with a lower --lr or another --norm.",
                 )
 
+    def advise_on_schedule(self, lr_policy: str) -> None:
+        """Look at the schedule of a model that has no `loss_G`."""
+        if lr_policy == "plateau":
+            self._say_once(
+                lr_policy,
+                "--lr_policy plateau follows loss_G, which this model does not set: learning rates "
+                "stay as they are. Let the model set it, or give --save_best METRIC to follow.",
+            )
+
     def _say_once(self, key: str, text: str) -> None:
         if key not in self._said:
             self._said.add(key)

@@ -1,5 +1,6 @@
 """How long a run is: the one place that knows what ends it and what its schedules count."""
 
+import math
 from argparse import Namespace
 from dataclasses import dataclass
 from typing import ClassVar, Self
@@ -32,8 +33,16 @@ class Length:
 
     def images_left(self, progress: Progress, images: int) -> int:
         """Return how many images are left to train on, with so many in an epoch."""
-        epochs = self.epochs - progress.epoch + 1
-        return max(0, epochs * images - progress.epoch_images)
+        return max(0, self._epochs_left(progress) * images - progress.epoch_images)
+
+    def batches_left(self, progress: Progress, images: int, batch_size: int) -> int:
+        """Return how many batches are left, with so many images in an epoch."""
+        whole_epochs = self._epochs_left(progress) * math.ceil(images / batch_size)
+        return max(0, whole_epochs - progress.epoch_images // batch_size)
+
+    def _epochs_left(self, progress: Progress) -> int:
+        """Return how many epochs are not over, the running one among them."""
+        return self.epochs - progress.epoch + 1
 
     def share_of_rate(self, epoch: int) -> float:
         """Return the part of the learning rate that `--lr_policy linear` has left in an epoch."""

@@ -11,7 +11,7 @@ GENERATORS = "G"  # the loss that `--lr_policy plateau` follows
 
 
 class LossMeter:
-    """Average a model's losses over an epoch; a step costs one addition on the device."""
+    """Average a model's losses over the images of an epoch; a step adds up on the device."""
 
     def __init__(self) -> None:
         self.reset()
@@ -20,18 +20,24 @@ class LossMeter:
         """Begin new means."""
         self._names: list[str] = []
         self._sums = torch.zeros(0)
-        self._counts: Counter[str] = Counter()  # some losses may not be there in every step
+        self._counts: Counter[str] = Counter()  # of images: a loss may not be there in every step
 
-    def add(self, names: Sequence[str], values: Tensor) -> None:
-        """Count in the losses of one step, (losses,) and detached."""
+    def add(self, names: Sequence[str], values: Tensor, images: int = 1) -> None:
+        """Count in the losses of one step over so many images, (losses,) and detached."""
+        values = values * images  # a new tensor: those may be changed
         if list(names) != self._names:
             together = list(dict.fromkeys([*self._names, *names]))
             sums = self._sums.to(values) if self._names else values[:0]
             self._sums = _in_order(together, self._names, sums)
             values = _in_order(together, names, values)
             self._names = together
-        self._sums = self._sums.to(values.device) + values  # a new tensor: those may be changed
-        self._counts.update(names)
+        self._sums = self._sums.to(values.device) + values
+        self._counts.update(dict.fromkeys(names, images))
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no loss was added."""
+        return not self._names
 
     def means(self, names: Sequence[str]) -> dict[str, float]:
         """Return the means of these losses, as far as there are any; waits for the device."""

@@ -1,25 +1,35 @@
 """Where training stands: one small object that every periodic decision asks."""
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass, field
+
+SAVED = ("epoch", "epoch_images", "total_images", "step", "_before")
 
 
 @dataclass
 class Progress:
-    """Count epochs, images and steps; the training loop owns it."""
+    """Count epochs, images and steps; the training loop owns it.
+
+    As in the reference every batch counts as a whole one. The last of an epoch may be smaller: what
+    is measured by images goes by `step_images` and `images_here`.
+    """
 
     epoch: int = 1  # the running one
     epoch_images: int = 0  # seen in this epoch (the reference's `epoch_iter`)
     total_images: int = 0  # seen since training began (the reference's `total_iters`)
     step: int = 0  # calls of `optimize_parameters` since training began
-    images_here: int = 0  # of this epoch, seen by this process, for the speed
     _before: int = 0
+    epoch_length: float = field(default=math.inf, compare=False)  # images that there are
+    step_images: int = field(default=0, compare=False)  # in the last batch
+    images_here: int = field(default=0, compare=False)  # that this process has trained on
 
     def advance(self, images: int) -> None:
         """Count one step over a batch of so many images."""
         self._before = self.total_images
+        self.step_images = int(max(1, min(images, self.epoch_length - self.epoch_images)))
+        self.images_here += self.step_images
         self.epoch_images += images
         self.total_images += images
-        self.images_here += images
         self.step += 1
 
     def crossed(self, every: int) -> bool:
@@ -32,14 +42,13 @@ class Progress:
     def next_epoch(self) -> None:
         """Go on to the following epoch."""
         self.epoch += 1
-        self.epoch_images = self.images_here = 0
+        self.epoch_images = 0
 
     def state_dict(self) -> dict[str, int]:
         """Return all counters."""
-        return {name: value for name, value in asdict(self).items() if name != "images_here"}
+        return {name: getattr(self, name) for name in SAVED}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Continue from saved counters."""
-        for name in self.state_dict():
+        for name in SAVED:
             setattr(self, name, int(state.get(name, 0)))
-        self.images_here = 0

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -11,10 +12,13 @@ from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import OURS, framework_option, new_option
+from util.display.reporter import Reporter
 from util.scores.images import metric_and_direction
+from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.asked import Loader
+from util.training.best import BestEpoch
 from util.training.length import Length
 from util.training.progress import Progress
 from util.training.saver import Saver, read_state
@@ -43,7 +47,7 @@ LAYOUT: Mapping[str, Any] = {
 }
 LATER: Mapping[str, Any] = {  # states of earlier versions have none of it
     "loss_means": {"names": list, "sums": Tensor | None, "count": int},
-    "best": {"name": str, "value": NUMBER, "epoch": int, "since": int, "latest": NUMBER | None},
+    "best": {"name": str, "value": NUMBER, "epoch": int, "since": int},
 }
 
 
@@ -94,19 +98,30 @@ class ResumePoint:
         ))  # fmt: skip
         return metric_and_direction(before) != metric_and_direction(now)
 
-    def restore(self, saver: Saver, dataset: Loader, progress: Progress) -> None:
+    def restore(
+        self,
+        saver: Saver,
+        dataset: Loader,
+        progress: Progress,
+        best: BestEpoch,
+        reporter: Reporter,
+    ) -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
+        if not self.opt.continue_train:
+            return
         if self.state is None:
-            if self.opt.continue_train:
-                following = int(self.label) + 1 if self.label.isdecimal() else self.epoch
-                hint = "" if following == self.epoch else f" {following} is the next one"
-                say(
-                    f"{self.folder} has no training state for {self.label}, only networks: "
-                    "optimisers, image pools, random numbers and the count of images begin anew, "
-                    f"the learning rate as in epoch {self.epoch} (--epoch_count{hint})."
-                )
+            following = int(self.label) + 1 if self.label.isdecimal() else self.epoch
+            hint = "" if following == self.epoch else f" {following} is the next one"
+            say(
+                f"{self.folder} has no training state for {self.label}, only networks: "
+                "optimisers, image pools, random numbers and the count of images begin anew, "
+                f"the learning rate as in epoch {self.epoch} (--epoch_count{hint})."
+            )
+            reporter.begin_again_with(self.epoch, total_images=0)
+            self._keep_better(best)
             return
         same_images = self._load_into(saver, dataset, self.state)
+        self._keep_better(best)
         self._tell_what_changed()
         saver.last_label = self.label
         if self.other_epoch:
@@ -115,13 +130,14 @@ class ResumePoint:
                 f"{progress.epoch}: going on with epoch {self.epoch}."
             )
             progress.epoch, progress.epoch_images = self.epoch, 0
+            reporter.begin_again_with(self.epoch, progress.total_images)
         elif same_images:
             dataset.load_state_dict(self.state["data"])
         else:
             say("The images of the data set, or their order, are not those of the saved run.")
             if progress.epoch_images > 0:
                 say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
-                saver.trained.model.update_learning_rate()
+                saver.trained.update_learning_rate(None)
                 progress.next_epoch()
         say(
             f"Continuing from {self.folder}/{self.label}: epoch {progress.epoch}, image "
@@ -149,6 +165,17 @@ class ResumePoint:
         ) as error:
             reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
             raise self._unfit(f"{reason} (--verbose shows where)") from error
+
+    def _keep_better(self, best: BestEpoch) -> None:
+        """Let the save `best` be, if it is better than all that the save to go on from knows."""
+        if not best.name or self.label == "best":
+            return
+        with suppress(CheckpointError):  # there is none, or none that can be used
+            saved = checkpoint.load_state(self.folder.state_file("best"))
+            layout = {"best": LATER["best"]}
+            is_one = isinstance(saved, dict) and not list(problems_of(saved, layout))
+            if is_one and best.keep_better(saved["best"]):
+                say(f"{best.summary()}: it stays saved as best until there is a better one.")
 
     def _tell_what_changed(self) -> None:
         """Say what begins anew or stays although the command line may suggest something else."""

@@ -53,7 +53,8 @@ class Run:
         opt = self.opt = start.opt
         self.dataset = dataset
         self.model, self.trained = trained.model, trained
-        self.progress, self.length = Progress(epoch=start.epoch), Length.of(opt)
+        self.progress = Progress(epoch=start.epoch, epoch_length=len(dataset))
+        self.length = Length.of(opt)
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
         self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
@@ -74,7 +75,21 @@ class Run:
         on_nan = new_option(opt, "on_nan")
         self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
-        start.restore(self.saver, dataset, self.progress)
+        start.restore(self.saver, dataset, self.progress, self.best, self.reporter)
+
+    def _look_at_accumulation(self) -> None:
+        """Say what `--accumulate` leaves over at the end of the run; all of it is an error."""
+        every = new_option(self.opt, "accumulate")
+        left = self.length.batches_left(self.progress, len(self.dataset), self.opt.batch_size)
+        waiting = self.progress.step % every  # of a run that is continued
+        if not self.is_over and (unused := (waiting + left) % every):
+            what = f"--accumulate {every} with {left} batches in {self.length.epochs} epochs"
+            if self.progress.step + left < every:
+                raise UserError(
+                    f"{what}: they do not fill one step, so nothing would be trained. Lower "
+                    "--accumulate, or raise --n_epochs."
+                )
+            say(f"{what}: the last {unused} fill no step, so they train nothing.")
 
     @property
     def is_over(self) -> bool:
@@ -99,8 +114,11 @@ class Run:
         shown = self.reporter.session(self.saver.how_to_continue)
         with undone, self._stop, shown, self.saver:
             self._begin()
+            self._look_at_accumulation()
             try:
                 yield
+                if self.validator:
+                    self.validator.tell_failures()
             except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
                 mute()
                 self.save_for_later()
@@ -123,6 +141,7 @@ class Run:
         A signal to stop ends the process after the step, and after a save.
         """
         self._epoch_began = waiting_since = time.time()
+        self._images_before = self.progress.images_here
         self.dataset.set_epoch(self.progress.epoch)
         self._losses_shown = False
         if self.progress.epoch_images == 0:
@@ -145,10 +164,10 @@ class Run:
 
     def after_step(self) -> None:
         """Note the losses of the step, and count it; does not wait for the device."""
-        names, values = self.trained.loss_vector()
-        self.losses.add(names, values)
         self.progress.advance(self.opt.batch_size)
-        self._bar.update(self.opt.batch_size)
+        names, values = self.trained.loss_vector()
+        self.losses.add(names, values, self.progress.step_images)
+        self._bar.update(self.progress.step_images)
         self.health.after_step(values)
         self._step_seconds = time.time() - self._step_began
 
@@ -179,7 +198,7 @@ class Run:
         losses = self.model.get_current_losses()
         self._losses_shown = True
         self.reporter.total_images = self.progress.total_images
-        seconds = self._step_seconds / self.opt.batch_size, self._load_seconds
+        seconds = self._step_seconds / self.progress.step_images, self._load_seconds
         shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
         deliver([self.visualizer], shown)
         deliver([self.visualizer], lambda it: self._plot(it, losses))
@@ -190,7 +209,7 @@ class Run:
         if plot is not None and is_of_2025(plot):
             plot(progress.total_images, losses)
         elif self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
-            fraction = progress.epoch_images / len(self.dataset)
+            fraction = min(1.0, progress.epoch_images / len(self.dataset))
             visualizer.plot_current_losses(progress.epoch, fraction, losses)
 
     def save_for_later(self) -> str:
@@ -211,11 +230,13 @@ class Run:
         """Record what the epoch brought; tell if the weights are fine, and if they are the best."""
         seconds = self.epoch_seconds
         is_fine = self.health.weights_are_fine()
-        if self.health.steps and not self.reporter.shown:  # fewer images than --display_freq
+        is_missing = not (self.reporter.shown or self.opt.no_html)  # from the page
+        if self.health.steps and is_missing:  # fewer images than --display_freq
             self.show_images(for_page=True)
         epoch = self.progress.epoch
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)
+        self._measured = found.metrics[self.best.name] if found and self.best.name else None
         record = self._record(seconds, found)
         samples = self.fixed_images.draw() if self.fixed_images and is_fine else []
         self.reporter.epoch(record, samples)
@@ -226,12 +247,13 @@ class Run:
 
     def _record(self, seconds: float, found: Validation | None) -> EpochRecord:
         progress, best = self.progress, self.best
+        images = progress.images_here - self._images_before
         record = EpochRecord(
             epoch=progress.epoch,
             total_iters=progress.total_images,
             lr=dict(self.trained.learning_rates()),
             seconds=seconds,
-            images_per_second=progress.images_here / seconds if seconds > 0 else 0.0,
+            images_per_second=images / seconds if seconds > 0 else 0.0,
             memory_mib=most_memory(),
             train=self.losses.means(self.model.loss_names),
         )
@@ -239,15 +261,20 @@ class Run:
             record["val"], record["val_images"] = found.metrics, found.images
             record["val_statistics"], record["val_seconds"] = found.statistics, found.seconds
         if best.name:
-            record["best"] = BestRecord(metric=best.name, value=best.value, epoch=best.epoch)
+            value, of_epoch = best.saved
+            record["best"] = BestRecord(metric=best.name, value=value, epoch=of_epoch)
         return record
 
     def update_learning_rate(self) -> None:
-        """Step the schedules; `--lr_policy plateau` follows the best metric or the mean loss."""
-        watched = self.best.latest if self.best.name else self.losses.generators_mean()
-        if watched is not None:
-            self.model.metric = watched
-        self.model.update_learning_rate()
+        """Step the schedules; `--lr_policy plateau` follows what the epoch has brought.
+
+        That is the metric of --save_best, else the mean of the generators' loss. There is none if
+        nothing was measured, or if training has just gone back to a save.
+        """
+        measured = self._measured if self.best.name else self.losses.generators_mean()
+        if measured is None and not self.best.name and not self.losses.is_empty:
+            self.health.hints.advise_on_schedule(self.opt.lr_policy)
+        self.trained.update_learning_rate(measured)
 
 
 def most_memory() -> float:

@@ -25,11 +25,11 @@ class TimeLeft:
     images: int  # in an epoch
 
     def __post_init__(self) -> None:
-        self._images_before, self._began = self.progress.total_images, time.monotonic()
+        self._images_before, self._began = self.progress.images_here, time.monotonic()
 
     def seconds_left(self) -> float | None:
         """Return an estimate, None before anything was trained."""
-        trained = self.progress.total_images - self._images_before
+        trained = self.progress.images_here - self._images_before
         if trained <= 0:
             return None
         left = self.length.images_left(self.progress, self.images)

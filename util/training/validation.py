@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
 SEED = 20170330  # of what is random while validating: always the same draws
+LEAST_OF_A_SET = 2  # images that FID and KID need on each side
 Features = dict[str, tuple[list[Tensor], list[Tensor]]]  # of made and of real images, by name
 
 
@@ -51,19 +52,29 @@ class Validator:
     inception: Inception | None = None  # gives the features for FID and KID
     direction: str = ""  # of data in two domains, of which the smaller one begins anew
     divisor: int = 1  # images that are no multiple of it lose their edges
+    tried: int = field(default=0, init=False)
+    problems: list[str] = field(default_factory=list, init=False)  # why validations failed
 
     def measure(self, epoch: int) -> Validation | None:
         """Validate and print what was found, if it is time to; failing images stop nothing."""
         if epoch % self.every != 0:
             return None
+        self.tried += 1
         try:
             found = self.run()
         except UserError as error:
-            warn(f"No validation in epoch {epoch}: {error}")
+            if str(error) not in self.problems:  # else it was said
+                warn(f"No validation in epoch {epoch}: {error}")
+            self.problems.append(str(error))
             return None
         metrics = " ".join(f"{name}: {value:.3f}" for name, value in found.metrics.items())
         say(f"validation (epoch: {epoch}, images: {found.images}) {metrics or '-'}")
         return found
+
+    def tell_failures(self) -> None:
+        """Say at the end how often there was no validation; why was said when it happened."""
+        if self.problems:
+            warn(f"{len(self.problems)} of {self.tried} validations failed.")
 
     def run(self, most: int | None = None) -> Validation:
         """Translate all images (or the first ones) and return the means of all metrics."""
@@ -132,12 +143,16 @@ def cut(batch: Any, divisor: int) -> Any:
 
 
 def distances_of_sets(features: Features) -> dict[str, float]:
-    """Return FID and KID (unbiased, over all images) between what was made and what is real."""
+    """Return FID and KID (unbiased, over all images) between what was made and what is real.
+
+    Of fewer than two images there is neither.
+    """
     found = {}
     for name, sides in features.items():
         made, real = (torch.cat(side) for side in sides)
-        found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
-        found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
+        if min(len(made), len(real)) >= LEAST_OF_A_SET:
+            found[f"{name}_FID".lstrip("_")] = frechet_distance(made, real)
+            found[f"{name}_KID".lstrip("_")] = squared_mmd(made, real)
     return found
 
 
@@ -159,23 +174,26 @@ def create_validator(
     has_split: Callable[[Namespace, str], bool],
 ) -> Validator | None:
     """Return what measures the model on the validation split; None if there is none."""
-    every = new_option(opt, "val_freq")
-    if every == 0 or not has_split(opt, "val"):
-        if best.name:
-            raise UserError(
-                f"--save_best {best.name} needs images to measure on: {why_no_split(opt)}"
-            )
-        if every > 0:
-            note(f"No validation: {why_no_split(opt)}")
+    if (every := new_option(opt, "val_freq")) == 0:
         return None
     divisor = trained.divisor()
     data_options = validation_options(opt, whole=divisor is not None)
+    data, problem = _validation_data(opt, data_options, create_dataset, has_split)
+    if data is None:
+        if best.name:
+            raise UserError(f"--save_best {best.name} needs images to measure on: {problem}")
+        note(f"No validation: {problem}")
+        return None
     here, there = (ImageSize.of(vars(options)) for options in (data_options, opt))
     if str(here) != str(there):
         say(f"Images are {here} in validation; in training they are {there}.")
-    data = create_dataset(data_options)
     device = claim_device(opt.gpu_ids)
     lpips, inception = (new_option(opt, f"{name}_weights") for name in ("lpips", "inception"))
+    if inception and len(data) < LEAST_OF_A_SET:
+        warn(
+            f"FID and KID need {LEAST_OF_A_SET} images or more to validate on; there is "
+            f"{len(data)}, so --inception_weights measures nothing."
+        )
     validator = Validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
@@ -183,9 +201,25 @@ def create_validator(
         direction=opt.direction if opt.dataset_mode == "unaligned" else "",
         divisor=divisor or 1,
     )  # fmt: skip
-    if best.name:
-        best.check(validator.run(most=1).metrics)  # rather now than after an epoch
+    if best.name:  # rather now than after an epoch
+        best.check(validator.run(most=LEAST_OF_A_SET).metrics)
     return validator
+
+
+def _validation_data(
+    opt: Namespace,
+    data_options: Namespace,
+    create_dataset: Callable[[Namespace], Loader],
+    has_split: Callable[[Namespace, str], bool],
+) -> tuple[Loader | None, str]:
+    """Return what to validate on, or None and why there is nothing."""
+    try:
+        if has_split(opt, "val"):
+            return create_dataset(data_options), ""
+    except Exception as error:  # noqa: BLE001 - a plugin may know its training images alone
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return None, f"{kind}{error}".split("\n")[0]
+    return None, why_no_split(opt)
 
 
 def why_no_split(opt: Namespace) -> str:
@@ -207,7 +241,8 @@ def validation_options(opt: Namespace, *, whole: bool = False) -> Namespace:
     """
     changed = {
         "phase": "val", "isTrain": False, "serial_batches": True, "no_flip": True,
-        "batch_size": 1, "num_threads": 0, "max_dataset_size": new_option(opt, "num_val"),
+        "batch_size": 1, "num_threads": 0,
+        "max_dataset_size": min(new_option(opt, "num_val"), opt.max_dataset_size),
     }  # fmt: skip
     size = ImageSize.of(vars(opt))
     if size is not None and (whole or "resize" in size.preprocess):

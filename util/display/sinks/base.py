@@ -14,6 +14,7 @@ from util.base.log import warn
 
 ImageArray = NDArray[np.uint8]  # (H, W, C)
 Overview = Mapping[str, Mapping[str, str]]  # names and texts, in sections
+WHOLE_EPOCH = 2**31  # more images than any epoch has: the moment after its last step
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from util.display.sinks.base import EpochRecord, ImageArray, Sink
-from util.display.sinks.jsonl import WrongLineError, append_record, latest, parse_lines, read_lines
+from util.display.sinks.base import WHOLE_EPOCH, EpochRecord, ImageArray, LogStep, Sink
+from util.display.sinks.jsonl import JsonLines, WrongLineError, latest, parse_lines, read_lines
 
 OBJECTS = ("train", "val", "lr")
 NUMBERS = ("total_iters", "seconds", "images_per_second", "memory_mib")
@@ -16,11 +16,15 @@ class MetricsSink(Sink):
     """Append every epoch to `metrics.jsonl`."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self._records = JsonLines(path, lambda record: (record["epoch"], WHOLE_EPOCH))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Append one line."""
-        append_record(self.path, record)
+        self._records.append(record)
+
+    def go_on_after(self, when: LogStep) -> None:
+        """Forget later epochs."""
+        self._records.forget_after(when)
 
 
 def flat(record: EpochRecord) -> dict[str, float]:

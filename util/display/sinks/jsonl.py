@@ -11,8 +11,10 @@ from typing import Any, TypedDict, TypeVar
 
 from util.base.errors import UserError, writing
 from util.display.sinks.base import LogStep, Sink
+from util.storage.files import write_file
 
 T = TypeVar("T")
+Moment = tuple[int, int]  # epoch, images seen in it
 # what parsing raises
 BROKEN = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError)
 HEADER = "= Training Loss ("  # a part of it, since a torn line may stand before it
@@ -42,11 +44,44 @@ class LossRecord(TypedDict):
     losses: dict[str, float]  # nan for those that were not finite
 
 
+class JsonLines:
+    """A file with one JSON object a line, in the order of their moments."""
+
+    def __init__(self, path: str | Path, moment: Callable[[Any], Moment]) -> None:
+        self.path = Path(path)
+        self._moment = moment  # of a record
+        self._last: Moment | None = None  # after which nothing counts
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Append a line."""
+        if self._last is not None:
+            self._drop_lines_after(self._last)
+            self._last = None
+        append_record(self.path, record)
+
+    def forget_after(self, when: LogStep) -> None:
+        """Drop the records of later moments, as soon as there is something new to report."""
+        moment = (when.epoch, when.images)
+        self._last = moment if self._last is None else min(moment, self._last)
+
+    def _drop_lines_after(self, last: Moment) -> None:
+        def counts(line: bytes) -> bool:
+            try:
+                return self._moment(json.loads(line)) <= last
+            except BROKEN:
+                return True  # no record, as the end of the file
+
+        lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
+        kept = [line for line in lines if counts(line)]
+        if len(kept) < len(lines):
+            write_file(self.path, lambda file: file.write(b"\n".join(kept)))
+
+
 class JsonlSink(Sink):
     """Append losses to `losses.jsonl`, one JSON object a line."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self._records = JsonLines(path, lambda record: (record["epoch"], record["iters"]))
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Append one line."""
@@ -57,7 +92,11 @@ class JsonlSink(Sink):
             "times": {"time": float(when.compute_seconds), "data": float(when.load_seconds)},
             "losses": {name: float(value) for name, value in losses.items()},
         }
-        append_record(self.path, record)
+        self._records.append(record)
+
+    def go_on_after(self, when: LogStep) -> None:
+        """Forget later losses."""
+        self._records.forget_after(when)
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:

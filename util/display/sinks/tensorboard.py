@@ -9,20 +9,31 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import BytesIO
+from itertools import filterfalse
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, import_for
+from util.display.sinks.base import (
+    WHOLE_EPOCH,
+    EpochRecord,
+    ImageArray,
+    LogStep,
+    Sink,
+    import_for,
+)
 from util.display.sinks.epochs import flat
 from util.images.writing import as_pillow
+from util.storage.files import write_file
 
 PACKAGE = {  # and what is used of it
     "tensorboard.compat.proto.event_pb2": "Event",
     "tensorboard.summary.writer.record_writer": "RecordWriter",
 }
 FILE_NAME = re.compile(r"events\.out\.tfevents\.(\d+)\..*")
+OVER_IMAGES = re.compile("(loss|images)/")  # tags of what stands over images, not epochs
+HEAD, TAIL = 12, 4  # bytes around an event: its length and a checksum of that, a checksum of it
 
 
 class TensorboardSink(Sink):
@@ -41,6 +52,7 @@ class TensorboardSink(Sink):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._path: Path | None = None
         self._forgotten_from: int | None = 0  # images, of a run that begins anew
+        self._last_epoch: int | None = None  # after which numbers of epochs are forgotten
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Write losses as `loss/NAME` over the images seen."""
@@ -62,6 +74,7 @@ class TensorboardSink(Sink):
     def go_on_after(self, when: LogStep) -> None:
         """Go on from an earlier save: later points no longer count once the next ones are there."""
         self._forgotten_from = (when.total_images or 0) + 1
+        self._last_epoch = when.epoch if when.images == WHOLE_EPOCH else when.epoch - 1
 
     def _write_numbers(self, step: int, values: Mapping[str, float]) -> None:
         numbers = [{"tag": tag, "simple_value": float(value)} for tag, value in values.items()]
@@ -69,6 +82,9 @@ class TensorboardSink(Sink):
 
     def _write(self, step: int, values: list[dict[str, Any]]) -> None:
         """Append one event, and what must come before it."""
+        if self._last_epoch is not None:
+            last, self._last_epoch = self._last_epoch, None  # a file that is broken stays so
+            self._drop_epochs_after(last)
         event = self._record(step=step, summary={"value": values})
         if self._forgotten_from is not None:
             restart = {"status": self._events.SessionLog.START}
@@ -84,12 +100,37 @@ class TensorboardSink(Sink):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         self._forgotten_from = None
 
+    def _drop_epochs_after(self, last: int) -> None:
+        """Take the numbers of later epochs out of the files.
+
+        `SessionLog.START` lets readers forget what has at least a certain step. Those count images,
+        but for these numbers, whose small steps would make it forget nearly all else.
+        """
+
+        def is_later(record: bytes) -> bool:
+            event = self._events.Event.FromString(record[HEAD:-TAIL])
+            tags = [value.tag for value in event.summary.value]
+            return bool(tags) and event.step > last and not any(map(OVER_IMAGES.match, tags))
+
+        for path in self.folder.glob("events.out.tfevents.*"):
+            with path.open("rb") as file:
+                if any(map(is_later, _records(file))):
+                    file.seek(0)
+                    kept = filterfalse(is_later, _records(file))
+                    write_file(path, lambda new, kept=kept: new.writelines(kept))  # type: ignore[misc]
+
     def _record(self, **content: Any) -> bytes:
         """Return an event as it stands in a file: with its length and checksums."""
         buffer = BytesIO()
         event = self._events.Event(wall_time=time.time(), **content)
         self._writing.RecordWriter(buffer).write(event.SerializeToString())
         return buffer.getvalue()
+
+
+def _records(file: IO[bytes]) -> Iterator[bytes]:
+    """Yield what is in a file of events: each with its length before it, and checksums."""
+    while len(head := file.read(HEAD)) == HEAD:
+        yield head + file.read(int.from_bytes(head[:8], "little") + TAIL)
 
 
 def _step(when: LogStep) -> int:

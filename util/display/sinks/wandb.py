@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from util.base.errors import UserError
-from util.base.log import warn
+from util.base.log import say, warn
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, import_for
 from util.display.sinks.epochs import flat
 from util.images.writing import as_pillow
@@ -48,6 +48,8 @@ class WandbSink(Sink):
         (self._wandb,) = import_for("--use_wandb", PACKAGE)
         self._own = self._wandb.run is None
         self._run: Any = self._wandb.run
+        self._goes_on = False  # an earlier run
+        self._has_up_to = 0  # images, until which that has everything
         if self._own:
             Path(folder).mkdir(parents=True, exist_ok=True)
             common = {
@@ -60,20 +62,31 @@ class WandbSink(Sink):
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Log losses."""
-        self._run.log({name: float(value) for name, value in losses.items()} | _axes(when))
+        self._log(when, {name: float(value) for name, value in losses.items()})
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Log images under their labels."""
         made = self._wandb.Image
         logged = {label: made(as_pillow(image), caption=label) for label, image in images.items()}
-        self._run.log(logged | _axes(when))
+        self._log(when, logged)
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
         """Log an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
-        self._run.log(flat(record) | _axes(when))
+        self._log(when, flat(record))
         if samples and "val" in record:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
+
+    def go_on_after(self, when: LogStep) -> None:
+        """Report nothing twice: wandb cannot take back what came after an earlier save."""
+        known = int(self._run.summary.get("total_iters", 0)) if self._goes_on else 0
+        if when.total_images and known > when.total_images:
+            self._has_up_to = known
+            say(f"wandb has this run up to image {known}: it gets what comes after that.")
+
+    def _log(self, when: LogStep, values: Mapping[str, Any]) -> None:
+        if when.total_images is None or when.total_images > self._has_up_to:
+            self._run.log({**values, **_axes(when)})
 
     def close(self) -> None:
         """Finish the run: what is left is sent."""
@@ -112,6 +125,7 @@ class WandbSink(Sink):
             if not _has_credentials(wandb):
                 return None, "wandb is not logged in"
             settings = wandb.Settings(init_timeout=patience)
+            self._goes_on = known is not None
             allowed = "allow" if known else None
             run = wandb.init(**common, id=known, resume=allowed, settings=settings)
         except wandb.Error as error:

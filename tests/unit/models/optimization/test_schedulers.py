@@ -129,11 +129,13 @@ def test_the_only_epoch_trains_at_the_full_rate() -> None:
 
 
 def plateau_by_hand(metrics: Sequence[float]) -> list[float]:
-    """Multiply by 0.2 once more than five epochs in a row are not 1% better than the best."""
+    """Multiply by 0.2 once more than five in a row are not better than the best by 1% of it."""
     best, waited, rate, found = math.inf, 0, LR, []
     for metric in metrics:
         found.append(rate)
-        if metric < best * 0.99:
+        if math.isnan(metric):  # nothing was measured
+            continue
+        if math.isinf(best) or best - metric > abs(best) * 0.01:
             best, waited = metric, 0
         else:
             waited += 1
@@ -142,11 +144,24 @@ def plateau_by_hand(metrics: Sequence[float]) -> list[float]:
     return found
 
 
-@given(metrics=st.lists(st.sampled_from([5.0, 4.99, 4.0, 3.97, 3.0, 1.0]), min_size=2, max_size=40))
-def test_plateau_follows_the_metric(metrics: list[float]) -> None:
-    opt = options(lr_policy="plateau", n_epochs=len(metrics), n_epochs_decay=0)
+MEASURED = [5.0, 4.99, 4.0, 3.97, 3.0, 1.0, 0.0, 1e-6, -1e-6, -1.0, -1.001, -1.02, -5.0, math.nan]
+
+
+@given(metrics=st.lists(st.sampled_from(MEASURED), min_size=2, max_size=40))
+@pytest.mark.parametrize("save_best", ["", "PSNR"])
+def test_plateau_follows_the_metric(save_best: str, metrics: list[float]) -> None:
+    """For better or worse, below zero and around it; NaN says that nothing was measured."""
+    opt = options(lr_policy="plateau", n_epochs=len(metrics), n_epochs_decay=0, save_best=save_best)
+    turned = [-metric for metric in metrics] if save_best else metrics  # more is better
     # torch leaves changes below 1e-8 out: not reached within 40 epochs
-    assert list(rates(opt, metrics).values()) == pytest.approx(plateau_by_hand(metrics), rel=1e-9)
+    assert list(rates(opt, turned).values()) == pytest.approx(plateau_by_hand(metrics), rel=1e-9)
+
+
+def test_plateau_forgets_nothing_between_two_measurements() -> None:
+    opt = options(lr_policy="plateau", n_epochs=16, n_epochs_decay=0)
+    every_second = [math.nan, *(value for _ in range(8) for value in (1.0, math.nan))]
+    found = list(rates(opt, every_second).values())
+    assert found == pytest.approx([LR] * 14 + [LR * 0.2] * 2)
 
 
 @pytest.mark.parametrize("epoch_count", [1, 5])

@@ -275,6 +275,29 @@ def test_two_accumulated_batches_are_one_of_twice_the_size(tmp_path: Path) -> No
     assert_equal(weights(parts), weights(whole), 1e-7)  # Adam divides by tiny gradients
 
 
+def test_accumulation_is_not_quite_a_larger_batch_for_pix2pix_and_help_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The discriminator steps before the last of the generator's gradients."""
+    argv = ("--norm", "instance", "--no_dropout")
+    data = double_batch("pix2pix", 7, n=2)
+    whole = build(train_options(tmp_path, "pix2pix", *argv, "--batch_size", "2"))
+    parts = build(train_options(tmp_path, "pix2pix", *argv, "--accumulate", "2"))
+    for model, batches in ((whole, [data]), (parts, halves(data))):
+        to_double(model)
+        for each in batches:
+            train_step(model, each)
+    found, wanted = weights(parts), weights(whole)
+    for part, is_equal in (("D.", True), ("G.", False)):
+        keys = [key for key in wanted if key.startswith(part)]
+        near = all(torch.allclose(found[key], wanted[key], rtol=0, atol=1e-7) for key in keys)
+        assert near == is_equal
+    with pytest.raises(SystemExit):
+        train_options(tmp_path, "pix2pix", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "not for pix2pix, whose generator then learns from a discriminator that has not" in said
+
+
 def test_accumulation_goes_on_after_a_resume(tmp_path: Path) -> None:
     options = train_options(tmp_path, "cycle_gan", "--accumulate", "3")
     batches = [double_batch("cycle_gan", seed) for seed in range(5)]

@@ -14,7 +14,7 @@ from util.base.errors import UserError
 from util.display.create import create_sinks
 from util.display.reporter import Reporter, reporter_of
 from util.display.sinks import LogStep, Sink
-from util.display.sinks.base import EpochRecord
+from util.display.sinks.base import WHOLE_EPOCH, EpochRecord
 from util.visualizer import Visualizer
 
 LOSSES = {"G": 0.5, "D": 0.25}
@@ -245,6 +245,21 @@ def test_a_sink_that_fails_to_save_or_load_stops_nothing(
     said = capsys.readouterr().err
     assert said.count("Broken failed (saving)") == 1
     assert said.count("Broken failed (going on)") == 1
+
+
+def test_every_sink_hears_that_an_epoch_begins_again() -> None:
+    @dataclass
+    class Forgetful(Sink):
+        told: LogStep | None = None
+
+        def go_on_after(self, when: LogStep) -> None:
+            self.told = when
+
+    sinks = [Forgetful(), Forgetful()]
+    reporter = Reporter(sinks)
+    reporter.begin_again_with(3, total_images=500)
+    assert [sink.told for sink in sinks] == [LogStep(2, WHOLE_EPOCH, total_images=500)] * 2
+    assert reporter.state_dict()["last_moment"] == [2, WHOLE_EPOCH]
 
 
 def test_images_shown_since_the_last_losses_are_not_forgotten() -> None:

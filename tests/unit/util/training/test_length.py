@@ -39,3 +39,15 @@ def test_the_rate_stays_and_then_falls_nearly_to_zero(epoch: int, share: float) 
 
 def test_more_images_than_an_epoch_should_have_leave_no_negative_rest() -> None:
     assert Length(1, 0).images_left(Progress(epoch_images=12), 10) == 0  # the last batch is whole
+
+
+def test_the_last_batch_of_each_epoch_may_be_smaller() -> None:
+    length, progress = Length(2, 1), Progress()
+    assert length.batches_left(progress, 10, batch_size=4) == 9
+    progress.advance(4)
+    assert length.batches_left(progress, 10, batch_size=4) == 8
+    for _ in range(2):
+        progress.advance(4)
+    progress.next_epoch()
+    assert length.batches_left(progress, 10, batch_size=4) == 6
+    assert length.batches_left(Progress(epoch=4), 10, batch_size=4) == 0

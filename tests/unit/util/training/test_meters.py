@@ -55,6 +55,19 @@ def test_losses_may_come_and_go() -> None:
     assert meter.means(NAMES) == {}
 
 
+def test_a_step_counts_as_much_as_it_has_images() -> None:
+    meter = LossMeter()
+    assert meter.is_empty
+    meter.add(["D"], vector(1.0), images=4)
+    meter.add(NAMES, vector(6.0, 2.0, 3.0), images=1)
+    assert not meter.is_empty
+    assert meter.means(NAMES) == {"D": 2.0, "G_L1": 2.0, "G": 3.0}
+    again = LossMeter()
+    again.load_state_dict(meter.state_dict())
+    again.add(["G"], vector(0.0), images=2)
+    assert again.means(NAMES) == {"D": 2.0, "G_L1": 2.0, "G": 1.0}
+
+
 def test_a_value_changed_in_place_afterwards_does_not_change_the_mean() -> None:
     meter = LossMeter()
     values = vector(2.0, 2.0, 2.0)

@@ -73,6 +73,18 @@ def test_a_restored_progress_continues_as_the_saved_one(
         assert restored.crossed(every) == original.crossed(every)
 
 
+def test_the_last_batch_of_an_epoch_has_the_images_that_are_left() -> None:
+    progress = Progress(epoch_length=7)
+    found = []
+    for _ in range(2):
+        for _ in range(2):
+            progress.advance(4)
+            found.append(progress.step_images)
+        progress.next_epoch()
+    assert found == [4, 3, 4, 3]
+    assert (progress.images_here, progress.total_images) == (14, 16)
+
+
 def test_a_saved_state_does_not_follow_later_steps() -> None:
     progress = Progress()
     progress.advance(5)

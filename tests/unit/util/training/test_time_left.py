@@ -65,6 +65,16 @@ def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list
     assert clock.seconds_left() == 4 * 7
 
 
+def test_time_goes_by_the_images_that_there_are(now: list[float]) -> None:
+    progress = Progress(epoch_length=9)
+    clock = TimeLeft(progress, length=Length(3, 0), images=9)
+    for _ in range(2):
+        progress.advance(8)
+    progress.next_epoch()
+    now[0] += 9
+    assert clock.seconds_left() == 18
+
+
 def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> None:
     progress = Progress()
     clock = TimeLeft(progress, length=Length(1, 0), images=10)

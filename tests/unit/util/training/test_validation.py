@@ -149,6 +149,29 @@ def test_only_every_so_many_epochs_and_a_failure_does_not_stop_training(
     assert "No validation in epoch 3: b.png is broken" in capsys.readouterr().err
 
 
+def test_failures_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    class Images:
+        problem = ""
+
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            yield from batches(0.1)
+            if self.problem:
+                raise UserError(self.problem)
+
+    images: Any = Images()
+    validator = Validator(doubler(), images)
+    validator.tell_failures()
+    for epoch, problem in enumerate(["a", "a", "b", "", "a"], 1):
+        images.problem = problem
+        assert (validator.measure(epoch) is None) == bool(problem)
+    validator.tell_failures()
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: No validation in epoch 1: a",
+        "warning: No validation in epoch 3: b",
+        "warning: 4 of 5 validations failed.",
+    ]
+
+
 def test_both_sides_of_a_cycle_have_one_mean() -> None:
     values = {"cycle_A_L1": 1.0, "cycle_B_L1": 3.0, "idt_A_L1": 5.0, "G": 7.0}
     assert with_means_of_both_sides(values) == {"cycle_L1": 2.0, **values}
@@ -195,10 +218,29 @@ def test_a_saved_best_goes_on_for_the_same_metric_only(tmp_path: Path) -> None:
     again, other = BestEpoch("L1", patience=2), BestEpoch("PSNR")
     again.load_state_dict(best.state_dict())
     other.load_state_dict(best.state_dict())
-    assert (again.value, again.epoch, again.since, again.latest) == (0.5, 1, 1, 0.7)
+    assert (again.value, again.epoch, again.since) == (0.5, 1, 1)
     assert not again.update(3, {"L1": 0.6})
     assert again.should_stop
     assert other.epoch == 0
+
+
+def test_a_better_save_stays_the_best_and_stops_nothing() -> None:
+    """A run goes on from epoch 2, and `best` is of epoch 8."""
+    best = BestEpoch("L1", patience=2)
+    best.update(2, {"L1": 0.5})
+    assert not best.keep_better({"name": "PSNR", "value": 0.1, "epoch": 8})
+    assert not best.keep_better({"name": "L1", "value": 0.6, "epoch": 8})
+    assert best.keep_better({"name": "L1", "value": 0.2, "epoch": 8})
+    assert [best.update(epoch, {"L1": value}) for epoch, value in ((3, 0.4), (4, 0.3))] == [
+        False,
+        False,
+    ]
+    assert best.summary() == "best L1 so far: 0.2000 in epoch 8"
+    assert not best.should_stop
+    assert (best.value, best.epoch, best.since) == (0.3, 4, 0)
+    assert best.update(8, {"L1": 0.2})  # the same epoch again
+    assert best.update(9, {"L1": 0.1})
+    assert best.saved == (0.1, 9)
 
 
 def test_an_unknown_metric_is_answered_with_the_known_ones() -> None:

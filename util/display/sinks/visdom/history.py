@@ -36,6 +36,15 @@ class LossHistory:
             curve.append(values.get(name, nan))
         self._x.append(x)
 
+    def up_to(self, last: float) -> "LossHistory":
+        """Return a copy without what lies beyond `last`."""
+        kept = [place for place, x in enumerate(self._x) if x <= last]
+        copy = LossHistory()
+        copy._x = array("d", [self._x[place] for place in kept])
+        for name, curve in self._curves.items():
+            copy._curves[name] = array("d", [curve[place] for place in kept])
+        return copy
+
     def rows(self, start: int, stop: int, names: Sequence[str]) -> tuple[Numbers, Numbers]:
         """Return copies of x (points,) and of some curves (points, losses)."""
         curves = [np.array(self._curves[name][start:stop]) for name in names]

@@ -157,9 +157,18 @@ class VisdomSink(Sink):
         """Go on with the curves of an earlier run."""
         history = LossHistory()
         history.load_state_dict(state)
+        metrics = {name: dict(line) for name, line in state.get("validation", {}).items()}
+        with self._changed:
+            self._metrics = metrics
+        self._replace(history)
+
+    def go_on_after(self, when: LogStep) -> None:
+        """Forget the epochs after this one; in its middle nothing is there yet."""
+        self._replace(self._history.up_to(when.epoch + 1))
+
+    def _replace(self, history: LossHistory) -> None:
         with self._changed:
             self._history = history
-            self._metrics = {name: dict(line) for name, line in state.get("validation", {}).items()}
             self._sent = None
 
     def _wake_worker(self) -> None:

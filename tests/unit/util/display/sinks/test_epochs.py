@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from util.base.errors import UserError
 from util.display.pages.curves import Curves
-from util.display.sinks.base import BestRecord, EpochRecord
+from util.display.sinks.base import WHOLE_EPOCH, BestRecord, EpochRecord, LogStep
 from util.display.sinks.epochs import MetricsSink, read_metrics
 
 
@@ -56,6 +56,22 @@ def test_of_an_epoch_that_was_trained_twice_the_later_report_counts(tmp_path: Pa
     assert [(one["epoch"], one["seconds"]) for one in read_metrics(tmp_path / "m")] == [
         (1, 1.0),
         (2, 4.0),
+    ]
+
+
+@pytest.mark.parametrize(("after", "kept"), [(LogStep(2, 40), 1), (LogStep(2, WHOLE_EPOCH), 2)])
+def test_going_back_drops_the_epochs_that_were_not_over(
+    after: LogStep, kept: int, tmp_path: Path
+) -> None:
+    first, again = MetricsSink(tmp_path / "m"), MetricsSink(tmp_path / "m")
+    for epoch in (1, 2, 3):
+        first.epoch(record(epoch), [])
+    again.go_on_after(after)
+    again.epoch(record(kept + 1, seconds=2.0), [])
+    lines = [json.loads(text) for text in (tmp_path / "m").read_text().splitlines()]
+    assert [(each["epoch"], each["seconds"]) for each in lines] == [
+        *((epoch, 9.0) for epoch in range(1, kept + 1)),
+        (kept + 1, 2.0),
     ]
 
 

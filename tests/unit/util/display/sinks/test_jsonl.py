@@ -114,6 +114,27 @@ def test_a_resumed_run_appends(tmp_path: Path) -> None:
     assert values(tmp_path / "x") == [1, 2, 3]
 
 
+def test_going_back_drops_later_lines_once_there_are_new_ones(tmp_path: Path) -> None:
+    path = tmp_path / "losses.jsonl"
+    sink = JsonlSink(path)
+    for moment in ((1, 100), (2, 100), (2, 200), (3, 100)):
+        sink.scalars(LogStep(*moment), {"G": 1.0})
+    path.write_bytes(b"by hand\n" + path.read_bytes() + b'{"epoch": 3, "it')
+    before = path.read_bytes()
+    again = JsonlSink(path)
+    again.go_on_after(LogStep(2, 100))
+    again.go_on_after(LogStep(2, 200))  # what is forgotten stays so
+    assert path.read_bytes() == before
+    for moment in ((2, 200), (3, 100)):
+        again.scalars(LogStep(*moment), {"G": 2.0})
+    first, *lines = path.read_bytes().splitlines()
+    assert first == b"by hand"
+    found = [json.loads(line) for line in lines]
+    assert [(each["epoch"], each["iters"], each["losses"]["G"]) for each in found] == [
+        (1, 100, 1.0), (2, 100, 1.0), (2, 200, 2.0), (3, 100, 2.0)
+    ]  # fmt: skip
+
+
 def test_wherever_a_line_was_torn_the_next_one_stands_alone(tmp_path: Path) -> None:
     path = tmp_path / "losses.jsonl"
     JsonlSink(path).scalars(WHEN, {"G": 2.0, "schärfe": 1.0})

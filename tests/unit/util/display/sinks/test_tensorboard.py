@@ -20,7 +20,7 @@ from PIL import Image
 from tests.support.paths import ROOT
 from util.base.errors import UserError
 from util.display.sinks import LogStep, deliver
-from util.display.sinks.base import EpochRecord
+from util.display.sinks.base import WHOLE_EPOCH, EpochRecord
 from util.display.sinks.tensorboard import TensorboardSink
 
 
@@ -212,6 +212,26 @@ def test_a_continued_run_replaces_what_came_after_its_save(tmp_path: Path) -> No
     expected = [(100, 1), (200, 1), (300, 3), (400, 3), (500, 3), (600, 4)]
     assert Found(tmp_path).scalars["loss/G"] == expected
     assert len(os.listdir(tmp_path / "tensorboard")) == 13
+
+
+@real
+@pytest.mark.parametrize(("images", "total", "kept"), [(50, 250, 2), (WHOLE_EPOCH, 300, 3)])
+def test_an_epoch_that_is_trained_again_stands_there_once(
+    tmp_path: Path, images: int, total: int, kept: int
+) -> None:
+    sink = new_sink(tmp_path)
+    for epoch in (1, 2, 3, 4):
+        sink.scalars(moment(100 * epoch), {"G": 1.0})
+        sink.epoch(record(epoch, {"L1": 1.0}), [])
+    again = new_sink(tmp_path)
+    again.go_on_after(LogStep(3, images, total_images=total))
+    for epoch in range(kept + 1, 6):
+        again.scalars(moment(100 * epoch), {"G": 2.0})
+        again.epoch(record(epoch, {"L1": 2.0}), [])
+    found = Found(tmp_path).scalars
+    values = [1.0] * kept + [2.0] * (5 - kept)
+    assert found["val/L1"] == list(enumerate(values, 1))
+    assert found["loss/G"] == [(100 * epoch, value) for epoch, value in found["val/L1"]]
 
 
 @real

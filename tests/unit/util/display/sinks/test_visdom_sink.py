@@ -866,6 +866,15 @@ def test_a_history_survives_being_saved() -> None:
         again.load_state_dict({"x": torch.ones(1), "losses": {"a": torch.ones(0)}})
 
 
+def test_a_history_may_end_earlier() -> None:
+    history = LossHistory()
+    for x in (0.5, 1.0, 2.0, 2.5, 3.0):
+        history.add(x, {"a": x, **({"b": x} if x > 2 else {})})
+    assert history.up_to(2.0).state_dict()["x"].tolist() == [0.5, 1.0, 2.0]
+    assert history.up_to(2.5).state_dict()["losses"]["b"].tolist()[-1] == 2.5
+    assert len(history) == 5
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
     before = threading.enumerate()

@@ -36,6 +36,7 @@ class Run:
         self.dir = os.path.join(folder, "wandb", f"run-{self.id}", "files")
         self.given = given
         self.logged: list[dict[str, Any]] = []
+        self.summary: dict[str, Any] = {}
         self.finished = 0
 
     def log(self, values: dict[str, Any]) -> None:
@@ -220,6 +221,20 @@ def test_a_continued_training_goes_on_in_its_run(
     WandbSink("project", "name", {}, tmp_path, resume=True)
     assert (module.runs[1].given["id"], module.runs[1].given["resume"]) == ("abc", "allow")
     assert (tmp_path / RUN_ID_FILE).read_text() == "abc\n"
+
+
+def test_a_training_that_goes_back_reports_each_step_once(
+    tmp_path: Path, fake: Callable[..., FakeWandb]
+) -> None:
+    """What was reported after the save that is continued stays."""
+    module = fake()
+    (tmp_path / RUN_ID_FILE).write_text("abc\n")
+    sink = WandbSink("project", "name", {}, tmp_path, resume=True)
+    module.runs[0].summary["total_iters"] = 500
+    sink.go_on_after(LogStep(2, 100, total_images=300))
+    for images in (400, 500, 600):
+        sink.scalars(LogStep(3, images - 300, total_images=images), {"G": 1.0})
+    assert [each["total_iters"] for each in module.runs[0].logged] == [600]
 
 
 def test_a_new_training_begins_a_new_run(tmp_path: Path, fake: Callable[..., FakeWandb]) -> None:
