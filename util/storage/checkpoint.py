@@ -148,7 +148,7 @@ def load_state_dict(path: str | Path, *, file: IO[bytes] | None = None) -> Mappi
     if _is_state_dict(found):
         return found
     inside = found if isinstance(found, Mapping) else {}
-    inner = {key: value for key, value in inside.items() if value and _is_state_dict(value)}
+    inner = {key: value for key, value in inside.items() if _is_state_dict(value) and value}
     if len(inner) == 1:
         return next(iter(inner.values()))
     if inner:

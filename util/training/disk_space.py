@@ -62,7 +62,7 @@ def tell_of_disk_space(folder: RunFolder, needed: Forecast) -> None:
     """Say what the saves and pages of a run will take, and warn if there is less."""
     try:
         free = shutil.disk_usage(folder.path).free
-    except OSError:  # not every disk tells
+    except (OSError, AttributeError):  # not every disk tells, nor every system
         return
     text = (
         f"Saves and pages will take about {in_words(needed.total)} ({needed.networks} saves, "
