@@ -124,7 +124,9 @@ class Run:
                 self.save_for_later()
                 status = 1 if self._stop.received is None else self._stop.status
                 raise SystemExit(status) from None
-        note(what_next(self.opt, "best" if self.best.epoch else "latest", self._has_split))
+        others = "val" if self.validator else self.opt.phase
+        phase = "test" if self._has_split(self.opt, "test") else others
+        note(what_next(self.opt, "best" if self.best.epoch else "latest", phase))
 
     def _begin(self) -> None:
         """Tell people and displays what kind of run this is."""

@@ -2,7 +2,7 @@
 
 import shlex
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 
@@ -34,10 +34,9 @@ def summary(
     return "\n".join(f"{name + ':':<12}{text}" for name, text in lines.items())
 
 
-def what_next(opt: Namespace, label: str, has_split: Callable[[Namespace, str], bool]) -> str:
-    """Say where the page of a run is that has ended, and how to test it."""
+def what_next(opt: Namespace, label: str, phase: str) -> str:
+    """Say where the page of a run is that has ended, and how to test it on images of a phase."""
     page = [] if opt.no_html else [f"Losses and images: {_page(opt)}"]
-    phase = next((each for each in ("test", "val") if has_split(opt, each)), opt.phase)
     options = {"dataroot": opt.dataroot, "name": opt.name, "model": opt.model}
     options |= {"dataset_mode": opt.dataset_mode, **option_for(label)}
     if phase != "test":
