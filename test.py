@@ -10,9 +10,11 @@ open `index.html` there in a browser.
 
 import sys
 
-if __name__ == "__main__":  # said before the imports that take seconds
+if __name__ == "__main__":  # before the imports that take seconds
     from util.base.log import tell_of_loading
+    from util.base.stop_signals import end_at_ctrl_c
 
+    end_at_ctrl_c()
     tell_of_loading()
 
 from argparse import Namespace
@@ -36,7 +38,6 @@ from util.base.errors import run_command
 from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
-from util.base.stop_signals import end_in_order
 from util.display.create import create_sinks
 from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage.names = ResultNames(inputs, opt.dataroot)
     earlier = images_on_page(folder)
     inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with closing(reporter), end_in_order():
+    with closing(reporter):
         with ImageWriter(), inference:  # images are written beside the next ones
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there

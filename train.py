@@ -10,9 +10,11 @@
 
 import sys
 
-if __name__ == "__main__":  # said before the imports that take seconds
+if __name__ == "__main__":  # before the imports that take seconds
     from util.base.log import tell_of_loading
+    from util.base.stop_signals import end_at_ctrl_c
 
+    end_at_ctrl_c()
     tell_of_loading()
 
 from argparse import Namespace

@@ -37,6 +37,10 @@ from benchmark.measure_display import page_rows, plot_rows, save_rows, test_rows
 from benchmark.measure_training import count_rows, gpu_rows, memory_rows, step_rows
 from benchmark.results import Row, missed, render
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.base.stop_signals import end_in_order
+
 ROOT = Path(__file__).resolve().parent.parent
 MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
     "step": step_rows,
@@ -185,4 +189,5 @@ def _positive(text: str) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with end_in_order():  # so that nothing it has started is left behind
+        sys.exit(main())

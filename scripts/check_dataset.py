@@ -28,6 +28,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 from data import find_dataset_using_name
 from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, check_crop_fits
 from data.checks import files
@@ -270,7 +275,7 @@ def inspecting(paths: Sequence[str], workers: int) -> Iterator[Iterable[Inspecti
         with interrupts_held():
             results = pool.map(files.inspect_image, paths, chunksize=PER_PARCEL)
         yield results
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):  # the latter from SIGTERM
         for process in multiprocessing.active_children():  # they would finish what they have begun
             process.terminate()
         raise

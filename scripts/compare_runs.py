@@ -24,6 +24,11 @@ from statistics import fmean, stdev
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.display.sinks.epochs import read_metrics

@@ -16,6 +16,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.base.stop_signals import end_in_order
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--name", "demo", "--model", "pix2pix"]
 NETWORK = ["--netG", "unet_128", "--ngf", "32", "--ndf", "32"]
@@ -33,7 +37,6 @@ def run(script: str, *arguments: str) -> None:
 
 def save_untrained_networks(arguments: list[str]) -> None:
     """Write networks as they are before training into the run, as epoch 0, to compare with."""
-    sys.path.insert(0, str(ROOT))
     import torch
 
     from models import create_model
@@ -105,4 +108,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with end_in_order():  # so that nothing it has started is left behind
+        sys.exit(main())

@@ -23,6 +23,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 import torch
 
 from data.image_folder import default_loader, make_dataset

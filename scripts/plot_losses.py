@@ -29,6 +29,11 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say, warn
 from util.display.pages.svg import LARGEST, PALETTE

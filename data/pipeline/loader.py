@@ -20,6 +20,7 @@ from util.base import rng, torch_private
 from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
 from util.base.plugins import own_method
+from util.base.stop_signals import Stopped, may_stop
 from util.base.system import usable_cores
 
 BUILT_IN = {f"data.{mode}_dataset" for mode in LAYOUTS}
@@ -80,12 +81,17 @@ class BatchLoader:
     def __len__(self) -> int:
         return int(min(len(self.dataset), self._most))
 
+    def __del__(self) -> None:
+        if hasattr(self, "dataloader"):  # torch would wait for workers that do not answer
+            self.end_workers()
+
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
 
         Raises:
-            LoadError: an image cannot be used, or a worker has died. The random generators then
-                are where they were before the batch, so that training can go on exactly.
+            LoadError: an image cannot be used, or a worker has died; Stopped: a signal says so. The
+                random generators then are where they were before the batch, so that training can
+                go on exactly.
         """
         items = self._delivered = self.sampler.start
         before = rng.capture(numpy=self._draws_from_numpy)
@@ -95,7 +101,7 @@ class BatchLoader:
             while True:
                 try:
                     batch = self._next(batches)
-                except LoadError:
+                except (LoadError, Stopped):
                     rng.put_back(before)
                     raise
                 if batch is None or items >= self._most:
@@ -109,14 +115,14 @@ class BatchLoader:
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch, None at the end; errors that a user can mend are LoadErrors."""
         try:
-            with self._dead_workers_named():
+            with self._dead_workers_named(), may_stop():
                 batch = next(batches, None)
         except LoadError:
             raise
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
             raise sampling.ImageError(str(error)) from error
         if isinstance(batch, sampling.Failure):
-            raise sampling.ImageError(batch.message)
+            raise batch.kind(batch.message)
         if isinstance(batch, sampling.Substituted):
             for problem in batch.problems:
                 if problem not in self.passed_over:
@@ -139,11 +145,24 @@ class BatchLoader:
             raise
 
     @contextmanager
+    def _starting(self) -> Iterator[None]:
+        """Raise a WorkerError, and leave none behind, if workers cannot be started."""
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            if not (self.workers and sampling.tells_of_no_process(error)):
+                raise
+            torch_private.end_half_started(error)
+            raise sampling.WorkerError(
+                f"The processes that load images cannot be started ({error})."
+            ) from error
+
+    @contextmanager
     def _batches(self) -> Iterator[Iterator[Any]]:
         """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
         is_first, self._is_running = not self._is_running, True
         try:
-            with sampling.no_word_of_dead_workers(), self._dead_workers_named():
+            with sampling.no_word_of_dead_workers(), self._starting(), self._dead_workers_named():
                 if is_first:
                     batches = iter(self.dataloader)  # waits for workers that go on
                 else:
@@ -178,6 +197,10 @@ class BatchLoader:
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch comes next; who does not has them counted."""
         self.sampler.epoch = epoch
+
+    def leave_epoch(self) -> None:
+        """Leave out what is left of the running epoch: the next one begins at its start."""
+        self.sampler.start = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""

@@ -2,13 +2,15 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler, default_collate
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 
 from util.base import rng
 from util.base.errors import LoadError, UserError
@@ -24,12 +26,17 @@ class ImageError(LoadError):
     hint = "Mend or remove it, or give --skip_bad_images."
 
 
+class BatchError(LoadError):
+    """Images that do not fit together."""
+
+
 class WorkerError(LoadError):
-    """A process that loads images has died."""
+    """A process that loads images has died, or cannot begin."""
 
     hint = (
-        "If the machine ran out of memory, give a smaller --num_threads; with 0 there are no such "
-        "processes."
+        "If the machine ran out of memory or processes, give a smaller --num_threads; with "
+        "--num_threads 0 there are no such processes. In a container /dev/shm may be too small: "
+        "start it with more, as by docker run --shm-size 2g."
     )
 
 
@@ -127,6 +134,7 @@ class Failure:
     """A user's mistake met by a worker: travels to the main process without the traceback."""
 
     message: str
+    kind: type[LoadError] = ImageError
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ class Substituted:
 
 
 def collate(items: list[Any], *, copies: bool = True) -> Any:
-    """Stack items into a batch; if one of them failed, the batch is that failure.
+    """Stack items into a batch; if one of them failed, or they make none, it is that failure.
 
     Without `copies` a batch of one has the memory of its item, which nobody may keep then.
     """
@@ -146,12 +154,63 @@ def collate(items: list[Any], *, copies: bool = True) -> Any:
         return failures[0]
     problems = [text for item in items if isinstance(item, Substituted) for text in item.problems]
     items = [item.content if isinstance(item, Substituted) else item for item in items]
-    if copies or len(items) > 1:
-        batch = default_collate(items)
-    else:
-        (one,) = items
-        batch = {k: v[None] if torch.is_tensor(v) else default_collate([v]) for k, v in one.items()}
+    try:
+        batch = _stacked(items, copies=copies)
+        if get_worker_info() is not None:
+            _share(batch)
+    except RuntimeError as error:
+        if text := _why_not_one_batch(items):
+            return Failure(text, BatchError)
+        if not _tells_of_shared_memory(error):
+            raise
+        reason = str(error).partition("\n")[0]
+        text = f"A process that loads images has no shared memory left ({reason})."
+        return Failure(text, WorkerError)
     return Substituted(batch, problems) if problems else batch
+
+
+def _stacked(items: list[Any], *, copies: bool) -> Any:
+    if copies or len(items) > 1:
+        return default_collate(items)
+    (one,) = items
+    return {k: v[None] if torch.is_tensor(v) else default_collate([v]) for k, v in one.items()}
+
+
+def _share(batch: Any) -> None:
+    """Put tensors where the main process can see them.
+
+    torch would do it while it sends them: what fails there is lost, and would be waited for.
+    """
+    if isinstance(batch, Tensor):
+        batch.share_memory_()
+    elif isinstance(batch, Mapping | list | tuple):
+        for part in batch.values() if isinstance(batch, Mapping) else batch:
+            _share(part)
+
+
+def _why_not_one_batch(items: list[Any]) -> str:
+    """Say which tensors of these items differ in size, with the files they come from."""
+    if not all(isinstance(item, Mapping) for item in items):
+        return ""
+    for name in items[0]:
+        sized = [item for item in items if isinstance(item.get(name), Tensor | np.ndarray)]
+        by_shape = {tuple(item[name].shape): item for item in sized}
+        if len(by_shape) > 1:
+            shown = " and ".join(
+                f"{'x'.join(map(str, shape))} ({item.get(f'{name}_paths', 'no file')})"
+                for shape, item in list(by_shape.items())[:2]
+            )
+            return (
+                f"Images of several sizes make no batch: {name} is {shown}, as channels x height x "
+                "width. Give --batch_size 1, or a --preprocess that brings all to one size, such "
+                "as resize_and_crop."
+            )
+    return ""
+
+
+def _tells_of_shared_memory(error: RuntimeError) -> bool:
+    """Tell whether torch could not get memory that processes share: a file in /dev/shm."""
+    return "shared memory" in str(error) or "</torch_" in str(error)
 
 
 def tells_of_dead_worker(error: Exception) -> bool:
@@ -159,6 +218,11 @@ def tells_of_dead_worker(error: Exception) -> bool:
     if isinstance(error, ConnectionError | EOFError):  # "Caught": it comes from inside the worker
         return not str(error).startswith("Caught ")
     return str(error).startswith("DataLoader worker (pid")
+
+
+def tells_of_no_process(error: Exception) -> bool:
+    """Tell whether the system refuses a process, or what it takes to talk to one."""
+    return isinstance(error, OSError) or "can't start new thread" in str(error)
 
 
 @contextmanager

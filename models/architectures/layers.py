@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.architectures.fast.batch_norm import BatchNorm2d, count_batches
 from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, with_dead_biases
 from models.architectures.fast.instance_norm import InstanceNorm2d
-from util.base.errors import ChoiceError, suggest
+from util.base.errors import ChoiceError, UserError, suggest
 from util.base.torch_private import has_hook
 
 NormLayer = Callable[[int], nn.Module]
@@ -183,9 +183,23 @@ class BuiltInNetwork(nn.Module):
         self.require_size(*x.shape[-2:])
         if x.device.type in self.channels_last_on and x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        made = layers(x).contiguous()
+        try:
+            made = layers(x).contiguous()
+        except RuntimeError:
+            self._require_channels(x.shape[-3])
+            raise
         count_batches(self)
         return with_dead_biases(self, made)
+
+    def _require_channels(self, given: int) -> None:
+        """Raise a UserError if images have other channels than the first convolution takes."""
+        first = next(module for module in self.modules() if isinstance(module, nn.Conv2d))
+        if given != first.in_channels:
+            raise UserError(
+                f"This network takes images of {first.in_channels} channels, but these have "
+                f"{given}. --input_nc and --output_nc must say what the data set gives: 3 for "
+                "colours, 1 for grey; a data set of your own may give others."
+            )
 
 
 def guard_instance_norm(net: nn.Module) -> None:

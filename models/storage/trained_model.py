@@ -42,6 +42,12 @@ class TrainedModel:
         adopt_new_optimizers(self.model)
         self.model._optimization.begin_batch()
 
+    def forget_graphs(self) -> None:
+        """Let go of what a backward pass through the last step would need: most of its memory."""
+        for name, value in list(vars(self.model).items()):
+            if isinstance(value, Tensor) and value.grad_fn is not None:
+                setattr(self.model, name, value.detach())
+
     def loss_vector(self) -> tuple[list[str], Tensor]:
         """Return the losses' names, and one vector of them that stays on the device.
 

@@ -20,7 +20,7 @@ PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PA
 
 AT_LEAST_1 = (lambda n: n >= 1, "it must be 1 or more")
 AT_LEAST_0 = (lambda n: n >= 0, "it must be 0 or more")
-ABOVE_0 = (lambda n: n > 0, "it must be above 0")
+BELOW_2_31 = (lambda n: n < 2**31, "it must be below 2**31")
 
 # The numbers that an option may have, as a test and in words.
 Ranges = Mapping[str, tuple[Callable[[float], bool], str]]
@@ -31,18 +31,27 @@ BASE_RANGES: Ranges = {
     "seed": (lambda n: 0 <= n < 2**32, "it must be from 0 to below 2**32"),
     "max_dataset_size": (lambda n: n >= 1, "it counts images, so it must be 1 or more"),
 }
+# What no image, network or batch can have.
+LARGEST: Ranges = {
+    **dict.fromkeys(("load_size", "crop_size", "batch_size"), BELOW_2_31),
+    **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf"), BELOW_2_31),
+    "n_layers_D": (lambda n: n <= 30, "each layer halves images, so it must be 30 or less"),
+}
 TRAIN_RANGES: Ranges = {
     **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D", "pool_size", "lr"), AT_LEAST_0),
     **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
-    "cache_gb": ABOVE_0,
+    "cache_gb": (lambda n: 0 < n < 10**6, "it must be above 0, and below a million"),
     "lr_gamma": (lambda n: 0 < n <= 1, "it must be above 0 and at most 1"),
     "keep_last": (lambda n: n >= 0, "it counts checkpoints; 0 keeps all"),
     "beta1": (lambda n: 0 <= n < 1, "Adam needs a number from 0 to below 1"),
 }
-TEST_RANGES: Ranges = {"aspect_ratio": ABOVE_0, "num_test": AT_LEAST_1}
+TEST_RANGES: Ranges = {
+    "aspect_ratio": (lambda n: 0.01 <= n <= 100, "it must be above 0, from 0.01 to 100"),
+    "num_test": AT_LEAST_1,
+}
 
 BASE_CHOICES = {"direction": ("AtoB", "BtoA")}
 TRAIN_CHOICES = {
@@ -61,6 +70,7 @@ def problems(opt: Namespace) -> Iterator[str]:
 def base_problems(opt: Namespace) -> Iterator[str]:
     """Yield what is wrong with the options of every command."""
     yield from _out_of_range(opt, BASE_RANGES)
+    yield from _out_of_range(opt, LARGEST)
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)

@@ -41,6 +41,11 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from util.base.stop_signals import end_at_ctrl_c
+
+if __name__ == "__main__":
+    end_at_ctrl_c()  # importing all this takes a while
+
 import numpy as np
 import torch
 from PIL import Image

@@ -1,16 +1,31 @@
 """What a run shows while it trains, after it was stopped, and once it goes on."""
 
 import html
+import os
 import re
 import shlex
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.runs import command, draw_data, resume, run, run_until
+from tests.support.commands import draw_unpaired
+from tests.support.runs import (
+    command,
+    differences,
+    draw_data,
+    outcome,
+    resume,
+    run,
+    run_until,
+)
 from tests.support.terminal import on_terminal
 from util.base.errors import UserError
+from util.display.sinks.epochs import read_metrics
 from util.training.progress import Progress
+from util.training.run import Run
+from util.training.validation import Validator
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +86,48 @@ def test_one_line_tells_how_far_training_is(root: Path, tmp_path: Path) -> None:
     assert {epoch for epoch, *_ in lines} == {"1", "2", "3"}
     assert lines[0][-1] == "?"  # nobody knows yet
     assert all(line[-1] != "?" for line in lines if line[0] != "1")
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_signal_during_validation_gives_it_up_until_the_run_goes_on(
+    workers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = draw_data(tmp_path / "data")
+    draw_unpaired(root, "val", 3, 3)
+    argv = ["--num_threads", workers, "--save_best", "cycle_L1", "--display_freq", "2"]
+    run(command(root, tmp_path / "whole", "cycle_gan", *argv))
+    measured = []
+    count_images = Validator._add_features
+
+    def ask_to_stop(self: Validator, *arguments: Any) -> None:
+        measured.append(1)
+        count_images(self, *arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "measure", after_trial(patch, ask_to_stop))
+        with pytest.raises(SystemExit) as ended:
+            run(command(root, tmp_path / "parts", "cycle_gan", *argv))
+    assert ended.value.code == 143
+    assert len(measured) == 1
+    run(resume(tmp_path / "parts"))
+    whole, parts = (tmp_path / name / "run" for name in ("whole", "parts"))
+    assert differences(outcome(whole), outcome(parts)) == []
+    assert differences(outcome(whole, "best"), outcome(parts, "best")) == []
+    validations = [
+        [(record["epoch"], record["val"]) for record in read_metrics(folder / "metrics.jsonl")]
+        for folder in (whole, parts)
+    ]
+    assert validations[0] == validations[1]
+    assert len(validations[0]) == 3
+
+
+def after_trial(patch: pytest.MonkeyPatch, replacement: Any) -> Any:
+    """Return `Run.measure`, which lets validation be another one from its first call on."""
+    measure = Run.measure
+
+    def replace_and_measure(self: Run) -> Any:
+        patch.setattr(Validator, "_add_features", replacement)
+        return measure(self)
+
+    return replace_and_measure

@@ -20,6 +20,7 @@ TRAIN = (
 UNPAIRED = "--dataroot {W}/unpaired "
 PAIRS = "--dataroot {W}/pairs --model pix2pix "
 TESTED = "--dataroot {W}/unpaired/testA --name run "
+SIZES = "--dataroot {W}/sizes --model pix2pix --preprocess none --batch_size 2"
 
 
 def draw(path: Path, width: int, height: int) -> None:
@@ -46,6 +47,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         draw(root / "unpaired" / side / "0.png", 40, 40)
         draw(root / "unpaired" / side / "1.png", 40, 40)
     draw(root / "pairs/train/0.png", 80, 40)
+    draw(root / "sizes/train/0.png", 80, 40)
+    draw(root / "sizes/train/1.png", 96, 48)
     draw(root / "odd/train/0.png", 81, 40)
     draw(root / "one_side/trainA/0.png", 40, 40)
     (root / "one_side/trainB").mkdir()
@@ -100,6 +103,17 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--crop_size 4 --load_size 4 --netD pixel", 1, ("4x4", "5 pixels")),
     ("train", UNPAIRED + "--preprocess crop --crop_size 30", 1, ("multiple of 4",)),
     ("train", UNPAIRED + "--input_nc 1", 1, ("--lambda_identity 0.5", "Give --lambda_identity 0")),
+    (
+        "train",
+        UNPAIRED + "--input_nc 4 --lambda_identity 0",
+        1,
+        ("takes images of 4 channels", "3"),
+    ),
+    ("train", UNPAIRED + "--output_nc 4 --lambda_identity 0", 1, ("takes images of 4 channels",)),
+    ("train", PAIRS + "--input_nc 4", 1, ("of 4 channels, but these have 3", "--input_nc")),
+    ("train", PAIRS + "--output_nc 4", 1, ("of 4 channels, to be compared with",)),
+    ("train", SIZES, 1, ("several sizes", "3x40x40", "1.png", "--batch_size 1", "Nothing had")),
+    ("train", SIZES + " --num_threads 2", 1, ("several sizes", "3x40x40", "1.png")),
     # names
     ("train", UNPAIRED + "--model pix2pxi", 2, ("Did you mean 'pix2pix'?", "Available:")),
     ("train", UNPAIRED + "--model ../x", 2, ("No model called '../x'",)),

@@ -230,7 +230,14 @@ def command_of(said: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "workers", "whole_group"),
-    [(signal.SIGTERM, "0", False), (signal.SIGINT, "2", True), (signal.SIGTERM, "2", True)],
+    [
+        (signal.SIGTERM, "0", False),
+        (signal.SIGINT, "2", True),
+        (signal.SIGTERM, "2", True),
+        (signal.SIGHUP, "2", True),
+        (signal.SIGUSR1, "2", True),
+        (signal.SIGXCPU, "0", False),
+    ],
 )
 def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
     number: signal.Signals, workers: str, whole_group: bool, root: Path, tmp_path: Path,
@@ -246,6 +253,9 @@ def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
     said = training.said
     assert "Traceback" not in said
     assert said.count("Stopped by") == said.count(f"Stopped by {number.name}. Continue with:") == 1
+    last_words = tmp_path / "check points" / name / "stopped.txt"
+    assert last_words.read_text().startswith(f"Training was stopped by {number.name}.\n")
+    assert last_words.read_text().endswith(f"{command_of(said)}\n")
     state = read_state(RunFolder(tmp_path / "check points" / name), "latest")
     assert state is not None
     steps = len(loss_lines(training.out.read_text()))
@@ -254,6 +264,7 @@ def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
     continued = start(["-c", f"exec {command_of(said)}"], ["sh"])
     continued.until_step(2)
     assert f"({steps} in all)" in continued.said
+    assert not last_words.exists()
     continued.group(number)
     assert continued.end() == 128 + number
     assert "Traceback" not in continued.said
@@ -549,7 +560,7 @@ def test_a_first_save_that_finds_no_room_promises_nothing(
         said = capsys.readouterr().err
         assert FULL in said
         assert "Nothing had been saved yet." in said
-        assert "--continue_train" not in said
+        assert "Continue with" not in said
         assert not list((disk / "run").glob("*.pth"))
 
 

@@ -1,14 +1,22 @@
 """Errors meant for the person at the keyboard, and how the command line shows them."""
 
 import errno
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from util.base.log import mute
+from util.base import system
+from util.base.log import flush_or_mute, mute, note, open_missing_streams
+from util.base.stop_signals import end_in_order, raise_at_ctrl_c
 
+OUT_OF_MEMORY = (
+    "Out of memory. Less is needed with smaller images (--crop_size, --load_size), a smaller "
+    "--batch_size (--accumulate makes up for that in training), --precision bf16, and in training "
+    "--grad_checkpoint."
+)
 CHECK_ALL = "Check the path, your rights there, and the space on the disk."
 MAKE_ROOM = "Make room on that disk, or write to another one."
 ADVICE = {  # by what the system says
@@ -86,26 +94,49 @@ def suggest(given: str, known: Iterable[str]) -> str:
 
 
 def run_command(main: Callable[[], None]) -> int:
-    """Run a command's `main` and return its exit status; mistakes show a traceback if --verbose."""
+    """Run a command's `main` and return its exit status; mistakes show a traceback if --verbose.
+
+    Signals that would kill the process end it in order, together with what it has started.
+    """
+    open_missing_streams()
+    raise_at_ctrl_c()
     try:
-        main()
-    except BrokenPipeError:  # the reader of our output has gone, as in: train.py | head
-        mute()
+        with end_in_order():
+            _refuse_several_processes()
+            main()
+    except BrokenPipeError:  # who read what a script prints has gone, as in: plot_losses.py | head
+        mute(sys.stdout)
         return 1
-    except (UserError, OSError) as error:
-        if isinstance(error, OSError) and error.filename is None:
-            if error.errno not in ADVICE:
-                raise
-            try:
-                sys.stdout.flush()
-            except OSError:  # it is our output that the disk does not take, as in: train.py > log
-                mute()
-        text = describe(error) if isinstance(error, OSError) else str(error)
-        print(f"error: {text}", file=sys.stderr)  # noqa: T201 - the one place errors are shown
+    except KeyboardInterrupt:
+        note("interrupted")
+        return 130
+    except Exception as error:
+        text = _message_of(error)
+        if text is None:  # a bug, perhaps
+            raise
+        note(f"error: {text}")
         if "--verbose" in sys.argv:
             raise
         return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
     return 0
+
+
+def _refuse_several_processes() -> None:
+    if (count := system.processes_started()) > 1:
+        raise UserError(
+            f"{count} processes were started, as by torchrun (WORLD_SIZE={count}), but this "
+            f"command runs as one. Start it by itself: python {shlex.join(sys.argv)}"
+        )
+
+
+def _message_of(error: Exception) -> str | None:
+    """Return what a user should read about an error; None if it is none for users."""
+    if system.is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, OSError):
+        if error.filename is None:
+            if error.errno not in ADVICE:
+                return None
+            flush_or_mute(sys.stdout)  # it may be our output that the disk does not take
+        return describe(error)
+    return str(error) if isinstance(error, UserError) else None

@@ -3,6 +3,7 @@
 Imported before PyTorch, which takes seconds: nothing slow is needed here.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import TextIO
 from util.base import system
 
 Writer = Callable[[str, TextIO], object]
+
+NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)  # a closed pipe, terminal or descriptor
 
 
 def _write_line(text: str, stream: TextIO) -> None:
@@ -49,14 +52,48 @@ def link_to(path: str | Path) -> str:
 
 
 def _tell(text: str, stream: TextIO) -> None:
-    if system.is_main_process():
+    """Print a line; work goes on if nobody can read it any more."""
+    if not system.is_main_process():
+        return
+    try:
         _write(showable(text, stream), stream)
         stream.flush()
+    except OSError as error:
+        if error.errno not in NOBODY_READS:
+            raise
+        mute(stream)
+        if stream is sys.stdout:
+            warn(f"nobody reads the output any more ({error.strerror}): going on without it.")
 
 
-def mute() -> None:
-    """Let standard output go nowhere, since nobody reads it any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def mute(stream: TextIO) -> None:
+    """Let what is written go nowhere, since nobody reads it any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def flush_or_mute(stream: TextIO) -> None:
+    """Write what waits to be written; if that fails, let it and all later lines go nowhere."""
+    try:
+        stream.flush()
+    except OSError:
+        mute(stream)
+
+
+def open_missing_streams() -> None:
+    """Let standard input, output and error be there, as files that say and keep nothing.
+
+    Else the next files to be opened would get their numbers, and what is said go into them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # as after: train.py >&-
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for good
 
 
 def showable(text: str, stream: TextIO) -> str:

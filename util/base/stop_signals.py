@@ -1,37 +1,60 @@
-"""Stop when the system or the user asks for it, after the running iteration and a save."""
+"""Stop when the system or the user asks for it, where nothing is lost."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, Self
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# From people, and from systems that soon take more than a request.
+REQUESTS = (signal.SIGTERM, signal.SIGINT)
+# A terminal has gone, or time is nearly up: these come again by themselves. Windows has none.
+NOTICES: tuple[signal.Signals, ...] = tuple(
+    getattr(signal, name) for name in ("SIGHUP", "SIGUSR1", "SIGXCPU") if hasattr(signal, name)
+)
+SIGNALS = (*REQUESTS, *NOTICES)
+HAS_TIMER = hasattr(signal, "setitimer")  # not on Windows
+PATIENCE = 1.0  # seconds that what is waited for may take, once a signal has come
+Handlers = dict[signal.Signals, Any]
+
+_active: "StopSignals | None" = None
+
+
+class Stopped(BaseException):
+    """A signal asked to stop, and this is a place where that loses nothing."""
 
 
 class StopSignals:
-    """Note SIGTERM and SIGINT within a `with` block instead of dying of them.
+    """Note signals that ask to stop within a `with` block instead of dying of them.
 
-    A second signal ends the process at once. What the process was started to ignore it goes on to
-    ignore: shells start the background jobs of scripts so, which a Ctrl-C is not meant for.
+    A second request ends the process at once. What the process was started to ignore it goes on to
+    ignore: shells start the background jobs of scripts so, which a Ctrl-C is not meant for, and
+    nohup what is to outlive its terminal.
     """
 
     def __init__(self) -> None:
-        self.received: signal.Signals | None = None
+        self.received: signal.Signals | None = None  # the first one
+        self._was_requested = False
+        self._may_stop = False  # here and now
         self._owner = os.getpid()
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: Handlers = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # others cannot have handlers
-            heeded = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._note) for number in heeded}
+        global _active
+        self._outer, _active = _active, self
+        self._before = _set_handlers(SIGNALS, self._note)
+        if HAS_TIMER:
+            self._before |= _set_handlers([signal.SIGALRM], self._lose_patience)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        global _active
+        if HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        _put_back(self._before)
+        _active = self._outer
 
     @property
     def status(self) -> int:
@@ -42,31 +65,75 @@ class StopSignals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:  # a worker that has just been forked
             return
-        if self.received is not None:
+        is_request = number in REQUESTS
+        if is_request and self._was_requested:
             os._exit(128 + number)
-        self.received = signal.Signals(number)
-        # Not through sys.stderr, which may be in the middle of a write.
-        name = self.received.name.encode()
-        with suppress(OSError):  # Ctrl-C has ended whoever read it, as in: train.py 2>&1 | tee log
-            os.write(2, b"\n" + name + b": saving after this iteration; once more stops at once\n")
+        is_first = self.received is None
+        self._was_requested |= is_request
+        self.received = self.received or signal.Signals(number)
+        if is_request or is_first:
+            _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
+        if self._may_stop and HAS_TIMER:  # what comes just now is taken still
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        elif self._may_stop:
+            raise Stopped
+
+    def _lose_patience(self, number: int, frame: FrameType | None) -> None:
+        if self._may_stop and self.received is not None and os.getpid() == self._owner:
+            raise Stopped
+
+
+@contextmanager
+def may_stop() -> Iterator[None]:
+    """Let a signal end a block by `Stopped`, before it begins or within: nothing is lost there.
+
+    Only while `StopSignals` notes signals; otherwise they do what they always do.
+    """
+    stop = _active
+    if stop is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop._may_stop = True
+    try:
+        if stop.received is not None:  # before this block
+            raise Stopped
+        yield
+    finally:
+        stop._may_stop = False
 
 
 @contextmanager
 def end_in_order() -> Iterator[None]:
-    """Let SIGTERM end a `with` block as Ctrl-C does, through its exits, with the status 143."""
-    is_main = threading.current_thread() is threading.main_thread()  # others have no handlers
-    if not is_main or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-        yield
-        return
+    """Let signals end a `with` block as Ctrl-C does, through its exits, with the status 128 + n."""
+    owner = os.getpid()
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        if os.getpid() == owner:
+            raise SystemExit(128 + number)
+        signal.signal(number, signal.SIG_DFL)  # a process forked from this one just ends
+        os.kill(os.getpid(), number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = _set_handlers([number for number in SIGNALS if number != signal.SIGINT], leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        _put_back(before)
+
+
+def end_at_ctrl_c() -> None:
+    """Let Ctrl-C end the process at once, without a word, while modules are imported.
+
+    Python's own way is an exception, which some libraries swallow when they are loaded.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_ctrl_c() -> None:
+    """Take back `end_at_ctrl_c`: from now on there is something to put in order."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def leave_stopping_to_the_parent() -> None:
@@ -74,5 +141,28 @@ def leave_stopping_to_the_parent() -> None:
 
     The parent needs it to finish the iteration, then ends it, by a second SIGTERM if need be.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _set_handlers(
+    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+) -> Handlers:
+    """Handle those signals that are not ignored; return what was done at them before."""
+    if threading.current_thread() is not threading.main_thread():  # others cannot have handlers
+        return {}
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heeded}
+
+
+def _put_back(handlers: Handlers) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _announce(received: signal.Signals, more: str) -> None:
+    # Not through sys.stderr, which may be in the middle of a write.
+    text = f"\n{received.name}: saving after this iteration{more}\n"
+    with suppress(OSError):  # Ctrl-C has ended whoever read it, as in: train.py 2>&1 | tee log
+        os.write(2, text.encode())

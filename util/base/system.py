@@ -1,7 +1,9 @@
 """What the system gives this process: cores, memory, a device, a place among other processes."""
 
+import errno
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,14 @@ if TYPE_CHECKING:
     import torch
 
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # of a container, which sees its own here
+# What torch, and the libraries it computes with, say when there is no memory left.
+NO_MEMORY = (
+    "can't allocate memory",
+    "std::bad_alloc",
+    "out of memory",
+    "ALLOC_FAILED",
+    "Storage size calculation overflowed",  # more than any memory
+)
 
 
 def usable_cores() -> int:
@@ -36,6 +46,24 @@ def free_memory() -> int | None:
 def _number_after(word: str, file: Path) -> int:
     words = file.read_text().split()
     return int(words[words.index(word) + 1])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether the system, or a device, had no memory left for what was asked."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    torch = sys.modules.get("torch")  # what has not been imported raises nothing
+    if isinstance(error, (MemoryError, *([torch.OutOfMemoryError] if torch else []))):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
+
+
+def processes_started(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how many processes torchrun, or what is like it, has started this one among."""
+    if "RANK" not in environment:
+        return 1
+    count = environment.get("WORLD_SIZE", "1")
+    return int(count) if count.isdigit() else 1
 
 
 def is_main_process() -> bool:

@@ -3,14 +3,20 @@
 Each has a test of its own in `tests/unit/util/base/test_torch_private.py`.
 """
 
+import multiprocessing.process
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
+from traceback import walk_tb
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, _utils
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+PATIENCE = 1.0  # seconds that a worker gets to end by itself
 
 
 def is_transformed() -> bool:
@@ -74,8 +80,30 @@ def batches_of(loader: DataLoader[Any]) -> Any:
 
 
 def stop_workers(batches: Any) -> None:
-    """End the processes behind an iterator from `batches_of`."""
-    batches._shutdown_workers()
+    """End the processes behind an iterator from `batches_of`, also those that do not answer.
+
+    One that not even force can end waits for a disk that has gone: Python must not wait for it.
+    """
+    interval, _utils.MP_STATUS_CHECK_INTERVAL = _utils.MP_STATUS_CHECK_INTERVAL, PATIENCE
+    try:
+        batches._shutdown_workers()
+    finally:
+        _utils.MP_STATUS_CHECK_INTERVAL = interval
+    for worker in filter(BaseProcess.is_alive, batches._workers):
+        worker.kill()
+        worker.join(PATIENCE)
+        multiprocessing.process._children.discard(worker)  # type: ignore[attr-defined]
+
+
+def end_half_started(error: BaseException) -> None:
+    """End the workers of an iterator that raised this while starting more; torch leaves them."""
+    for frame, _ in walk_tb(error.__traceback__):
+        batches = frame.f_locals.get("self")
+        if isinstance(batches, _MultiProcessingDataLoaderIter):
+            batches._shutdown = True  # else it would look for what it had not come to yet
+            for worker in getattr(batches, "_workers", []):
+                worker.kill()
+                worker.join(PATIENCE)
 
 
 def forget_running_batches(loader: DataLoader[Any]) -> Any | None:

@@ -15,7 +15,7 @@ from util.display.sinks.base import EpochRecord, Sink
 from util.display.sinks.epochs import MetricsSink, read_metrics
 from util.display.sinks.jsonl import JsonlSink, LossRecord, continued, parse_loss_log, read_losses
 from util.display.sinks.tensorboard import TensorboardSink
-from util.display.sinks.text import ConsoleSink, LossFileSink
+from util.display.sinks.text import ConsoleSink, LastWordsSink, LossFileSink
 from util.display.sinks.visdom.server import start_server
 from util.display.sinks.visdom.sink import VisdomSink
 from util.display.sinks.wandb import WandbSink
@@ -40,7 +40,7 @@ def create_sinks(opt: Namespace) -> list[Sink]:
             say(f"create web directory {folder.web}...")
             sinks.append(BackgroundSink(_page(opt, folder), newest_only=True))
         sinks += [LossFileSink(folder.loss_log), JsonlSink(folder.losses)]
-        sinks.append(MetricsSink(folder.metrics))
+        sinks += [MetricsSink(folder.metrics), LastWordsSink(folder.last_words)]
         if opt.display_id > 0:
             sinks.append(_visdom(opt))
     if new_option(opt, "tensorboard"):

@@ -47,7 +47,7 @@ def default_loader(path: str | Path) -> Image.Image:
                 raise UserError(f"{path} is PostScript. Convert it to PNG.")
             upright = _upright(image)
             return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except UnidentifiedImageError:
         what = "is not an image, or its format is unknown. Remove it or convert it to PNG."

@@ -51,6 +51,7 @@ class RunFolder:
         self.loss_log = self.path / "loss_log.txt"  # as the reference writes it
         self.losses = self.path / "losses.jsonl"  # one moment a line
         self.metrics = self.path / "metrics.jsonl"  # one epoch a line
+        self.last_words = self.path / "stopped.txt"  # why, and how to go on
         self.web = self.path / "web"
         self.web_images = self.web / "images"
         self.tensorboard = self.path / "tensorboard"
@@ -117,7 +118,14 @@ class RunFolder:
 
     def contents(self) -> list[Path]:
         """Return all that commands have left here; other files, and other runs, are people's."""
-        logs = self.loss_log, self.losses, self.metrics, self.wandb_id, self.oldest_options
+        logs = (
+            self.loss_log,
+            self.losses,
+            self.metrics,
+            self.last_words,
+            self.wandb_id,
+            self.oldest_options,
+        )
         folders = self.web, self.tensorboard, self.visdom, self.wandb
         return [
             *(path for path in (*logs, *folders) if path.exists()),

@@ -7,15 +7,17 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import methodcaller
+from traceback import clear_frames
 from typing import Any
 
 import torch
 
-from util.base.errors import LoadError, UserError
+from util.base.errors import OUT_OF_MEMORY, LoadError, UserError
 from util.base.faces import is_of_2025
-from util.base.log import mute, note, say
+from util.base.log import note, say
 from util.base.new_options import new_option
-from util.base.stop_signals import StopSignals
+from util.base.stop_signals import Stopped, StopSignals
+from util.base.system import is_out_of_memory
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
 from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
@@ -75,6 +77,7 @@ class Run:
         on_nan = new_option(opt, "on_nan")
         self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
+        self._is_in_step = False
         start.restore(self.saver, dataset, self.progress, self.best, self.reporter)
 
     def _look_at_accumulation(self) -> None:
@@ -119,11 +122,19 @@ class Run:
                 yield
                 if self.validator:
                     self.validator.tell_failures()
-            except BrokenPipeError:  # who read our output has gone, by the same Ctrl-C perhaps
-                mute()
-                self.save_for_later()
-                status = 1 if self._stop.received is None else self._stop.status
-                raise SystemExit(status) from None
+            except Stopped:
+                assert self._stop.received is not None
+                say(f"Stopped by {self._stop.received.name}. {self.save_for_later()}")
+                raise SystemExit(self._stop.status) from None
+            except LoadError as error:
+                advice = " ".join(filter(None, [error.hint, self.save_for_later()]))
+                raise UserError(f"{error}\n  {advice}") from error
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._forget_step(error)
+                raise UserError(f"{OUT_OF_MEMORY}\n  {self.save_for_later()}") from None
+
         others = "val" if self.validator else self.opt.phase
         phase = "test" if self._has_split(self.opt, "test") else others
         note(what_next(self.opt, "best" if self.best.epoch else "latest", phase))
@@ -135,12 +146,23 @@ class Run:
         note(summary(self.opt, len(self.dataset), sizes, device, to_validate))
         self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
 
+    def _forget_step(self, error: Exception) -> None:
+        """Give back the memory of a step that had too little, so that there is enough to save.
+
+        Its batch counts as seen: an optimiser may have taken its step before the memory ran out.
+        """
+        clear_frames(error.__traceback__)
+        self.trained.forget_graphs()
+        if self._is_in_step:
+            self.progress.advance(self.opt.batch_size)
+
     # ---- steps --------------------------------------------------------------------------------
 
     def batches(self) -> Iterator[dict[str, Any]]:
         """Yield the batches of the running epoch, or what is left of it, with a progress line.
 
-        A signal to stop ends the process after the step, and after a save.
+        A signal to stop ends the process after the step, or while the next batch is waited for,
+        and after a save.
         """
         self._epoch_began = waiting_since = time.time()
         self._images_before = self.progress.images_here
@@ -150,22 +172,21 @@ class Run:
             self.reporter.begin_epoch()
             deliver([self.visualizer], lambda it: it.reset())
             self.losses.reset()
+        elif self.progress.epoch_images >= len(self.dataset):  # only its end is missing
+            self.dataset.leave_epoch()
+            return
         with epoch_bar(self._time_left) as self._bar:
-            try:
-                for batch in self.dataset:
-                    self._step_began = time.time()
-                    self._load_seconds = self._step_began - waiting_since
-                    self.trained.begin_batch()
-                    yield batch
-                    if self._stop.received is not None:
-                        say(f"Stopped by {self._stop.received.name}. {self.save_for_later()}")
-                        raise SystemExit(self._stop.status)
-                    waiting_since = time.time()
-            except LoadError as error:
-                raise UserError(f"{error}\n  {error.hint} {self.save_for_later()}") from error
+            for batch in self.dataset:
+                self._step_began = time.time()
+                self._load_seconds = self._step_began - waiting_since
+                self.trained.begin_batch()
+                self._is_in_step = True
+                yield batch
+                waiting_since = time.time()
 
     def after_step(self) -> None:
         """Note the losses of the step, and count it; does not wait for the device."""
+        self._is_in_step = False
         self.progress.advance(self.opt.batch_size)
         names, values = self.trained.loss_vector()
         self.losses.add(names, values, self.progress.step_images)

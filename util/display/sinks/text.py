@@ -1,4 +1,4 @@
-"""Losses as lines of text, on the console and in `loss_log.txt`."""
+"""Lines of text: losses on the console and in `loss_log.txt`, and how a run ended."""
 
 import time
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from util.base.errors import writing
 from util.base.log import say
-from util.display.sinks.base import LogStep, Sink, deliver
+from util.display.sinks.base import LogStep, Overview, Sink, deliver
+from util.storage.files import write_text
 
 
 def loss_line(when: LogStep, values: Mapping[str, float]) -> str:
@@ -42,3 +43,19 @@ class LossFileSink(Sink):
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(self._header + text)
         self._header = ""
+
+
+class LastWordsSink(Sink):
+    """Write down why a run was stopped and how to go on: its terminal may be gone by then."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def begin(self, overview: Overview) -> None:
+        """Remove what an earlier process wrote: the run goes on."""
+        self.path.unlink(missing_ok=True)
+
+    def finish(self, text: str) -> None:
+        """Write it, unless the run has ended by itself."""
+        if "\n" in text:  # there is a way to go on
+            write_text(self.path, f"{text}\n")

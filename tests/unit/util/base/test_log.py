@@ -1,8 +1,14 @@
 """Lines for the person who watches."""
 
+import os
+import pty
+import re
+import sys
+from collections.abc import Callable
+
 import pytest
 
-from util.base.log import lines_through, say, warn
+from util.base.log import lines_through, mute, say, warn
 
 
 def test_say_prints_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +45,25 @@ def test_an_error_meanwhile_does_not_leave_them_there(capsys: pytest.CaptureFixt
         raise RuntimeError("x")
     say("here again")
     assert capsys.readouterr().out == "here again\n"
+
+
+@pytest.mark.parametrize("make", [os.pipe, pty.openpty], ids=["a pipe", "a terminal"])
+def test_work_goes_on_when_nobody_reads_any_more(
+    make: Callable[[], tuple[int, int]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = make()
+    os.close(reader)
+    with open(writer, "w") as stream, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", stream)
+        say("one")
+        say("two")
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"warning: nobody reads the output any more \(.*\): going on .*\n", said)
+
+
+def test_a_disk_that_takes_no_more_is_told() -> None:
+    with open("/dev/full", "w") as full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(OSError, match="No space left"):
+            say("one")
+        mute(full)  # else closing it would fail too

@@ -5,16 +5,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.paths import ROOT
+from util.base import stop_signals
 from util.base.stop_signals import (
+    NOTICES,
+    REQUESTS,
     SIGNALS,
+    Stopped,
     StopSignals,
     end_in_order,
     leave_stopping_to_the_parent,
+    may_stop,
 )
 
 WORK = """
@@ -116,7 +122,8 @@ def test_a_signal_is_noted_and_the_work_goes_on(
         assert stop.received is number
         assert stop.status == 128 + number
     said = capfd.readouterr().err
-    assert f"{number.name}: saving after this iteration; once more stops at once" in said
+    assert f"{number.name}: saving after this iteration" in said
+    assert ("once more stops at once" in said) == (number in REQUESTS)
 
 
 @both
@@ -156,9 +163,9 @@ def test_the_process_ends_with_the_status_of_the_signal(
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("second", SIGNALS)
-@pytest.mark.parametrize("first", SIGNALS)
-def test_a_second_signal_ends_the_process_at_once(
+@pytest.mark.parametrize("second", REQUESTS)
+@pytest.mark.parametrize("first", REQUESTS)
+def test_a_second_request_ends_the_process_at_once(
     first: signal.Signals, second: signal.Signals, start: Start
 ) -> None:
     process = start(WORK, "for ever")
@@ -168,6 +175,52 @@ def test_a_second_signal_ends_the_process_at_once(
     process.send_signal(second)
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output, errors) == (128 + second, "", "")
+
+
+@pytest.mark.parametrize("number", NOTICES)
+def test_a_notice_that_comes_again_ends_nothing(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A closed terminal sends SIGHUP twice, a limit of processor time SIGXCPU every second."""
+    with StopSignals() as stop:
+        for sent in (number, number, signal.SIGTERM, number):
+            os.kill(os.getpid(), sent)
+        assert stop.received is number
+    said = capfd.readouterr().err.split()
+    assert said.count(f"{number.name}:") == said.count("SIGTERM:") == 1
+
+
+@both
+def test_a_signal_is_obeyed_where_nothing_is_lost(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_signals, "PATIENCE", 0.05)
+    done: list[str] = []
+
+    def receive_and_go_on() -> None:
+        with may_stop():
+            os.kill(os.getpid(), number)
+            done.append("what comes soon")
+            time.sleep(60)
+            done.append("what never comes")
+
+    with StopSignals():
+        with pytest.raises(Stopped):
+            receive_and_go_on()
+        with pytest.raises(Stopped), may_stop():  # it has come already
+            done.append("the next block")
+    with may_stop():
+        done.append("after all that")
+    assert done == ["what comes soon", "after all that"]
+
+
+@pytest.mark.parametrize("number", [one for one in SIGNALS if one != signal.SIGINT])
+def test_a_signal_ends_a_block_through_its_exits(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended, end_in_order():
+        os.kill(os.getpid(), number)
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) is before
 
 
 def test_that_nobody_reads_the_answer_does_not_matter(start: Start) -> None:
@@ -207,7 +260,7 @@ def test_a_worker_outlives_the_signals_that_reach_its_whole_group(start: Start) 
 
 
 def test_leaving_it_to_the_parent_changes_these_signals_only() -> None:
-    before = signal.getsignal(signal.SIGUSR1)
+    before = signal.getsignal(signal.SIGUSR2)
     leave_stopping_to_the_parent()
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    assert signal.getsignal(signal.SIGUSR1) is before
+    assert signal.getsignal(signal.SIGUSR2) is before

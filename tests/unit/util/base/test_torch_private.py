@@ -1,6 +1,8 @@
 """Each private interface of torch is there, and does what we rely on: one test for each."""
 
+import multiprocessing
 import os
+import signal
 import warnings
 from typing import Any
 
@@ -141,6 +143,36 @@ def test_workers_end_when_asked_to() -> None:
     workers = list(batches._workers)
     torch_private.stop_workers(batches)
     assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
+def test_workers_that_do_not_answer_are_ended_by_force() -> None:
+    loader: Any = DataLoader(torch.arange(4), num_workers=1)  # type: ignore[arg-type]
+    batches = torch_private.batches_of(loader)
+    (worker,) = batches._workers
+    os.kill(worker.pid, signal.SIGSTOP)
+    torch_private.stop_workers(batches)
+    assert worker.exitcode == -signal.SIGKILL
+    assert worker not in multiprocessing.active_children()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")
+def test_workers_end_if_the_next_one_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork, started = os.fork, list[int]()
+
+    def fork_once() -> int:
+        if started:
+            raise BlockingIOError("on purpose")
+        started.append(fork())
+        return started[0]
+
+    monkeypatch.setattr(os, "fork", fork_once)
+    before = multiprocessing.active_children()
+    with pytest.raises(BlockingIOError) as caught:
+        torch_private.batches_of(DataLoader(torch.arange(4), num_workers=2))  # type: ignore[arg-type]
+    torch_private.end_half_started(caught.value)
+    assert len(started) == 1
+    assert multiprocessing.active_children() == before
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.. may lead to deadlocks")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from util.display.sinks import LogStep, deliver
-from util.display.sinks.text import ConsoleSink, LossFileSink, loss_line
+from util.display.sinks.text import ConsoleSink, LastWordsSink, LossFileSink, loss_line
 
 HEADER = re.compile(r"^=+ Training Loss \(.*\) =+$")
 LINE = re.compile(
@@ -107,3 +107,17 @@ def test_a_folder_that_was_away_for_a_while_stops_nothing(
     folder.mkdir()
     deliver([sink], lambda sink: sink.scalars(WHEN, {"G": 2.0}))
     assert (folder / "loss_log.txt").read_text() == f"{loss_line(WHEN, {'G': 2.0})}\n"
+
+
+def test_the_last_words_stay_until_the_run_goes_on(tmp_path: Path) -> None:
+    sink = LastWordsSink(tmp_path / "stopped.txt")
+    sink.begin({})
+    assert not sink.path.exists()
+    sink.finish("Training has ended.")
+    assert not sink.path.exists()
+    sink.finish("Training was stopped by SIGHUP.\nContinue with:\n  python train.py")
+    assert sink.path.read_text() == (
+        "Training was stopped by SIGHUP.\nContinue with:\n  python train.py\n"
+    )
+    sink.begin({})
+    assert not sink.path.exists()

@@ -1,0 +1,216 @@
+"""What machines do to a run: too little memory, processes that cannot start, disks that stall.
+
+Real processes, and what they say, save and leave behind.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.test_crashes import Start, Training, saved_images, small
+from tests.reliability.test_crashes import start as start
+from tests.support.commands import ROOT, draw, draw_pairs, scene
+from tests.support.runs import draw_data, run
+
+SEVERAL_THREADS = ("--num_threads", "2", "--n_epochs", "1000")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = draw_data(tmp_path_factory.mktemp("data"))
+    draw_pairs(folder, "test", 2)
+    return folder
+
+
+def python(text: str) -> list[str]:
+    """Return a program that does something before train.py, or within it."""
+    return [sys.executable, "-c", f"{text}\nimport sys\nfrom train import main\n"
+            "from util.base.errors import run_command\nsys.exit(run_command(main))"]  # fmt: skip
+
+
+def assert_one_message(training: Training, *parts: str, status: int = 1) -> None:
+    """Look at how a process ended, and that nothing of it goes on."""
+    assert training.end() == status, training.said
+    said = training.err.read_text()
+    for part in parts:
+        assert part in said, said
+    assert said.count("error:") == 1
+    assert "Traceback" not in training.said
+    assert "Exception ignored" not in training.said
+    with pytest.raises(ProcessLookupError):
+        training.group(0)
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+LIMITED = """
+import re, resource
+from util.training.progress import Progress
+
+advance = Progress.advance
+
+def advance_and_limit(self, images):
+    advance(self, images)
+    if self.step == 2:
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize() + 40 * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+Progress.advance = advance_and_limit
+"""
+
+
+@pytest.mark.slow
+def test_without_memory_for_a_large_image_what_was_trained_is_saved(
+    tmp_path: Path, start: Start
+) -> None:
+    for number in range(2):
+        draw(tmp_path / "data" / "train" / f"{number}.png", scene(number).resize((80, 40)))
+    draw(tmp_path / "data" / "train" / "2.png", scene(2).resize((2400, 1200)))
+    more = ("--preprocess", "none", "--serial_batches", "--no_flip")
+    training = start(small(tmp_path / "data", tmp_path / "c", *more), python(LIMITED))
+    assert_one_message(training, "Out of memory.", "--crop_size", "--grad_checkpoint",
+                       "Continue with:\n  python train.py --name run --continue_train")  # fmt: skip
+    assert saved_images(tmp_path / "c") == 3
+
+
+def test_networks_that_are_too_large_are_told_in_one_message(root: Path, tmp_path: Path) -> None:
+    text = "import resource\nresource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))"
+    training = Training([*python(text), *small(root, tmp_path, "--ngf", "4000")], tmp_path, 0)
+    assert_one_message(training, "Out of memory.", "--batch_size")
+
+
+# ---- processes that load images -----------------------------------------------------------------
+
+SECOND_FORK_FAILS = """
+import errno, os
+
+fork, forks = os.fork, []
+
+def fork_once():
+    forks.append(1)
+    if len(forks) > 1:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+
+os.fork = fork_once
+"""
+
+
+def test_a_worker_that_cannot_be_started_ends_the_run_with_one_message(
+    root: Path, tmp_path: Path, start: Start
+) -> None:
+    training = start(small(root, tmp_path, *SEVERAL_THREADS), python(SECOND_FORK_FAILS))
+    assert_one_message(training, "cannot be started", "Resource temporarily unavailable",
+                       "--num_threads 0", "Nothing had been saved yet.")  # fmt: skip
+
+
+def in_small_memory(size: str, arguments: Sequence[str]) -> list[str]:
+    """Return a command that has a small /dev/shm of its own, as in a container."""
+    mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm"
+    tried = subprocess.run(["unshare", "--mount", "sh", "-c", mount], capture_output=True)
+    if tried.returncode:
+        pytest.skip("mounting is not permitted here")
+    return ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh", *arguments]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["4k", "64k"], ids=["at the start", "for images"])
+def test_too_little_shared_memory_ends_the_run_with_one_message(
+    size: str, root: Path, tmp_path: Path, start: Start
+) -> None:
+    program = in_small_memory(size, [sys.executable, "train.py"])
+    more = ("--batch_size", "2", "--load_size", "128", "--crop_size", "128")
+    training = start(small(root, tmp_path, *SEVERAL_THREADS, *more), program)
+    assert_one_message(training, "--shm-size", "--num_threads 0")
+
+
+@pytest.mark.slow
+def test_a_signal_is_heard_while_workers_are_blocked(
+    root: Path, tmp_path: Path, start: Start
+) -> None:
+    """They are stopped here, as a disk that does not answer stops them."""
+    training = start(small(root, tmp_path, "--num_threads", "1", "--n_epochs", "1000"))
+    training.until_step(3)
+    (worker,) = children(training.process.pid)
+    os.kill(worker, signal.SIGSTOP)
+    seen = steps = -1
+    while steps != seen:  # until there is no batch left that it has made before
+        seen, steps = steps, len(training.out.read_text().splitlines())
+        time.sleep(0.3)
+    training.process.send_signal(signal.SIGTERM)
+    assert training.end() == 143
+    assert "Stopped by SIGTERM. Continue with:" in training.said
+    assert "Traceback" not in training.said
+    assert saved_images(tmp_path) > 0
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def children(process: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+
+
+# ---- other commands -----------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_evaluate_ends_with_what_it_has_started(root: Path, tmp_path: Path, start: Start) -> None:
+    run(small(root, tmp_path))
+    os.mkfifo(tmp_path / "blocks")
+    argv = ["--name", "run", "--checkpoints_dir", str(tmp_path), "--gpu_ids", "-1"]
+    argv += ["--results_dir", str(tmp_path / "results"), "--crop_size", "32"]
+    evaluate = start(argv, [sys.executable, "scripts/evaluate.py"])
+    evaluate.until(lambda: children(evaluate.process.pid) != [])
+    evaluate.process.send_signal(signal.SIGTERM)
+    assert evaluate.end() == 143, evaluate.said
+    assert "Traceback" not in evaluate.said
+    with pytest.raises(ProcessLookupError):
+        evaluate.group(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.15, 0.5, 1.0])
+def test_ctrl_c_while_a_command_starts_ends_it_without_a_traceback(
+    seconds: float, root: Path, tmp_path: Path, start: Start
+) -> None:
+    training = start(small(root, tmp_path, "--n_epochs", "1000"))
+    time.sleep(seconds)
+    training.process.send_signal(signal.SIGINT)
+    assert training.end() in (-signal.SIGINT, 130), training.said
+    assert "Traceback" not in training.said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true"])
+def test_a_run_goes_on_when_nobody_reads_what_it_says(
+    redirection: str, root: Path, tmp_path: Path
+) -> None:
+    shell = f'set -o pipefail; "$@" {redirection}'
+    command = ["bash", "-c", shell, "bash", sys.executable, "train.py"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *small(root, tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert saved_images(tmp_path) == 15
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("nobody reads the output any more") == (redirection == "| true")
+
+
+def test_several_processes_are_refused(tmp_path: Path, root: Path) -> None:
+    environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    text = f"import os\nos.environ.update({environment})"
+    training = Training([*python(text), *small(root, tmp_path / "c")], tmp_path, 0)
+    assert_one_message(training, "2 processes were started", "as by torchrun", "python -c")
+    assert not (tmp_path / "c").exists()
