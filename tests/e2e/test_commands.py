@@ -509,9 +509,9 @@ def test_commands_run_from_anywhere_and_write_plain_lines(pairs: Path, tmp_path:
         assert "\x1b" not in output
         assert "it/s" not in output
         assert "%|" not in output
-    said = [line.split(":")[0] for line in training.stderr.splitlines()]
-    assert said[:5] == ["data", "networks", "device", "validation", "page"]
-    assert [said[5], *said[6:]] == ["Losses and images", "Translate images with", said[-1]]
+    assert "warning" not in training.stderr
+    said = {line.split(":")[0] for line in training.stderr.splitlines()}
+    assert {"data", "networks", "device", "validation", "page", "Losses and images"} <= said
     assert testing.stderr == ""
     assert not list(ROOT.glob("results/run"))
 
@@ -574,7 +574,7 @@ def test_broken_image_ends_a_real_run_with_its_name(pairs: Path, tmp_path: Path)
     argv = commands.small(tmp_path, tmp_path / "data", "template", "--num_threads", "2")
     ended = commands.start([ROOT / "train.py", *argv, "--load_size", "36"], tmp_path)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"error: {broken} cannot be read")
+    assert f"\nerror: {broken} cannot be read" in ended.stderr
     assert "Mend or remove it, or give --skip_bad_images." in ended.stderr
     assert "Traceback" not in ended.stderr
 
