@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from util.base.log import say
+from util.base.log import say, warn
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
 from util.storage.saved_options import names_of_records
@@ -29,7 +29,15 @@ class Result:
         say("\n".join([self.text, *self.notes]))
 
     def save(self) -> None:
-        """Save the options beside the checkpoints, as text and as JSON."""
+        """Save the options beside the checkpoints; a test goes on if it may not write there."""
+        try:
+            self._save()
+        except OSError as error:
+            if self.training:
+                raise
+            warn(f"The options of this test are not kept beside the checkpoints. {error}")
+
+    def _save(self) -> None:
         values = self.values
         run = RunFolder(values["checkpoints_dir"], values["name"])
         run.path.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """Images that wait to be written when something ends a command, and disks that take no more."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,6 +56,21 @@ def test_a_full_disk_ends_the_test_with_a_message(
         assert "Traceback" not in said
         assert not temporary_files(disk)
         assert not list(disk.rglob("index.html"))
+
+
+def test_checkpoints_that_cannot_be_written_to_are_tested_all_the_same(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with small_disk(tmp_path / "disk", "20m") as disk:
+        shutil.copytree(trained / "checkpoints", disk, dirs_exist_ok=True)
+        (disk / "run" / "test_opt.txt").unlink(missing_ok=True)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        argv = [*options_of_test(trained, tmp_path / "results"), "--checkpoints_dir", str(disk)]
+        assert run_command(lambda: script("test", argv)) == 0
+        said = capsys.readouterr().err
+        assert said.count("are not kept beside the checkpoints.") == 1
+        assert "Read-only file system" in said
+        assert len(list((tmp_path / "results").rglob("*_fake_B.png"))) == COUNT
 
 
 def test_a_file_in_the_way_of_the_images_ends_the_test_with_a_message(
