@@ -11,14 +11,17 @@ open `index.html` there in a browser.
 import sys
 
 if __name__ == "__main__":  # before the imports that take seconds
+    from util.base.log import tell_of_loading
     from util.base.stop_signals import end_at_ctrl_c
 
     end_at_ctrl_c()
+    tell_of_loading()
 
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain
+from shlex import quote
 from typing import Any
 
 import torch
@@ -32,7 +35,7 @@ from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.errors import run_command
-from util.base.log import say, warn
+from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.display.create import create_sinks
@@ -93,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             translate(opt, dataset, model, webpage)
         webpage.save()  # now that all its images are there
     clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
+    say(where_results_are(opt, folder))
     if len(dataset) > opt.num_test:
         warn(
             f"{opt.num_test} of {len(dataset)} images were translated; "
@@ -131,6 +135,15 @@ def pairs_of(opt: Namespace, model: BaseModel, visuals: Mapping[str, Any]) -> di
     if opt.dataset_mode == "unaligned":  # real_B is any image of domain B
         return {}
     return pairs_among(visuals, TrainedModel(model).validation_pairs)
+
+
+def where_results_are(opt: Namespace, folder: str) -> str:
+    """Say where the page is, and how to score the images if there are any to compare them with."""
+    where = f"Images and page: {link_to(f'{folder}/index.html')}"
+    if opt.dataset_mode == "single":
+        return where
+    pairs = "" if opt.dataset_mode == "unaligned" else " --paired"
+    return f"{where}\nScore them with:\n  python scripts/evaluate.py {quote(folder)}{pairs}"
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

@@ -11,14 +11,17 @@
 import sys
 
 if __name__ == "__main__":  # before the imports that take seconds
+    from util.base.log import tell_of_loading
     from util.base.stop_signals import end_at_ctrl_c
 
     end_at_ctrl_c()
+    tell_of_loading()
 
 from argparse import Namespace
 from collections.abc import Sequence
+from functools import partial
 
-from data import create_dataset, has_split
+from data import create_dataset, first_images, has_split
 from models import create_model
 from models.storage.trained_model import TrainedModel
 from options.parsing.result import Result
@@ -58,6 +61,7 @@ def train(opt: Namespace, options: Result) -> None:
     run = Run(
         start, dataset, TrainedModel(model), facts=options.not_default,
         create_dataset=create_dataset, has_split=has_split, create_visualizer=Visualizer,
+        first_images=partial(first_images, dataset.dataset),
     )  # fmt: skip
     with run.session():
         options.save()  # now that it is clear that the run can go on with them
@@ -84,6 +88,8 @@ def report(run: Run) -> None:
         return  # training has gone back to the last save
     if show:
         run.show_images(for_page=due(opt.update_html_freq))
+    elif run.progress.step == 1:
+        run.show_first_images()  # something to see from the first minute on
     if log:
         run.show_losses()
     if save and run.health.weights_are_fine():

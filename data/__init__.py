@@ -7,6 +7,7 @@ import torch
 
 from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
+from data.pipeline.image_reader import ImageReader
 from data.pipeline.loader import BatchLoader, files_of
 from util.base.errors import UserError
 from util.base.log import say, warn
@@ -34,6 +35,20 @@ def has_split(opt: Namespace, phase: str) -> bool:
     ask = own_method(find_dataset_using_name(opt.dataset_mode), "has_split", arguments=2)
     answer = ask(opt, phase) if ask is not None else None
     return answer if isinstance(answer, bool) else BaseDataset.has_split(opt, phase)
+
+
+def first_images(dataset: BaseDataset, opt: Namespace) -> BatchLoader:
+    """Return the items of a data set one by one, to look at them again and again.
+
+    Built-in data sets open them as `opt` says, as for a test. One of a plugin may take long to make
+    or much memory: its own items are taken, random as they are unless they are seeded.
+    """
+    if isinstance(getattr(dataset, "reader", None), ImageReader):
+        dataset = type(dataset)(opt)
+    return BatchLoader(
+        dataset, batch_size=1, shuffle=False, workers=0, most=len(dataset), skip_bad=False,
+        root=opt.dataroot, pin=False,
+    )  # fmt: skip
 
 
 class CustomDatasetDataLoader(BatchLoader):

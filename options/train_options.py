@@ -45,6 +45,7 @@ def _add_cache_and_display_options(parser: ArgumentParser) -> None:
     add("--display_port", type=int, default=8097, help="visdom port")
     add("--start_visdom", action=NewOption, help="start a visdom server, for this machine only, "
         "on --display_port")  # fmt: skip
+    add("--visdom_log", action=NewOption, help="losses on a logarithmic axis in visdom")
     add("--update_html_freq", type=int, default=1000, help="write images to the page")
     add("--print_freq", type=int, default=100, help="print losses")
     add("--tensorboard", action=NewOption, help="write events to [checkpoints_dir]/[name]/"

@@ -59,6 +59,11 @@ class TrainedModel:
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
         return list(known), together(list(known.values()), self.model.device)
 
+    def parameters(self) -> dict[str, int]:
+        """Return how many parameters each network has."""
+        nets = networks_of(self.model).items()
+        return {name: sum(each.numel() for each in net.parameters()) for name, net in nets}
+
     def learning_rates(self) -> dict[str, float]:
         """Return the learning rate of each optimiser: `G` stands for self.optimizer_G."""
         attributes = {id(value): name for name, value in vars(self.model).items()}

@@ -510,6 +510,8 @@ def test_commands_run_from_anywhere_and_write_plain_lines(pairs: Path, tmp_path:
         assert "it/s" not in output
         assert "%|" not in output
     assert "warning" not in training.stderr
+    said = {line.split(":")[0] for line in training.stderr.splitlines()}
+    assert {"data", "networks", "device", "validation", "page", "Losses and images"} <= said
     assert testing.stderr == ""
     assert not list(ROOT.glob("results/run"))
 

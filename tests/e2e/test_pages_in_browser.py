@@ -23,7 +23,7 @@ pytestmark = [
 LABELS = ["real_A", "fake_B", "real_B"]
 HOSTILE = "\"><img src=x onerror=hacked=1>'#50%25&amp;"
 SHOWN = "document.querySelector('#timeline output').textContent"
-FIRST = "document.querySelector('.strip img')"
+FIRST = "document.querySelector('#timeline > .strip img')"
 LOADED_AT = "performance.timeOrigin"
 
 
@@ -123,7 +123,9 @@ def test_every_image_loads_and_nothing_is_wider_than_the_window(
     browser.resize(width, 900)
     browser.open(training.train(6, labels).finish().page)
     all_load(browser)
-    assert browser.run("document.images.length") == 6 * 8 + 8 + 1  # the list, the slider's, a sheet
+    assert (
+        browser.run("document.images.length") == 6 * 8 + 8 + 8
+    )  # the list, and the slider's two rows
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -173,22 +175,24 @@ def test_a_new_address_moves_the_slider(browser: Browser, finished: Training) ->
     browser.until(f"{SHOWN} === 'epoch 2 of 6'")
 
 
-def test_epochs_without_validation_show_the_samples_of_the_last_one(
+def test_epochs_without_samples_show_those_of_the_last_one(
     browser: Browser, finished: Training
 ) -> None:
     browser.open(finished.page, "#epoch=1")
-    samples = "document.querySelector('.sheet img')"
+    made = "document.querySelector('.samples a:nth-child(1)')"
+    samples = "document.querySelector('.samples')"
     assert browser.run(f"{samples}.checkVisibility()") is False  # none yet
     for epoch, from_epoch in ((2, 2), (3, 2), (4, 4)):
         browser.press("ArrowRight")
         browser.until(f"{SHOWN} === 'epoch {epoch} of 6'")
         assert browser.run(f"{samples}.checkVisibility()") is True
-        file = browser.run(f"{samples}.getAttribute('src')")
-        assert file == f"images/validation_epoch{from_epoch:03d}.png"
-        title = browser.run("[...document.querySelectorAll('#timeline h2')].at(-1).textContent")
-        assert title == "Validation" + (" of epoch 2" if epoch == 3 else "")
+        file = browser.run(f"{made}.getAttribute('href')")
+        assert file == f"images/epoch{from_epoch:03d}_sample1_real_A.jpg"
+        title = browser.run("document.querySelector('#timeline h2').textContent")
+        assert title == "The same images after every epoch" + (": epoch 2" if epoch == 3 else "")
         numbers = browser.run("document.querySelector('#timeline .numbers').textContent")
-        assert numbers == f"PSNR {20 + from_epoch}.00"
+        of_epoch = " of epoch 2" if epoch == 3 else ""
+        assert numbers == f"validation{of_epoch}PSNR {20 + from_epoch}.00"
 
 
 def test_play_runs_through_the_epochs(browser: Browser, finished: Training) -> None:
@@ -202,6 +206,7 @@ def test_play_runs_through_the_epochs(browser: Browser, finished: Training) -> N
 
 def test_values_appear_under_the_mouse(browser: Browser, finished: Training) -> None:
     browser.open(finished.page)
+    browser.run("document.querySelector('.curve').scrollIntoView()")
     x, y = browser.run(
         "(({left, width, top, height}) => [left + width * 0.97, top + height / 2])"
         "(document.querySelector('.curve').getBoundingClientRect())"
@@ -216,6 +221,113 @@ def test_values_appear_under_the_mouse(browser: Browser, finished: Training) -> 
     assert float(found[3]) == pytest.approx(1 / 6, abs=0.03)
     browser.mouse("mouseMoved", 2, 2)
     browser.until("document.getElementById('reading').hidden")
+
+
+def test_on_a_phone_the_curves_fill_the_width_with_letters_of_one_size(
+    browser: Browser, finished: Training
+) -> None:
+    for width, kind in ((1400, "wide"), (390, "narrow")):
+        browser.resize(width, 800)
+        browser.open(finished.page)
+        scales = browser.run(
+            "[...document.querySelectorAll('.curve')].filter((curve) => curve.checkVisibility())"
+            ".map((curve) => curve.getBoundingClientRect().width / curve.viewBox.baseVal.width)"
+        )
+        assert scales == pytest.approx([1] * len(scales), abs=0.07)
+        large = f"document.querySelector('.{kind} .curve').getBoundingClientRect().width"
+        room = browser.run("document.querySelector('.curves').clientWidth")
+        assert browser.run(large) == pytest.approx(min(720, room), abs=1)
+
+
+def test_images_come_before_options_and_old_epochs_are_closed(
+    browser: Browser, finished: Training
+) -> None:
+    finished.sink.begin({"Options": {"lr": "1"}})
+    browser.open(finished.finish().page)
+    order = browser.run("[...document.body.children].map((part) => part.id || part.localName)")
+    parts = ["header", "timeline", "curves", "validation", "epochs", "overview"]
+    assert order[:6] == parts
+    opened = browser.run("[...document.querySelectorAll('details[open]')].map((part) => part.id)")
+    assert opened == ["curves", "validation"]
+
+
+def test_losses_can_be_switched_off_in_the_legend_and_stay_so(
+    browser: Browser, training: Training
+) -> None:
+    training.sink.scalars(LogStep(1, 1), {"D": 0.5})
+    browser.open(training.train(2).page)
+    seen = "(line) => getComputedStyle(line).display !== 'none'"
+    lines = f"[...document.querySelectorAll('.wide g')].filter({seen})"
+    names = f"[...new Set({lines}.map((line) => line.dataset.name))].join()"
+    assert browser.run(names) == "D,G"
+    entry = "document.querySelector('.wide text[data-entry=\"G\"]')"
+    browser.run(f"{entry}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
+    assert browser.run(names) == "D"
+    training.train().finish()
+    browser.until("document.body.dataset.refresh === '0'")
+    assert browser.run(names) == "D"
+    browser.run(f"{entry}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
+    assert browser.run(names) == "D,G"
+
+
+# ---- the viewer --------------------------------------------------------------------------------
+
+VIEWED = "document.querySelector('#viewer .stage img').getAttribute('src')"
+OTHER = "document.querySelector('#viewer .over').getAttribute('src')"
+CHOSEN = "[...document.querySelectorAll('#viewer select')].map((s) => s.selectedOptions[0].text)"
+
+
+def test_a_click_opens_a_viewer_with_keys(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    browser.run(f"{FIRST}.click()")
+    assert browser.run("document.querySelector('dialog').open") is True
+    assert browser.run(VIEWED) == "images/epoch006_real_A.png"
+    browser.press("ArrowRight")
+    assert browser.run(VIEWED) == "images/epoch006_fake_B.png"
+    browser.press("ArrowUp")  # the row above: the sample
+    assert browser.run(VIEWED) == "images/epoch006_sample1_fake_B.jpg"
+    assert browser.run(CHOSEN) == ["fake_B", "nothing"]
+    assert browser.run(SHOWN) == "epoch 6 of 6"  # the keys are the viewer's now
+    browser.press("Escape")
+    browser.until("!document.querySelector('dialog').open")
+
+
+def test_the_viewer_compares_with_a_divider_to_drag(browser: Browser, finished: Training) -> None:
+    browser.open(finished.page)
+    browser.run("document.querySelectorAll('.samples img')[1].click()")
+    browser.run(
+        "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', "
+        "{key: 'c', bubbles: true}))"
+    )
+    assert browser.run(CHOSEN) == ["fake_B", "real_B"]  # what was made, and what it should be
+    assert browser.run(OTHER) == "images/epoch006_sample1_real_B.jpg"
+    browser.until("document.querySelector('.stage').getBoundingClientRect().width > 300")
+    left, top, width = browser.run(
+        "(({left, top, width}) => [left, top, width])"
+        "(document.querySelector('.stage').getBoundingClientRect())"
+    )
+    browser.mouse("mousePressed", left + width * 0.5, top + 50)
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=left + width * 0.25, y=top + 50,
+                 button="left", buttons=1)  # fmt: skip
+    browser.mouse("mouseReleased", left + width * 0.25, top + 50)
+    place = "document.querySelector('.divider').getBoundingClientRect().left"
+    assert browser.run(place) == pytest.approx(left + width * 0.25, abs=3)
+    browser.press("ArrowRight")  # the other one of the two changes
+    assert browser.run(CHOSEN) == ["fake_B", "real_A"]
+
+
+def test_the_page_does_not_reload_under_an_open_viewer(
+    browser: Browser, training: Training
+) -> None:
+    browser.open(training.train(2).page)
+    browser.run(f"{FIRST}.click()")
+    loaded = browser.run(LOADED_AT)
+    time.sleep(3.5)
+    assert browser.run(LOADED_AT) == loaded
+    browser.run("document.querySelector('dialog').close()")
+    browser.until(f"{LOADED_AT} !== {loaded}")
+    training.finish()
+    browser.until("document.body.dataset.refresh === '0'")
 
 
 def test_names_of_anything_stay_text(browser: Browser, tmp_path: Path) -> None:
@@ -279,6 +391,7 @@ def test_one_who_has_moved_the_slider_keeps_his_epoch_until_he_lets_go(
 def test_the_place_and_closed_parts_survive_a_reload(browser: Browser, training: Training) -> None:
     browser.open(training.train(12).page)
     browser.run("document.getElementById('curves').open = false")
+    browser.run("document.getElementById('epochs').open = true")
     section = "document.querySelector('[data-epoch=\"4\"]')"
     browser.run(f"{section}.scrollIntoView(); scrollBy(0, 30)")
     browser.until("scrollY > 1000")
@@ -435,12 +548,38 @@ def test_results_are_found_by_name(browser: Browser, scored: Path) -> None:
     assert browser.run(ORDER) == ["b10", "b9"]
 
 
+def test_means_follow_the_filter_and_an_empty_one_says_so(browser: Browser, tmp_path: Path) -> None:
+    values = {"a": 18.5, "b1": 20.0, "b2": float("inf")}
+    browser.open(results(tmp_path, {name: {"PSNR": value} for name, value in values.items()}))
+    mean = "document.querySelector('header .numbers').textContent"
+    assert browser.run(mean) == "mean PSNR 19.25"
+    for name, expected in (("b", "20.00"), ("b2", "\u221e"), ("a", "18.50"), ("", "19.25")):
+        browser.run(
+            f"((s) => {{ s.value = {name!r}; s.dispatchEvent(new Event('input')); }})"
+            "(document.querySelector('input[type=search]'))"
+        )
+        assert browser.run(mean) == f"mean PSNR {expected}"
+    browser.open(tmp_path / "index.html", "#name=x<i>")
+    assert browser.run("document.querySelector('main').previousElementSibling.textContent") == (
+        "No name contains x<i>."
+    )
+    assert browser.run(mean) == ""
+
+
+def test_results_use_the_width_of_the_window(browser: Browser, scored: Path) -> None:
+    browser.open(scored)
+    edges = browser.run(
+        "[...document.querySelectorAll('main img')].map((i) => i.getBoundingClientRect().right)"
+    )
+    assert max(edges) > 1340
+
+
 def test_images_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:
     browser.open(scored)
     wide = "document.querySelector('main img').getBoundingClientRect().width"
-    assert browser.run(wide) == 256
+    assert 256 <= browser.run(wide) < 512  # as wide as asked for, or more, up to the window's end
     browser.open(scored, "#width=96")
-    assert browser.run(wide) == 96
+    assert 96 <= browser.run(wide) < 128
     assert browser.run("document.querySelector('input[type=range]').value") == "96"
 
 

@@ -260,7 +260,7 @@ def test_validation_reaches_tensorboard_and_the_page(pairs: Path, tmp_path: Path
     found = events(folder / "tensorboard")
     assert scalars(found, "val/PSNR") == [(1, pytest.approx(record["val"]["PSNR"], rel=1e-5))]
     assert "images/validation/fake_B" in found.Tags()["images"]
-    assert "validation_epoch001.png" in names(folder / "web" / "images")
+    assert "epoch001_sample1_fake_B.jpg" in names(folder / "web" / "images")
 
 
 # ---- wandb --------------------------------------------------------------------------------------
@@ -346,7 +346,6 @@ def test_visdom_shows_curves_and_images(run: Run, server: VisdomServer) -> None:
     losses = [each["losses"]["G_GAN"] for each in read_losses(folder / "losses.jsonl")]
     assert traces[0]["y"] == pytest.approx(losses)
     assert window(server.port, 2)["content"]["src"].startswith("data:image/png")
-    assert all(label in window(server.port, 3)["content"] for label in VISUALS)
 
 
 def test_a_visdom_server_that_is_not_there_stops_nothing(
@@ -355,7 +354,9 @@ def test_a_visdom_server_that_is_not_there_stops_nothing(
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))  # and nobody listens
         folder = run("--display_id", "1", "--display_port", str(listener.getsockname()[1]))
-    assert "visdom at http://localhost" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert err.count("visdom at http://localhost") == 1
+    assert err.index("visdom at") < err.index("Losses and images:")
     assert len(read_losses(folder / "losses.jsonl")) == 3
 
 

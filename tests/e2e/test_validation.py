@@ -196,7 +196,7 @@ def test_a_validation_that_never_works_is_said_once_and_steps_nothing(
     run = commands.train(tmp_path, tmp_path / "data", "template", *PLATEAU, *more)
     said = capsys.readouterr().err
     assert said.count("No validation in epoch 1: ") == said.count("No validation") == 1
-    assert said.endswith("warning: 3 of 3 validations failed.\n")
+    assert said.count("warning: 3 of 3 validations failed.\n") == 1
     assert len(epochs(run)) == 3
     assert schedule(run)["last_epoch"] == 0
     assert not (run / "best_net_G.pth").exists()
@@ -325,7 +325,7 @@ def test_an_empty_folder_is_done_without(tmp_path: Path, capsys: Capture) -> Non
     run = commands.train(tmp_path, tmp_path / "data", "template")
     said = capsys.readouterr().err
     assert said.startswith(f"No validation: There are no images in {tmp_path}/data/val.")
-    assert said.count("alidation") == 1
+    assert said.count("No validation") == 1
     assert "val" not in epochs(run)[0]
 
 

@@ -74,7 +74,7 @@ def browse(folder: Path, url: str, *arguments: str) -> str:
     ).stdout
 
 
-def test_the_page_draws_plots_images_and_labels(server: VisdomServer, tmp_path: Path) -> None:
+def test_the_page_draws_plots_and_images(server: VisdomServer, tmp_path: Path) -> None:
     sink = VisdomSink("localhost", server.port, env="a page", display_id=1, ncols=2, name="run")
     for number in range(30):
         when = LogStep(1 + number // 10, fraction=number % 10 / 10)
@@ -88,13 +88,11 @@ def test_the_page_draws_plots_images_and_labels(server: VisdomServer, tmp_path: 
     page = ""
     for seconds in (5, 10, 20, 40):  # of the browser's own time, not ours
         page = browse(tmp_path, url, "--dump-dom", f"--virtual-time-budget={seconds}000")
-        if page.count("react-grid-item") == 3:
+        if page.count("react-grid-item") == 2:
             break
     assert page.count('class="trace scatter') == 3
     for text in ("run loss over time", ">epoch<", ">loss<", ">G_A<", ">D_A<", ">idt_A<"):
         assert text in page
-    for label in ("real_A", "fake_B", "&lt;i&gt;rec_A"):
-        assert f"<td>{label}</td>" in page
 
     shot = tmp_path / "page.png"
     found: set[Any] = set()

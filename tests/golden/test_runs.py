@@ -40,8 +40,8 @@ SAVED_AT_THE_END = {
     "train_suffix": (1, ("G", "D")),
     "train_template_print": (1, ("G",)),
 }
-# Decided: the page exists from the first epoch on.
-PAGE_FILE = re.compile(r"web/index\.html|web/images/epoch\d{3}_\w+\.png")
+# Decided: the page exists from the first epoch on, with what becomes of the same few images.
+PAGE_FILE = re.compile(r"web/index\.html|web/images/epoch\d{3}_(\w+\.png|sample\d+_\w+\.jpg)")
 HEADER = re.compile(r"=+ Training Loss \(.*\) =+")
 LOSS_LINE = re.compile(
     r"\(epoch: \d+, iters: \d+, time: \d+\.\d{3}, data: \d+\.\d{3}\) (\S+: -?\d+\.\d{3} )+"

@@ -28,7 +28,6 @@ from tests.support.paths import needs_any_name
 from util.base.errors import UserError, run_command
 from util.display.pages.page_sink import PageSink
 from util.display.sinks import LogStep
-from util.display.sinks.visdom.sink import label_table
 from util.get_data import unpack
 from util.html import HTML
 from util.storage.checkpoint import CheckpointError, load_state
@@ -318,13 +317,6 @@ def test_no_name_of_a_run_and_no_label_becomes_markup_on_the_training_page(
         assert_same_structure(page, harmless)
         assert name in Structure(page).text
     count("security: hostile names and labels on pages", len(labels) + 2 * len(HOSTILE))
-
-
-def test_no_label_becomes_markup_in_visdoms_table() -> None:
-    labels = [*HOSTILE, *NAMES]
-    hostile = label_table(labels, 3)
-    assert_same_structure(hostile, label_table(["a"] * len(labels), 3))
-    assert Structure(hostile).text == "".join(labels)
 
 
 def test_a_run_with_a_hostile_name_trains_and_tests_without_harm(

@@ -17,9 +17,9 @@ from tqdm import tqdm
 class Terminal:
     """The other end of a pseudo-terminal, read all the time so that writers never wait."""
 
-    def __init__(self) -> None:
+    def __init__(self, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.stream = os.fdopen(slave, "w", encoding="utf-8")
         self._bytes = b""
         self._reader = threading.Thread(target=self._read)
@@ -45,9 +45,9 @@ class Terminal:
 
 
 @contextmanager
-def on_terminal() -> Iterator[Terminal]:
+def on_terminal(columns: int = 80) -> Iterator[Terminal]:
     """Make standard error a terminal; afterwards its `output()` can be read."""
-    terminal = Terminal()
+    terminal = Terminal(columns)
     with pytest.MonkeyPatch.context() as patch:  # in the test itself: pytest replaces it between
         patch.setattr(tqdm, "monitor_interval", 0)  # no thread that outlives the test
         patch.setattr(sys, "stderr", terminal.stream)

@@ -1,10 +1,14 @@
-"""Lines for the person who watches, without tearing a progress bar apart."""
+"""Lines for the person who watches, without tearing a progress bar apart.
+
+Imported before PyTorch, which takes seconds: nothing slow is needed here.
+"""
 
 import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 from util.base import system
@@ -34,6 +38,17 @@ def warn(text: str) -> None:
 def note(text: str) -> None:
     """Print what people want to know beside the lines of the original, which programs read."""
     _tell(text, sys.stderr)
+
+
+def tell_of_loading() -> None:
+    """Say on a terminal why nothing happens yet, before the imports that take seconds."""
+    if sys.stderr.isatty():
+        note("loading PyTorch ...")
+
+
+def link_to(path: str | Path) -> str:
+    """Return the address of a file, which most terminals open at a click."""
+    return Path(path).absolute().as_uri()
 
 
 def _tell(text: str, stream: TextIO) -> None:

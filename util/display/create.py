@@ -106,4 +106,5 @@ def _visdom(opt: Namespace) -> VisdomSink:
         ncols=opt.display_ncols,
         name=opt.name,
         win_size=opt.display_winsize,
+        log=new_option(opt, "visdom_log"),
     )

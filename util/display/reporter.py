@@ -52,20 +52,27 @@ class Reporter:
 
     def images(self, when: LogStep, visuals: Mapping[str, Any], *, for_page: bool) -> None:
         """Report images; the page takes the first ones of an epoch, and those `for_page`."""
-        due = ["display_freq"]
+        due = {"display_freq"}
         if for_page or not self.shown:
-            due.append("update_html_freq")
-        sinks = [sink for sink in self.sinks if sink.images_every in due]
+            due.add("update_html_freq")
         self.shown = True
         if when.total_images is None:
             when = replace(when, total_images=self.total_images)
         self.last = replace(self.last, total_images=when.total_images)
+        self._hand_images_on(due, when, visuals)
+
+    def first_images(self, when: LogStep, visuals: Mapping[str, Any]) -> None:
+        """Report images to the page alone, long before it takes some regularly."""
+        self._hand_images_on({"update_html_freq"}, when, visuals)
+
+    def _hand_images_on(self, due: set[str], when: LogStep, visuals: Mapping[str, Any]) -> None:
+        sinks = [sink for sink in self.sinks if sink.images_every in due]
         if sinks:  # else the device need not be waited for
             images = {label: tensor2im(image) for label, image in visuals.items()}
             deliver(sinks, lambda sink: sink.images(when, images))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
-        """Report what an epoch brought, and what was made of some validation images."""
+        """Report what an epoch brought, and what was made of the same few images."""
         self.last = LogStep(record["epoch"], WHOLE_EPOCH, total_images=record["total_iters"])
         deliver(self.sinks, lambda sink: sink.epoch(record, samples))
 

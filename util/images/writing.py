@@ -20,12 +20,12 @@ MOST_THREADS = 16
 WAITING_PER_THREAD = 4  # images
 
 
-def write_image(path: str | Path, image: Image.Image) -> None:
-    """Write an image; the suffix of `path` decides the format."""
+def write_image(path: str | Path, image: Image.Image, **options: Any) -> None:
+    """Write an image; the suffix of `path` decides the format, whose `options` are Pillow's."""
     encoded = png.encode(image) if Path(path).suffix.lower() == ".png" else None
     with replacing(path) as temporary:
         if encoded is None:
-            image.save(temporary)
+            image.save(temporary, **options)
         else:
             temporary.write_bytes(encoded)
 

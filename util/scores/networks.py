@@ -121,7 +121,7 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
 
-    path = find_weights(file, INCEPTION, "FID and KID need", "--inception_weights")
+    path = find_weights(file, INCEPTION, "--inception_weights")
     with path.open("rb") as opened:
         load_state(path, file=opened)  # raises if it would run code; the library does not look
         opened.seek(0)
@@ -141,7 +141,7 @@ def load_lpips(
     _require("lpips", "lpips", "LPIPS needs")
     import lpips
 
-    path = find_weights(file, BACKBONES[net], "LPIPS needs", "--lpips_weights")
+    path = find_weights(file, BACKBONES[net], "--lpips_weights")
     with path.open("rb") as opened:
         state = load_state(path, file=opened)
         identity = _identify(f"LPIPS 0.1 on {net}", "lpips", path, opened, BACKBONES[net])
@@ -180,7 +180,7 @@ def _require(package: str, module: str, needed: str) -> None:
         ) from None
 
 
-def find_weights(file: str | Path | None, published: Published, needed: str, option: str) -> Path:
+def find_weights(file: str | Path | None, published: Published, option: str) -> Path:
     """Return the file of weights: the one given, or else the published one in torch's cache."""
     if file is not None:
         if not Path(file).is_file():
@@ -188,10 +188,7 @@ def find_weights(file: str | Path | None, published: Published, needed: str, opt
         return Path(file)
     cached = Path(torch.hub.get_dir(), "checkpoints", published.file)
     if not cached.is_file():
-        raise UserError(
-            f"{needed} the weights {published.file} ({published.megabytes} MB): download "
-            f"{published.url} and give it with {option} FILE, or put it into {cached.parent}."
-        )
+        raise UserError(f"Get {published.url} ({published.megabytes} MB) for {option} FILE.")
     return cached
 
 

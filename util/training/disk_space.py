@@ -8,10 +8,10 @@ from util.base.log import note, warn
 from util.base.new_options import new_option
 from util.storage.run_folder import RunFolder
 from util.training.asked import TrainedModel
+from util.training.fixed_images import MOST
 from util.training.length import Length
 from util.training.progress import Progress
 from util.training.saver import kept_saves
-from util.training.validation import SAMPLES
 
 SHARE_OF_PNG = 0.7  # of the bytes of a photograph's pixels, about
 
@@ -31,9 +31,7 @@ class Forecast:
         return self.saves + self.pages
 
 
-def forecast(
-    opt: Namespace, trained: TrainedModel, progress: Progress, images: int, *, validated: bool
-) -> Forecast:
+def forecast(opt: Namespace, trained: TrainedModel, progress: Progress, images: int) -> Forecast:
     """Foresee what the rest of a run writes, with so many images in an epoch."""
     length, keep, keep_states = Length.of(opt), *kept_saves(opt)
     by_epoch = _between(progress.epoch - 1, length.epochs, opt.save_epoch_freq)
@@ -46,7 +44,7 @@ def forecast(
     states = others + int(sum(min(count, keep, keep_states) for count in numbered))
     of_networks, of_state = trained.save_bytes()
     image = 3 * opt.crop_size**2 * SHARE_OF_PNG
-    rows = 0 if opt.no_html else (length.epochs - progress.epoch + 1) * (1 + SAMPLES * validated)
+    rows = 0 if opt.no_html else (length.epochs - progress.epoch + 1) * (1 + MOST)
     return Forecast(
         networks,
         states,

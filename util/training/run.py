@@ -14,16 +14,17 @@ import torch
 
 from util.base.errors import OUT_OF_MEMORY, LoadError, UserError
 from util.base.faces import is_of_2025
-from util.base.log import say
+from util.base.log import note, say
 from util.base.new_options import new_option
 from util.base.stop_signals import Stopped, StopSignals
 from util.base.system import is_out_of_memory
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
-from util.display.sinks.base import BestRecord, EpochRecord, deliver
+from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
 from util.training.disk_space import forecast, tell_of_disk_space
+from util.training.fixed_images import FixedImages, create_fixed_images
 from util.training.health import HealthMonitor
 from util.training.length import Length
 from util.training.meters import LossMeter
@@ -31,6 +32,7 @@ from util.training.new_run import NewRun
 from util.training.progress import Progress
 from util.training.resume import ResumePoint
 from util.training.saver import Saver
+from util.training.summary import summary, what_next
 from util.training.time_left import TimeLeft, epoch_bar
 from util.training.validation import Validation, create_validator
 
@@ -47,6 +49,7 @@ class Run:
         facts: Mapping[str, str],  # the options that differ from their defaults, for the page
         create_dataset: Callable[[Namespace], Loader],  # of what is validated on
         has_split: Callable[[Namespace, str], bool],
+        first_images: Callable[[Namespace], Loader],  # of the training data, as options say
         create_visualizer: Callable[[Namespace], Any],
     ) -> None:
         opt = self.opt = start.opt
@@ -64,8 +67,10 @@ class Run:
             if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
                 deliver([self.visualizer], lambda it: it.set_dataset_size(len(dataset)))
             self.reporter = reporter_of(self.visualizer)  # for the rest
-        to_validate = len(self.validator.dataset) if self.validator else 0
-        self.reporter.begin(overview(facts, len(dataset), to_validate))
+        self._facts, self._has_split = facts, has_split
+        self.fixed_images: FixedImages | None = None  # if nobody shows them
+        if any(sink.images_every for sink in self.reporter.sinks):
+            self.fixed_images = create_fixed_images(opt, trained, self.validator, first_images)
         parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
         parts |= {"visualizer": self.reporter, "best": self.best}
         self.saver = Saver(opt, trained, self.losses, parts)
@@ -105,15 +110,13 @@ class Run:
             say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
                 "raise --early_stop, or give 0.")  # fmt: skip
         else:
-            needed = forecast(
-                self.opt, self.trained, self.progress, len(self.dataset),
-                validated=self.validator is not None,
-            )  # fmt: skip
+            needed = forecast(self.opt, self.trained, self.progress, len(self.dataset))
             tell_of_disk_space(self.saver.folder, needed)
         self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
         undone = self._new_run.undone_on_failure(unless=lambda: self.health.steps > 0)
         shown = self.reporter.session(self.saver.how_to_continue)
         with undone, self._stop, shown, self.saver:
+            self._begin()
             self._look_at_accumulation()
             try:
                 yield
@@ -131,6 +134,17 @@ class Run:
                     raise
                 self._forget_step(error)
                 raise UserError(f"{OUT_OF_MEMORY}\n  {self.save_for_later()}") from None
+
+        others = "val" if self.validator else self.opt.phase
+        phase = "test" if self._has_split(self.opt, "test") else others
+        note(what_next(self.opt, "best" if self.best.epoch else "latest", phase))
+
+    def _begin(self) -> None:
+        """Tell people and displays what kind of run this is."""
+        to_validate = len(self.validator.dataset) if self.validator else 0
+        sizes, device = self.trained.parameters(), self.model.device
+        note(summary(self.opt, len(self.dataset), sizes, device, to_validate))
+        self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
 
     def _forget_step(self, error: Exception) -> None:
         """Give back the memory of a step that had too little, so that there is enough to save.
@@ -153,6 +167,7 @@ class Run:
         self._epoch_began = waiting_since = time.time()
         self._images_before = self.progress.images_here
         self.dataset.set_epoch(self.progress.epoch)
+        self._losses_shown = False
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
             deliver([self.visualizer], lambda it: it.reset())
@@ -194,10 +209,17 @@ class Run:
         self.reporter.shown = True
         self.health.hints.advise_on_images(visuals)
 
+    def show_first_images(self) -> None:
+        """Put the images of the last step on the page, until those of its epoch are due."""
+        self.model.compute_visuals()
+        when = LogStep(self.progress.epoch)
+        self.reporter.first_images(when, self.model.get_current_visuals())
+
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""
         epoch, images = self.progress.epoch, self.progress.epoch_images
         losses = self.model.get_current_losses()
+        self._losses_shown = True
         self.reporter.total_images = self.progress.total_images
         seconds = self._step_seconds / self.progress.step_images, self._load_seconds
         shown = methodcaller("print_current_losses", epoch, images, losses, *seconds)
@@ -238,7 +260,12 @@ class Run:
         found = self.validator.measure(epoch) if self.validator and is_fine else None
         is_best = found is not None and self.best.update(epoch, found.metrics)
         self._measured = found.metrics[self.best.name] if found and self.best.name else None
-        self.reporter.epoch(self._record(seconds, found), found.samples if found else [])
+        record = self._record(seconds, found)
+        samples = self.fixed_images.draw() if self.fixed_images and is_fine else []
+        self.reporter.epoch(record, samples)
+        if record["train"] and not self._losses_shown:  # fewer images than --print_freq
+            means = " ".join(f"{name}: {value:.3f}" for name, value in record["train"].items())
+            note(f"mean losses of epoch {epoch}: {means}")
         return is_fine, is_best
 
     def _record(self, seconds: float, found: Validation | None) -> EpochRecord:

@@ -11,9 +11,8 @@ from util.display.progress_bar import progress_bar
 from util.training.length import Length
 from util.training.progress import Progress
 
-EPOCH_LINE = (
-    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {rate_noinv_fmt}, "
-    "left: epoch {remaining}{postfix}"
+EPOCH_LINE = (  # fits into 60 columns
+    "{desc}{percentage:4.0f}%|{bar}| {rate_noinv_fmt}, left {remaining}{postfix}"
 )
 
 

@@ -16,8 +16,7 @@ from util.base.errors import UserError
 from util.base.log import note, say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
-from util.display.sinks.base import ImageArray
-from util.images.ranges import from_unit, in_unit_range, tensor2im, three_channels
+from util.images.ranges import from_unit, in_unit_range, three_channels
 from util.images.sizes import ImageSize
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
@@ -27,7 +26,6 @@ from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
 SEED = 20170330  # of what is random while validating: always the same draws
-SAMPLES = 4  # images that are shown after each validation
 LEAST_OF_A_SET = 2  # images that FID and KID need on each side
 Features = dict[str, tuple[list[Tensor], list[Tensor]]]  # of made and of real images, by name
 
@@ -40,7 +38,6 @@ class Validation:
     images: int
     statistics: str  # `batch` or `running`, see `--val_eval`
     seconds: float
-    samples: list[dict[str, ImageArray]]  # what was made of the first images, by label
 
 
 @dataclass
@@ -84,11 +81,11 @@ class Validator:
         began = time.time()
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
-        samples: list[dict[str, ImageArray]] = []
         repeats = Repeats()
-        count = 0
+        count = 0  # batches of one image
         with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
-            for count, batch in enumerate(islice(self.dataset, most), 1):
+            for batch in islice(self.dataset, most):
+                count += 1
                 self.trained.model.set_input(cut(batch, self.divisor))
                 self.trained.model.forward()
                 paths = paths_of(batch, 0, self.direction) if self.direction else {}
@@ -96,10 +93,6 @@ class Validator:
                 for name, value in self._measure(old):
                     found.setdefault(name, []).append(value.cpu())
                 self._add_features(features, old)
-                if count <= SAMPLES:
-                    self.trained.model.compute_visuals()
-                    visuals = self.trained.model.get_current_visuals()
-                    samples.append({label: tensor2im(image) for label, image in visuals.items()})
         means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
         means |= distances_of_sets(features)
         return Validation(
@@ -107,7 +100,6 @@ class Validator:
             images=count,
             statistics="running" if self.evaluation else "batch",
             seconds=time.time() - began,
-            samples=samples,
         )
 
     def _measure(self, old: str | None) -> Iterator[tuple[str, Tensor]]:

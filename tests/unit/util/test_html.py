@@ -249,8 +249,8 @@ def test_style_and_scripts_can_stand_inside_a_page_and_need_nothing_else(name: s
     assert not re.search(r"src=\W?images", text), "tests count those in pages"
 
 
-def test_there_are_a_style_and_three_scripts() -> None:
-    assert ASSETS == ["page.js", "results.js", "style.css", "training.js"]
+def test_there_are_a_style_and_four_scripts() -> None:
+    assert ASSETS == ["page.js", "results.js", "style.css", "training.js", "viewer.js"]
 
 
 WITHOUT_NEW_LOOPS = """

@@ -1,7 +1,7 @@
 """The curves of the training page: losses, validation, learning rates, speed and memory."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from util.display.pages import svg
@@ -10,6 +10,8 @@ from util.display.pages.svg import Point
 from util.display.sinks.base import BestRecord, EpochRecord
 
 KEPT = svg.MOST_POINTS + 100  # of each loss; then every stretch keeps only its extremes
+# The losses are drawn for wide and for narrow windows, since letters must not shrink with them.
+SIZES = {"wide": (720, 260), "narrow": (360, 240)}  # pixels
 ONE_EACH = {"images_per_second": "images/s", "memory_mib": "memory (MiB)"}
 Moment = tuple[int, int]  # epoch, images seen in it
 
@@ -50,14 +52,14 @@ class Curves:
 
     def render(self) -> str:
         """Draw everything."""
-        trained = self._lines("train").items()  # the means stand in the middle of their epochs
-        means = {name: [(epoch - 0.5, value) for epoch, value in line] for name, line in trained}
         if self._small is None:
             self._small = self._draw_small()
         others, metrics = self._small
         lines = {name: self._placed(line) for name, line in self._losses.items()}
-        losses = svg.loss_curve(lines, means=means)
-        large = f'<div class="large">{losses}</div>' if losses else ""
+        trained = self._lines("train").items()
+        means = {name: _smoothed(line, lines.get(name, ())) for name, line in trained}
+        drawn = {kind: svg.loss_curve(lines, *size, means=means) for kind, size in SIZES.items()}
+        large = "".join(f'<div class="large {k}">{text}</div>' for k, text in drawn.items() if text)
         metric, (epoch, value) = self._best()
         best = f": best {metric} {value:.4g} in epoch {epoch:.0f}" if math.isfinite(value) else ""
         parts = [_part("curves", "Losses, learning rate, speed", large + others)]
@@ -98,6 +100,16 @@ class Curves:
         found = [kept["best"] for kept in self.records.values() if kept.get("best")]
         best = found[-1] if found else BestRecord(metric="", value=None, epoch=0)
         return best["metric"], (best["epoch"], _number(best["value"]))
+
+
+def _smoothed(means: Iterable[Point], line: Sequence[Point]) -> list[Point]:
+    """Place means in the middle of their epochs, and one of the last values at the very end."""
+    smooth = [(epoch - 0.5, value) for epoch, value in means]
+    end = line[-1][0] if line else -math.inf
+    recent = [value for x, value in line if x > end - 1 and math.isfinite(value)]
+    if recent and smooth and end > smooth[-1][0]:
+        smooth.append((end, sum(recent) / len(recent)))
+    return smooth
 
 
 def _number(value: Any) -> float:

@@ -108,7 +108,7 @@ def page(title: str, body: str, refresh: int, *, kind: str, style: str = "") -> 
     document.body.set_attribute("class", kind)
     document.body.set_attribute("style", style)
     document.body.set_attribute("data-refresh", str(refresh))
-    document.body.add(raw(body), tags.script(raw(asset("page.js", f"{kind}.js"))))
+    document.body.add(raw(body), tags.script(raw(asset("page.js", "viewer.js", f"{kind}.js"))))
     return str(document.render())
 
 

@@ -2,6 +2,13 @@
 // Nothing is loaded from anywhere. Without scripts the pages are plain lists of images.
 "use strict";
 
+// Make an element: make("p", { className: "x" }, "text", child, ...).
+function make(tag, properties, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
 // ---- what is remembered --------------------------------------------------------------------
 // What one may want to bookmark stands in the address, as in index.html#epoch=12; what is open
 // and what is closed is in the memory of the tab, which browsers may refuse.
@@ -85,7 +92,7 @@ function watchForChanges(seconds) {
   addEventListener("scroll", (event) => { if (Date.now() - loaded > 500) touch(event); }, true);
 
   function isBusy() {
-    if (document.hidden || document.querySelector("[data-playing]")) return true;
+    if (document.hidden || document.querySelector("[data-playing], dialog[open]")) return true;
     const reads = pressed || !getSelection().isCollapsed || document.querySelector(".curve:hover");
     return Date.now() - touched < (reads ? READING : QUIET);
   }

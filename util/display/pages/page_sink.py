@@ -1,10 +1,11 @@
-"""The training page: curves, a slider over the epochs, and a row of images for each epoch."""
+"""The training page: a slider over the epochs, curves, and a row of images for each epoch."""
 
+import math
 import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
@@ -12,23 +13,23 @@ from PIL import Image
 from util.display.pages import elements
 from util.display.pages.curves import Curves
 from util.display.pages.elements import Size
-from util.display.pages.sheet import sheet
+from util.display.pages.samples import Samples
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.jsonl import LossRecord
-from util.images.writing import save_image, write_image
+from util.images.writing import save_image
 from util.storage.files import write_text
 
 IMAGE_NAME = re.compile(r"epoch(\d+)_(.+)\.png")
+PAUSE = 10.0  # seconds from one drawing of the curves to the next, while no images come
 FOLLOWS = "Training goes on, and this page follows."
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the page has of one epoch: the sizes of its images by label, and of its sheet."""
+    """What the page has of one epoch: the sizes of its images by label."""
 
     epoch: int
     sizes: Mapping[str, Size | None] = field(default_factory=dict)
-    sheet: Size | None = None
 
 
 class PageSink(Sink):
@@ -56,7 +57,7 @@ class PageSink(Sink):
         self.width = width
         self._overview = ""
         self._state = FOLLOWS
-        self._was_written = False
+        self._written = -math.inf  # when, in seconds of the monotonic clock
         self._curves = Curves()
         for losses in history:
             self._curves.add_losses(losses["epoch"], losses["iters"], losses["losses"])
@@ -72,23 +73,27 @@ class PageSink(Sink):
         self.web_dir, self.image_dir = web_dir, image_dir
         self.web_dir.mkdir(parents=True, exist_ok=True)
         self.image_dir.mkdir(parents=True, exist_ok=True)
+        self._samples = Samples(self.image_dir)
         self._row: Row | None = None  # of the running epoch; replaced as often as it is shown
         self._rows: dict[int, str] = {}  # by epoch, rendered
 
     def begin(self, overview: Overview) -> None:
-        """Render what to know about the run."""
+        """Write the page as it is when training begins, with what to know about the run."""
         shown = elements.shown
         cards = ""
         for title, entries in overview.items():
             pairs = [(shown(name), shown(text)) for name, text in entries.items()]
             rows = "".join(f"<div><dt>{name}</dt><dd>{text}</dd></div>" for name, text in pairs)
             cards += f"<div><h2>{shown(title)}</h2><dl>{rows}</dl></div>"
-        head = '<details id="overview" open><summary>Overview</summary>'
+        head = '<details id="overview"><summary>Overview</summary>'
         self._overview = cards and f'{head}\n<div class="cards">{cards}</div></details>'
+        self._write()
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
-        """Keep losses for the curves, which are drawn with the next images."""
+        """Keep losses for the curves, which are drawn at once if that was some time ago."""
         self._curves.add_losses(when.epoch, when.images, losses)
+        if time.monotonic() > self._written + PAUSE:
+            self._write()
 
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Save the images and put them at the top of the page."""
@@ -98,19 +103,17 @@ class PageSink(Sink):
         self._show(Row(when.epoch, sizes))
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
-        """Add an epoch's numbers, and one sheet of what was made of validation images."""
+        """Add an epoch's numbers, and what was made of the images that are shown every time."""
         epoch = record["epoch"]
         self._curves.add_epoch(record)
-        row = self._row if self._row and self._row.epoch == epoch else Row(epoch)
         if any(samples):
-            drawn = sheet(samples)
-            write_image(self.image_dir / sheet_name(epoch), drawn)
-            row = replace(row, sheet=drawn.size)
-        self._show(row)
+            self._samples.write(epoch, samples)
+        self._show(self._row if self._row and self._row.epoch == epoch else Row(epoch))
 
     def go_on_after(self, when: LogStep) -> None:
         """Show the run up to an earlier save, from which it goes on; later losses are dropped."""
         self._curves.forget_after(when.epoch, when.images)
+        self._samples.forget_after(when.epoch)
         self._row, self._rows = None, self._rows_on_disk(when.epoch + 1)
         self._write()
 
@@ -123,7 +126,7 @@ class PageSink(Sink):
 
     def close(self) -> None:
         """Draw the last losses; after a script that did not say how training ended, too."""
-        if self._was_written and self._state == FOLLOWS:
+        if self._written > 0 and self._state == FOLLOWS:
             self.finish("Training does not run any more.")
 
     def _show(self, row: Row) -> None:
@@ -140,14 +143,15 @@ class PageSink(Sink):
         body = (
             f"<header><h1>{elements.shown(self.title)}</h1>"
             f'<div class="quiet">{first} Written {time.strftime("%Y-%m-%d %H:%M:%S")}.</div>'
-            f"{more}</header>\n{self._overview}\n{self._curves.render()}\n"
-            f'<details id="epochs" open><summary>All epochs</summary>\n{rows}\n</details>'
+            f"{more}</header>\n{self._curves.render()}\n"
+            f'<details id="epochs"><summary>All epochs</summary>\n{rows}\n</details>\n'
+            f"{self._overview}"
         )
         refresh = 1 if self._state == FOLLOWS else 0
         style = f"--w:{self.width}px"
         text = elements.page(self.title, body, refresh, kind="training", style=style)
         write_text(self.web_dir / "index.html", text)
-        self._was_written = True
+        self._written = time.monotonic()
 
     def _render(self, row: Row) -> str:
         names, sizes = list(row.sizes), list(row.sizes.values())
@@ -159,17 +163,17 @@ class PageSink(Sink):
             parts.append(
                 elements.image_row(files, names, files, self.width, sizes=sizes, folder=folder)
             )
-        if row.sheet:
-            parts.append(
-                f'<a href="{elements.address(sheet_name(row.epoch), folder)}" '
-                f'data-width="{row.sheet[0]}" data-height="{row.sheet[1]}">validation images</a>'
-            )
-        return elements.section(parts, sizes, self.width, data=f' data-epoch="{row.epoch}"')
+        data = f' data-epoch="{row.epoch}" data-folder="{elements.address("", folder)}"'
+        if samples := self._samples.of(row.epoch):
+            quoted = elements.shown(samples).replace("&quot;", '"')
+            data += f" data-samples='{quoted}'"
+        return elements.section(parts, sizes, self.width, data=data)
 
     def _rows_on_disk(
         self, before: float = float("inf"), order: Sequence[str] = ()
     ) -> dict[int, str]:
         """Render the epochs `before` one whose images earlier runs have left."""
+        self._samples.find(before)
         found: dict[int, list[str]] = {}
         for file in self.image_dir.iterdir():
             match = IMAGE_NAME.fullmatch(file.name)
@@ -181,16 +185,10 @@ class PageSink(Sink):
             labels.sort(key=lambda name: (rank.get(name, len(rank)), name))
             files = {label: self.image_dir / image_name(epoch, label) for label in labels}
             sizes = {label: elements.image_size(file) for label, file in files.items()}
-            of_sheet = elements.image_size(self.image_dir / sheet_name(epoch))
-            rows[epoch] = self._render(Row(epoch, sizes, of_sheet))
+            rows[epoch] = self._render(Row(epoch, sizes))
         return rows
 
 
 def image_name(epoch: int, label: str) -> str:
     """Return the file name of an epoch's image."""
     return f"epoch{epoch:03d}_{label}.png"
-
-
-def sheet_name(epoch: int) -> str:
-    """Return the file name of what an epoch made of the validation images."""
-    return f"validation_epoch{epoch:03d}.png"

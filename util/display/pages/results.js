@@ -36,6 +36,28 @@ function results() {
     }
   }
 
+  // The means of what the filter leaves; those of all stand in the page already.
+  const header = document.querySelector("header .numbers");
+  const meansOfAll = [...(header?.childNodes ?? [])];
+  function showMeans(left) {
+    if (!header) return;
+    if (left.length === rows.length) header.replaceChildren(...meansOfAll);
+    else header.replaceChildren(...meansOf(left));
+  }
+
+  function meansOf(left) {
+    const names = new Set(left.flatMap((row) => [...row.scores.keys()]));
+    return [...names].map((name) => {
+      const values = left.map((row) => row.scores.get(name)).filter((value) => value !== undefined);
+      const finite = values.filter((value) => Math.abs(value) !== Infinity);
+      const kept = finite.length ? finite : values;
+      const mean = kept.reduce((sum, value) => sum + value, 0) / kept.length;
+      const text = Number.isFinite(mean) ? mean.toPrecision(4)
+        : String(mean).replace("Infinity", "\u221e").toLowerCase();
+      return make("span", {}, `mean ${name} `, make("b", {}, text));
+    });
+  }
+
   function control(name, element, ...more) {
     const label = document.createElement("label");
     label.append(name, element, ...more);
@@ -62,14 +84,16 @@ function results() {
   const count = document.createElement("span");
   count.className = "quiet";
   control("name contains", search, count);
+  const nothing = make("p", { hidden: true });
+  main.before(nothing);
   const filter = () => {
     const wanted = search.value.toLowerCase();
-    let left = 0;
-    for (const row of rows) {
-      row.section.hidden = !row.name.toLowerCase().includes(wanted);
-      left += !row.section.hidden;
-    }
-    count.textContent = wanted ? `${left} of ${rows.length}` : "";
+    for (const row of rows) row.section.hidden = !row.name.toLowerCase().includes(wanted);
+    const left = rows.filter((row) => !row.section.hidden);
+    count.textContent = wanted ? `${left.length} of ${rows.length}` : "";
+    nothing.hidden = left.length > 0;
+    nothing.textContent = `No name contains ${search.value}.`;
+    showMeans(left);
   };
   search.addEventListener("input", () => {
     putInAddress("name", search.value || null);

@@ -106,7 +106,7 @@ def small_curve(
     A single line needs no name of its own. `epochs` are the first and the last on the axis, so that
     several drawings agree; `best` is a place to mark.
     """
-    width, height = 220, 118
+    width, height = 176, 112
     found = _fit_to_draw(lines)
     drawn = [Line(name, number, line) for number, (name, line) in enumerate(found.items())]
     if not drawn:
@@ -305,7 +305,8 @@ def _legend(
             break
         parts.append(
             f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {_style(number)} '
-            f'stroke-width="2.5"/><text x="{x + 23:.1f}" y="{y}">{_text(shown)}</text>'
+            f'stroke-width="2.5" data-entry="{_text(name)}"/><text x="{x + 23:.1f}" y="{y}" '
+            f'data-entry="{_text(name)}" role="button" tabindex="0">{_text(shown)}</text>'
         )
         x += entry
     return parts, row

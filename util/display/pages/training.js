@@ -1,117 +1,148 @@
-// The training page: a slider over the epochs, and values under the mouse.
-
-// Make an element: make("p", { className: "x" }, "text", child, ...).
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
+// The training page: a slider over the epochs, values under the mouse, losses on and off.
 
 // ---- the slider ----------------------------------------------------------------------------
 // It shows what the list below the slider holds, one epoch at a time. A user who has not moved it
 // sees the newest epoch; one who has finds his epoch in the address and keeps it.
 
-function timeline() {
-  const list = document.getElementById("epochs");
-  const sections = [...document.querySelectorAll("section[data-epoch]")]
-    .filter((section) => section.querySelector("img, a")).reverse(); // the oldest first
-  if (!sections.length) return;
-  const numbers = sections.map((section) => Number(section.dataset.epoch));
+// Where the images of a sample are, see samples.py.
+function filesOf(sample, start, number) {
+  return Object.entries(sample).map(([name, [epoch, width, height]]) => {
+    const from = `${start}${String(epoch).padStart(3, "0")}_sample${number}`;
+    return { file: `${from}_${encodeURIComponent(name)}.jpg`, name, width, height };
+  });
+}
 
-  const slider = make("input", { type: "range", min: 0, max: sections.length - 1 });
+function timeline() {
+  const sections = [...document.querySelectorAll("section[data-epoch]")].reverse(); // oldest first
+  if (!sections.length) return;
+  const epochs = sections.map((section) => ({
+    number: Number(section.dataset.epoch),
+    images: [...section.querySelectorAll("td img")].map((image) => ({
+      file: image.getAttribute("src"),
+      name: image.alt,
+      width: image.getAttribute("width"),
+      height: image.getAttribute("height"),
+    })),
+    samples: JSON.parse(section.dataset.samples ?? "[]")
+      .map((sample, place) => filesOf(sample, `${section.dataset.folder}epoch`, place + 1)),
+    scores: section.querySelector(".numbers"),
+  }));
+
+  const slider = make("input", { type: "range", min: 0, max: epochs.length - 1 });
   slider.setAttribute("aria-label", "epoch");
   const shown = make("output");
   const play = make("button", { type: "button", textContent: "play" });
   const newest = make("button", { type: "button", textContent: "follow the newest" });
+  const heading = make("h2");
+  const samples = make("div", { className: "samples" });
+  const title = make("h2", {}, "Images of training");
   const strip = make("div", { className: "strip" });
-  const title = make("h2");
-  const values = make("div", { className: "numbers" });
-  const sheet = make("a", {}, make("img"));
-  const validation = make("div", {}, title, values, make("div", { className: "sheet" }, sheet));
-  const both = make("div", { className: "both" },
-    make("div", {}, make("h2", {}, "Training images"), strip), validation);
+  const scores = make("div", { className: "numbers" });
   const part = make("div", { id: "timeline" },
-    make("div", { className: "controls" }, shown, slider, play, newest), both);
-  list.before(part);
+    make("div", { className: "controls" }, shown, slider, play, newest),
+    scores, heading, samples, title, strip);
+  document.querySelector("header").after(part);
 
   let current = -1;
 
   function show(position) {
-    current = Math.max(0, Math.min(sections.length - 1, position));
+    current = Math.max(0, Math.min(epochs.length - 1, position));
+    const { number, images } = epochs[current];
     slider.value = current;
-    shown.textContent = `epoch ${numbers[current]} of ${numbers[numbers.length - 1]}`;
+    shown.textContent = `epoch ${number} of ${epochs[epochs.length - 1].number}`;
     slider.setAttribute("aria-valuetext", shown.textContent);
     newest.hidden = inAddress("epoch") === null;
-    showImages(sections[current]);
-    showValidation();
-    for (const near of [current - 1, current + 1, current + 2]) preload(sections[near]);
+    title.hidden = !images.length;
+    fillStrip(strip, images, `epoch ${number}, training`);
+    showSamples();
+    showScores();
+    arrange();
+    for (const near of [current - 1, current + 1, current + 2]) preload(epochs[near]);
   }
 
-  function showImages(section) {
-    const images = [...section.querySelectorAll("td img")];
-    both.style.setProperty("--n", Math.max(1, images.length));
-    while (strip.childElementCount > images.length) strip.lastElementChild.remove();
-    images.forEach((image, index) => {
-      if (!strip.children[index]) {
-        strip.append(make("figure", {}, make("a", {}, make("img")), make("figcaption")));
-      }
-      const [link, caption] = strip.children[index].children;
-      fill(link, image.getAttribute("src"), image.alt);
-      link.firstChild.width = image.getAttribute("width");
-      link.firstChild.height = image.getAttribute("height");
-      caption.textContent = image.alt;
+  // What an epoch does not have is shown as the last one before it left it.
+  function latest(has) {
+    for (let place = current; place >= 0; place -= 1) if (has(epochs[place])) return epochs[place];
+    return null;
+  }
+
+  function showSamples() {
+    const from = latest((epoch) => epoch.samples.length);
+    heading.hidden = samples.hidden = !from;
+    if (!from) return;
+    heading.textContent = "The same images after every epoch";
+    if (from !== epochs[current]) heading.textContent += `: epoch ${from.number}`;
+    resizeTo(samples, from.samples.length, () => make("div", { className: "strip" }));
+    from.samples.forEach((images, place) => {
+      fillStrip(samples.children[place], images, `epoch ${from.number}, image ${place + 1}`);
     });
   }
 
-  // Not every epoch is validated: else what the last one before it brought is shown.
-  function showValidation() {
-    let from = current;
-    while (from > 0 && !sheetOf(sections[from]) && !numbersOf(sections[from])) from -= 1;
-    const link = sheetOf(sections[from]);
-    const given = numbersOf(sections[from]);
-    validation.hidden = !link && !given;
-    sheet.hidden = !link;
-    title.textContent = from === current ? "Validation" : `Validation of epoch ${numbers[from]}`;
-    values.replaceChildren(...(given?.cloneNode(true).childNodes ?? []));
-    if (!link) return;
-    sheet.firstChild.width = link.dataset.width;
-    sheet.firstChild.height = link.dataset.height;
-    fill(sheet, link.getAttribute("href"), title.textContent);
+  function showScores() {
+    const from = latest((epoch) => epoch.scores);
+    scores.hidden = !from;
+    if (!from) return;
+    const which = from === epochs[current] ? "validation" : `validation of epoch ${from.number}`;
+    scores.replaceChildren(make("span", {}, which), ...from.scores.cloneNode(true).childNodes);
   }
 
-  function numbersOf(section) {
-    return section.querySelector(".numbers");
+  function resizeTo(element, count, create) {
+    while (element.childElementCount > count) element.lastElementChild.remove();
+    while (element.childElementCount < count) element.append(create());
   }
 
-  function sheetOf(section) {
-    return section.querySelector(":scope > a");
+  function fillStrip(element, images, name) {
+    element.dataset.title = name;
+    resizeTo(element, images.length,
+      () => make("figure", {}, make("a", {}, make("img")), make("figcaption")));
+    images.forEach((each, place) => {
+      const [link, caption] = element.children[place].children;
+      const image = link.firstChild;
+      link.href = each.file;
+      if (image.getAttribute("src") !== each.file) image.src = each.file;
+      Object.assign(image, { alt: each.name, width: each.width, height: each.height });
+      caption.textContent = each.name;
+    });
   }
 
-  function fill(link, file, meaning) {
-    link.href = file;
-    if (link.firstChild.getAttribute("src") !== file) link.firstChild.src = file;
-    link.firstChild.alt = meaning;
+  // Rows are filled to their ends where the number of images allows it.
+  function arrange() {
+    const wide = part.clientWidth;
+    const each = samples.firstChild?.childElementCount ?? 1;
+    const beside = columns(samples.childElementCount, wide, 150 * each);
+    samples.style.setProperty("--columns", beside);
+    for (const row of samples.children) {
+      row.style.setProperty("--columns", columns(each, wide / beside, 90));
+    }
+    strip.style.setProperty("--columns", columns(strip.childElementCount, wide, 110));
+  }
+
+  function columns(count, width, least) {
+    const most = Math.max(1, Math.min(count, Math.floor(width / least)));
+    let whole = most;
+    while (count % whole) whole -= 1;
+    return 2 * whole > most ? whole : most;
   }
 
   // The browser keeps what it has loaded, so that the next step of the slider shows at once.
-  function preload(section) {
-    if (!section) return;
-    const files = [...section.querySelectorAll("td img")].map((img) => img.getAttribute("src"));
-    if (sheetOf(section)) files.push(sheetOf(section).getAttribute("href"));
-    for (const file of files) new Image().src = file;
+  function preload(epoch) {
+    if (!epoch) return;
+    for (const each of [...epoch.images, ...epoch.samples.flat()]) new Image().src = each.file;
   }
 
   function move(position) {
-    const bounded = Math.max(0, Math.min(sections.length - 1, position));
-    putInAddress("epoch", numbers[bounded]);
+    const bounded = Math.max(0, Math.min(epochs.length - 1, position));
+    putInAddress("epoch", epochs[bounded].number);
     show(bounded);
   }
 
   function fromAddress() {
     const wanted = inAddress("epoch");
-    if (wanted === null) return sections.length - 1;
+    if (wanted === null) return epochs.length - 1;
     let position = 0;
-    while (position + 1 < numbers.length && numbers[position + 1] <= Number(wanted)) position += 1;
+    while (position + 1 < epochs.length && epochs[position + 1].number <= Number(wanted)) {
+      position += 1;
+    }
     return position;
   }
 
@@ -123,12 +154,12 @@ function timeline() {
     delete part.dataset.playing;
   }
   function start() {
-    if (current === sections.length - 1) move(0);
+    if (current === epochs.length - 1) move(0);
     play.textContent = "stop";
     part.dataset.playing = "";
     timer = setInterval(() => {
-      if (current < sections.length - 1) move(current + 1);
-      if (current === sections.length - 1) stop();
+      if (current < epochs.length - 1) move(current + 1);
+      if (current === epochs.length - 1) stop();
     }, 300);
   }
 
@@ -137,9 +168,10 @@ function timeline() {
   newest.addEventListener("click", () => {
     stop();
     putInAddress("epoch", null);
-    show(sections.length - 1);
+    show(epochs.length - 1);
   });
   addEventListener("hashchange", () => show(fromAddress()));
+  addEventListener("resize", arrange);
   addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     const elsewhere = event.target.closest?.("input, select, textarea");
@@ -149,6 +181,35 @@ function timeline() {
     move(current + step);
   });
   show(fromAddress());
+}
+
+// ---- losses on and off ------------------------------------------------------------------------
+
+function legends() {
+  const off = new Set(JSON.parse(recall("losses off") ?? "[]"));
+
+  function apply() {
+    for (const curve of document.querySelectorAll(".large .curve")) {
+      for (const line of curve.querySelectorAll("g")) {
+        line.classList.toggle("off", off.has(line.dataset.name));
+      }
+      for (const entry of curve.querySelectorAll("[data-entry]")) {
+        entry.classList.toggle("off", off.has(entry.dataset.entry));
+        entry.setAttribute("aria-pressed", !off.has(entry.dataset.entry));
+      }
+    }
+  }
+
+  function toggle(event) {
+    const name = event.target.closest?.("[data-entry]")?.dataset.entry;
+    if (name === undefined || (event.type === "keydown" && event.key !== "Enter")) return;
+    if (!off.delete(name)) off.add(name);
+    remember("losses off", JSON.stringify([...off]));
+    apply();
+  }
+
+  for (const kind of ["click", "keydown"]) document.addEventListener(kind, toggle);
+  apply();
 }
 
 // ---- values under the mouse ------------------------------------------------------------------
@@ -175,7 +236,9 @@ function readings() {
     curve.addEventListener("pointermove", (event) => {
       const frame = curve.getBoundingClientRect();
       const wanted = (event.clientX - frame.left) * curve.viewBox.baseVal.width / frame.width;
-      const places = [...curve.querySelectorAll("g")].map((line) => nearest(line, wanted));
+      const lines = [...curve.querySelectorAll("g:not(.off)")];
+      if (!lines.length) return;
+      const places = lines.map((line) => nearest(line, wanted));
       const x = places.map((place) => place[0])
         .reduce((best, x) => (Math.abs(x - wanted) < Math.abs(best - wanted) ? x : best));
       mark.setAttribute("d", `M${x} ${top}V${bottom}`);
@@ -205,7 +268,7 @@ function readings() {
 
   function write(curve, places, valueAt, epoch) {
     const rows = new Map(); // a name's own value, and its mean over the epoch
-    curve.querySelectorAll("g").forEach((line, index) => {
+    curve.querySelectorAll("g:not(.off)").forEach((line, index) => {
       const { name, look } = line.dataset;
       const row = rows.get(name) ?? ["", ""];
       row[look === "mean" ? 1 : 0] = valueAt(places[index][1]).toPrecision(3);
@@ -221,4 +284,5 @@ function readings() {
 }
 
 timeline();
+legends();
 readings();

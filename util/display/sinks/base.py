@@ -76,7 +76,7 @@ class Sink:
         """Take labelled images."""
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
-        """Take an epoch's numbers, and what was made of some validation images."""
+        """Take an epoch's numbers, and what was made of the images that are shown every time."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what must be known to go on with the same history."""

@@ -68,7 +68,7 @@ class TensorboardSink(Sink):
         """Write an epoch's numbers, and what was made of the first validation image."""
         when = LogStep(record["epoch"], total_images=record["total_iters"])
         self._write_numbers(when.epoch, flat(record))
-        if samples:
+        if samples and "val" in record:
             self.images(when, {f"validation/{label}": image for label, image in samples[0].items()})
 
     def go_on_after(self, when: LogStep) -> None:

@@ -88,6 +88,15 @@ def test_images_come_as_often_as_a_sink_says() -> None:
     assert text.events == []
 
 
+def test_the_first_images_are_for_the_page_and_those_of_the_epoch_still_due() -> None:
+    live, page = Recorder(images_every="display_freq"), Recorder(images_every="update_html_freq")
+    reporter = Reporter([live, page])
+    reporter.begin_epoch()
+    reporter.first_images(LogStep(1), VISUALS)
+    assert (live.events, page.events) == ([], [("images", 1)])
+    assert not reporter.shown
+
+
 def test_everybody_hears_of_the_beginning_and_of_epochs() -> None:
     sinks = [Recorder(), Recorder(losses_as="plot")]
     reporter = Reporter(sinks)

@@ -23,8 +23,8 @@ def test_on_a_terminal_the_bar_appears_on_standard_error(
         say("(epoch: 3) G: 1.000 ")
         bar.update(300)
     assert "epoch 3/200" in terminal.output
-    assert "0/400" in terminal.output
-    assert "100/400" in terminal.output
+    assert " 0%|" in terminal.output
+    assert " 25%|" in terminal.output
     assert "img/s" in terminal.output
     assert capsys.readouterr().out == "(epoch: 3) G: 1.000 \n"  # as without a bar
 
@@ -106,7 +106,25 @@ def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[fl
         bar.update(100)
         bar.refresh()
     shown = terminal.output.split("\r")[-3]  # then the line is cleared
-    assert re.fullmatch(
-        r"epoch 2/4:  50%\|.+\| 200/400, +\d+\.\d+img/s, left: epoch 00:\d\d, run 01:40", shown
-    ), shown
+    assert re.fullmatch(r"epoch 2/4  50%\|.+\| +\d+\.\d+img/s, left 00:\d\d, run 01:40", shown), (
+        shown
+    )
     assert len(shown) <= 80
+
+
+def test_the_whole_line_fits_into_60_columns(
+    now: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    progress = Progress(epoch=198, epoch_images=1000, total_images=200_000)
+    clock = TimeLeft(progress, length=Length(1000, 1000), images=2000)
+    with on_terminal(columns=60) as terminal, epoch_bar(clock) as bar:
+        bar.start_t = bar._time() - 60
+        now[0] += 3.3
+        progress.advance(100)
+        bar.update(100)
+        bar.refresh()
+    shown = terminal.output.split("\r")[-3]
+    assert re.fullmatch(
+        r"epoch 198/2000  55%\|.+\| +\d+\.\d+img/s, left \d\d:\d\d, run 33:\d\d:\d\d", shown
+    ), shown
+    assert len(shown) <= 60

@@ -20,6 +20,7 @@ from util.inference.image_scores import image_scores
 from util.scores.images import METRICS, Metric, metric_and_direction
 from util.training import validation
 from util.training.best import BestEpoch
+from util.training.fixed_images import FixedImages
 from util.training.validation import Validator, with_means_of_both_sides
 
 
@@ -67,15 +68,14 @@ def batches(*levels: float) -> Any:
     return [{"A": torch.full((1, 3, 12, 12), level)} for level in levels]
 
 
-def test_means_are_those_of_all_images_and_the_first_ones_are_shown() -> None:
+def test_means_are_those_of_all_images() -> None:
     model = doubler()
     found = Validator(model, batches(0.1, 0.2, 0.3, 0.4, 0.5), evaluation=True).run()
     assert found.metrics["L1"] == pytest.approx(0.15)  # half of 0.1 .. 0.5: values go from -1 to 1
     assert found.metrics["G"] == pytest.approx(2 * 0.3 * 3 * 144, rel=1e-6)
     assert set(found.metrics) == {"G", "L1", "PSNR", "SSIM", "idt_A_L1"}
     assert found.metrics["idt_A_L1"] == 0
-    assert (found.images, found.statistics, len(found.samples)) == (5, "running", 4)
-    assert found.samples[0]["made"].shape == (12, 12, 3)
+    assert (found.images, found.statistics) == (5, "running")
     assert model.aside == [True]
 
 
@@ -91,6 +91,36 @@ def test_a_metric_is_declared_in_one_place(monkeypatch: pytest.MonkeyPatch) -> N
         {"fake_B": torch.full((1, 3, 12, 12), 0.5), "real_B": torch.zeros(1, 3, 12, 12)}
     )
     assert shown["Max"] == pytest.approx(64 / 255)  # of files: 191 and 127
+
+
+def test_samples_are_the_first_images_and_draw_no_random_number() -> None:
+    made: list[int] = []
+
+    def create() -> Any:
+        made.append(1)
+        return batches(0.1, 0.2, 0.3, 0.4, 0.45)
+
+    model = doubler()
+    samples = FixedImages(model, create, evaluation=True)
+    rng.seed_all(5)
+    wanted = [random.random(), float(np.random.rand()), float(torch.rand(()))]
+    rng.seed_all(5)
+    first, second = samples.draw(), samples.draw()
+    assert [random.random(), float(np.random.rand()), float(torch.rand(()))] == wanted
+    assert [sorted(row) for row in first] == 4 * [["made"]]
+    assert first[0]["made"].shape == (12, 12, 3)
+    assert all((a["made"] == b["made"]).all() for a, b in zip(first, second, strict=True))
+    assert (model.aside, len(made)) == ([True, True], 1)
+
+
+def test_samples_that_fail_are_told_of_once(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> Any:
+        raise RuntimeError("no such folder")
+
+    samples = FixedImages(doubler(), broken, evaluation=False)
+    assert samples.draw() == samples.draw() == []
+    told = "warning: FixedImages failed (no such folder); training goes on without it.\n"
+    assert capsys.readouterr().err == told
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_measured() -> None:

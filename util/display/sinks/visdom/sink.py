@@ -13,18 +13,18 @@ carried out late, as a server does that was frozen.
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from html import escape
 from importlib.util import find_spec
 from math import ceil, nan
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from util.base.log import say, warn
-from util.display.sinks.base import ImageArray, LogStep, Sink
+from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.visdom.connection import (
     READ_SECONDS,
     Connection,
@@ -35,7 +35,7 @@ from util.display.sinks.visdom.connection import (
 )
 from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import how_to_install
-from util.images.ranges import WHITE, shown
+from util.images.ranges import shown
 
 FIRST_PAUSE = 0.5  # seconds between attempts; doubles with every failure
 LONGEST_PAUSE = 30.0
@@ -44,11 +44,10 @@ DOUBT_SECONDS = 60.0  # a request that was given up may be carried out that much
 BYTES_PER_SECOND = 1e6  # a slow line gets this much more time for large images,
 POINTS_PER_SECOND = 2e4  # and the server for long histories (it takes about a third)
 GAP = 2  # pixels around the images of a panel
-LABEL_HEIGHT = 24  # pixels of a row of labels
 
 
 class VisdomSink(Sink):
-    """Show losses in one window, and images in a panel or in a window each."""
+    """Show losses in a window, images in a panel or in windows of their own, as metrics are."""
 
     losses_as = "plot"
     images_every = "display_freq"
@@ -63,6 +62,7 @@ class VisdomSink(Sink):
         ncols: int,  # images in a row of the panel; 0 or below: a window for each image
         name: str,  # of the run, for titles
         win_size: int = 256,  # width at which an image is shown
+        log: bool = False,  # losses on a logarithmic axis
     ) -> None:
         self.address = address_of(server, port)
         self.env = env.replace("/", "_")  # as the server does for windows, but not for pages
@@ -70,14 +70,16 @@ class VisdomSink(Sink):
         self.ncols = ncols
         self.name = name
         self.win_size = win_size
+        self.log = log
         self.sends = self.failures = 0  # windows brought up to date; attempts that failed
         self._loss_window = str(display_id)  # the server knows windows by text only
 
         # Shared by both threads, under the lock of `_changed`.
         self._changed = threading.Condition()
         self._history = LossHistory()
-        self._images: dict[str, Callable[[Any], None]] = {}  # by window, the latest
-        self._unsent: set[str] = set()  # windows whose latest image is not on the server
+        self._metrics: dict[str, dict[int, float]] = {}  # of validation, by epoch
+        self._windows: dict[str, Callable[[Any], None]] = {}  # all but the losses; sends the latest
+        self._unsent: set[str] = set()  # those of them whose latest is not on the server
         self._sent: int | None = None  # points on the server, None: unknown
         self._deadline: float | None = None  # set by close()
         self._worker: threading.Thread | None = None
@@ -89,6 +91,10 @@ class VisdomSink(Sink):
         self._failed_at: float | None = None  # when an answer last failed to come
         self._told = 0  # 1: that there is no connection, 2: that there is one again
         self._quiet = False
+
+    def begin(self, overview: Overview) -> None:
+        """Look whether there is a server, and say so before training if there is none."""
+        self._attempt()
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Add a point to each curve."""
@@ -109,8 +115,25 @@ class VisdomSink(Sink):
         else:
             for window, (label, image) in enumerate(copies.items(), first):
                 sends[str(window)] = partial(self._show, str(window), label, image, self.win_size)
+        self._send_later(sends)
+
+    def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:
+        """Add a point to the curve of each validation metric."""
+        epoch = record["epoch"]
+        sends: dict[str, Callable[[Any], None]] = {}
         with self._changed:
-            self._images.update(sends)
+            for name, value in record.get("val", {}).items():
+                before = self._metrics.get(name, {}).items()
+                line = {old: kept for old, kept in before if old < epoch} | {epoch: float(value)}
+                self._metrics[name] = line
+                sends[f"{self.display_id}_{name}"] = partial(self._send_metric, name, line)
+        self._send_later(sends)
+
+    def _send_later(self, sends: Mapping[str, Callable[[Any], None]]) -> None:
+        if not sends or self._off:
+            return
+        with self._changed:
+            self._windows.update(sends)
             self._unsent.update(sends)
             self._wake_worker()
 
@@ -126,14 +149,17 @@ class VisdomSink(Sink):
         self._quiet = True
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the curves as tensors."""
+        """Return the curves: of losses as tensors, of metrics as numbers by epoch."""
         with self._changed:
-            return self._history.state_dict()
+            return {**self._history.state_dict(), "validation": self._metrics}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on with the curves of an earlier run."""
         history = LossHistory()
         history.load_state_dict(state)
+        metrics = {name: dict(line) for name, line in state.get("validation", {}).items()}
+        with self._changed:
+            self._metrics = metrics
         self._replace(history)
 
     def go_on_after(self, when: LogStep) -> None:
@@ -209,7 +235,8 @@ class VisdomSink(Sink):
             self._client = self._connect()
         steps: list[Callable[[], None]] = [self._send_losses]
         with self._changed:
-            steps += [partial(self._send_window, each) for each in sorted(self._unsent, key=int)]
+            unsent = [each for each in self._windows if each in self._unsent]
+            steps += [partial(self._send_window, each) for each in unsent]
         refusals = []
         for send in steps:
             try:
@@ -243,7 +270,7 @@ class VisdomSink(Sink):
             self._client.connection.close()
         with self._changed:
             self._client = self._sent = None
-            self._unsent.update(self._images)  # a server started anew has nothing
+            self._unsent.update(self._windows)  # a server started anew has nothing
 
     def _patience(self, size: int) -> float:
         """Return how many seconds to wait for the answer to a request of `size` bytes."""
@@ -273,6 +300,7 @@ class VisdomSink(Sink):
         else:
             options = {"title": f"{self.name} loss over time", "legend": names}
             options |= {"xlabel": "epoch", "ylabel": "loss"}
+            options |= {"ytype": "log"} if self.log else {}
             self._client.line(X=x, Y=curves, win=self._loss_window, opts=options)
         with self._changed:
             self.sends += 1
@@ -294,22 +322,25 @@ class VisdomSink(Sink):
 
     def _send_window(self, window: str) -> None:
         with self._changed:
-            send = self._images[window]
+            send = self._windows[window]
         send(self._client)
         with self._changed:
             self.sends += 1
-            if self._images[window] is send:  # else there is a newer one already
+            if self._windows[window] is send:  # else there is a newer one already
                 self._unsent.discard(window)
 
     def _send_panel(self, images: Mapping[str, ImageArray], client: Any) -> None:
-        """Send all images as one, and a table of their labels in the same arrangement."""
+        """Send all images as one, each with its label below it."""
         ncols = min(self.ncols, len(images))
-        panel = grid([shown(image) for image in images.values()], ncols)
+        panel = grid({label: shown(image) for label, image in images.items()}, ncols)
         width = self.win_size * ncols
         self._show(str(self.display_id + 1), f"{self.name} images", panel, width, client)
-        height = LABEL_HEIGHT * (1 + ceil(len(images) / ncols))
-        options = {"title": f"{self.name} labels", "width": width, "height": height}
-        client.text(label_table(list(images), ncols), str(self.display_id + 2), opts=options)
+
+    def _send_metric(self, name: str, line: Mapping[int, float], client: Any) -> None:
+        epochs, values = np.array(list(line)), np.array(list(line.values()))
+        values[~np.isfinite(values)] = nan  # becomes null; infinity would be no JSON
+        options = {"title": f"{self.name} validation: {name}", "xlabel": "epoch", "ylabel": name}
+        client.line(X=epochs, Y=values, win=f"{self.display_id}_{name}", opts=options)
 
     def _show(self, window: str, title: str, image: ImageArray, width: int, client: Any) -> None:
         height = round(image.shape[0] * width / image.shape[1])
@@ -317,14 +348,11 @@ class VisdomSink(Sink):
         client.image(shown(image).transpose(2, 0, 1), win=window, opts=options)
 
     def _complain(self, error: Exception) -> None:
-        where, port = self.address.geturl(), self.address.port
+        reason = str(error) or type(error).__name__
         self._tell(
             warn,
-            f"visdom at {where} cannot be used now ({str(error) or type(error).__name__}). "
-            "Training goes on, and what is missing there is sent once it answers. To have a server "
-            "started: --start_visdom (`python -m visdom.server` fails without internet). To reach "
-            f"one on another machine: ssh -N -L {port}:localhost:{port} user@host. "
-            "To do without: --display_id 0.",
+            f"visdom at {self.address.geturl()} cannot be used now ({reason}); --start_visdom "
+            "starts one, --display_id 0 does without.",
         )
 
     def _tell(self, how: Callable[[str], None], text: str) -> None:
@@ -333,22 +361,19 @@ class VisdomSink(Sink):
                 how(text)
 
 
-def grid(images: Sequence[ImageArray], ncols: int) -> ImageArray:
-    """Arrange (H, W, 3) images row by row on white; the largest decides the cells' size."""
-    height = max(image.shape[0] for image in images) + 2 * GAP
-    width = max(image.shape[1] for image in images) + 2 * GAP
-    rows = ceil(len(images) / ncols)
-    sheet = np.full((rows * height, ncols * width, 3), WHITE, np.uint8)
-    for number, image in enumerate(images):
-        top, left = number // ncols * height + GAP, number % ncols * width + GAP
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return sheet
-
-
-def label_table(labels: Sequence[str], ncols: int) -> str:
-    """Return an HTML table of labels, arranged as `grid` arranges the images."""
-    style = "table-layout: fixed; width: 100%; text-align: center"
-    filled = [escape(label) for label in labels] + [""] * (-len(labels) % ncols)
-    rows = [filled[start : start + ncols] for start in range(0, len(filled), ncols)]
-    cells = ("".join(f"<td>{label}</td>" for label in row) for row in rows)
-    return f'<table style="{style}">{"".join(f"<tr>{row}</tr>" for row in cells)}</table>'
+def grid(images: Mapping[str, ImageArray], ncols: int) -> ImageArray:
+    """Arrange labelled (H, W, 3) images row by row on white, in cells as large as the largest."""
+    height = max(image.shape[0] for image in images.values()) + 2 * GAP
+    width = max(image.shape[1] for image in images.values()) + 2 * GAP
+    letters = max(10, width // 18)
+    font = ImageFont.load_default(letters)
+    cell = height + 2 * letters  # with room for the label
+    size = ncols * width, ceil(len(images) / ncols) * cell
+    sheet = Image.new("RGB", size, "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, (label, image) in enumerate(images.items()):
+        top, left = number // ncols * cell + GAP, number % ncols * width + GAP
+        sheet.paste(Image.fromarray(image), (left, top))
+        text = label.encode("utf-8", "replace").decode()
+        pen.text((left, top + height), text, fill="black", font=font)
+    return np.array(sheet)  # one that may be written to, as torch wants it

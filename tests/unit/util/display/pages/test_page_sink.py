@@ -1,5 +1,6 @@
 """The training page: the newest epoch first, only images that exist, a fixed cost per update."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -231,15 +232,27 @@ def record(epoch: int, **more: Any) -> EpochRecord:
 
 
 def curves(shown: Any) -> list[str]:
-    """Return what the page draws."""
-    return [attributes["aria-label"] for tag, attributes in shown.tags if tag == "svg"]
+    """Return what the page draws, the losses once: they are there for narrow windows too."""
+    drawn = [attributes["aria-label"] for tag, attributes in shown.tags if tag == "svg"]
+    return list(dict.fromkeys(drawn))
+
+
+def samples(shown: Any) -> dict[int, Any]:
+    """Return the samples of the epochs that have some."""
+    sections = [at for tag, at in shown.tags if tag == "section" and "data-samples" in at]
+    return {int(at["data-epoch"]): json.loads(at["data-samples"]) for at in sections}
 
 
 def lines(shown: Any) -> dict[str, int]:
     """Return the lines that are drawn, with how many points they have."""
     found: dict[str, int] = {}
     name = ""
+    wide = True
     for tag, attributes in shown.tags:
+        if tag == "div":
+            wide = "narrow" not in attributes.get("class", "")
+        if not wide:
+            continue
         if tag == "g":
             name = attributes["aria-label"].rpartition(":")[0]
         elif tag == "polyline":
@@ -247,9 +260,7 @@ def lines(shown: Any) -> dict[str, int]:
     return found
 
 
-def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
-    tmp_path: Path, read_page: ReadPage
-) -> None:
+def test_an_epoch_brings_numbers_and_samples(tmp_path: Path, read_page: ReadPage) -> None:
     sink = new_sink(tmp_path)
     for epoch in (1, 2):
         sink.scalars(LogStep(epoch, 50), {"G": 0.5 / epoch})
@@ -259,9 +270,7 @@ def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [2, 1]
     assert shown.labels == 2 * LABELS
-    assert [link for link in shown.links if "validation" in link] == [
-        "images/validation_epoch002.png"
-    ]
+    assert samples(shown) == {2: 2 * [{label: [2, 3, 2] for label in LABELS}]}
     assert shown.text("b") == ["22.00"]  # in the section of epoch 2
     assert curves(shown) == [
         "Losses over epochs",
@@ -270,16 +279,13 @@ def test_an_epoch_brings_numbers_and_a_sheet_of_samples(
     ]
     assert lines(shown) == {
         "G": 2,
-        "G, mean of each epoch": 2,
+        "G, mean of each epoch": 3,  # and the mean of the last ones at the very end
         "G, D": 2,  # equal learning rates are one line
         "images/s": 2,
         "memory (MiB)": 2,
         "PSNR": 1,
     }
-    with Image.open(tmp_path / "images" / "validation_epoch002.png") as image:
-        width, height = image.size
-    (link,) = [at for tag, at in shown.tags if tag == "a" and "validation" in at["href"]]
-    assert (link["data-width"], link["data-height"]) == (str(width), str(height))
+    assert (tmp_path / "images" / "epoch002_sample2_fake_B.jpg").is_file()
 
 
 def test_learning_rates_that_differ_are_two_lines(tmp_path: Path, read_page: ReadPage) -> None:
@@ -312,7 +318,7 @@ def test_numbers_missing_from_the_file_leave_gaps(tmp_path: Path, read_page: Rea
     assert "Validation" in shown.text("summary")
 
 
-def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
+def test_a_continued_run_shows_the_numbers_and_samples_of_its_epochs(
     tmp_path: Path, read_page: ReadPage
 ) -> None:
     sink, brought = new_sink(tmp_path), [record(n, val={"PSNR": 20.0 + n}) for n in (1, 2)]
@@ -325,6 +331,9 @@ def test_a_continued_run_shows_the_numbers_and_sheets_of_its_epochs(
     continued.images(LogStep(3), images())
     shown = read_page(tmp_path / "index.html")
     assert shown.links[3:] == before.links
+    assert {epoch: sorted(row[0]) for epoch, row in samples(shown).items()} == {
+        epoch: sorted(row[0]) for epoch, row in samples(before).items()
+    }
     assert shown.text("b") == before.text("b") == ["22.00", "21.00"]
     assert [at for tag, at in shown.tags if tag == "img"][3:] == [
         at for tag, at in before.tags if tag == "img"
@@ -359,8 +368,8 @@ def test_an_epoch_without_images_of_its_own_still_counts(
     sink.epoch(record(2), [images()])
     shown = read_page(tmp_path / "index.html")
     assert epochs(shown) == [2, 1]
-    assert shown.images == []
-    assert shown.links == ["images/validation_epoch002.png"]
+    assert shown.images == shown.links == []
+    assert list(samples(shown)) == [2]
 
 
 # ---- the end -----------------------------------------------------------------------------------
@@ -457,6 +466,25 @@ def test_the_overview_shows_its_sections(tmp_path: Path, read_page: ReadPage) ->
 def test_without_an_overview_there_is_no_empty_one(tmp_path: Path, read_page: ReadPage) -> None:
     new_sink(tmp_path).images(LogStep(1), images())
     assert "Overview" not in read_page(tmp_path / "index.html").text("summary")
+
+
+# ---- from the first minute on -----------------------------------------------------------------
+
+
+def test_the_page_is_there_when_training_begins_and_follows_the_losses(
+    tmp_path: Path, read_page: ReadPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("util.display.pages.page_sink.time.monotonic", lambda: now[0])
+    sink = new_sink(tmp_path)
+    sink.begin({"Data": {"images": "5"}})
+    assert refreshes(read_page(tmp_path / "index.html")) == ["1"]
+    for images, points in ((1, 0), (2, 2), (3, 2)):  # at most every few seconds
+        now[0] += 6
+        sink.scalars(LogStep(1, images), {"G": float(images)})
+        assert lines(read_page(tmp_path / "index.html")).get("G", 0) == points
+    sink.finish("Training was stopped by SIGTERM.")
+    assert lines(read_page(tmp_path / "index.html"))["G"] == 3
 
 
 # ---- the cost of an update ----------------------------------------------------------------------

@@ -1,15 +1,16 @@
-"""What the pages are made of: the sheet of samples, and scores of single images."""
+"""What the pages are made of: files of samples, and scores of single images."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
-from util.display.pages.sheet import GAP, LONGEST_SIDE, sheet
+from util.display.pages.samples import LONGEST_SIDE, Samples
 from util.inference.image_scores import image_scores
 from util.scores import images
 
@@ -18,46 +19,60 @@ def drawn(grey: int, height: int = 30, width: int = 40, channels: int = 3) -> ND
     return np.full((height, width, channels), grey, np.uint8)
 
 
-# ---- the sheet -------------------------------------------------------------------------------
+# ---- samples ---------------------------------------------------------------------------------
 
 
-def test_a_sheet_has_a_row_for_each_sample_and_a_column_for_each_label() -> None:
-    samples = [
-        {"real_A": drawn(10), "fake_B": drawn(20)},
-        {"real_A": drawn(30), "fake_B": drawn(40)},
+def names(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
+    samples = Samples(tmp_path)
+    for epoch, grey in ((1, 20), (2, 30)):
+        samples.write(epoch, [{"real_A": drawn(10), "fake_B": drawn(grey)}])
+    assert names(tmp_path) == [
+        *("epoch001_sample1_fake_B.jpg", "epoch001_sample1_real_A.jpg"),
+        "epoch002_sample1_fake_B.jpg",
     ]
-    whole = sheet(samples)
-    top = whole.height - (30 + GAP + 30)
-    assert whole.width == 40 + GAP + 40
-    for row, sample in enumerate(samples):
-        for column, image in enumerate(sample.values()):
-            place = (column * (40 + GAP) + 20, top + row * (30 + GAP) + 15)
-            assert whole.getpixel(place) == (*[image[0, 0, 0]] * 3, 255)
-    assert whole.getpixel((42, top + 15)) == (0, 0, 0, 0)  # nothing between the images
-    words = np.asarray(whole)[:top]
-    assert (words[:, :40, 3] > 0).any()  # a name above each column
-    assert (words[:, 48:, 3] > 0).any()
+    assert json.loads(samples.of(2)) == [{"real_A": [1, 40, 30], "fake_B": [2, 40, 30]}]
+    assert json.loads(samples.of(1)) == [{"real_A": [1, 40, 30], "fake_B": [1, 40, 30]}]
+    assert samples.of(3) == ""
 
 
-def test_samples_may_have_different_sizes_and_labels() -> None:
-    whole = sheet([{"a": drawn(1), "b": drawn(2, 50, 20)}, {"c": drawn(3, 10, 10)}, {}])
-    assert whole.width == 40 + GAP + 20 + GAP + 10
+def test_a_later_process_finds_the_samples_of_the_epochs_before_its_own(tmp_path: Path) -> None:
+    first = Samples(tmp_path)
+    for epoch, grey in ((1, 20), (2, 30), (3, 40)):
+        first.write(epoch, [{"real_A": drawn(10), "fake_B": drawn(grey)}, {"real_A": drawn(5)}])
+    again = Samples(tmp_path)
+    again.find(3)
+    assert json.loads(again.of(2)) == [
+        {"fake_B": [2, 40, 30], "real_A": [1, 40, 30]},
+        {"real_A": [1, 40, 30]},
+    ]
+    assert again.of(3) == ""
+
+
+def test_an_epoch_that_is_trained_again_replaces_its_samples(tmp_path: Path) -> None:
+    samples = Samples(tmp_path)
+    for epoch, grey in ((1, 20), (2, 30), (3, 40), (2, 50)):
+        samples.write(epoch, [{"fake_B": drawn(grey)}])
+    assert json.loads(samples.of(2)) == [{"fake_B": [2, 40, 30]}]
+    assert samples.of(3) == ""
+    with Image.open(tmp_path / "epoch002_sample1_fake_B.jpg") as image:
+        assert image.getpixel((20, 15)) == (50, 50, 50)
 
 
 @pytest.mark.parametrize("image", [drawn(7, channels=1), drawn(7)[:, :, 0], drawn(7)])
-def test_any_kind_of_image_fits_on_a_sheet(image: Any) -> None:
-    whole = sheet([{"x": image}])
-    assert whole.getpixel((20, whole.height - 5)) == (7, 7, 7, 255)
+def test_any_kind_of_image_can_be_a_sample(tmp_path: Path, image: Any) -> None:
+    Samples(tmp_path).write(1, [{"x": image}])
+    with Image.open(tmp_path / "epoch001_sample1_x.jpg") as shown:
+        assert shown.getpixel((20, 15)) == (7, 7, 7)
 
 
-def test_large_images_are_scaled_down() -> None:
-    assert sheet([{"x": drawn(7, 1024, 2048)}]).width == LONGEST_SIDE
-
-
-@settings(max_examples=30, deadline=None)
-@given(label=st.text(), width=st.integers(1, 60))
-def test_whatever_a_label_is_the_sheet_is_as_wide_as_its_images(label: str, width: int) -> None:
-    assert sheet([{label: drawn(7, 5, width)}]).width == width
+def test_large_images_are_scaled_down(tmp_path: Path) -> None:
+    Samples(tmp_path).write(1, [{"x": drawn(7, 1024, 2048)}])
+    with Image.open(tmp_path / "epoch001_sample1_x.jpg") as shown:
+        assert shown.size == (LONGEST_SIDE, LONGEST_SIDE // 2)
 
 
 # ---- scores ----------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ import random
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from itertools import combinations, pairwise
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from util.display.pages.curves import Curves
+from util.display.pages.elements import asset
 from util.display.pages.svg import (
     DASHES,
     MOST_POINTS,
@@ -22,6 +24,7 @@ from util.display.pages.svg import (
     places_to_keep,
     small_curve,
 )
+from util.display.sinks.base import EpochRecord
 
 Points = Sequence[tuple[float, Mapping[str, float]]]
 Place = tuple[float, float]
@@ -384,6 +387,35 @@ def test_means_stand_out_over_the_losses_they_are_means_of() -> None:
 def test_means_of_losses_whose_values_are_lost_are_drawn_alone() -> None:
     drawing = Drawing([], means=[(0.5, {"G": 1.0, "D": 2.0}), (1.5, {"G": 0.5, "D": 2.5})])
     assert drawing.legend == ["G", "D"]
+
+
+def test_smoothed_lines_end_where_the_losses_end() -> None:
+    curves = Curves()
+    for epoch in (1, 2):
+        for images in (50, 100):
+            curves.add_losses(epoch, images, {"G": 4.0 / epoch})
+        curves.add_epoch(cast(EpochRecord, {"epoch": epoch, "train": {"G": 4.0 / epoch}}))
+    curves.add_losses(3, 50, {"G": 1.0})
+    found = re.findall(r'data-look="(\w+)".*?<polyline points="(.*?)"', curves.render(), re.DOTALL)
+    ends = {look: points.split()[-1] for look, points in found[:2]}
+    assert ends["faint"].split(",")[0] == ends["mean"].split(",")[0]
+    assert float(ends["mean"].split(",")[1]) < float(ends["faint"].split(",")[1])  # of 2 and 1
+
+
+# ---- colours -----------------------------------------------------------------------------------
+
+
+def test_no_two_colours_look_alike_on_light_or_dark_pages() -> None:
+    color = pytest.importorskip("skimage.color")
+    css = asset("style.css")
+    dark = dict(re.findall(r"\.stroke(\d) \{ stroke: #(\w{6}) \}", css))
+    assert sorted(map(int, dark)) == list(range(len(PALETTE)))
+    for colours in ([colour.removeprefix("#") for colour in PALETTE], list(dark.values())):
+        rgb = np.array([[list(bytes.fromhex(each)) for each in colours]])
+        lab = color.rgb2lab(rgb / 255)[0]
+        for one, other in combinations(range(len(lab)), 2):
+            distance = float(color.deltaE_ciede2000(lab[one], lab[other]))
+            assert distance >= 15, (colours[one], colours[other], distance)
 
 
 # ---- small drawings --------------------------------------------------------------------------

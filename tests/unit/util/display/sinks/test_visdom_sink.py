@@ -31,7 +31,7 @@ from util.display.sinks.visdom import sink as visdom_sink
 from util.display.sinks.visdom.connection import Connection, UnreachableError, address_of
 from util.display.sinks.visdom.history import LossHistory
 from util.display.sinks.visdom.server import VisdomServer, start_server
-from util.display.sinks.visdom.sink import VisdomSink, grid, label_table
+from util.display.sinks.visdom.sink import VisdomSink, grid
 
 LONGEST_BLOCK = 1.0  # seconds that the training thread may lose in a call
 NAMES = ("G_GAN", "G_L1", "D_real", "D_fake")
@@ -91,7 +91,7 @@ def exists(port: int, env: str, window: int) -> bool:
     return ask(port, "/win_exists", {"win": str(window), "eid": env}) == "true"
 
 
-def window_on(port: int, env: str, window: int) -> Any:
+def window_on(port: int, env: str, window: int | str) -> Any:
     def no_json(constant: str) -> None:
         pytest.fail(f"{constant} is no JSON; a browser could not read it")
 
@@ -389,15 +389,15 @@ def test_images_share_a_panel_with_their_labels(
         image[:] = 0  # the caller may go on using its arrays
     sink.close()
     sheet = image_on(server.port, env, 2)
-    assert sheet.shape == (2 * 68, 3 * 68, 3)
+    assert sheet.shape == (2 * 88, 3 * 68, 3)
     for number, image in enumerate(kept.values()):
-        top, left = number // 3 * 68 + 2, number % 3 * 68 + 2
+        top, left = number // 3 * 88 + 2, number % 3 * 68 + 2
         np.testing.assert_array_equal(sheet[top : top + 64, left : left + 64], image)
-    assert (sheet[68:, 68:] == 255).all()
-    panel, labels = window_on(server.port, env, 2), window_on(server.port, env, 3)
-    assert (panel["title"], labels["title"]) == ("run images", "run labels")
-    assert panel["width"] == labels["width"] == 3 * 128
-    assert "<td>&lt;b&gt;</td></tr><tr><td>rec &amp; A</td><td></td><td></td>" in labels["content"]
+        assert (sheet[top + 68 : top + 84, left : left + 64] < 128).any()  # its label
+    assert (sheet[88:, 68:] == 255).all()
+    panel = window_on(server.port, env, 2)
+    assert (panel["title"], panel["width"]) == ("run images", 3 * 128)
+    assert not exists(server.port, env, 3)
     assert not exists(server.port, env, 1)
 
 
@@ -407,7 +407,7 @@ def test_the_panel_is_no_wider_than_its_images(
     sink = make_sink(server.port, ncols=4)
     sink.images(LogStep(1), {"only": np.zeros((32, 48, 3), np.uint8)})
     sink.close()
-    assert image_on(server.port, env, 2).shape == (36, 52, 3)
+    assert image_on(server.port, env, 2).shape == (56, 52, 3)
 
 
 def test_without_columns_each_image_has_a_window(
@@ -434,21 +434,53 @@ def test_images_of_all_shapes_are_shown(
     assert sink.failures == 0
     assert capsys.readouterr().err == ""
     if ncols:
-        assert image_on(server.port, env, 2).shape == (3 * 20, 2 * 24, 3)
+        assert image_on(server.port, env, 2).shape == (3 * 40, 2 * 24, 3)
     else:
         found = [image_on(server.port, env, 2 + i).shape for i in range(len(shapes))]
         assert found == [(*shape[:2], 3) for shape in shapes]
 
 
-def test_grid_and_labels_have_the_same_arrangement() -> None:
-    sheet = grid([np.full((2, 3, 3), number, np.uint8) for number in range(5)], 2)
-    assert sheet.shape == (3 * 6, 2 * 7, 3)
-    assert sheet[14, 3].tolist() == [4, 4, 4]
-    table = label_table(list("abcde"), 2)
-    assert table.endswith(
-        "<tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr>"
-        "<tr><td>e</td><td></td></tr></table>"
-    )
+def test_any_label_can_stand_below_an_image() -> None:
+    labels = ["a", "b\udcff", "\u96ea", "two\nlines", ""]
+    images = [np.full((2, 3, 3), number, np.uint8) for number in range(5)]
+    sheet = grid(dict(zip(labels, images, strict=True)), 2)
+    assert sheet.shape == (3 * 26, 2 * 7, 3)
+    assert sheet[54, 3].tolist() == [4, 4, 4]
+
+
+# ---- validation -------------------------------------------------------------------------------
+
+
+def validated(epoch: int, **metrics: float) -> Any:
+    return {"epoch": epoch, "val": metrics}
+
+
+def test_each_metric_of_validation_has_a_plot(
+    make_sink: Any, server: VisdomServer, env: str
+) -> None:
+    sink = make_sink(server.port)
+    for epoch, value in ((1, 20.0), (2, inf), (3, 21.0), (4, 5.0), (3, 22.0)):  # once went back
+        sink.epoch(validated(epoch, PSNR=value, L1=1 / value), [])
+    sink.epoch({"epoch": 4}, [])  # without validation
+    again = make_sink(server.port)
+    again.load_state_dict(sink.state_dict())
+    again.epoch(validated(5, PSNR=23.0), [])
+    sink.close()
+    again.close()
+    (trace,) = window_on(server.port, env, "1_PSNR")["content"]["data"]
+    assert list(zip(trace["x"], trace["y"], strict=True)) == [(1, 20), (2, None), (3, 22), (5, 23)]
+    assert window_on(server.port, env, "1_L1")["title"] == "run validation: L1"
+
+
+def test_losses_can_have_a_logarithmic_axis(make_sink: Any, server: VisdomServer, env: str) -> None:
+    kinds = []
+    for log in (False, True):
+        sink = make_sink(server.port, log=log)
+        sink.scalars(LogStep(1), {"a": 1.0})
+        sink.close()
+        kinds.append(window_on(server.port, env, 1)["content"]["layout"]["yaxis"].get("type"))
+    assert kinds[0] != "log"
+    assert kinds[1] == "log"
 
 
 # ---- a server that is not there ---------------------------------------------------------------
@@ -474,12 +506,21 @@ def test_training_goes_on_without_a_server(make_sink: Any, capsys: Any, report: 
     assert closing < 2
     for part in (
         f"visdom at http://localhost:{port} cannot be used now (connection refused)",
-        "Training goes on",
         "--start_visdom",
-        f"ssh -N -L {port}:localhost:{port} user@host",
         "--display_id 0",
     ):
         assert part in advice
+
+
+def test_a_server_that_is_not_there_is_told_of_in_one_short_line_before_training(
+    make_sink: Any, capsys: Any
+) -> None:
+    sink = make_sink(free_port())
+    sink.begin({})
+    assert len(only_advice(capsys)) < 150
+    sink.scalars(LogStep(1), {"a": 1.0})
+    wait_until(lambda: sink.failures == 2)
+    assert capsys.readouterr().err == ""
 
 
 def test_pauses_double_up_to_a_limit(make_sink: Any, monkeypatch: pytest.MonkeyPatch) -> None:

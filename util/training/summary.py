@@ -1,0 +1,70 @@
+"""What a run is, in five lines before it begins; where to look when it has ended."""
+
+import shlex
+from argparse import Namespace
+from collections.abc import Mapping
+
+import torch
+
+from util.base.log import link_to
+from util.base.new_options import new_option
+from util.storage.run_folder import RunFolder, option_for
+from util.training.length import Length
+
+
+def summary(
+    opt: Namespace,
+    images: int,
+    parameters: Mapping[str, int],
+    device: torch.device,
+    to_validate: int,
+) -> str:
+    """Return the five lines; `images` are those of an epoch, `parameters` those of each network."""
+    batch = f"batches of {opt.batch_size}" if opt.batch_size > 1 else "one by one"
+    epochs = Length.of(opt).epochs
+    length = f"{epochs} epoch{'s' * (epochs != 1)}"
+    sizes = ", ".join(f"{name} {_millions(count)}" for name, count in parameters.items())
+    lines = {
+        "data": f"{images:,} images {batch} in {length}, from {opt.dataroot}",
+        "networks": f"{sizes or 'none'} (parameters)",
+        "device": f"{_device(device)}, {new_option(opt, 'precision')}",
+        "validation": _validation(opt, to_validate),
+        "page": "none, by --no_html" if opt.no_html else _page(opt),
+    }
+    return "\n".join(f"{name + ':':<12}{text}" for name, text in lines.items())
+
+
+def what_next(opt: Namespace, label: str, phase: str) -> str:
+    """Say where the page of a run is that has ended, and how to test it on images of a phase."""
+    page = [] if opt.no_html else [f"Losses and images: {_page(opt)}"]
+    options = {"dataroot": opt.dataroot, "name": opt.name, "model": opt.model}
+    options |= {"dataset_mode": opt.dataset_mode, **option_for(label)}
+    if phase != "test":
+        options["phase"] = phase
+    if opt.checkpoints_dir != "./checkpoints":
+        options["checkpoints_dir"] = opt.checkpoints_dir
+    words = (f"--{name}={value}" if value.startswith("-") else f"--{name} {shlex.quote(value)}"
+             for name, value in options.items())  # fmt: skip
+    return "\n".join([*page, f"Translate images with:\n  python test.py {' '.join(words)}"])
+
+
+def _page(opt: Namespace) -> str:
+    return link_to(RunFolder(opt.checkpoints_dir, opt.name).web / "index.html")
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+
+
+def _device(device: torch.device) -> str:
+    if device.type != "cuda":
+        return f"CPU, {torch.get_num_threads()} threads"
+    memory = torch.cuda.get_device_properties(device).total_memory
+    return f"{device}, {torch.cuda.get_device_name(device)}, {memory / 2**30:.0f} GiB"
+
+
+def _validation(opt: Namespace, images: int) -> str:
+    every = new_option(opt, "val_freq")
+    if images:
+        return f"{images:,} images after {'each epoch' if every == 1 else f'every {every} epochs'}"
+    return "none, by --val_freq 0" if every == 0 else "none"
