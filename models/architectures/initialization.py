@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import init
 
 from models.architectures.layers import guard_instance_norm
-from util.base.errors import ChoiceError, suggest
+from util.base.errors import ChoiceError, UserError, suggest
 from util.base.log import say
 
 INIT_TYPES: dict[str, Callable[[Tensor, float], object]] = {
@@ -28,6 +28,10 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
     if init_type not in INIT_TYPES:
         hint = suggest(init_type, INIT_TYPES)
         raise ChoiceError(f"initialization method [{init_type}] is not implemented. {hint}")
+    if init_type in ("normal", "xavier") and not init_gain >= 0:  # nan neither
+        raise UserError(
+            f"--init_gain {init_gain} cannot work with --init_type {init_type}: it must be 0 or more."
+        )
     draw = INIT_TYPES[init_type]
 
     def init_layer(layer: nn.Module) -> None:

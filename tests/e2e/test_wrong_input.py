@@ -132,6 +132,8 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--batch_size 0", 2, ("--batch_size 0 cannot work", "1 or more")),
     ("train", UNPAIRED + "--batch_size -2", 2, ("--batch_size -2 cannot work",)),
     ("train", UNPAIRED + "--ngf 0", 2, ("--ngf 0 cannot work",)),
+    ("train", UNPAIRED + "--init_gain nan", 1, ("--init_gain nan cannot work", "0 or more")),
+    ("train", UNPAIRED + "--load_size 3000000000", 2, ("cannot work", "below 2**31")),
     ("train", UNPAIRED + "--print_freq 0", 2, ("--print_freq 0 cannot work",)),
     ("train", UNPAIRED + "--save_epoch_freq 0", 2, ("--save_epoch_freq 0 cannot work",)),
     ("train", UNPAIRED + "--num_threads -1", 2, ("--num_threads -1 cannot work", "0 or more")),

@@ -258,10 +258,11 @@ class Run:
             self.show_images(for_page=True)
         epoch = self.progress.epoch
         found = self.validator.measure(epoch) if self.validator and is_fine else None
+        # Before anything is noted: a signal may end this, and the run goes on with all of it.
+        samples = self.fixed_images.draw() if self.fixed_images and is_fine else []
         is_best = found is not None and self.best.update(epoch, found.metrics)
         self._measured = found.metrics[self.best.name] if found and self.best.name else None
         record = self._record(seconds, found)
-        samples = self.fixed_images.draw() if self.fixed_images and is_fine else []
         self.reporter.epoch(record, samples)
         if record["train"] and not self._losses_shown:  # fewer images than --print_freq
             means = " ".join(f"{name}: {value:.3f}" for name, value in record["train"].items())
