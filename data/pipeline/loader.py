@@ -199,8 +199,9 @@ class BatchLoader:
         self.sampler.epoch = epoch
 
     def leave_epoch(self) -> None:
-        """Leave out what is left of the running epoch: the next one begins at its start."""
-        self.sampler.start = 0
+        """Leave out what is left of the epoch that would come next, as if it had been given."""
+        self.sampler.epoch += 1
+        self.sampler.start = self._delivered = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running epoch stands, and what decides the epochs to come."""
