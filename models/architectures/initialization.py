@@ -30,7 +30,8 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
         raise ChoiceError(f"initialization method [{init_type}] is not implemented. {hint}")
     if init_type in ("normal", "xavier") and not init_gain >= 0:  # nan neither
         raise UserError(
-            f"--init_gain {init_gain} cannot work with --init_type {init_type}: it must be 0 or more."
+            f"--init_gain {init_gain} cannot work with --init_type {init_type}: it must be 0 or "
+            "more."
         )
     draw = INIT_TYPES[init_type]
 
