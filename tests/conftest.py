@@ -67,7 +67,7 @@ def _signals_as_on_a_terminal() -> Iterator[None]:
     for number in ignored:
         is_ctrl_c = number == signal.SIGINT
         signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
-    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     for number in ignored:

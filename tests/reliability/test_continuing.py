@@ -126,7 +126,7 @@ def test_images_that_were_seen_are_not_decoded_again(
     workers: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    argv = small(root, tmp_path, "--num_threads", workers, model=model)
+    argv = small(root, tmp_path, "--num_threads", workers, "--no_html", model=model)
     assert run_until(argv, STEPS + 3)
     before = decoded()
     capsys.readouterr()
@@ -241,7 +241,9 @@ def test_log_page_and_records_are_those_of_one_run(root: Path, tmp_path: Path) -
             (epoch, image) for epoch in (1, 2, 3) for image in range(1, STEPS + 1)
         ]
     images = [contents(checkpoints / "run" / "web" / "images") for checkpoints in (whole, parts)]
-    assert images[0] == images[1]
+    assert images[0].items() <= images[1].items()
+    # What stays the same of the fixed images is written once by each process.
+    assert all("_sample" in name and "_real_" in name for name in images[1].keys() - images[0])
 
 
 def test_going_back_to_an_earlier_save_lets_the_history_begin_there(stopped: Path) -> None:

@@ -42,7 +42,7 @@ def note(text: str) -> None:
 
 def tell_of_loading() -> None:
     """Say on a terminal why nothing happens yet, before the imports that take seconds."""
-    if sys.stderr.isatty():
+    if sys.stderr and sys.stderr.isatty():  # None where it is closed
         note("loading PyTorch ...")
 
 
