@@ -248,7 +248,8 @@ def _add_speed_and_saving_options(parser: ArgumentParser) -> None:
     add("--speed", action=NewOption, help="faithful keeps numbers and random "
         "choices; max also takes other dropout masks, and makes kernels")  # fmt: skip
     add("--precision", action=NewOption, help=f"what networks compute in: {either(PRECISIONS)}")
-    add("--compile", action=NewOption, help="make kernels for norms; needs a C++ compiler")
+    add("--compile", action=NewOption, help="let torch compile the networks: meant for GPUs, on "
+        "CPUs steps take longer; needs a C++ compiler")  # fmt: skip
 
     add = parser.add_argument_group("checkpoints and logs").add_argument
     add("--epoch", type=str, default="latest", help="which epoch to load: a number, latest, or "
