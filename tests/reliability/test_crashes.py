@@ -702,6 +702,15 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
     }
 
 
+def contents_at_rest(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    """Return the contents when nothing has been written for a second: pages are, on a thread."""
+    before, now = {}, contents(folder)
+    while before != now:
+        time.sleep(1)
+        before, now = now, contents(folder)
+    return now
+
+
 @pytest.mark.slow
 def test_a_second_run_of_that_name_is_refused_and_changes_no_file(
     root: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
@@ -710,7 +719,7 @@ def test_a_second_run_of_that_name_is_refused_and_changes_no_file(
 
     def start_others() -> None:  # while this process is in the middle of a step
         wait_for_save(tmp_path, 4)
-        before = contents(tmp_path / "run")
+        before = contents_at_rest(tmp_path / "run")
         refused.extend([start(resume(tmp_path)), start(small(root, tmp_path, "--ngf", "3"))])
         for training in refused:
             assert training.end() == 1
