@@ -21,7 +21,6 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import chain
-from shlex import quote
 from typing import Any
 
 import torch
@@ -34,6 +33,7 @@ from models.storage.trained_model import TrainedModel
 from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
+from util.base.commands import as_argument, command
 from util.base.errors import run_command
 from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
@@ -142,8 +142,8 @@ def where_results_are(opt: Namespace, folder: str) -> str:
     where = f"Images and page: {link_to(f'{folder}/index.html')}"
     if opt.dataset_mode == "single":
         return where
-    pairs = "" if opt.dataset_mode == "unaligned" else " --paired"
-    return f"{where}\nScore them with:\n  python scripts/evaluate.py {quote(folder)}{pairs}"
+    words = [as_argument(folder), *([] if opt.dataset_mode == "unaligned" else ["--paired"])]
+    return f"{where}\nScore them with:\n  {command('scripts/evaluate.py', {}, *words)}"
 
 
 def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:

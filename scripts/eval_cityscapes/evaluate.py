@@ -62,9 +62,9 @@ from eval_cityscapes.cityscapes import (
     scores,
 )
 from util.base.errors import UserError, run_command
-from util.base.log import say, warn
+from util.base.log import printable, say, warn
 from util.display.progress_bar import progress_bar
-from util.scores.comparisons import NamedImage, by_label, images_of, pick, printable, shown
+from util.scores.comparisons import NamedImage, by_label, images_of, pick, shown
 from util.scores.report import table
 from util.scores.scorer import as_tensor, read_ahead
 from util.storage.files import write_text

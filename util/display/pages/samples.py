@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.display.pages.elements import printable
+from util.base.log import printable
 from util.display.sinks.base import ImageArray
 from util.images.ranges import shown
 from util.images.writing import write_image
