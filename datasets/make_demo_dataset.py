@@ -1066,7 +1066,8 @@ def main(argv: list[str] | None = None) -> None:
             for folder in plan(kind, counts, args.domains.split(",")):
                 write_folder(args.output, folder, args.size, args.seed)
         except OSError as error:
-            parser.error(f"Cannot write below --output {args.output}: {error}. Choose another one.")
+            reason = error.strerror or error
+            parser.error(f"Cannot write below --output {args.output}: {reason}. Choose another.")
         report(kind, args.output)
 
 

@@ -36,7 +36,7 @@ BASE_RANGES: Ranges = {
 }
 # What no image, network or batch can have.
 LARGEST: Ranges = {
-    **dict.fromkeys(("load_size", "crop_size", "batch_size"), BELOW_2_31),
+    **dict.fromkeys(("load_size", "crop_size", "batch_size", "display_winsize"), BELOW_2_31),
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf"), BELOW_2_31),
     "n_layers_D": (lambda n: n <= 30, "each layer halves images, so it must be 30 or less"),
 }

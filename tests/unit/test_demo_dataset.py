@@ -260,5 +260,5 @@ def test_an_output_that_is_a_file_ends_with_status_2(
     assert stop.value.code == 2
     text = capsys.readouterr().err
     assert f"Cannot write below --output {output}" in text
-    assert "Choose another one." in text
+    assert "Choose another." in text
     assert output.read_text() == "mine"
