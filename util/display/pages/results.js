@@ -2,7 +2,7 @@
 
 function results() {
   const main = document.querySelector("main");
-  const sections = [...main.children];
+  const sections = [...main.querySelectorAll(":scope > section")];
   if (sections.length < 2) return;
   const rows = sections.map((section, order) => ({
     section,

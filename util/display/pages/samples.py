@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,12 @@ from util.images.writing import write_image
 LONGEST_SIDE = 512  # larger images are scaled down
 SAMPLE_NAME = re.compile(r"epoch(\d+)_sample(\d+)_(.+)\.jpg")
 Place = tuple[int, str]  # the number of a sample, from 1, and a label
+
+
+def rank_in(order: Sequence[str]) -> Callable[[str], tuple[int, str]]:
+    """Return a key to sort labels by: first those in `order`, then others by name."""
+    rank = {label: position for position, label in enumerate(order)}
+    return lambda label: (rank.get(label, len(rank)), label)
 
 
 class Samples:
@@ -44,12 +50,15 @@ class Samples:
                 self._newest[place] = image
                 self._epochs[place].add(epoch)
 
-    def find(self, before: float) -> None:
-        """Look for what earlier runs have left of the epochs `before` one."""
-        for name in sorted(file.name for file in self.folder.iterdir()):
-            match = SAMPLE_NAME.fullmatch(name)
+    def find(self, before: float, order: Sequence[str] = ()) -> None:
+        """Look for what earlier runs have left of the epochs `before` one; labels in an `order`."""
+        for file in self.folder.iterdir():
+            match = SAMPLE_NAME.fullmatch(file.name)
             if match and int(match[1]) < before:
                 self._epochs.setdefault((int(match[2]), match[3]), set()).add(int(match[1]))
+        rank = rank_in(order)
+        places = sorted(self._epochs, key=lambda place: (place[0], rank(place[1])))
+        self._epochs = {place: self._epochs[place] for place in places}
 
     def forget_after(self, epoch: int) -> None:
         """Leave out what later epochs have brought."""

@@ -306,7 +306,7 @@ def _legend(
         parts.append(
             f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {_style(number)} '
             f'stroke-width="2.5" data-entry="{_text(name)}"/><text x="{x + 23:.1f}" y="{y}" '
-            f'data-entry="{_text(name)}" role="button" tabindex="0">{_text(shown)}</text>'
+            f'data-entry="{_text(name)}">{_text(shown)}</text>'
         )
         x += entry
     return parts, row
