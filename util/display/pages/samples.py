@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.display.pages.elements import printable
+from util.display.pages.elements import Size, printable
 from util.display.sinks.base import ImageArray
 from util.images.ranges import shown
 from util.images.writing import write_image
@@ -34,6 +34,7 @@ class Samples:
         self.folder = folder
         self._epochs: dict[Place, set[int]] = {}  # that have a file
         self._newest: dict[Place, ImageArray] = {}  # what this process has written last
+        self._sizes: dict[Place, Size] = {}  # read once: opening thousands of files takes seconds
 
     def write(self, epoch: int, samples: Sequence[Mapping[str, ImageArray]]) -> None:
         """Write what an epoch has brought."""
@@ -47,7 +48,7 @@ class Samples:
                 small = Image.fromarray(shown(image))
                 small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 write_image(self._file(epoch, place), small, quality=95, subsampling=0)
-                self._newest[place] = image
+                self._newest[place], self._sizes[place] = image, small.size
                 self._epochs[place].add(epoch)
 
     def find(self, before: float, order: Sequence[str] = ()) -> None:
@@ -77,11 +78,16 @@ class Samples:
             return ""
         rows: dict[int, dict[str, tuple[int, int, int]]] = {}
         for place, epochs in self._epochs.items():
-            if known := [old for old in epochs if old <= epoch]:
-                with suppress(OSError), Image.open(self._file(max(known), place)) as image:
-                    row = rows.setdefault(place[0], {})
-                    row[printable(place[1])] = (max(known), *image.size)
+            newest = max((old for old in epochs if old <= epoch), default=0)
+            if size := newest and self._size(newest, place):
+                rows.setdefault(place[0], {})[printable(place[1])] = (newest, *size)
         return json.dumps([rows[number] for number in sorted(rows)], separators=(",", ":"))
+
+    def _size(self, epoch: int, place: Place) -> Size | None:
+        if place not in self._sizes:
+            with suppress(OSError), Image.open(self._file(epoch, place)) as image:
+                self._sizes[place] = image.size
+        return self._sizes.get(place)
 
     def _file(self, epoch: int, place: Place) -> Path:
         return self.folder / f"epoch{epoch:03d}_sample{place[0]}_{place[1]}.jpg"
