@@ -26,6 +26,9 @@ HOSTILE = "\"><img src=x onerror=hacked=1>'#50%25&amp;"
 SHOWN = "document.querySelector('#timeline output').textContent"
 FIRST = "document.querySelector('#timeline > .strip img')"
 LOADED_AT = "performance.timeOrigin"
+CUT_OFF = (
+    "[...document.querySelectorAll('section')].filter((s) => s.scrollWidth > s.clientWidth).length"
+)
 # The contrast of every text with what is behind it, as WCAG computes it, by text.
 CONTRASTS = """(() => {
   const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -158,6 +161,8 @@ def test_every_image_loads_and_nothing_is_wider_than_the_window(
         browser.run("document.images.length") == 6 * 8 + 8 + 8
     )  # the list, and the slider's two rows
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    browser.run("document.getElementById('epochs').open = true")
+    assert browser.run(CUT_OFF) == 0
 
 
 def test_the_slider_moves_through_the_epochs(
@@ -610,14 +615,14 @@ def test_a_browser_that_lends_no_memory_is_no_trouble(browser: Browser, training
 ORDER = "[...document.querySelectorAll('main section:not([hidden]) h3')].map((h) => h.textContent)"
 
 
-def results(folder: Path, scores: dict[str, dict[str, float]]) -> Path:
+def results(folder: Path, scores: dict[str, dict[str, float]], labels: list[str] = LABELS) -> Path:
     web = HTML(folder, "Experiment = run, Phase = test, Epoch = latest")
     for name, values in scores.items():
-        files = [f"{name}_{label}.png" for label in LABELS]
+        files = [f"{name}_{label}.png" for label in labels]
         for file in files:
             Image.new("RGB", (64, 64), (20, 200, 20)).save(Path(web.get_image_dir(), file))
         web.add_header(name)
-        web.add_images(files, LABELS, files, width=256)
+        web.add_images(files, labels, files, width=256)
         if values:
             web.add_scores(values)
     web.save()
@@ -705,6 +710,17 @@ def test_results_use_the_width_of_the_window(browser: Browser, scored: Path) -> 
         "[...document.querySelectorAll('main img')].map((i) => i.getBoundingClientRect().right)"
     )
     assert max(edges) > 1340
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 7, 8])
+def test_results_on_a_phone_are_not_cut_off(browser: Browser, tmp_path: Path, count: int) -> None:
+    labels = [f"image_{number}" for number in range(count)]
+    browser.resize(390, 800)
+    browser.open(results(tmp_path, {"a": {}, "b": {}}, labels))
+    assert browser.run(CUT_OFF) == 0
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    widths = browser.run("[...document.querySelectorAll('main img')].map((i) => i.clientWidth)")
+    assert min(widths) >= 80
 
 
 def test_images_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:

@@ -58,7 +58,8 @@ def _millions(count: int) -> str:
 
 def _device(device: torch.device) -> str:
     if device.type != "cuda":
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads != 1)}"
     memory = torch.cuda.get_device_properties(device).total_memory
     return f"{device}, {torch.cuda.get_device_name(device)}, {memory / 2**30:.0f} GiB"
 

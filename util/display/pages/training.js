@@ -114,7 +114,7 @@ function timeline() {
     for (const row of samples.children) {
       row.style.setProperty("--columns", columns(each, wide / beside, 90));
     }
-    strip.style.setProperty("--columns", columns(strip.childElementCount, wide, 110));
+    strip.style.setProperty("--columns", columns(strip.childElementCount, wide, 90));
   }
 
   function columns(count, width, least) {

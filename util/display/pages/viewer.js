@@ -27,7 +27,7 @@ function viewer() {
   const dialog = make("dialog", { id: "viewer", ariaLabel: "viewer" },
     make("div", { className: "controls" }, title, make("label", {}, "image", shown),
       make("label", {}, "against", against), make("label", {}, fullSize, "full size"), close),
-    sides, make("div", { className: "frame" }, stage),
+    make("div", { className: "frame" }, make("div", {}, sides, stage)),
     make("div", { className: "quiet keys" }, keys));
 
   function imagesOf(element) {
@@ -90,7 +90,7 @@ function viewer() {
     if (!width) return; // it comes with the event `load`
     const fit = Math.min((innerWidth - 40) / width, (innerHeight - ROOM) / height);
     const scale = fullSize.checked ? 1 : fit;
-    stage.style.width = sides.style.maxWidth = `${width * scale}px`;
+    stage.style.width = `${width * scale}px`;
     stage.style.height = `${height * scale}px`;
     stage.style.setProperty("--cut", `${100 * cut}%`);
   }
