@@ -127,6 +127,15 @@ def test_single_images_that_look_like_pairs_are_warned_of(
     assert "twice as wide" not in capsys.readouterr().err
 
 
+def test_images_that_hardly_are_pairs_are_not_cut_in_silence(
+    trained: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    draw(tmp_path / "photos" / "test" / "x.png", scene(1))
+    run_test(trained["pix2pix"], tmp_path, tmp_path / "photos")
+    said = capsys.readouterr().err
+    assert said.count("but these are hardly wider than high. If they are no pairs") == 1
+
+
 def test_a_generator_that_makes_no_images_is_refused_with_the_right_command(
     trained: dict[str, Path], tmp_path: Path
 ) -> None:
