@@ -688,7 +688,8 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 def contents_at_rest(folder: Path) -> dict[Path, tuple[bytes, int]]:
     """Return the contents when nothing has been written for a second: pages are, on a thread."""
-    before, now = {}, contents(folder)
+    before: dict[Path, tuple[bytes, int]] = {}
+    now = contents(folder)
     while before != now:
         time.sleep(1)
         before, now = now, contents(folder)
