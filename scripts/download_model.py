@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.get_data import download_with_bar
+from util.storage.checkpoint import load_state_dict
 from util.storage.downloads import check_digest
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
@@ -101,7 +102,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         say(f"downloading {url}")
         fetched = file.with_name(f"{model.technique}_{args.name}.pth")
         download_with_bar(url, fetched)
-        say(f"SHA-256: {check_digest(fetched, fetched.name)}")
+        try:
+            load_state_dict(fetched)  # is it a network?
+            say(f"SHA-256: {check_digest(fetched, fetched.name)}")
+        except UserError:
+            fetched.unlink()
+            raise
         fetched.replace(file)
     write_text(run.options_json(), json.dumps(facts(model), indent=2) + "\n")
     say(f"Model saved at: {file}\nTranslate images with:\n  {command(args, model)}")

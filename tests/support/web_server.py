@@ -3,6 +3,7 @@
 import re
 import socket
 import struct
+import sys
 import threading
 import time
 import urllib.request
@@ -47,6 +48,11 @@ class Server(ThreadingHTTPServer):
             request.close()
         else:
             super().shutdown_request(request)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that have hung up; show what else happens."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     @property
     def url(self) -> str:

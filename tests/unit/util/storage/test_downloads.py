@@ -2,7 +2,9 @@
 
 import hashlib
 import os
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,12 +42,12 @@ def test_progress_is_told_from_the_first_byte_to_the_last(url: str, tmp_path: Pa
 def test_cuts_are_gone_on_from_at_once(
     server: Server, url: str, tmp_path: Path, reset: bool
 ) -> None:
-    server.hang_up, server.times, server.reset = {"file.zip"}, 3, reset
+    server.hang_up, server.times, server.reset = {"file.zip"}, 1 if reset else 3, reset
     download(url, tmp_path / "file.zip")
     assert (tmp_path / "file.zip").read_bytes() == DATA
     assert os.listdir(tmp_path) == ["file.zip"]
     ranges = [request.partition("bytes=")[2] for request in server.requests]
-    assert len(ranges) == 4
+    assert len(ranges) == (2 if reset else 4)
     if not reset:  # else some of what was on its way is lost
         assert ranges == ["", "150000-", "225000-", "262500-"]
 
@@ -128,12 +130,12 @@ def test_a_way_that_is_not_encrypted_any_more_is_refused(
 ) -> None:
     """No certificate here: the server's address only says https."""
 
-    def without_encryption(request: object, timeout: float) -> object:
-        setattr(request, "full_url", url)  # noqa: B010 - of urllib's type
+    def without_encryption(request: Any, timeout: float) -> Any:
+        request.full_url = url
         return opened(request, timeout=timeout)
 
-    opened = downloads.urllib.request.urlopen
-    monkeypatch.setattr(downloads.urllib.request, "urlopen", without_encryption)
+    opened: Any = urllib.request.urlopen
+    monkeypatch.setattr(urllib.request, "urlopen", without_encryption)
     with pytest.raises(UserError, match="is not encrypted.*--http"):
         download(url.replace("http:", "https:"), tmp_path / "file.zip")
     assert not (tmp_path / "file.zip").exists()
