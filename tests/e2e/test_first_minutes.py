@@ -93,7 +93,7 @@ def test_five_lines_tell_what_a_run_is_and_the_end_what_comes_next(
     said = capsys.readouterr().out
     page = linked(said, "Images and page")
     assert Page(page).headings == ["p0", "p1"]
-    assert command(said) == ["python", "scripts/evaluate.py", str(page.parent), "--paired"]
+    assert command(said) == ["python", "scripts/evaluate.py", str(page.parent)]
 
 
 def test_something_is_printed_in_every_epoch(pairs: Path, tmp_path: Path, capsys: Capture) -> None:

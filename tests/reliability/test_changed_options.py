@@ -3,7 +3,8 @@
 import json
 import shutil
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,24 @@ def begun(root: Path, folder: Path, *more: str, model: str = "pix2pix") -> Path:
     return folder
 
 
+@contextmanager
+def changed(folder: Path) -> Iterator[dict[str, Any]]:
+    """Lend the newest state of a run to be changed."""
+    path = folder / "run" / "latest_state.pth"
+    state = checkpoint.load_state(path)
+    yield state
+    save_state(state, path)
+
+
 @pytest.fixture(scope="module")
 def plateau(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run under --lr_policy plateau that has lowered its rate and seen bad epochs."""
     folder = begun(root, tmp_path_factory.mktemp("plateau"), "--lr_policy", "plateau")
-    path = folder / "run" / "latest_state.pth"
-    state = checkpoint.load_state(path)
-    parts = state["model"]["schedulers"], state["model"]["optimizers"]
-    for schedule, optimizer in zip(*parts, strict=True):
-        schedule |= {"best": 0.0, "num_bad_epochs": BAD, "_last_lr": [RATE]}
-        optimizer["param_groups"][0]["lr"] = RATE
-    save_state(state, path)
+    with changed(folder) as state:
+        parts = state["model"]["schedulers"], state["model"]["optimizers"]
+        for schedule, optimizer in zip(*parts, strict=True):
+            schedule |= {"best": 0.0, "num_bad_epochs": BAD, "_last_lr": [RATE]}
+            optimizer["param_groups"][0]["lr"] = RATE
     return folder
 
 
@@ -70,10 +78,8 @@ def plateau(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that knows its best epoch, by L1, and two worse ones after that."""
     folder = begun(root, tmp_path_factory.mktemp("measured"), "--save_best", "L1")
-    path = folder / "run" / "latest_state.pth"
-    state = checkpoint.load_state(path)
-    state["best"] |= {"value": 0.001, "epoch": 1, "since": 2}
-    save_state(state, path)
+    with changed(folder) as state:
+        state["best"] |= {"value": 0.001, "epoch": 1, "since": 2}
     return folder
 
 

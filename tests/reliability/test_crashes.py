@@ -17,7 +17,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from tests.support.runs import (
     run,
     run_until,
 )
+from tests.support.small_disk import small_disk
 from tests.support.small_models import build, train_options
 from tests.support.tiers import LONG
 from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
@@ -488,23 +489,6 @@ def test_a_first_save_whose_renames_were_interrupted_needs_no_options_to_be_cont
 
 
 # ---- disks --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of its own."""
-    folder.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def status_of(argv: Sequence[str]) -> int:

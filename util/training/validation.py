@@ -21,7 +21,7 @@ from util.images.sizes import ImageSize
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
-from util.scores.sides import OTHER, Repeats, made_from, paths_of
+from util.scores.sides import OTHER, Repeats, made_from, paths_of, unequal_domains
 from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
@@ -198,7 +198,7 @@ def create_validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
         inception=load_inception(inception, device) if inception else None,
-        direction=opt.direction if opt.dataset_mode == "unaligned" else "",
+        direction=opt.direction if unequal_domains(getattr(data, "dataset", None)) else "",
         divisor=divisor or 1,
     )  # fmt: skip
     if best.name:  # rather now than after an epoch
