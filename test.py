@@ -18,10 +18,9 @@ if __name__ == "__main__":  # before the imports that take seconds
     tell_of_loading()
 
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from itertools import chain
-from typing import Any
 
 import torch
 
@@ -51,6 +50,7 @@ from util.inference.pairs import pairs_among, save_pairs
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.streams import own_seed
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
+from util.scores.sides import unequal_domains
 from util.storage.run_folder import RunFolder
 from util.storage.saved_options import read_saved_options
 from util.visualizer import save_images
@@ -61,23 +61,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv, quiet=True)
     options.result.tell()
-    model_class = find_model_using_name(opt.model)
-    opt.batch_size = images_at_once(opt, model_class, given="batch_size" in options.result.given)
-    opt.num_threads = 0  # images in order, unchanged
-    opt.serial_batches = True
-    opt.no_flip = True
-    opt.display_id = -1
-    rng.seed_all(new_option(opt, "seed"))
-    if new_option(opt, "deterministic"):
-        rng.use_deterministic_algorithms()
+    take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
-    inputs = input_paths(dataset, opt)
-    dataset.sampler.seeds = [own_seed(opt, [path]) for path in inputs]
-    _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
-    trained = in_names_of_today(saved)
-    dataset.warn_of_bad_images(if_pairs=if_pairs(opt, trained))
-    warn_of_other_sizes(opt, trained)
+    dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths_of_items(dataset, opt)]
+    warn_of_what_training_did_otherwise(opt, dataset)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
     options.result.save()  # now that it is clear that there is such a run
@@ -87,14 +75,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = results_folder(opt)
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
-    reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
-    webpage.names = ResultNames(inputs, opt.dataroot)
+    webpage.names = ResultNames(inputs_of(dataset, opt), opt.dataroot)
     earlier = images_on_page(folder)
-    inference = torch.inference_mode(declares(model_class, "batch_independent"))
-    with closing(reporter):
-        with ImageWriter(), inference:  # images are written beside the next ones
-            translate(opt, dataset, model, webpage)
-        webpage.save()  # now that all its images are there
+    reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
+    faster = torch.inference_mode(declares(type(model), "batch_independent"))
+    with closing(reporter), ImageWriter(), faster:  # images are written beside the next ones
+        translate(opt, dataset, model, webpage)
+    webpage.save()  # now that all its images are there
     clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
     say(where_results_are(opt, folder))
     if len(dataset) > opt.num_test:
@@ -108,8 +95,9 @@ def translate(
     opt: Namespace, dataset: CustomDatasetDataLoader, model: BaseModel, webpage: HTML
 ) -> None:
     """Save what the model makes of each image, and add it to the page as a row."""
-    number, once = 0, OncePerSide(opt.dataset_mode, opt.direction)
-    pairs: dict[str, str] | None = None
+    number = 0
+    once = OncePerSide(dataset.dataset, opt.direction)
+    pairs: dict[str, str] | None = None  # labels of what is made, with those of what it should be
     with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
         for batch in dataset:
             model.set_input(batch)  # take the batch apart, move it to the device
@@ -117,9 +105,10 @@ def translate(
             model.test()  # forward without gradients
             made, sources = model.get_current_visuals(), model.get_image_paths()
             if pairs is None:
-                pairs = pairs_of(opt, model, made)
+                pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
+                save_pairs(results_folder(opt), pairs)
             items = one_by_one(made, sources, opt.batch_size)
-            for visuals, paths in once.new(batch, items):
+            for visuals, paths in items if pairs else once.new(batch, items):
                 if number % 5 == 0:
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
@@ -127,33 +116,55 @@ def translate(
                 show_scores(webpage, visuals, pairs, opt.aspect_ratio)
                 number += 1
                 bar.update(1)
-    save_pairs(results_folder(opt), pairs or {})
 
 
-def pairs_of(opt: Namespace, model: BaseModel, visuals: Mapping[str, Any]) -> dict[str, str]:
-    """Return the labels of images that were made, with those of what they should be."""
-    if opt.dataset_mode == "unaligned":  # real_B is any image of domain B
-        return {}
-    return pairs_among(visuals, TrainedModel(model).validation_pairs)
+def take_images_in_order(opt: Namespace, given: Collection[str]) -> None:
+    """Set the options that a test decides itself, and the random numbers it begins with."""
+    model_class = find_model_using_name(opt.model)
+    opt.batch_size = images_at_once(opt, model_class, given="batch_size" in given)
+    opt.num_threads = 0
+    opt.serial_batches = True
+    opt.no_flip = True
+    opt.display_id = -1
+    rng.seed_all(new_option(opt, "seed"))
+    if new_option(opt, "deterministic"):
+        rng.use_deterministic_algorithms()
 
 
-def where_results_are(opt: Namespace, folder: str) -> str:
-    """Say where the page is, and how to score the images if there are any to compare them with."""
-    where = f"Images and page: {link_to(f'{folder}/index.html')}"
-    if opt.dataset_mode == "single":
-        return where
-    words = [as_argument(folder), *([] if opt.dataset_mode == "unaligned" else ["--paired"])]
-    return f"{where}\nScore them with:\n  {command('scripts/evaluate.py', {}, *words)}"
-
-
-def input_paths(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
-    """Return the images that this run will translate, as far as the data set tells."""
+def inputs_of(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
+    """Return the images that are translated, and name the results, as far as the data set tells."""
     source = "B_paths" if opt.direction == "BtoA" else "A_paths"
     files = files_of(dataset.dataset)
     for name in (source, "AB_paths", "A_paths", "image_paths", *files):
         if name in files:
             return files[name][: opt.num_test]
     return []
+
+
+def paths_of_items(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
+    """Return a path of each item: of the image that no other item has, if one domain is smaller."""
+    inputs, images = inputs_of(dataset, opt), vars(dataset.dataset)
+    if not unequal_domains(dataset.dataset):
+        return inputs
+    longer = max(images["A_paths"], images["B_paths"], key=len)
+    return [*inputs, *longer[len(inputs) : opt.num_test]]
+
+
+def warn_of_what_training_did_otherwise(opt: Namespace, dataset: CustomDatasetDataLoader) -> None:
+    """Say in what these images are not what the run was trained on, after a quick look at them."""
+    _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+    trained = in_names_of_today(saved)
+    dataset.warn_of_bad_images(if_pairs=if_pairs(opt, trained))
+    warn_of_other_sizes(opt, trained)
+
+
+def where_results_are(opt: Namespace, folder: str) -> str:
+    """Say where the page is, and how to score the images if there are any to compare them with."""
+    where = f"Images and page: {link_to(f'{folder}/index.html')}"
+    if opt.model == "test":
+        return where
+    score = command("scripts/evaluate.py", {}, as_argument(folder))
+    return f"{where}\nScore them with:\n  {score}"
 
 
 if __name__ == "__main__":

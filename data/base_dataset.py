@@ -4,7 +4,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from textwrap import indent
@@ -28,12 +28,13 @@ __all__ = [
 Layout = tuple[str, ...]  # names of folders below --dataroot
 ONE_FOLDER: Layout = ("{phase}",)  # for example train
 TWO_FOLDERS: Layout = ("{phase}A", "{phase}B")  # trainA and trainB
+PAIR_FOLDERS: Layout = ("A/{phase}", "B/{phase}")
 ITSELF: Layout = (".",)  # for all phases
-LAYOUTS = {  # of the built-in data sets; all others may have the first or the second
-    "aligned": ONE_FOLDER,
-    "colorization": ONE_FOLDER,
-    "unaligned": TWO_FOLDERS,
-    "single": ITSELF,
+LAYOUTS = {  # of the built-in data sets, the first that is there; others have one of the first two
+    "aligned": (ONE_FOLDER, PAIR_FOLDERS, TWO_FOLDERS),
+    "colorization": (ONE_FOLDER,),
+    "unaligned": (TWO_FOLDERS,),
+    "single": (ITSELF,),
 }
 _LISTS = ("paths", "imgs", "image_files")  # usual names of lists of files, besides *_paths
 
@@ -60,10 +61,8 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 
         By default, whether `opt.dataroot` has a folder `val`, or both `valA` and `valB`.
         """
-        layout = LAYOUTS.get(opt.dataset_mode)
-        layouts = {layout} - {ITSELF} if layout else {ONE_FOLDER, TWO_FOLDERS}
-        folders = (folders_of(opt.dataroot, phase, names) for names in layouts)
-        return any(all(map(os.path.isdir, paths)) for paths in folders)
+        layouts = LAYOUTS.get(opt.dataset_mode, (ONE_FOLDER, TWO_FOLDERS))
+        return layouts != (ITSELF,) and layout_of(opt.dataroot, phase, layouts) is not None
 
     def image_files(self) -> list[str]:
         """Return the files of all images, which are looked at before training.
@@ -158,6 +157,14 @@ def channels_of_sides(opt: Namespace) -> tuple[int, int]:
 def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
     """Return the folders that hold a phase of the data set that lies at `root`."""
     return [os.path.join(root, name.format(phase=phase)) for name in layout]
+
+
+def layout_of(root: str | Path, phase: str, layouts: Iterable[Layout]) -> Layout | None:
+    """Return the first layout all of whose folders are there."""
+    for layout in layouts:
+        if all(map(os.path.isdir, folders_of(root, phase, layout))):
+            return layout
+    return None
 
 
 def lists_of_files(dataset: BaseDataset) -> dict[str, list[str]]:

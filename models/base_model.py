@@ -1,5 +1,6 @@
 """What all models share: names, devices, saving and loading, schedules, the optimiser step."""
 
+import math
 import os
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
@@ -146,8 +147,10 @@ class BaseModel(ABC):
         adopt_new_optimizers(self)
         before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
-            watched = (self.metric,) if isinstance(scheduler, ReduceLROnPlateau) else ()
-            scheduler.step(*watched)
+            if not isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step()
+            elif not math.isnan(self.metric):  # else nothing was measured
+                scheduler.step(self.metric)
         self._optimization.epochs += 1
         after = float(self.optimizers[0].param_groups[0]["lr"])
         say(f"learning rate {before:.7f} -> {after:.7f}")

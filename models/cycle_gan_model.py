@@ -173,7 +173,7 @@ class CycleGANModel(BaseModel):
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what went there and back with where it came from; unpaired data has no more."""
         pairs = {"cycle_A": (self.rec_A, self.real_A), "cycle_B": (self.rec_B, self.real_B)}
-        if self.opt.lambda_identity > 0:  # the images that validation_losses has made
+        if self.isTrain and self.opt.lambda_identity > 0:  # validation_losses has made them
             pairs |= {"idt_A": (self.idt_A, self.real_B), "idt_B": (self.idt_B, self.real_A)}
         return pairs
 

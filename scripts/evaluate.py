@@ -59,7 +59,6 @@ from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 
 ROOT = Path(__file__).resolve().parent.parent
-PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B belongs to fake_B
 MAYBE_PAIRS = (
     "names are equal in both folders: if they tell pairs, --paired adds L1, PSNR, SSIM and LPIPS."
 )
@@ -90,7 +89,7 @@ def _add_images(parser: argparse.ArgumentParser, *, named: bool) -> None:
         "scored; options that are not listed here go to test.py")  # fmt: skip
     add("--checkpoints_dir", default="./checkpoints", help="where runs are saved, for --name")
     add("--paired", action="store_true", help="x_fake_B.png belongs to x_real_B.png, x.png to "
-        "x.jpg in the other folder; with --name, known from the data set")  # fmt: skip
+        "x.jpg in the other folder; known of what test.py wrote")  # fmt: skip
     add("--side", choices=("A", "B"), help="of results in both directions, only this domain")
     add("--resize", action="store_true", help="bring generated images to the size of the real "
         "ones (bicubic): changes the scores of pairs")  # fmt: skip
@@ -278,8 +277,7 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
     if status := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         sys.exit(status)
     written = [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
-    paired = args.paired or opt.dataset_mode in PAIRED_MODES
-    return from_results(images, written, paired=paired, side=args.side)
+    return from_results(images, written, paired=args.paired, side=args.side)
 
 
 def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:

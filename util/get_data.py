@@ -3,27 +3,23 @@
 import gzip
 import os
 import re
-import shutil
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
-from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin
 
 from util.base.errors import UserError, suggest
 from util.base.log import say
+from util.display.progress_bar import progress_bar
+from util.storage.downloads import check_digest, download, open_url
 
 BASE_URLS = {
     "pix2pix": "https://efrosgans.eecs.berkeley.edu/pix2pix/datasets/",
     "cyclegan": "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/",
 }
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar")
-TIMEOUT_SECONDS = 30
 
 
 class GetData:
@@ -65,25 +61,24 @@ class GetData:
         return str(target)
 
     def _fetch(self, archive: str, target: Path) -> None:
-        """Download and unpack beside the target, so that a broken attempt leaves nothing."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as temporary:
-            file = Path(temporary, os.path.basename(archive))
-            self._say(f"downloading {urljoin(self.url, archive)}")
-            with self._open(archive) as response, file.open("wb") as out:
-                try:
-                    shutil.copyfileobj(response, out)
-                except (OSError, HTTPException) as error:
-                    text = f"Downloading {archive} broke off ({error}). Try again."
-                    raise UserError(text) from error
-            unpacked = Path(temporary, "unpacked")
-            unpack(file, unpacked)
-            inside = list(unpacked.iterdir())
-            single = len(inside) == 1 and inside[0].is_dir()
-            os.replace(inside[0] if single else unpacked, target)
+        """Download, and unpack beside the target, so that a broken attempt leaves no folder."""
+        url, file = urljoin(self.url, archive), target.parent / os.path.basename(archive)
+        self._say(f"downloading {url}")
+        download_with_bar(url, file, shown=self.verbose)
+        try:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as temporary:
+                unpacked = Path(temporary, "unpacked")
+                unpack(file, unpacked)
+                digest = check_digest(file, file.name)
+                inside = list(unpacked.iterdir())
+                single = len(inside) == 1 and inside[0].is_dir()
+                os.replace(inside[0] if single else unpacked, target)
+        finally:
+            file.unlink()
+        self._say(f"SHA-256: {digest}")
 
     def _available(self) -> list[str]:
-        with self._open("") as response:
+        with open_url(self.url) as response:
             page = response.read().decode("utf-8", errors="replace")
         links = set(re.findall(r"""<a\b[^>]*\bhref=["']?([^"'\s>]+)""", page, re.IGNORECASE))
         return sorted(link for link in links if link.endswith(ARCHIVES))
@@ -97,20 +92,23 @@ class GetData:
             raise UserError(f"{answer!r} is no number from 0 to {len(available) - 1}.")
         return available[int(answer)]
 
-    def _open(self, name: str) -> Any:
-        url = urljoin(self.url, name)
-        try:
-            return urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
-        except urllib.error.HTTPError as error:
-            error.close()
-            text = f"{url} answers {error.code} {error.reason}. Is the name right?"
-            raise UserError(text) from error
-        except OSError as error:
-            raise UserError(f"{url} cannot be reached ({error}). Are you online?") from error
-
     def _say(self, text: str) -> None:
         if self.verbose:
             say(text)
+
+
+def download_with_bar(url: str, file: Path, *, shown: bool = True) -> None:
+    """Download a file, with a progress bar on a terminal if it is `shown`."""
+    if not shown:
+        download(url, file)
+        return
+    with progress_bar(file.name, 0, unit="B", unit_scale=True) as bar:
+
+        def show(there: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(there - bar.n)
+
+        download(url, file, show)
 
 
 def unpack(archive: Path, folder: Path) -> None:

@@ -31,6 +31,7 @@ T = TypeVar("T")
 
 SHOWN_PROBLEMS = 5
 LONGEST_REASON = 150  # characters of what Pillow has to say
+PAIR = 1.5  # times as wide as high, if not more, is nearly every image with A and B
 STANDARD_ERROR = 2  # its descriptor
 DEEP, ALPHA = "more than 8 bits", "transparency"
 LOSSES = {DEEP: "all above 255 becomes white", ALPHA: "it is dropped"}  # when read as 8-bit RGB
@@ -215,11 +216,12 @@ def warn_of_bad_images(
     """
     listed = {path: name for name, paths in files.items() for path in paths}
     paths = [path for path, name in listed.items() if not name or has_known_ending(path)]
+    is_halved = opt.dataset_mode == "aligned" and "B_paths" not in files
     found = glance(
         paths,
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
-        side_by_side=opt.dataset_mode == "aligned",
+        side_by_side=is_halved,
         root=opt.dataroot,
     )
     if found.problems:
@@ -242,8 +244,15 @@ def warn_of_bad_images(
         own = f" (unless {opt.dataset_mode} reads them in its own way)"
         by_whom = "" if opt.dataset_mode in LAYOUTS else own
         warn(f"Read as 8-bit RGB, {which} lose a part{by_whom}:\n  {lost}")
-    if if_pairs and look_side_by_side([header.size for header in found.headers.values()]):
+    sizes = [header.size for header in found.headers.values()]
+    if if_pairs and look_side_by_side(sizes):
         warn(f"These images are twice as wide as high, as A and B side by side are. {if_pairs}")
+    if is_halved and sizes and all(w < PAIR * h for w, h in sizes):
+        warn(
+            "--dataset_mode aligned takes the left half of each image for A and the right half for "
+            "B, but these are hardly wider than high. If they are no pairs, translate them with "
+            "--model test, and train on them with --dataset_mode unaligned."
+        )
 
 
 def _lost_values(headers: Mapping[str, Header], root: str) -> Iterator[str]:

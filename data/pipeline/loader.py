@@ -146,9 +146,13 @@ class BatchLoader:
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
-        """Raise a WorkerError, and leave none behind, if workers cannot be started."""
+        """Raise a WorkerError if workers cannot be started; a signal may end it. None is left."""
         try:
-            yield
+            with may_stop():
+                yield
+        except Stopped as error:
+            torch_private.end_half_started(error)
+            raise
         except (OSError, RuntimeError) as error:
             if not (self.workers and sampling.tells_of_no_process(error)):
                 raise

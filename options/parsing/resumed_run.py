@@ -16,6 +16,7 @@ from util.storage.checkpoint import require_save
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 from util.training.length import Length
+from util.training.run_lock import RunLock
 
 # What must be known before all options are: what brings options of its own, or is required.
 NEEDED_EARLY = ("model", "dataset_mode", "dataroot")
@@ -32,9 +33,9 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     if opt.suffix:  # the name is not known before all options are
         return []
     label = label_of(opt.load_iter, opt.epoch)
+    values = as_given(_saved(opt)[1], parser)
     if _continues(opt) and opt.dataroot is None:  # which is all that would be asked for
         require_save(opt.checkpoints_dir, opt.name, label)
-    values = as_given(_saved(opt)[1], parser)
     return [f"--{name}={values[name]}" for name in NEEDED_EARLY if name in values]
 
 
@@ -55,6 +56,9 @@ def take_over(opt: Namespace, given: frozenset[str], parser: ArgumentParser) -> 
 def _saved(opt: Namespace) -> tuple[Path, dict[str, Any]]:
     """Return what the run to be continued has saved, and where; nothing if there is none."""
     run = RunFolder(opt.checkpoints_dir, opt.name)
+    if _continues(opt) and run.moving.is_dir():
+        with RunLock() as lock:
+            lock.take(opt)  # puts back what a killed process was moving
     state = run.state_file(label_of(opt.load_iter, opt.epoch))
     is_ours = journal.exists(state) or any(run.path.glob("[!.]*_state.pth"))
     return read_saved_options(run) if _continues(opt) and is_ours else (state, {})

@@ -20,6 +20,7 @@ from torch import Tensor
 from tests.support.commands import ROOT, draw, imported, scene, start, train
 from tests.support.commands import script as run_script
 from util.scores import scorer
+from util.scores.comparisons import PAIRS_FILE
 from util.scores.networks import Identity
 
 SCRIPT = ROOT / "scripts" / "evaluate.py"
@@ -241,6 +242,16 @@ def test_results_of_pairs_are_matched_by_their_names(evaluate: Evaluate, tmp_pat
     assert first == {"name": "p0", "L1": pytest.approx(np.abs(fake - real).mean() / 255)}
 
 
+def test_results_that_test_py_knows_to_be_pairs_need_no_paired(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    folder = results(tmp_path / "r", {"real_A": 0, "fake_B": 10, "real_B": 20})
+    (folder / PAIRS_FILE).write_text('{"fake_B": "real_B"}')
+    status, report = evaluate.report(folder, "--metrics", "L1")
+    assert (status, titles(report)) == (0, ["fake_B against real_B"])
+    assert report == evaluate.report(folder, "--metrics", "L1", "--paired")[1]
+
+
 @pytest.mark.usefixtures("inception")
 def test_results_of_unpaired_data_are_sets_and_ways_there_and_back(
     evaluate: Evaluate, tmp_path: Path
@@ -258,6 +269,7 @@ def test_results_of_unpaired_data_are_sets_and_ways_there_and_back(
     ]
     first, _, there_and_back, _ = report["comparisons"]
     assert (first["generated"], first["real"]) == (5, 4)
+    assert "1 of the real images is there twice: it counts once" in first["notes"][0]
     assert list(there_and_back["scores"]) == ["L1", "PSNR", "SSIM"]
     _, report = evaluate.report(folder, "--side", "A")
     assert titles(report) == ["fake_A against real_A", "rec_A (there and back) against real_A"]

@@ -1,15 +1,23 @@
 """A run that begins in a folder where something is: nothing is mixed, lost or left behind."""
 
+import itertools
+import os
 import re
 import shutil
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
 from tests.support import commands
+from tests.support.checkpoints import save_state
 from tests.support.commands import draw, draw_pairs, names, scene, script
 from tests.support.runs import signal_at
+from tests.unit.util.storage.test_journal import KILLED, in_child, needs_fork
 from util.base.errors import UserError
+from util.storage import checkpoint
+from util.training.new_run import NewRun
+from util.training.run_lock import RunLock
 
 Capture = pytest.CaptureFixture[str]
 
@@ -142,6 +150,20 @@ def test_a_start_that_fails_leaves_an_earlier_run_as_it_was(
     assert list(run.glob("before-*")) == []
 
 
+@pytest.mark.parametrize("part", ["create_fixed_images", "Saver", "tell_of_disk_space", "summary"])
+def test_whatever_fails_before_the_first_step_an_earlier_run_is_as_it_was(
+    part: str, run: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise SystemExit(143)  # as after SIGTERM
+
+    earlier = contents(run)
+    monkeypatch.setattr(f"util.training.run.{part}", fail)
+    with pytest.raises(SystemExit):
+        train(tmp_path, pairs)
+    assert contents(run) == earlier
+
+
 def test_what_cannot_be_set_aside_stays(
     run: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +171,7 @@ def test_what_cannot_be_set_aside_stays(
     rename = Path.rename
 
     def refuse(self: Path, target: Path) -> Path:
-        if self.name.startswith("latest_net_D") and target.parent.name.startswith("before"):
+        if self.name.startswith("latest_net_D") and target.parent.name == ".moving":
             raise PermissionError(13, "Permission denied", str(self))
         return rename(self, target)
 
@@ -157,6 +179,65 @@ def test_what_cannot_be_set_aside_stays(
     with pytest.raises(PermissionError):
         train(tmp_path, pairs)
     assert contents(run) == earlier
+
+
+def options_of(run: Path) -> Namespace:
+    return Namespace(checkpoints_dir=run.parent, name=run.name, continue_train=False)
+
+
+def failing_start(run: Path, renames: int) -> int:
+    """Begin a run that fails, in another process that is killed after so many renames."""
+    rename, numbers = Path.rename, itertools.count()
+
+    def rename_or_die(self: Path, target: Path) -> Path:
+        if next(numbers) == renames:
+            os._exit(KILLED)
+        return rename(self, target)
+
+    def begin() -> None:
+        setattr(Path, "rename", rename_or_die)  # noqa: B010 - in this process alone
+        with RunLock() as lock:
+            lock.take(options_of(run))
+            start = NewRun(options_of(run))
+            with start.undone_on_failure():
+                start.set_earlier_run_aside()
+                raise UserError("on purpose")
+
+    return in_child(begin)
+
+
+@needs_fork
+@pytest.mark.slow
+def test_killed_while_it_moves_an_earlier_run_a_start_leaves_it_in_one_place(
+    run: Path, trained: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    earlier, moved = contents(run), len(list(run.iterdir()))
+    found = []
+    for renames in range(2 * moved + 3):  # there, a last one that counts, and all the way back
+        shutil.rmtree(run)
+        shutil.copytree(trained, run)
+        has_ended = failing_start(run, renames) != KILLED
+        with RunLock() as lock:
+            lock.take(options_of(run))
+        assert contents(next(run.glob("before-*"), run)) == earlier
+        assert len(list(run.iterdir())) in (1, moved)
+        found.append("before" if list(run.glob("before-*")) else "run")
+    assert found == ["run"] * (moved + 1) + ["before"] + ["run"] * (moved + 1)
+    assert has_ended
+
+
+@needs_fork
+def test_a_run_that_was_being_moved_goes_on(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    moved = len(list(run.iterdir()))
+    assert failing_start(run, moved) == KILLED
+    assert names(run) == [".lock"]
+    capsys.readouterr()
+    again = ["--name", "run", "--checkpoints_dir", str(run.parent), "--continue_train"]
+    script("train", [*again, "--n_epochs", "3"])
+    captured = capsys.readouterr()
+    assert captured.err.count("is whole again: a new run was killed while") == 1
+    assert "Continuing from" in captured.out
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == 3
 
 
 def test_a_run_that_is_stopped_after_its_first_step_stays(tmp_path: Path, pairs: Path) -> None:
@@ -171,11 +252,15 @@ def test_a_run_that_is_stopped_after_its_first_step_stays(tmp_path: Path, pairs:
 @pytest.mark.parametrize(
     ("folders", "more", "wanted"),
     [
-        ((), (), "No validation: {root} has neither a folder val, nor valA and valB."),
-        (("valA",), (), "No validation: {root} has valA alone, not both valA and valB."),
-        (("valA", "valB"), (), "No validation: --dataset_mode aligned does not read valA and valB"),
-        ((), ("--val_freq", "0"), ""),
-        (("val",), (), ""),
+        ((), (), "none: {root} has neither a folder val, nor valA and valB."),
+        (("valA",), (), "none: {root} has valA alone, not both valA and valB."),
+        (
+            ("valA", "valB"),
+            (),
+            "none: --dataset_mode aligned does not read valA and valB in {root}.",
+        ),
+        ((), ("--val_freq", "0"), "none: --val_freq 0"),
+        (("val",), (), "1 images after each epoch"),
     ],
     ids=["none", "one side", "other mode", "not wanted", "there"],
 )
@@ -188,9 +273,8 @@ def test_why_there_is_no_validation_is_said_once(
         draw_pairs(root, "val", 1) if folder == "val" else draw(root / folder / "0.png", scene(0))
     train(tmp_path, root, *more)
     captured = capsys.readouterr()
-    lines = [line for line in captured.err.splitlines() if "No validation" in line]
-    assert len(lines) == bool(wanted)
-    assert wanted.format(root=root) in "".join(lines)
+    lines = [line for line in captured.err.splitlines() if "alidation" in line]
+    assert lines == [f"validation: {wanted.format(root=root)}"]
 
 
 def test_what_saves_will_take_is_said_and_warned_of(
@@ -232,6 +316,18 @@ def test_older_epochs_keep_their_networks_alone(
     said = capsys.readouterr().out
     alone = "has no training state for 1, only networks" in said
     assert alone == (1 not in states)
+
+
+def test_states_that_an_earlier_version_left_stay(tmp_path: Path, pairs: Path) -> None:
+    more = ["--max_dataset_size", "1", "--no_html", "--save_epoch_freq", "1", "--n_epochs"]
+    run = train(tmp_path, pairs, *more, "3", "--keep_states", "all")
+    path = run / "latest_state.pth"
+    state = checkpoint.load_state(path)
+    assert state.pop("labels") == ["latest", "1", "2", "3"]  # those did not know it
+    save_state(state, path)
+    for last in ("5", "6"):
+        train(tmp_path, pairs, "--continue_train", *more, last, "--keep_states", "1")
+    assert names(run, "*_state.pth") == [f"{n}_state.pth" for n in (1, 2, 3, 6, "latest")]
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "", "1.5"])

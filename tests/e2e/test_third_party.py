@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from data import create_dataset
-from data.image_folder import IMG_EXTENSIONS
+from data.image_folder import IMG_EXTENSIONS, make_dataset
 from models import create_model, find_model_using_name
 from models.storage.trained_model import TrainedModel
 from options.train_options import TrainOptions
@@ -26,6 +26,7 @@ from tests.support.commands import THIRD_PARTY, Page, loss_lines, names
 from util import visualizer
 from util.display.sinks.epochs import read_metrics
 from util.display.sinks.jsonl import parse_loss_log
+from util.scores.comparisons import from_results
 from util.storage import checkpoint
 
 pytestmark = [
@@ -312,7 +313,7 @@ def test_arrays_train_and_test_by_an_ending_that_their_data_set_adds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     random = np.random.default_rng(0)
-    for folder, count in (("trainA", 3), ("trainB", 2), ("testA", 2), ("testB", 2)):
+    for folder, count in (("trainA", 3), ("trainB", 2), ("testA", 2), ("testB", 3)):
         (tmp_path / folder).mkdir()
         for number in range(count):
             scan = random.integers(0, 4096, (40, 36), np.uint16)
@@ -324,6 +325,8 @@ def test_arrays_train_and_test_by_an_ending_that_their_data_set_adds(
     assert "images will fail" not in err  # nobody but the plugin can read them
     results = commands.test(tmp_path, tmp_path, "cycle_gan", "--dataset_mode", "npy")
     assert {"a0_fake_B.png", "a1_fake_B.png"} <= set(names(results / "images"))
+    assert len(names(results / "images", "*_fake_B.png")) == 2
+    assert 'data-score="L1"' not in (results / "index.html").read_text()  # they are no pairs
 
 
 @pytest.mark.usefixtures("plugins")
@@ -361,6 +364,12 @@ def test_pairs_in_two_folders_and_masks_train_and_test(model: str, tmp_path: Pat
     assert ("epoch001_mask.png" in shown) == (model == "masked")
     results = commands.test(tmp_path, tmp_path, model, *mode)
     assert {"p0_fake_B.png", "p1_fake_B.png"} <= set(names(results / "images"))
+    assert 'data-score="L1"' in (results / "index.html").read_text()
+    (comparison,) = from_results(
+        str(results / "images"), make_dataset(results / "images"), paired=False
+    )
+    assert comparison.paired
+    assert len(comparison.fake) == 2
 
 
 @pytest.mark.usefixtures("plugins")

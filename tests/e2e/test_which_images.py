@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,15 @@ def test_single_images_that_look_like_pairs_are_warned_of(
     assert "twice as wide" not in capsys.readouterr().err
 
 
+def test_images_that_hardly_are_pairs_are_not_cut_in_silence(
+    trained: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    draw(tmp_path / "photos" / "test" / "x.png", scene(1))
+    run_test(trained["pix2pix"], tmp_path, tmp_path / "photos")
+    said = capsys.readouterr().err
+    assert said.count("but these are hardly wider than high. If they are no pairs") == 1
+
+
 def test_a_generator_that_makes_no_images_is_refused_with_the_right_command(
     trained: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -175,16 +185,31 @@ def test_dropout_and_crops_of_an_image_are_the_same_alone_and_among_others(
     assert not np.array_equal(seeded["p1_fake_B.png"], found[0]["p1_fake_B.png"])
 
 
-@pytest.mark.parametrize(("a", "b", "direction"), [(2, 5, "AtoB"), (5, 2, "AtoB"), (2, 5, "BtoA")])
+@pytest.mark.parametrize(
+    ("a", "b", "direction", "mode"),
+    [
+        (2, 5, "AtoB", "unaligned"),
+        (5, 2, "AtoB", "unaligned"),
+        (2, 5, "BtoA", "unaligned"),
+        (2, 5, "AtoB", "copied"),
+    ],
+)
 def test_each_image_of_two_domains_is_shown_once(
-    a: int, b: int, direction: str, trained: dict[str, Path], tmp_path: Path
-) -> None:
-    root = tmp_path / "data"
+    a: int, b: int, direction: str, mode: str, trained: dict[str, Path], tmp_path: Path,
+    add_plugins: Callable[[Path], None],
+) -> None:  # fmt: skip
+    root = tmp_path / "images"
+    (tmp_path / "data").mkdir()
+    ours = (commands.ROOT / "data" / "unaligned_dataset.py").read_text()
+    copy = ours.replace("UnalignedDataset", "CopiedDataset")  # as people begin with their own
+    (tmp_path / "data" / "copied_dataset.py").write_text(copy)
+    add_plugins(tmp_path)
     for side, count in (("A", a), ("B", b)):
         for number in range(count):
             name = f"{number + 3 * (side == 'A')}.png"  # as some of the other side
             draw(root / f"test{side}" / name, scene(10 * number, outlined=side == "A"))
-    results = run_test(trained["cycle_gan"], tmp_path, root, "--direction", direction)
+    more = ("--direction", direction, "--model", "cycle_gan", "--dataset_mode", mode)
+    results = run_test(trained["cycle_gan"], tmp_path, root, *more)
     found = images(results)
     counts = {"A": a, "B": b} if direction == "AtoB" else {"A": b, "B": a}
     for label, side in (
@@ -194,6 +219,7 @@ def test_each_image_of_two_domains_is_shown_once(
         shown = [image for name, image in found.items() if name.endswith(f"_{label}.png")]
         assert len({image.tobytes() for image in shown}) == len(shown) == counts[side], label
     assert len(Page(results / "index.html").images) == 3 * (a + b)
+    assert 'data-score="L1"' not in (results / "index.html").read_text()  # they are no pairs
     assert ("testB/3_real_B.png" in found) == (b > a and direction == "AtoB")
 
 

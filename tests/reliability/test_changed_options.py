@@ -2,20 +2,33 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.optim import SGD
 
+from models.networks import get_scheduler
 from tests.support.checkpoints import save_state
 from tests.support.commands import draw_pairs
-from tests.support.runs import command, differences, draw_data, outcome, resume, run
+from tests.support.runs import (
+    command,
+    differences,
+    draw_data,
+    outcome,
+    resume,
+    run,
+    run_until,
+)
 from util.base.errors import UserError
 from util.storage import checkpoint
 
 Capture = pytest.CaptureFixture[str]
+Folders = pytest.TempPathFactory
 Continued = Callable[..., dict[str, Any]]
 
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36")
@@ -40,17 +53,24 @@ def begun(root: Path, folder: Path, *more: str, model: str = "pix2pix") -> Path:
     return folder
 
 
+@contextmanager
+def changed(folder: Path) -> Iterator[dict[str, Any]]:
+    """Lend the newest state of a run to be changed."""
+    path = folder / "run" / "latest_state.pth"
+    state = checkpoint.load_state(path)
+    yield state
+    save_state(state, path)
+
+
 @pytest.fixture(scope="module")
 def plateau(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run under --lr_policy plateau that has lowered its rate and seen bad epochs."""
     folder = begun(root, tmp_path_factory.mktemp("plateau"), "--lr_policy", "plateau")
-    path = folder / "run" / "latest_state.pth"
-    state = checkpoint.load_state(path)
-    parts = state["model"]["schedulers"], state["model"]["optimizers"]
-    for schedule, optimizer in zip(*parts, strict=True):
-        schedule |= {"best": 0.0, "num_bad_epochs": BAD, "_last_lr": [RATE]}
-        optimizer["param_groups"][0]["lr"] = RATE
-    save_state(state, path)
+    with changed(folder) as state:
+        parts = state["model"]["schedulers"], state["model"]["optimizers"]
+        for schedule, optimizer in zip(*parts, strict=True):
+            schedule |= {"best": 0.0, "num_bad_epochs": BAD, "_last_lr": [RATE]}
+            optimizer["param_groups"][0]["lr"] = RATE
     return folder
 
 
@@ -58,10 +78,8 @@ def plateau(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a run that knows its best epoch, by L1, and two worse ones after that."""
     folder = begun(root, tmp_path_factory.mktemp("measured"), "--save_best", "L1")
-    path = folder / "run" / "latest_state.pth"
-    state = checkpoint.load_state(path)
-    state["best"] |= {"value": 0.001, "epoch": 1, "since": 2}
-    save_state(state, path)
+    with changed(folder) as state:
+        state["best"] |= {"value": 0.001, "epoch": 1, "since": 2}
     return folder
 
 
@@ -156,6 +174,57 @@ def rates_of_epochs(state: dict[str, Any]) -> list[dict[str, float]]:
     return [json.loads(line)["lr"] for line in lines]
 
 
+POLICIES = {
+    "linear": ("--n_epochs_decay", "3"),
+    "step": ("--lr_decay_iters", "1", "--lr_gamma", "0.5", "--n_epochs", "4"),
+    "cosine": ("--n_epochs", "4"),
+}
+
+
+@pytest.fixture(scope="module", params=POLICIES)
+def scheduled(request: pytest.FixtureRequest, root: Path, tmp_path_factory: Folders) -> Path:
+    """Return a run of one of these policies that stands before epoch 2 of 4."""
+    folder = tmp_path_factory.mktemp(request.param)
+    more = ("--n_epochs_decay", "0", "--max_dataset_size", "2", "--num_threads", "0")
+    argv = command(root, folder, "pix2pix", *SMALL, *more, "--lr_policy", request.param)
+    assert run_until([*argv, *POLICIES[request.param]], 3)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"lr": 0.001},
+        {"lr_G": 0.003, "lr_D": 0.002},
+        {"lr_gamma": 0.25},
+        {"lr_decay_iters": 2},
+        {"n_epochs": 2, "n_epochs_decay": 3},
+        {"epoch_count": 3},
+        {"lr_policy": "step", "lr_decay_iters": 1},
+    ],
+    ids="-".join,
+)
+def test_rates_are_those_that_a_new_run_has_in_that_epoch(
+    scheduled: Path, go_on: Continued, changed: dict[str, Any]
+) -> None:
+    state = go_on(scheduled, *(f"--{name}={value}" for name, value in changed.items()))
+    used = Namespace(**state["options"] | changed)
+    wanted = []
+    for epoch in range(changed.get("epoch_count", 2), used.n_epochs + used.n_epochs_decay + 1):
+        rates = {}
+        for net in "GD":
+            parameter = torch.zeros(1, requires_grad=True)
+            optimizer = SGD([parameter], lr=getattr(used, f"lr_{net}") or used.lr)
+            schedule = get_scheduler(optimizer, Namespace(**vars(used) | {"epoch_count": 1}))
+            for _ in range(1, epoch):
+                optimizer.step()
+                schedule.step()
+            rates[net] = pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        wanted.append(rates)
+    assert rates_of_epochs(state)[1:] == wanted
+
+
 # ---- the best epoch ------------------------------------------------------------------------------
 
 
@@ -244,6 +313,29 @@ def test_batches_that_wait_for_a_step_are_dropped_if_there_are_too_many(
     assert steps(checkpoint.load_state(source / "run" / "latest_state.pth")) == (1, 2)
     assert steps(go_on(source, "--n_epochs", "2")) == (3, 1)  # 2 + 5 batches: two steps
     assert steps(go_on(source, "--n_epochs", "2", "--accumulate", "2")) == (3, 1)  # 5 batches
+
+
+SCALE = 128.0
+
+
+@pytest.fixture(scope="module")
+def halves(root: Path, tmp_path_factory: Folders) -> Path:
+    """Return a run in half precision whose scale has come down."""
+    folder = begun(root, tmp_path_factory.mktemp("halves"), "--precision", "fp16")
+    path = folder / "run" / "latest_state.pth"
+    state = checkpoint.load_state(path)
+    state["model"]["steps"]["scales"][0]["scale"] = SCALE
+    save_state(state, path)
+    return folder
+
+
+@pytest.mark.parametrize(("precision", "scales"), [("fp16", [SCALE]), ("bf16", []), ("fp32", [])])
+def test_the_scale_of_losses_is_kept_where_there_is_one(
+    halves: Path, go_on: Continued, precision: str, scales: list[float]
+) -> None:
+    state = go_on(halves, "--n_epochs", "2", "--precision", precision)
+    assert [each["scale"] for each in state["model"]["steps"]["scales"]] == scales
+    assert state["progress"]["epoch"] == 3
 
 
 def steps(state: dict[str, Any]) -> tuple[int, int]:

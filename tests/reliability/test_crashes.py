@@ -17,7 +17,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from models.base_model import BaseModel
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.reliability.conftest import Count
-from tests.support.commands import ROOT, loss_lines, script
+from tests.support.commands import ROOT, draw_pairs, loss_lines, names, script
 from tests.support.runs import (
     command,
     differences,
@@ -39,6 +39,7 @@ from tests.support.runs import (
     run,
     run_until,
 )
+from tests.support.small_disk import small_disk
 from tests.support.small_models import build, train_options
 from tests.support.tiers import LONG
 from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
@@ -55,7 +56,12 @@ from util.training.saver import SaveError, Saver, read_state
 
 PROGRAM = (sys.executable, "train.py")
 STEPS = 5  # of an epoch
-KILLS = {"0": 100, "2": 100} if LONG else {"0": 3, "2": 2}
+# By the number of workers, and options.
+KILLS: dict[tuple[str, ...], int] = {
+    ("0", "--keep_last", "2"): 100 if LONG else 3,
+    ("2", "--keep_last", "2"): 100 if LONG else 2,
+    ("2", "--keep_states", "2", "--save_best", "L1", "--val_freq", "1"): 100 if LONG else 3,
+}
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36", "--val_freq", "0")
 
 
@@ -196,13 +202,14 @@ class Victim:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", KILLS)
+@pytest.mark.parametrize("options", KILLS, ids=lambda options: "".join(options[:2]))
 def test_killed_at_any_moment_and_continued_a_run_ends_as_if_nothing_had_happened(
-    workers: str, root: Path, tmp_path: Path, start: Start, count: Count
+    options: tuple[str, ...], root: Path, tmp_path: Path, start: Start, count: Count
 ) -> None:
-    kills = KILLS[workers]
-    more = ("--num_threads", workers, "--save_latest_freq", "1", "--save_epoch_freq", "1",
-            "--keep_last", "2", "--n_epochs", str(2 + kills // 2))  # fmt: skip
+    kills = KILLS[options]
+    more = ("--num_threads", *options, "--save_latest_freq", "1", "--save_epoch_freq", "1",
+            "--n_epochs", str(2 + kills // 2))  # fmt: skip
+    draw_pairs(root, "val", 2)
     run(small(root, tmp_path / "whole", *more))
     victim = Victim(small(root, tmp_path / "killed", *more), tmp_path / "killed", start, kills)
     for _ in range(kills):
@@ -214,6 +221,7 @@ def test_killed_at_any_moment_and_continued_a_run_ends_as_if_nothing_had_happene
     assert training.end() == 0, training.said
     found = outcome(tmp_path / "killed" / "run")
     assert differences(outcome(tmp_path / "whole" / "run"), found) == []
+    assert names(tmp_path / "killed" / "run") == names(tmp_path / "whole" / "run")
     assert not [path for path in (tmp_path / "killed").rglob(".*") if path.is_file()]
     assert "Traceback" not in training.said
 
@@ -483,23 +491,6 @@ def test_a_first_save_whose_renames_were_interrupted_needs_no_options_to_be_cont
 # ---- disks --------------------------------------------------------------------------------------
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of its own."""
-    folder.mkdir(exist_ok=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if done.returncode:
-        pytest.skip(f"mounting is not permitted here: {done.stderr.strip()}")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def status_of(argv: Sequence[str]) -> int:
     """Train in this process and return the exit status."""
     return run_command(lambda: script("train", argv))
@@ -704,7 +695,8 @@ def contents(folder: Path) -> dict[Path, tuple[bytes, int]]:
 
 def contents_at_rest(folder: Path) -> dict[Path, tuple[bytes, int]]:
     """Return the contents when nothing has been written for a second: pages are, on a thread."""
-    before, now = {}, contents(folder)
+    before: dict[Path, tuple[bytes, int]] = {}
+    now = contents(folder)
     while before != now:
         time.sleep(1)
         before, now = now, contents(folder)

@@ -4,9 +4,11 @@ RELIABILITY=long tries all values of all options with all models; otherwise some
 """
 
 import argparse
+import runpy
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +18,7 @@ from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.reliability.conftest import Count
-from tests.support import commands
-from tests.support.commands import draw_pairs, draw_unpaired
+from tests.support.commands import ROOT, draw_pairs, draw_unpaired
 from tests.support.forked import IN_ORDER, Ended, Main, run_forked
 from tests.support.paths import needs_any_name
 from tests.support.tiers import LONG
@@ -31,7 +32,7 @@ VALUES: dict[object, Sequence[str]] = {
     str: ("", " ", "-1", "0", "nosuch", "{", "%s", "é\u2028", "\udc80", "/dev/null", "a" * 300,
           "run\r", "\u201crun\u201d", "..", *HUGE),
 }  # fmt: skip
-LONG_RUNS = ("n_epochs", "n_epochs_decay", "max_dataset_size")  # what is huge there takes long
+LONG_RUNS = ("n_epochs", "n_epochs_decay")  # what is huge there takes long
 
 
 class Case(NamedTuple):
@@ -102,9 +103,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@cache
 def main_of(script: str) -> Main:
-    """Return the `main` of a command."""
-    return lambda argv: commands.script(script, argv)
+    """Return the `main` of a command, with all that it imports."""
+    main: Main = runpy.run_path(str(ROOT / f"{script}.py"))["main"]
+    return main
 
 
 def arguments(root: Path, script: str, model: str, name: str) -> list[str]:

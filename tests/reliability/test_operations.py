@@ -3,10 +3,13 @@
 Real processes, and what they say, save and leave behind.
 """
 
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +20,7 @@ import pytest
 from tests.reliability.test_crashes import Start, Training, saved_images, small
 from tests.reliability.test_crashes import start as start
 from tests.support.commands import ROOT, draw, draw_pairs, scene
-from tests.support.runs import draw_data, run
+from tests.support.runs import differences, draw_data, outcome, resume, run
 
 SEVERAL_THREADS = ("--num_threads", "2", "--n_epochs", "1000")
 
@@ -151,6 +154,145 @@ def test_a_signal_is_heard_while_workers_are_blocked(
     assert "Traceback" not in training.said
     assert saved_images(tmp_path) > 0
     assert not Path(f"/proc/{worker}").exists()
+
+
+WORKERS_STOP = """
+import multiprocessing, os, signal
+from util.training.run import Run
+
+measure = Run.measure
+
+def measure_and_stop_workers(self):
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGSTOP)
+    return measure(self)
+
+Run.measure = measure_and_stop_workers
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_is_heard_while_workers_do_not_begin_the_next_epoch(
+    root: Path, tmp_path: Path, start: Start
+) -> None:
+    training = start(small(root, tmp_path, *SEVERAL_THREADS), python(WORKERS_STOP))
+    training.until(lambda: "End of epoch 1" in training.said)
+    time.sleep(0.5)
+    training.process.send_signal(signal.SIGTERM)
+    assert training.end() == 143
+    assert "Stopped by SIGTERM. Continue with:" in training.said
+    assert "Traceback" not in training.said
+    assert saved_images(tmp_path) == 5
+    with pytest.raises(ProcessLookupError):
+        training.group(0)
+
+
+# ---- signals at any time ------------------------------------------------------------------------
+
+# What sends the process a signal, and how many images have been seen when it has saved.
+MOMENTS = {
+    "validation": ("SIGUSR1", 5, """
+import os, signal
+from util.training.validation import Validator
+
+measure = Validator._measure
+
+def measure_and_signal(self, old):
+    os.kill(os.getpid(), signal.SIGUSR1)
+    return measure(self, old)
+
+Validator._measure = measure_and_signal
+"""),
+    "first batch": ("SIGXCPU", 0, """
+import os, signal, time
+from data.aligned_dataset import AlignedDataset
+
+def wait(self, index):
+    os.kill(os.getppid(), signal.SIGXCPU)
+    time.sleep(600)
+
+AlignedDataset.__getitem__ = wait
+"""),
+    "save": ("SIGHUP", 2, """
+import os, signal, time
+from util.storage import checkpoint
+
+fill = checkpoint.fill_and_flush
+
+def signal_and_fill(path, write):
+    os.kill(os.getpid(), signal.SIGHUP)
+    time.sleep(0.2)
+    fill(path, write)
+
+checkpoint.fill_and_flush = signal_and_fill
+"""),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_notice_ends_a_run_at_any_time_and_costs_nothing(
+    moment: str, root: Path, tmp_path: Path, start: Start
+) -> None:
+    draw_pairs(root, "val", 2)
+    notice, images, text = MOMENTS[moment]
+    more = ("--num_threads", "2", "--val_freq", "1", "--save_latest_freq", "2")
+    run(small(root, tmp_path / "whole", *more))
+    argv = small(root, tmp_path / "parts", *more)
+    training = start(argv, python(text))
+    assert training.end() == 128 + getattr(signal, notice), training.said
+    assert "Traceback" not in training.said
+    assert training.said.count(f"Stopped by {notice}. ") == 1
+    assert saved_images(tmp_path / "parts") >= images
+    with pytest.raises(ProcessLookupError):
+        training.group(0)
+    if images:
+        run(resume(tmp_path / "parts"))
+        whole, parts = (outcome(tmp_path / name / "run") for name in ("whole", "parts"))
+        assert differences(whole, parts) == []
+    else:
+        assert "Nothing had been saved yet." in training.said
+        assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.slow
+def test_under_nohup_a_closed_terminal_ends_nothing(
+    root: Path, tmp_path: Path, start: Start
+) -> None:
+    training = start(small(root, tmp_path, *SEVERAL_THREADS), ["nohup", sys.executable, "train.py"])
+    training.until_step(2)
+    training.group(signal.SIGHUP)
+    training.until_step(5)
+    training.process.send_signal(signal.SIGUSR1)
+    assert training.end() == 128 + signal.SIGUSR1
+    assert "SIGHUP" not in training.said
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_closed_ends_a_run_which_goes_on(
+    root: Path, tmp_path: Path, start: Start
+) -> None:
+    """As when a window is closed: the system sends SIGHUP, and nothing can be written there."""
+    master, slave = pty.openpty()
+
+    def sit_at_it() -> None:
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    training = start(
+        small(root, tmp_path, *SEVERAL_THREADS),
+        stdin=slave, stdout=slave, stderr=slave, preexec_fn=sit_at_it,
+    )  # fmt: skip
+    os.close(slave)
+    seen = b""
+    while seen.count(b"(epoch: 1") < 3:
+        seen += os.read(master, 4096)
+    os.close(master)
+    assert training.end() == 128 + signal.SIGHUP
+    words = (tmp_path / "run" / "stopped.txt").read_text()
+    assert words.startswith("Training was stopped by SIGHUP.\nContinue with:\n  python train.py")
+    assert saved_images(tmp_path) >= 3
+    with pytest.raises(ProcessLookupError):
+        training.group(0)
 
 
 def children(process: int) -> list[int]:

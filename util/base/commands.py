@@ -8,18 +8,18 @@ DEFAULTS = {"checkpoints_dir": "./checkpoints", "epoch": "latest", "load_iter": 
 
 
 def command(script: str, options: Mapping[str, object], *words: str) -> str:
-    """Return the command line that runs a script with these options, but for defaults, and words.
+    """Return the command line that runs a script with these options; a switch is True.
 
-    >>> command("test.py", {"name": "-x", "dataroot": "my images", "epoch": "latest"}, "--eval")
-    "python test.py --name=-x --dataroot 'my images' --eval"
+    >>> command("test.py", {"name": "-x", "eval": True, "epoch": "latest", "dataroot": "my images"})
+    "python test.py --name=-x --eval --dataroot 'my images'"
     """
-    given = {name: str(value) for name, value in options.items()}
-    flags = [
-        word
-        for name, value in given.items()
-        if value != DEFAULTS.get(name)
-        for word in ([f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value])
-    ]
+    flags = []
+    for name, value in options.items():
+        text = str(value)
+        if value is True:
+            flags.append(f"--{name}")
+        elif text != DEFAULTS.get(name):
+            flags += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
     return shlex.join(["python", script, *flags, *words])
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from sysconfig import get_paths
+from traceback import extract_tb
 
 from util.base import system
 from util.base.log import flush_or_mute, mute, note, open_missing_streams
@@ -127,6 +129,17 @@ def _refuse_several_processes() -> None:
             f"{count} processes were started, as by torchrun (WORLD_SIZE={count}), but this "
             f"command runs as one. Start it by itself: python {shlex.join(sys.argv)}"
         )
+
+
+def in_words(error: Exception) -> str:
+    """Say what an error is, where work goes on: one that is none for users with its place."""
+    if (text := _message_of(error)) is not None:
+        return text
+    frames = extract_tb(error.__traceback__)
+    libraries = tuple(get_paths()[name] for name in ("stdlib", "purelib", "platlib"))
+    frame = ([f for f in frames if not f.filename.startswith(libraries)] or frames)[-1]
+    line = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {line} ({frame.filename}, line {frame.lineno})"
 
 
 def _message_of(error: Exception) -> str | None:

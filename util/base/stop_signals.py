@@ -73,10 +73,10 @@ class StopSignals:
         self.received = self.received or signal.Signals(number)
         if is_request or is_first:
             _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
-        if self._may_stop and HAS_TIMER:  # what comes just now is taken still
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-        elif self._may_stop:
+        if self._may_stop and not HAS_TIMER:
             raise Stopped
+        if self._may_stop and is_first:  # what comes just now is taken still
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
     def _lose_patience(self, number: int, frame: FrameType | None) -> None:
         if self._may_stop and self.received is not None and os.getpid() == self._owner:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from util.images.ranges import tensor2im, to_unit
 from util.images.writing import as_pillow
-from util.inference.pairs import USUAL
+from util.scores.comparisons import USUAL_PAIRS
 from util.scores.images import METRICS
 
 
 def show_scores(
     webpage: object,
     visuals: Mapping[str, Any],
-    pairs: Mapping[str, str] = USUAL,
+    pairs: Mapping[str, str] = USUAL_PAIRS,
     aspect_ratio: float = 1.0,
 ) -> None:
     """Add the scores of an image to the page of results, if that is a page that takes them."""
@@ -26,7 +26,7 @@ def show_scores(
 
 
 def image_scores(
-    visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL, aspect_ratio: float = 1.0
+    visuals: Mapping[str, Any], pairs: Mapping[str, str] = USUAL_PAIRS, aspect_ratio: float = 1.0
 ) -> dict[str, float]:
     """Return L1, PSNR and SSIM of the first image of a batch; nothing if there is no true one.
 

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from util.scores.sides import OTHER, Repeats, made_from, paths_of
+from util.scores.sides import OTHER, Repeats, made_from, paths_of, unequal_domains
 
 Made = tuple[Mapping[str, Any], Sequence[str]]  # images by label, and where they came from
 
 
 class OncePerSide:
-    """Leave out what a test with `--dataset_mode unaligned` makes of an image a second time."""
+    """Leave out what a test makes of an image a second time."""
 
-    def __init__(self, dataset_mode: str, direction: str) -> None:
-        self._is_unaligned = dataset_mode == "unaligned"
+    def __init__(self, dataset: object, direction: str) -> None:
+        self._are_unequal = unequal_domains(dataset)
         self._direction = direction
         self._repeats = Repeats()
 
@@ -22,7 +22,7 @@ class OncePerSide:
         Where domain A has begun anew, an item is named after the image of domain B.
         """
         for number, (visuals, sources) in enumerate(items):
-            paths = paths_of(batch, number, self._direction) if self._is_unaligned else {}
+            paths = paths_of(batch, number, self._direction) if self._are_unequal else {}
             old = self._repeats.side_of(paths)
             sides = {label: made_from(label) for label in visuals}
             kept = {label: image for label, image in visuals.items() if sides[label] != old}

@@ -9,29 +9,37 @@ import torch
 from torch import Tensor
 
 from util.base.log import warn
-from util.scores.comparisons import PAIRS_FILE
+from util.scores.comparisons import PAIRS_FILE, USUAL_PAIRS
+from util.scores.sides import made_from
 from util.storage.files import write_text
 
-USUAL = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # labels of what was made, and of what for
+PAIRED_MODES = ("aligned", "colorization")  # data sets in which real_B is what fake_B should be
 
 
 def pairs_among(
-    visuals: Mapping[str, Any], validation_pairs: Callable[[], Mapping[str, tuple[Tensor, Tensor]]]
+    visuals: Mapping[str, Any],
+    dataset_mode: str,
+    validation_pairs: Callable[[], Mapping[str, tuple[Tensor, Tensor]]],
 ) -> dict[str, str]:
     """Return the labels of what was made, with those of what it should be.
 
-    Labels of other models than the built-in ones are those of the images that the model compares
-    when it is validated.
+    With a data set of somebody else, `real_B` may be just any image of domain B: the model knows,
+    since it says what is compared when it is validated. Images that went there and back are not
+    what is looked for.
     """
-    if usual := {made: real for made, real in USUAL.items() if {made, real} <= visuals.keys()}:
+    usual = {made: real for made, real in USUAL_PAIRS.items() if {made, real} <= visuals.keys()}
+    if dataset_mode == "unaligned":
+        return {}
+    if dataset_mode in PAIRED_MODES and usual:
         return usual
     try:
-        compared = validation_pairs().values()
+        compared = validation_pairs()
     except Exception as error:  # noqa: BLE001 - it may need what only training has
         warn(f"The model's validation_pairs() fails in a test ({error}): no image is scored.")
         return {}
-    labels = [(_label(made, visuals), _label(real, visuals)) for made, real in compared]
-    return {made: real for made, real in labels if made and real and made != real}
+    labels = [(_label(made, visuals), _label(real, visuals)) for made, real in compared.values()]
+    found = {made: real for made, real in labels if made and real and not _is_return(made, real)}
+    return found or (usual if "" in compared else {})
 
 
 def _label(image: Tensor, visuals: Mapping[str, Any]) -> str | None:
@@ -41,7 +49,15 @@ def _label(image: Tensor, visuals: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _is_return(made: str, real: str) -> bool:
+    """Tell whether an image was made from the very one that it is compared with."""
+    return made == real or (made_from(made) is not None and made_from(made) == made_from(real))
+
+
 def save_pairs(folder: str, pairs: Mapping[str, str]) -> None:
-    """Write unusual labels down beside the page, where scripts/evaluate.py looks for them."""
-    if pairs.keys() - USUAL.keys():
-        write_text(Path(folder, PAIRS_FILE), json.dumps(pairs) + "\n")
+    """Write the labels down beside the page, where scripts/evaluate.py looks for them."""
+    file = Path(folder, PAIRS_FILE)
+    if pairs:
+        write_text(file, json.dumps(pairs) + "\n")
+    else:
+        file.unlink(missing_ok=True)  # of an earlier test

@@ -21,6 +21,7 @@ ALL = (*OF_PAIRS, *OF_SETS)
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message
 PAIRS_FILE = "pairs.json"  # beside a test's page: labels of what was made, and of what for
+USUAL_PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # of the built-in models
 
 
 class NamedImage(NamedTuple):
@@ -117,25 +118,29 @@ def from_results(
 ) -> list[Comparison]:
     """Return what images written by test.py allow: each domain, and ways there and back.
 
-    `paired` says whether `x_real_B` is what `x_fake_B` should be; `side`, A or B, takes one domain.
-    Models of others have labels of their own, which test.py has written down.
+    With `paired`, `x_real_B` is what `x_fake_B` should be. test.py has written down whether it is,
+    and the labels of other models' pairs. `side`, A or B, takes one domain.
     """
     paths, comparisons = list(paths), list[Comparison]()
-    found = by_label(folder, paths)
+    known = _known_pairs(folder)
+    paired = paired or not USUAL_PAIRS.items().isdisjoint(known.items())
+    found = every = by_label(folder, paths)
     if not paired:
         found = _once_per_side(found)
     for domain in side or "BA":
         real, fake = found.get(f"real_{domain}"), found.get(f"fake_{domain}")
         if real and fake:
             title = f"fake_{domain} against real_{domain} in {folder}"
-            compared = pairs(title, real, fake) if paired else sets(title, real, fake)
+            notes = _note_on_repeats(len(every[f"real_{domain}"]) - len(real))
+            compared = pairs(title, real, fake) if paired else sets(title, real, fake, notes)
             comparisons.append(compared)
     for domain in side or "AB":
         real, back = found.get(f"real_{domain}"), found.get(f"rec_{domain}")
         if real and back:
             title = f"rec_{domain} (there and back) against real_{domain} in {folder}"
             comparisons.append(pairs(title, real, back, *OF_PAIRS))
-    for made, wanted in _own_pairs(folder).items():
+    others = {made: real for made, real in known.items() if USUAL_PAIRS.get(made) != real}
+    for made, wanted in others.items():
         reals, fakes = (_labelled(folder, paths, label) for label in (wanted, made))
         if side is None and reals and fakes:
             comparisons.append(pairs(f"{made} against {wanted} in {folder}", reals, fakes))
@@ -160,6 +165,13 @@ def _once_per_side(found: Mapping[str, list[NamedImage]]) -> dict[str, list[Name
     }
 
 
+def _note_on_repeats(count: int) -> tuple[str, ...]:
+    if not count:
+        return ()
+    those = "is there twice: it counts" if count == 1 else "are there twice: they count"
+    return (f"{count} of the real images {those} once.",)
+
+
 def _repeated(images: Iterable[NamedImage]) -> set[str]:
     """Return the names of images whose bytes an earlier one has."""
     first: dict[str, str] = {}
@@ -168,7 +180,7 @@ def _repeated(images: Iterable[NamedImage]) -> set[str]:
     }
 
 
-def _own_pairs(folder: str) -> dict[str, str]:
+def _known_pairs(folder: str) -> dict[str, str]:
     file = Path(folder).parent / PAIRS_FILE
     if not file.is_file():
         return {}

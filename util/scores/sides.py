@@ -1,6 +1,6 @@
 """Of two domains of unequal size the smaller one begins anew: which images of an item are new."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 OTHER = {"A": "B", "B": "A"}
@@ -16,6 +16,13 @@ def made_from(label: str) -> str | None:
     if kind in ("real", "rec", "cycle") and side in OTHER:
         return side
     return OTHER.get(side) if kind in ("fake", "idt") else None
+
+
+def unequal_domains(dataset: object) -> bool:
+    """Tell whether a data set lists fewer images of one domain, which begins anew then."""
+    lists = [getattr(dataset, f"{side}_paths", None) for side in OTHER]
+    counts = {len(paths) for paths in lists if isinstance(paths, Sized) and len(paths)}
+    return len(counts) == 2
 
 
 def paths_of(batch: Mapping[str, Any], number: int, direction: str) -> dict[str, str]:

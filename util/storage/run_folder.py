@@ -48,6 +48,7 @@ class RunFolder:
         """Take the folder of the run `name`; without a name it is the first path itself."""
         self.path = Path(checkpoints_dir, name)
         self.lock = self.path / ".lock"  # of the process that trains here
+        self.moving = self.path / ".moving"  # an earlier run on its way to `before-<date>`
         self.loss_log = self.path / "loss_log.txt"  # as the reference writes it
         self.losses = self.path / "losses.jsonl"  # one moment a line
         self.metrics = self.path / "metrics.jsonl"  # one epoch a line

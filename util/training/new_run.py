@@ -35,10 +35,11 @@ class NewRun:
         files, labels = self.folder.contents(), self.folder.labels()
         self._stays = files
         if holds_run(self.folder):
-            before = self._before = new_subfolder(self.folder.path)
+            before = new_subfolder(self.folder.path)
+            self.folder.moving.mkdir()
             for file in files:
-                file.rename(before / file.name)
-            self._stays = []
+                file.rename(self.folder.moving / file.name)
+            self._before, self._stays = self.folder.moving.rename(before), []
             note(
                 f"{self.folder} held a run already. It is in {before} now: test or continue it "
                 f"with --name {self.name}/{before.name}."
@@ -66,10 +67,22 @@ class NewRun:
             elif path not in self._stays:
                 path.unlink(missing_ok=True)
         if self._before is not None:
-            for path in self._before.iterdir():
-                path.rename(self.folder.path / path.name)
-            self._before.rmdir()
+            self._before.rename(self.folder.moving)
+        if move_back(self.folder):
             note(f"{self.folder} is as it was: nothing has been trained.")
+
+
+def move_back(folder: RunFolder) -> bool:
+    """Undo a move to `before-<date>` that is not finished; tell whether there was one.
+
+    Until it is finished nothing else is written there, so nothing is in the way.
+    """
+    if not folder.moving.is_dir():
+        return False
+    for path in folder.moving.iterdir():
+        path.rename(folder.path / path.name)
+    folder.moving.rmdir()
+    return True
 
 
 def holds_run(folder: RunFolder) -> bool:
@@ -85,9 +98,7 @@ def holds_run(folder: RunFolder) -> bool:
 
 
 def new_subfolder(folder: Path) -> Path:
-    """Make a folder for what was there before now."""
+    """Return a folder that is not there yet, for what was there before now."""
     date = time.strftime("before-%Y-%m-%d_%H-%M-%S")
     names = (date if number == 1 else f"{date}_{number}" for number in count(1))
-    path = next(folder / name for name in names if not (folder / name).exists())
-    path.mkdir()
-    return path
+    return next(folder / name for name in names if not (folder / name).exists())

@@ -59,7 +59,9 @@ class Run:
         self.length = Length.of(opt)
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
-        self.validator = create_validator(opt, trained, self.best, create_dataset, has_split)
+        self.validator, self._why_no_validation = create_validator(
+            opt, trained, self.best, create_dataset, has_split
+        )
         self._new_run = NewRun(opt)
         with self._new_run.undone_on_failure():
             self._new_run.set_earlier_run_aside()
@@ -67,18 +69,19 @@ class Run:
             if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
                 deliver([self.visualizer], lambda it: it.set_dataset_size(len(dataset)))
             self.reporter = reporter_of(self.visualizer)  # for the rest
+            self.fixed_images: FixedImages | None = None  # if nobody shows them
+            if any(sink.images_every for sink in self.reporter.sinks):
+                self.fixed_images = create_fixed_images(opt, trained, self.validator, first_images)
+            parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
+            parts |= {"visualizer": self.reporter, "best": self.best}
+            self.saver = Saver(opt, trained, self.losses, parts)
+            on_nan = new_option(opt, "on_nan")
+            self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
+            start.restore(self.saver, dataset, self.progress, self.best, self.reporter)
+        self._time_left = TimeLeft(self.progress, self.length, len(dataset))
         self._facts, self._has_split = facts, has_split
-        self.fixed_images: FixedImages | None = None  # if nobody shows them
-        if any(sink.images_every for sink in self.reporter.sinks):
-            self.fixed_images = create_fixed_images(opt, trained, self.validator, first_images)
-        parts: dict[str, Stateful] = {"data": dataset, "progress": self.progress}
-        parts |= {"visualizer": self.reporter, "best": self.best}
-        self.saver = Saver(opt, trained, self.losses, parts)
-        on_nan = new_option(opt, "on_nan")
-        self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
         self._stop = StopSignals()
         self._is_in_step = False
-        start.restore(self.saver, dataset, self.progress, self.best, self.reporter)
 
     def _look_at_accumulation(self) -> None:
         """Say what `--accumulate` leaves over at the end of the run; all of it is an error."""
@@ -102,17 +105,6 @@ class Run:
     @contextmanager
     def session(self) -> Iterator[None]:
         """Train inside; signals are noted, and however it ends, displays and files are whole."""
-        last = self.length.epochs
-        if self.length.is_over(self.progress):
-            say(f"Nothing left to do: epoch {last} of {last} is done. To go on, raise "
-                "--n_epochs or --n_epochs_decay.")  # fmt: skip
-        elif self.best.should_stop:
-            say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
-                "raise --early_stop, or give 0.")  # fmt: skip
-        else:
-            needed = forecast(self.opt, self.trained, self.progress, len(self.dataset))
-            tell_of_disk_space(self.saver.folder, needed)
-        self._time_left = TimeLeft(self.progress, self.length, len(self.dataset))
         undone = self._new_run.undone_on_failure(unless=lambda: self.health.steps > 0)
         shown = self.reporter.session(self.saver.how_to_continue)
         with undone, self._stop, shown, self.saver:
@@ -141,9 +133,20 @@ class Run:
 
     def _begin(self) -> None:
         """Tell people and displays what kind of run this is."""
+        last = self.length.epochs
+        if self.length.is_over(self.progress):
+            say(f"Nothing left to do: epoch {last} of {last} is done. To go on, raise "
+                "--n_epochs or --n_epochs_decay.")  # fmt: skip
+        elif self.best.should_stop:
+            say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
+                "raise --early_stop, or give 0.")  # fmt: skip
+        else:
+            needed = forecast(self.opt, self.trained, self.progress, len(self.dataset))
+            tell_of_disk_space(self.saver.folder, needed)
         to_validate = len(self.validator.dataset) if self.validator else 0
         sizes, device = self.trained.parameters(), self.model.device
-        note(summary(self.opt, len(self.dataset), sizes, device, to_validate))
+        why_none = self._why_no_validation
+        note(summary(self.opt, len(self.dataset), sizes, device, to_validate, why_none))
         self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
 
     def _forget_step(self, error: Exception) -> None:

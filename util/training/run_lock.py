@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from util.base.errors import UserError, writing
-from util.base.log import warn
+from util.base.log import note, warn
 from util.storage import files, journal
 from util.storage.run_folder import RunFolder
+from util.training.new_run import move_back
 
 NO_LOCKS_HERE = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network disks
 
@@ -63,6 +64,8 @@ class RunLock:
             file.truncate(0)
             file.write(json.dumps(who).encode())
         journal.recover(folder.path)
+        if move_back(folder):
+            note(f"{folder} is whole again: a new run was killed while it moved this one away.")
         for place in (folder.path, folder.web, folder.web_images):
             files.remove_leftovers(place)
 

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +46,8 @@ class Saver:
     Attributes:
         last_label: the newest save, by this process or the one it continues; of one that is being
             written still it is known after `wait` whether it became one.
+        labels: all that this run has saved under, so that what others left stays: earlier versions,
+            which keep each state, and people.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Saver:
         self.opt, self.trained, self.losses, self.parts = opt, trained, losses, parts
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
+        self.labels: list[str] = []
         self.saves = 0  # that this process has begun
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._running: Future[None] | None = None
@@ -84,10 +87,12 @@ class Saver:
             files = {str(label): self.trained.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
+        self.labels += [label for label in files if label not in self.labels]
         state = {
             "format": FORMAT,
             "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
             "options": plain(vars(self.opt)),
+            "labels": self.labels,
             "model": self.trained.training_state(),
             "random": rng.state_dict(),
             **self.losses.state_dict(),
@@ -149,7 +154,7 @@ class Saver:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
         for label in files:
-            prune(self.folder, label, *kept_saves(self.opt))
+            prune(self.folder, label, *kept_saves(self.opt), state["labels"])
 
     def _failure(self, error: Exception) -> SaveError:
         cause = system_error(error)
@@ -208,14 +213,22 @@ def kept_saves(opt: Namespace) -> tuple[float, float]:
     return new_option(opt, "keep_last") or math.inf, math.inf if states == "all" else int(states)
 
 
-def prune(folder: RunFolder, label: str, keep: float, states: float = math.inf) -> None:
+def prune(
+    folder: RunFolder,
+    label: str,
+    keep: float,
+    states: float = math.inf,
+    labels: Collection[str] = (),
+) -> None:
     """Delete from the numbers below that of the save just written: `keep` saves are left.
 
-    Only the newest `states` of them keep more than their networks.
+    Only the newest `states` of them keep more than their networks, as far as those older ones are
+    among the `labels` of this run.
     """
+    superfluous = {folder.state_file(each) for each in labels}
     for number, files in enumerate(folder.saves_before(label), 2):
         for path in files:
-            if number > keep or (number > states and path.name.endswith("_state.pth")):
+            if number > keep or (number > states and path in superfluous):
                 path.unlink(missing_ok=True)
 
 
@@ -261,5 +274,5 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
-    run = {"name": opt.name, **option_for(label), "checkpoints_dir": opt.checkpoints_dir}
-    return command("train.py", run, "--continue_train")
+    save = {**option_for(label), "checkpoints_dir": opt.checkpoints_dir}
+    return command("train.py", {"name": opt.name, "continue_train": True, **save})

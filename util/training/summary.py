@@ -18,8 +18,13 @@ def summary(
     parameters: Mapping[str, int],
     device: torch.device,
     to_validate: int,
+    why_none: str,
 ) -> str:
-    """Return the five lines; `images` are those of an epoch, `parameters` those of each network."""
+    """Return the five lines.
+
+    `images` are those of an epoch, `parameters` those of each network; `why_none` says why there is
+    nothing `to_validate`.
+    """
     batch = f"batches of {opt.batch_size}" if opt.batch_size > 1 else "one by one"
     epochs = Length.of(opt).epochs
     length = f"{epochs} epoch{'s' * (epochs != 1)}"
@@ -28,8 +33,8 @@ def summary(
         "data": f"{images:,} images {batch} in {length}, from {opt.dataroot}",
         "networks": f"{sizes or 'none'} (parameters)",
         "device": f"{_device(device)}, {new_option(opt, 'precision')}",
-        "validation": _validation(opt, to_validate),
-        "page": "none, by --no_html" if opt.no_html else _page(opt),
+        "validation": _validation(opt, to_validate) if to_validate else f"none: {why_none}",
+        "page": "none: --no_html" if opt.no_html else _page(opt),
     }
     return "\n".join(f"{name + ':':<12}{text}" for name, text in lines.items())
 
@@ -53,13 +58,12 @@ def _millions(count: int) -> str:
 
 def _device(device: torch.device) -> str:
     if device.type != "cuda":
-        return f"CPU, {torch.get_num_threads()} threads"
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'s' * (threads != 1)}"
     memory = torch.cuda.get_device_properties(device).total_memory
     return f"{device}, {torch.cuda.get_device_name(device)}, {memory / 2**30:.0f} GiB"
 
 
 def _validation(opt: Namespace, images: int) -> str:
     every = new_option(opt, "val_freq")
-    if images:
-        return f"{images:,} images after {'each epoch' if every == 1 else f'every {every} epochs'}"
-    return "none, by --val_freq 0" if every == 0 else "none"
+    return f"{images:,} images after {'each epoch' if every == 1 else f'every {every} epochs'}"

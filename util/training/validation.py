@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from util.base import rng
-from util.base.errors import UserError
-from util.base.log import note, say, warn
+from util.base.errors import UserError, in_words
+from util.base.log import say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
@@ -21,7 +21,7 @@ from util.images.sizes import ImageSize
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
-from util.scores.sides import OTHER, Repeats, made_from, paths_of
+from util.scores.sides import OTHER, Repeats, made_from, paths_of, unequal_domains
 from util.training.asked import Loader, TrainedModel
 from util.training.best import BestEpoch
 
@@ -56,16 +56,17 @@ class Validator:
     problems: list[str] = field(default_factory=list, init=False)  # why validations failed
 
     def measure(self, epoch: int) -> Validation | None:
-        """Validate and print what was found, if it is time to; failing images stop nothing."""
+        """Validate and print what was found, if it is time to; what fails there stops nothing."""
         if epoch % self.every != 0:
             return None
         self.tried += 1
         try:
             found = self.run()
-        except UserError as error:
-            if str(error) not in self.problems:  # else it was said
-                warn(f"No validation in epoch {epoch}: {error}")
-            self.problems.append(str(error))
+        except Exception as error:  # noqa: BLE001 - training, which may have taken days, is whole
+            problem = in_words(error)
+            if problem not in self.problems:  # else it was said
+                warn(f"No validation in epoch {epoch}: {problem}")
+            self.problems.append(problem)
             return None
         metrics = " ".join(f"{name}: {value:.3f}" for name, value in found.metrics.items())
         say(f"validation (epoch: {epoch}, images: {found.images}) {metrics or '-'}")
@@ -172,18 +173,17 @@ def create_validator(
     best: BestEpoch,
     create_dataset: Callable[[Namespace], Loader],
     has_split: Callable[[Namespace, str], bool],
-) -> Validator | None:
-    """Return what measures the model on the validation split; None if there is none."""
+) -> tuple[Validator | None, str]:
+    """Return what measures the model on the validation split; None, and why, if there is none."""
     if (every := new_option(opt, "val_freq")) == 0:
-        return None
+        return None, "--val_freq 0"
     divisor = trained.divisor()
     data_options = validation_options(opt, whole=divisor is not None)
     data, problem = _validation_data(opt, data_options, create_dataset, has_split)
     if data is None:
         if best.name:
             raise UserError(f"--save_best {best.name} needs images to measure on: {problem}")
-        note(f"No validation: {problem}")
-        return None
+        return None, problem
     here, there = (ImageSize.of(vars(options)) for options in (data_options, opt))
     if str(here) != str(there):
         say(f"Images are {here} in validation; in training they are {there}.")
@@ -198,12 +198,12 @@ def create_validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
         inception=load_inception(inception, device) if inception else None,
-        direction=opt.direction if opt.dataset_mode == "unaligned" else "",
+        direction=opt.direction if unequal_domains(getattr(data, "dataset", None)) else "",
         divisor=divisor or 1,
     )  # fmt: skip
     if best.name:  # rather now than after an epoch
         best.check(validator.run(most=LEAST_OF_A_SET).metrics)
-    return validator
+    return validator, ""
 
 
 def _validation_data(
@@ -217,8 +217,7 @@ def _validation_data(
         if has_split(opt, "val"):
             return create_dataset(data_options), ""
     except Exception as error:  # noqa: BLE001 - a plugin may know its training images alone
-        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        return None, f"{kind}{error}".split("\n")[0]
+        return None, in_words(error).split("\n")[0]
     return None, why_no_split(opt)
 
 

@@ -1,5 +1,6 @@
 """What BaseModel makes of the names that a model lists, and of its files."""
 
+import math
 import re
 from argparse import Namespace
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from models import networks
 from models.base_model import BaseModel
@@ -229,6 +231,15 @@ def test_updating_the_learning_rate_reports_it(
     capsys.readouterr()
     model.update_learning_rate()
     assert capsys.readouterr().out == "learning rate 0.0002000 -> 0.0002000\n"
+
+
+def test_a_schedule_of_a_subclass_waits_for_measurements_too(model: PlainModel) -> None:
+    schedule = ReduceLROnPlateau(stepped(model).optimizer, patience=0)
+    model.schedulers = [schedule]
+    for metric in (math.nan, 1.0, math.nan, math.nan):
+        model.metric = metric
+        model.update_learning_rate()
+    assert (schedule.last_epoch, schedule.num_bad_epochs) == (1, 0)
 
 
 def test_set_requires_grad_takes_one_network_or_several(model: PlainModel) -> None:

@@ -11,7 +11,7 @@ from util.base.commands import as_argument, command
 
 @pytest.mark.parametrize("name", [*NAMES, "", "-x", "--name", "-1"])
 def test_a_shell_and_the_command_get_what_was_meant(name: str) -> None:
-    line = command("train.py", {"name": name, "dataroot": name}, "--go_on")
+    line = command("train.py", {"name": name, "go_on": True, "dataroot": name})
     python, script, *words = shlex.split(line)
     assert (python, script) == ("python", "train.py")
     parser = argparse.ArgumentParser()

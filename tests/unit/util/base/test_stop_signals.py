@@ -216,6 +216,22 @@ def test_a_signal_is_obeyed_where_nothing_is_lost(
     assert done == ["what comes soon", "after all that"]
 
 
+def test_notices_that_keep_coming_put_nothing_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop_signals, "PATIENCE", 0.2)
+    sent: list[int] = []
+
+    def go_on_sending() -> None:
+        with may_stop():
+            while len(sent) < 40:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                time.sleep(0.05)
+                sent.append(1)
+
+    with StopSignals(), pytest.raises(Stopped):
+        go_on_sending()
+    assert len(sent) < 20
+
+
 @pytest.mark.parametrize("number", [one for one in SIGNALS if one != signal.SIGINT])
 def test_a_signal_ends_a_block_through_its_exits(number: signal.Signals) -> None:
     before = signal.getsignal(number)

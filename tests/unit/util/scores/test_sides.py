@@ -1,10 +1,12 @@
 """Which images of two domains of unequal size are new."""
 
+from argparse import Namespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from util.scores.sides import Repeats, made_from, paths_of
+from util.scores.sides import Repeats, made_from, paths_of, unequal_domains
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,20 @@ def test_the_direction_swaps_what_the_model_calls_its_domains() -> None:
 def test_a_single_domain_repeats_nothing() -> None:
     repeats = Repeats()
     assert [repeats.side_of({"A": "same"}) for _ in range(3)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ({"A_paths": [1, 2], "B_paths": [3]}, True),
+        ({"A_paths": [1, 2], "B_paths": [3, 4]}, False),
+        ({"A_paths": [1, 2], "B_paths": []}, False),
+        ({"A_paths": [1, 2], "B_paths": 3}, False),
+        ({"AB_paths": [1, 2]}, False),
+    ],
+    ids=str,
+)
+def test_a_data_set_with_lists_of_two_lengths_has_a_smaller_domain(
+    lists: dict[str, object], expected: bool
+) -> None:
+    assert unequal_domains(Namespace(**lists)) == expected

@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -170,6 +171,20 @@ def test_failures_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) 
         "warning: No validation in epoch 3: b",
         "warning: 4 of 5 validations failed.",
     ]
+
+
+def test_an_error_that_is_none_for_users_is_told_with_its_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken() -> Iterator[dict[str, Any]]:
+        yield from batches(0.1)
+        torch.zeros(2) + torch.zeros(3)
+
+    images: Any = broken()
+    assert Validator(doubler(), images).measure(1) is None
+    said = capsys.readouterr().err
+    assert said.startswith("warning: No validation in epoch 1: RuntimeError: The size of tensor a ")
+    assert re.search(r"test_validation\.py, line \d+\)\n$", said)
 
 
 def test_both_sides_of_a_cycle_have_one_mean() -> None:

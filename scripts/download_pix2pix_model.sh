@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# Download a generator that was published with pix2pix: bash scripts/download_pix2pix_model.sh NAME
+# Options as of scripts/download_model.py, which does it.
+set -euo pipefail
+exec "${PYTHON:-python}" "$(dirname "${BASH_SOURCE[0]}")/download_model.py" --technique pix2pix "$@"
