@@ -92,9 +92,9 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", "--dataroot {W}/unpaired/trainA", 1, ("Did you mean --dataroot {W}/unpaired?",)),
     ("train", PAIRS + "--dataroot {W}/pairs/train", 1, ("mean --dataroot {W}/pairs?",)),
     ("train", "--dataroot {W}", 1, ("Did you mean --dataroot {W}/one_side?",)),
-    ("train", UNPAIRED + "--model pix2pix", 1, ("aligned expects", "in its left half")),
+    ("train", "--dataroot {W}/nothing --model pix2pix", 1, ("aligned expects", "left half")),
     ("test", "--dataroot {W}/nowhere --name run", 1, ("is not a valid directory",)),
-    ("test", "--dataroot {W}/unpaired --name run --model pix2pix", 1, ("test is not a valid",)),
+    ("test", "--dataroot {W}/small --name run --model pix2pix", 1, ("test is not a valid",)),
     # images
     ("train", "--dataroot {W}/text --model pix2pix", 1, ("0.jpg is not an image", "PNG")),
     ("train", "--dataroot {W}/broken --model pix2pix", 1, ("0.jpg cannot be read", "truncated")),
