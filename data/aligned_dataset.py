@@ -1,4 +1,4 @@
-"""Pairs of images, each pair side by side in one file."""
+"""Pairs of images: side by side in one file, or in two folders."""
 
 import os
 from argparse import Namespace
@@ -7,40 +7,64 @@ from typing import Any
 from PIL import Image as Image
 
 from data.base_dataset import (
+    LAYOUTS,
+    ONE_FOLDER,
     BaseDataset,
     channels_of_sides,
     check_crop_fits,
     find_images,
+    folders_of,
     get_params,
     get_transform,
+    layout_of,
 )
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.pairs import find_pairs
 
 
 class AlignedDataset(BaseDataset):
-    """Read `<dataroot>/<phase>`: every file holds A in its left half and B in its right half."""
+    """Read pairs: A in the left half and B in the right half of every file in `<dataroot>/<phase>`.
+
+    Or of two folders, `A/<phase>` and `B/<phase>` or `<phase>A` and `<phase>B`, in which the images
+    of a pair have the same name.
+    """
 
     reader = ImageReader()
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
         self.dir_AB = os.path.join(opt.dataroot, opt.phase)
-        layout = f"{self.dir_AB}/*.jpg   each with A in its left half and B in its right half"
-        self.AB_paths = find_images(opt, self.dir_AB, layout)
+        self._partners: dict[str, str] = {}  # the file of B, where it is not that of A
+        layout = layout_of(opt.dataroot, opt.phase, LAYOUTS["aligned"])
+        if layout in (None, ONE_FOLDER):
+            self.AB_paths = find_images(opt, self.dir_AB, layout_text(opt))
+        else:
+            self._partners = find_pairs(opt, *folders_of(opt.dataroot, opt.phase, layout))
+            self.AB_paths, self.B_paths = map(list, zip(*self._partners.items(), strict=True))
         check_crop_fits(opt)
         self.reader = ImageReader.of(opt)
         self.input_nc, self.output_nc = channels_of_sides(opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B`, cropped and flipped alike, and their paths."""
-        path = self.AB_paths[index]
-        left, right = self.reader.open(path).halves()
+        path_A = self.AB_paths[index]
+        path_B = self._partners.get(path_A, path_A)
+        left, right = self.reader.open_pair(path_A, path_B)
         params = get_params(self.opt, left.size)
         transform_A = get_transform(self.opt, params, grayscale=self.input_nc == 1)
         transform_B = get_transform(self.opt, params, grayscale=self.output_nc == 1)
         A, B = left.transformed(transform_A), right.transformed(transform_B)
-        return {"A": A, "B": B, "A_paths": path, "B_paths": path}
+        return {"A": A, "B": B, "A_paths": path_A, "B_paths": path_B}
 
     def __len__(self) -> int:
         return len(self.AB_paths)
+
+
+def layout_text(opt: Namespace) -> str:
+    """Say where this data set looks for images."""
+    root, phase = opt.dataroot, opt.phase
+    return (
+        f"{root}/{phase}/*.jpg   each with A in its left half and B in its right half\n"
+        f"or pairs of the same name in {root}/A/{phase} and {root}/B/{phase}"
+    )

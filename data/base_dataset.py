@@ -2,9 +2,10 @@
 
 import os
 import random
+import shlex
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from textwrap import indent
@@ -28,12 +29,13 @@ __all__ = [
 Layout = tuple[str, ...]  # names of folders below --dataroot
 ONE_FOLDER: Layout = ("{phase}",)  # for example train
 TWO_FOLDERS: Layout = ("{phase}A", "{phase}B")  # trainA and trainB
+PAIR_FOLDERS: Layout = ("A/{phase}", "B/{phase}")
 ITSELF: Layout = (".",)  # for all phases
-LAYOUTS = {  # of the built-in data sets; all others may have the first or the second
-    "aligned": ONE_FOLDER,
-    "colorization": ONE_FOLDER,
-    "unaligned": TWO_FOLDERS,
-    "single": ITSELF,
+LAYOUTS = {  # of the built-in data sets, the first that is there; others have one of the first two
+    "aligned": (ONE_FOLDER, PAIR_FOLDERS, TWO_FOLDERS),
+    "colorization": (ONE_FOLDER,),
+    "unaligned": (TWO_FOLDERS,),
+    "single": (ITSELF,),
 }
 _LISTS = ("paths", "imgs", "image_files")  # usual names of lists of files, besides *_paths
 
@@ -60,10 +62,8 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 
         By default, whether `opt.dataroot` has a folder `val`, or both `valA` and `valB`.
         """
-        layout = LAYOUTS.get(opt.dataset_mode)
-        layouts = {layout} - {ITSELF} if layout else {ONE_FOLDER, TWO_FOLDERS}
-        folders = (folders_of(opt.dataroot, phase, names) for names in layouts)
-        return any(all(map(os.path.isdir, paths)) for paths in folders)
+        layouts = LAYOUTS.get(opt.dataset_mode, (ONE_FOLDER, TWO_FOLDERS))
+        return layouts != (ITSELF,) and layout_of(opt.dataroot, phase, layouts) is not None
 
     def image_files(self) -> list[str]:
         """Return the files of all images, which are looked at before training.
@@ -160,6 +160,14 @@ def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
     return [os.path.join(root, name.format(phase=phase)) for name in layout]
 
 
+def layout_of(root: str | Path, phase: str, layouts: Iterable[Layout]) -> Layout | None:
+    """Return the first layout all of whose folders are there."""
+    for layout in layouts:
+        if all(map(os.path.isdir, folders_of(root, phase, layout))):
+            return layout
+    return None
+
+
 def lists_of_files(dataset: BaseDataset) -> dict[str, list[str]]:
     """Return the lists of files that a data set keeps under the usual names, by name.
 
@@ -193,7 +201,7 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     raise UserError(
         f"{problem.format(folder)}. Check --dataroot, --phase and --dataset_mode.\n"
         f"  --dataset_mode {opt.dataset_mode} expects\n{indent(expected, ' ' * 4)}\n"
-        f"  and finds\n    {_what_is_in(opt.dataroot)}"
+        f"  and finds\n    {_what_is_in(opt.dataroot)}{_what_was_meant(opt)}"
     )
 
 
@@ -204,6 +212,18 @@ def _what_is_in(folder: str) -> str:
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"
+
+
+def _what_was_meant(opt: Namespace) -> str:
+    """Name a folder above or below that has the images, or the model that reads these."""
+    root, layouts = Path(opt.dataroot), LAYOUTS.get(opt.dataset_mode, ())
+    below = sorted(root.iterdir()) if root.is_dir() else []
+    for folder in (root.parent, *below):
+        if layouts != (ITSELF,) and layout_of(folder, opt.phase, layouts) is not None:
+            return f"\n  Did you mean --dataroot {shlex.quote(str(folder))}?"
+    if layouts == (TWO_FOLDERS,) and layout_of(root, opt.phase, LAYOUTS["aligned"]) is not None:
+        return "\n  If these are pairs, give --model pix2pix."
+    return ""
 
 
 # ---- for other people's code: the original's names for steps of a transform ------------------

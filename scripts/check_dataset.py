@@ -34,12 +34,21 @@ if __name__ == "__main__":
     end_at_ctrl_c()  # importing all this takes a while
 
 from data import find_dataset_using_name
-from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, check_crop_fits
+from data.base_dataset import (
+    ITSELF,
+    LAYOUTS,
+    ONE_FOLDER,
+    PAIR_FOLDERS,
+    TWO_FOLDERS,
+    Layout,
+    check_crop_fits,
+)
 from data.checks import files
 from data.checks import folders as layouts
 from data.checks.files import Inspection, Size
 from data.checks.folders import Folder
 from data.image_folder import make_dataset
+from data.pipeline.pairs import match_folders
 from options.parsing.rules import base_problems
 from util.base.errors import UserError, run_command
 from util.base.system import usable_cores
@@ -219,7 +228,8 @@ def modes_to_train(folders: Sequence[Folder], dataset_mode: str | None) -> list[
     to_train = [folder for folder in folders if folder.phase in ("", "train")]
     if dataset_mode is not None:
         return [dataset_mode] if to_train or not folders else []
-    modes = {ONE_FOLDER: "aligned", TWO_FOLDERS: "unaligned", ITSELF: "single"}
+    modes = {ONE_FOLDER: "aligned", PAIR_FOLDERS: "aligned"}
+    modes |= {TWO_FOLDERS: "unaligned", ITSELF: "single"}
     return list(dict.fromkeys(modes[folder.layout] for folder in to_train))
 
 
@@ -323,9 +333,15 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
     groups = duplicates(inspections)
     dwarfs = [one for content in contents for one in much_smaller(content, args)]
     options = " ".join(f"--{name} {getattr(args, name)}" for name in OPTIONS)
-    report = Report(len(inspections), reading_of(contents, side_by_side), options)
+    report = Report(
+        len(inspections), reading_of(contents, side_by_side, args.dataset_mode), options
+    )
     report.problems = by_kind(problems_of(root, contents, args, side_by_side))
     report.notes = by_kind(notes_of(root, contents, groups, dwarfs))
+    for sides in sides_of_pairs(contents, args.dataset_mode):
+        if len(sides) == 1:
+            alone = Finding(sides[0].folder.name, "has no folder of partners beside it")
+            report.notes.setdefault("no partner", []).append(alone)
     copies = {path for group in groups for path in group}
     small = Counter(finding.file for finding in report.problems.get("too small", []))
     report.table = [row_of(root, content, small, copies) for content in contents]
@@ -349,13 +365,16 @@ def are_pairs(contents: list[Contents], dataset_mode: str | None) -> bool:
     return files.look_side_by_side([size for content in phases for size in content.sizes])
 
 
-def reading_of(contents: list[Contents], side_by_side: bool) -> str:
+def reading_of(contents: list[Contents], side_by_side: bool, dataset_mode: str | None) -> str:
     """Say how the folders were understood."""
     words = {
         ONE_FOLDER: "A and B side by side in every image (--dataset_mode aligned)"
         if side_by_side
         else "single images in phases (as for --dataset_mode colorization)",
-        TWO_FOLDERS: "two domains without pairs (--dataset_mode unaligned)",
+        PAIR_FOLDERS: "A and B in folders of their own (--dataset_mode aligned)",
+        TWO_FOLDERS: "A and B in folders of their own (--dataset_mode aligned)"
+        if dataset_mode == "aligned"
+        else "two domains without pairs (--dataset_mode unaligned)",
         ITSELF: "single images (--dataset_mode single)",
     }
     found = dict.fromkeys(content.folder.layout for content in contents)
@@ -381,6 +400,31 @@ def problems_of(
                 yield kind, Finding(files.shown_name(one.path, root), what)
         if not content.inspections:
             yield "missing", Finding(content.folder.name, "has no images")
+    for sides in sides_of_pairs(contents, args.dataset_mode):
+        if len(sides) == len("AB"):
+            yield from flaws_of_pairs(root, *sides)
+
+
+def flaws_of_pairs(root: str, A: Contents, B: Contents) -> Iterator[tuple[str, Finding]]:
+    """Yield what is wrong with pairs whose images lie in two folders."""
+    sizes = {one.path: one.size for one in (*A.inspections, *B.inspections)}
+    matched = match_folders(A.folder.path, B.folder.path)
+    for path in matched.alone:
+        yield "no partner", Finding(files.shown_name(path, root), "has no partner")
+    for path, partner in matched.pairs.items():
+        if sizes[path] and sizes[partner] and sizes[path] != sizes[partner]:
+            what = f"not as large as its partner {files.shown_name(partner, root)}"
+            yield "unequal pairs", Finding(files.shown_name(path, root), what)
+
+
+def sides_of_pairs(contents: list[Contents], dataset_mode: str | None) -> list[list[Contents]]:
+    """Return the folders that hold the sides of pairs, phase by phase: two, if none is missing."""
+    layouts = [PAIR_FOLDERS, *([TWO_FOLDERS] if dataset_mode == "aligned" else [])]
+    phases: dict[tuple[Layout, str], list[Contents]] = defaultdict(list)
+    for content in contents:
+        if content.folder.layout in layouts:
+            phases[content.folder.layout, content.folder.phase].append(content)
+    return list(phases.values())
 
 
 def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterator[tuple[str, str]]:

@@ -79,7 +79,7 @@ class Visualizer:
         start_visdom(self.opt)
 
     def set_dataset_size(self, dataset_size: int) -> None:
-        """Say how many images an epoch has, for curves that are given `total_iters` alone."""
+        """Say how many images an epoch has, so that curves know how much of one is done."""
         self.dataset_size = dataset_size
 
     def reset(self) -> None:
@@ -132,7 +132,8 @@ class Visualizer:
         """
         self.current_epoch = epoch
         move_files(self.sinks, self.web_dir, self.img_dir, self.log_name)
-        when = LogStep(epoch, iters, compute_seconds=t_comp, load_seconds=t_data)
+        fraction = iters / self.dataset_size if self.dataset_size else 0.0
+        when = LogStep(epoch, iters, fraction, compute_seconds=t_comp, load_seconds=t_data)
         self._reporter.print_losses(when, losses)
 
 

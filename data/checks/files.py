@@ -216,11 +216,12 @@ def warn_of_bad_images(
     """
     listed = {path: name for name, paths in files.items() for path in paths}
     paths = [path for path, name in listed.items() if not name or has_known_ending(path)]
+    is_halved = opt.dataset_mode == "aligned" and "B_paths" not in files
     found = glance(
         paths,
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
-        side_by_side=opt.dataset_mode == "aligned",
+        side_by_side=is_halved,
         root=opt.dataroot,
     )
     if found.problems:
@@ -246,7 +247,7 @@ def warn_of_bad_images(
     sizes = [header.size for header in found.headers.values()]
     if if_pairs and look_side_by_side(sizes):
         warn(f"These images are twice as wide as high, as A and B side by side are. {if_pairs}")
-    if opt.dataset_mode == "aligned" and sizes and all(w < PAIR * h for w, h in sizes):
+    if is_halved and sizes and all(w < PAIR * h for w, h in sizes):
         warn(
             "--dataset_mode aligned takes the left half of each image for A and the right half for "
             "B, but these are hardly wider than high. If they are no pairs, translate them with "

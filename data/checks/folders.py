@@ -5,7 +5,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.base_dataset import ITSELF, LAYOUTS, ONE_FOLDER, TWO_FOLDERS, Layout, folders_of
+from data.base_dataset import (
+    ITSELF,
+    LAYOUTS,
+    ONE_FOLDER,
+    PAIR_FOLDERS,
+    TWO_FOLDERS,
+    Layout,
+    folders_of,
+)
 from util.base.errors import UserError
 
 PHASES = ("train", "val", "test")
@@ -16,25 +24,21 @@ class Folder:
     """A folder in which a data set keeps images."""
 
     path: str  # with the data set's own folder in front
+    name: str  # below that; "." for that itself
     layout: Layout  # to which it belongs
     phase: str  # train, val or test; empty for ITSELF
-
-    @property
-    def name(self) -> str:
-        """Return the name below the data set's folder; "." for that itself."""
-        return os.path.basename(self.path) if self.phase else "."
 
 
 def phase_folders(
     root: str | Path, dataset_mode: str | None, phases: Iterable[str] = PHASES
 ) -> list[Folder]:
     """Return the folders of phases that there are; of every layout, if a mode may have any."""
-    known = LAYOUTS.get(dataset_mode or "")
+    layouts = LAYOUTS.get(dataset_mode or "", (ONE_FOLDER, TWO_FOLDERS, PAIR_FOLDERS))
     return [
-        Folder(path, layout, phase)
-        for layout in ([known] if known else [ONE_FOLDER, TWO_FOLDERS])
+        Folder(path, name.format(phase=phase), layout, phase)
+        for layout in layouts
         for phase in phases
-        for path in folders_of(root, phase, layout)
+        for name, path in zip(layout, folders_of(root, phase, layout), strict=True)
         if os.path.isdir(path)
     ]
 
@@ -50,7 +54,7 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
     if not os.path.isdir(root):
         what = "is a file" if os.path.exists(root) else "does not exist"
         raise UserError(f"{root} {what}. Give the folder of a data set, as to train.py --dataroot.")
-    itself = Folder(str(root), ITSELF, "")
+    itself = Folder(str(root), ".", ITSELF, "")
     if dataset_mode == "single":
         return [itself]
     found = phase_folders(root, dataset_mode)
@@ -58,8 +62,8 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
         return found
     if all(os.path.isdir(os.path.join(root, side)) for side in "AB"):
         raise UserError(
-            f"{root} has the folders A and B, which no --dataset_mode reads. For pairs, join each "
-            f"into one image, A left and B right, in {root}/train (--dataset_mode aligned); "
-            f"without pairs, rename them to {root}/trainA and {root}/trainB."
+            f"{root} has the folders A and B, but nothing says which images are for training. For "
+            f"pairs, move them to {root}/A/train and {root}/B/train (--dataset_mode aligned); "
+            f"without pairs, rename the folders to {root}/trainA and {root}/trainB."
         )
     return [itself]

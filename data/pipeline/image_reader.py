@@ -43,6 +43,23 @@ class ImageReader:
         """Return an image that is read from the disk when that turns out to be necessary."""
         return LazyImage(self, path)
 
+    def open_pair(self, path_A: str, path_B: str) -> tuple["LazyImage", "LazyImage"]:
+        """Return the images of a pair: the halves of a file, or two files.
+
+        Raises:
+            UserError: the two files are not equally large.
+        """
+        if path_A == path_B:
+            return self.open(path_A).halves()
+        A, B = self.open(path_A), self.open(path_B)
+        if A.size != B.size:
+            sizes = ["x".join(map(str, image.size)) for image in (A, B)]
+            raise UserError(
+                f"{path_A} is {sizes[0]}, but its partner {path_B} is {sizes[1]}: images of a pair "
+                "must be of one size. Cut or resize one of them."
+            )
+        return A, B
+
     def read(self, path: str, transform: Callable[[Any], Any]) -> Any:
         """Return what a transform makes of an image, see `LazyImage.transformed`."""
         return self.open(path).transformed(transform)

@@ -160,13 +160,34 @@ def test_square_images_are_taken_for_pairs_only_on_demand(check: Check, tmp_path
     assert (status, list(report["problems"])) == (1, ["odd width"])
 
 
-def test_pairs_in_two_folders_are_refused_with_advice(check: Check, tmp_path: Path) -> None:
+def test_pairs_in_two_folders_have_partners_of_their_size(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
     for name in ("A/train/1.png", "A/train/2.png", "B/train/1.jpg", "B/train/2.jpg"):
         draw(root / name, scene(1))
+    status, said, _ = check(root)
+    assert status == 0
+    assert "A and B in folders of their own (--dataset_mode aligned)" in said
+    draw(root / "A/train/3.png", scene(1))
+    draw(root / "B/train/2.jpg", scene(1, 44))
+    draw(root / "A/test/1.png", scene(1))
+    status, _, report = check.report(root)
+    assert status == 1
+    assert report["problems"] == {
+        "no partner": [{"file": "A/train/3.png", "what": "has no partner"}],
+        "unequal pairs": [
+            {"file": "A/train/2.png", "what": "not as large as its partner B/train/2.jpg"}
+        ],
+    }
+    assert report["notes"]["no partner"][0]["file"] == "A/test"
+
+
+def test_two_folders_without_phases_are_refused_with_advice(check: Check, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for name in ("A/1.png", "B/1.jpg"):
+        draw(root / name, scene(1))
     status, _, said = check(root)
     assert status == 2
-    assert "has the folders A and B, which no --dataset_mode reads. For pairs, join each" in said
+    assert "has the folders A and B, but nothing says which images are for training" in said
     assert check(root, "--dataset_mode", "single")[0] == 0  # as train.py would read them
 
 

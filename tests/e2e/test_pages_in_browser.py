@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,39 @@ HOSTILE = "\"><img src=x onerror=hacked=1>'#50%25&amp;"
 SHOWN = "document.querySelector('#timeline output').textContent"
 FIRST = "document.querySelector('#timeline > .strip img')"
 LOADED_AT = "performance.timeOrigin"
+CUT_OFF = (
+    "[...document.querySelectorAll('section')].filter((s) => s.scrollWidth > s.clientWidth).length"
+)
+# The contrast of every text with what is behind it, as WCAG computes it, by text.
+CONTRASTS = """(() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const luminance = (colour) => {
+    const [r, g, b] = colour.map((value) => value / 255)
+      .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  function contrast(element) {
+    const style = getComputedStyle(element);
+    let colour = numbers(element.namespaceURI.endsWith("svg") ? style.fill : style.color);
+    let back = null;
+    let opacity = colour[3] ?? 1;
+    for (let each = element; each && !back; each = each.parentElement) {
+      const found = numbers(getComputedStyle(each).backgroundColor);
+      if ((found[3] ?? 1) > 0) back = found.slice(0, 3);
+      opacity *= getComputedStyle(each).opacity;
+    }
+    colour = colour.slice(0, 3).map((value, i) => opacity * value + (1 - opacity) * back[i]);
+    const [dark, light] = [luminance(colour), luminance(back)].sort((a, b) => a - b);
+    return (light + 0.05) / (dark + 0.05);
+  }
+  const found = {};
+  for (const element of document.querySelectorAll("body :not(script, style, option)")) {
+    const text = [...element.childNodes].filter((node) => node.nodeType === Node.TEXT_NODE)
+      .map((node) => node.textContent.trim()).join("");
+    if (text && element.checkVisibility()) found[text] = contrast(element);
+  }
+  return found;
+})()"""
 
 
 def colour(epoch: int) -> tuple[int, int, int]:
@@ -127,6 +161,8 @@ def test_every_image_loads_and_nothing_is_wider_than_the_window(
         browser.run("document.images.length") == 6 * 8 + 8 + 8
     )  # the list, and the slider's two rows
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    browser.run("document.getElementById('epochs').open = true")
+    assert browser.run(CUT_OFF) == 0
 
 
 def test_the_slider_moves_through_the_epochs(
@@ -266,14 +302,18 @@ def test_losses_can_be_switched_off_in_the_legend_and_stay_so(
     training.train().finish()
     browser.until("document.body.dataset.refresh === '0'")
     assert browser.run(names) == "D"
-    browser.run(f"{entry}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))")
-    assert browser.run(names) == "D,G"
+    browser.run(f"{entry}.focus()")
+    for key, text, left in (("Enter", "\r", "D,G"), (" ", " ", "D")):
+        browser.call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
+        assert browser.run(names) == left
+        assert browser.run(f"{entry}.ariaPressed") == ("true" if "G" in left else "false")
 
 
 # ---- the viewer --------------------------------------------------------------------------------
 
 VIEWED = "document.querySelector('#viewer .stage img').getAttribute('src')"
 OTHER = "document.querySelector('#viewer .over').getAttribute('src')"
+SECOND_SELECT = "document.querySelectorAll('#viewer select')[1]"
 CHOSEN = "[...document.querySelectorAll('#viewer select')].map((s) => s.selectedOptions[0].text)"
 
 
@@ -314,6 +354,47 @@ def test_the_viewer_compares_with_a_divider_to_drag(browser: Browser, finished: 
     assert browser.run(place) == pytest.approx(left + width * 0.25, abs=3)
     browser.press("ArrowRight")  # the other one of the two changes
     assert browser.run(CHOSEN) == ["fake_B", "real_A"]
+
+
+def touch(browser: Browser, kind: str, *places: tuple[float, float]) -> None:
+    """Let a finger do something: touchStart, touchMove, touchEnd."""
+    points = [{"x": x, "y": y} for x, y in places]
+    browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+
+def test_on_a_phone_a_finger_moves_the_divider_and_a_large_image(
+    browser: Browser, training: Training
+) -> None:
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    try:
+        browser.resize(390, 800)
+        large = {label: np.full((900, 900, 3), 90, np.uint8) for label in LABELS}
+        training.sink.images(LogStep(1), large)
+        browser.open(training.finish().page)
+        browser.run(f"{FIRST}.click()")
+        browser.run(
+            f"{SECOND_SELECT}.value = 1; {SECOND_SELECT}.dispatchEvent(new Event('change'))"
+        )
+        browser.until("document.querySelector('.stage').getBoundingClientRect().width > 300")
+        sides = "[...document.querySelectorAll('.sides span')].map((side) => side.textContent)"
+        assert browser.run(sides) == ["real_A", "fake_B"]
+        touch(browser, "touchStart", (195, 400))
+        for x in range(190, 99, -10):
+            touch(browser, "touchMove", (x, 400))
+        touch(browser, "touchEnd")
+        place = "document.querySelector('.divider').getBoundingClientRect().left"
+        assert browser.run(place) == pytest.approx(100, abs=3)
+
+        browser.press("c")  # one image again
+        browser.press("f")
+        touch(browser, "touchStart", (195, 400))
+        for step in range(10):
+            touch(browser, "touchMove", (195 - 10 * step, 400 - 10 * step))
+        touch(browser, "touchEnd")
+        browser.until("((f) => f.scrollLeft > 40 && f.scrollTop > 40)"
+                      "(document.querySelector('.frame'))")  # fmt: skip
+    finally:
+        browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
 
 
 def test_the_page_does_not_reload_under_an_open_viewer(
@@ -358,6 +439,44 @@ def test_without_scripts_the_page_is_a_list_that_reloads_itself(
         browser.call("Emulation.setScriptExecutionDisabled", value=False)
     training.finish()
     browser.open(training.page)
+
+
+# ---- for everybody ------------------------------------------------------------------------------
+
+
+def nameless(browser: Browser) -> list[Any]:
+    """Return what readers of screens would not know how to call."""
+    roles = ("image", "img", "button", "link", "slider", "combobox", "checkbox", "searchbox",
+             "dialog", "DisclosureTriangle")  # fmt: skip
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    found = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+    assert len(found) > 5
+    return [node for node in found if not node.get("name", {}).get("value")]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everything_has_a_name_and_every_text_can_be_read(
+    browser: Browser, finished: Training, scored: Path, theme: str
+) -> None:
+    finished.sink.begin({"Options": {"lr": "1"}})
+    finished.sink.finish("Training was stopped by SIGTERM.\nContinue with:\n  x")
+    chosen = [{"name": "prefers-color-scheme", "value": theme}]
+    browser.call("Emulation.setEmulatedMedia", features=chosen)
+    for page, click in ((finished.page, "text[data-entry]"), (scored, "[id=none]")):
+        browser.open(page)
+        browser.run("for (const part of document.querySelectorAll('details')) part.open = true")
+        browser.run(f"document.querySelector('{click}')"
+                    "?.dispatchEvent(new MouseEvent('click', {bubbles: true}))")  # fmt: skip
+        for is_open in (False, True):
+            if is_open:
+                browser.run("document.querySelector('a img').click()")
+                browser.press("c")
+            assert nameless(browser) == []
+            found = browser.run(CONTRASTS)
+            assert len(found) > 10
+            assert {text: value for text, value in found.items() if value < 4.5} == {}
+        assert browser.run("document.documentElement.lang") == "en"
+    browser.call("Emulation.setEmulatedMedia", features=[])
 
 
 # ---- reloading while training -------------------------------------------------------------------
@@ -496,14 +615,14 @@ def test_a_browser_that_lends_no_memory_is_no_trouble(browser: Browser, training
 ORDER = "[...document.querySelectorAll('main section:not([hidden]) h3')].map((h) => h.textContent)"
 
 
-def results(folder: Path, scores: dict[str, dict[str, float]]) -> Path:
+def results(folder: Path, scores: dict[str, dict[str, float]], labels: list[str] = LABELS) -> Path:
     web = HTML(folder, "Experiment = run, Phase = test, Epoch = latest")
     for name, values in scores.items():
-        files = [f"{name}_{label}.png" for label in LABELS]
+        files = [f"{name}_{label}.png" for label in labels]
         for file in files:
             Image.new("RGB", (64, 64), (20, 200, 20)).save(Path(web.get_image_dir(), file))
         web.add_header(name)
-        web.add_images(files, LABELS, files, width=256)
+        web.add_images(files, labels, files, width=256)
         if values:
             web.add_scores(values)
     web.save()
@@ -566,12 +685,42 @@ def test_means_follow_the_filter_and_an_empty_one_says_so(browser: Browser, tmp_
     assert browser.run(mean) == ""
 
 
+def test_a_link_to_something_else_than_an_image_is_followed(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "more.html").write_text("<title>more</title>")
+    Image.new("RGB", (64, 64)).save(tmp_path / "images" / "a.png")
+    web = HTML(tmp_path, "t")
+    web.add_header("x")
+    web.add_images(["a.png", "a.png"], ["a", "b"], ["more.html", "a.png"], width=64)
+    web.save()
+    browser.open(tmp_path / "index.html")
+    browser.run("document.querySelectorAll('img')[1].click()")
+    browser.press("ArrowRight")
+    assert browser.run(VIEWED) == "images/a.png"
+    browser.press("Escape")
+    browser.run("document.querySelector('img').click()")
+    browser.until("document.title === 'more'")
+
+
 def test_results_use_the_width_of_the_window(browser: Browser, scored: Path) -> None:
     browser.open(scored)
     edges = browser.run(
         "[...document.querySelectorAll('main img')].map((i) => i.getBoundingClientRect().right)"
     )
     assert max(edges) > 1340
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 7, 8])
+def test_results_on_a_phone_are_not_cut_off(browser: Browser, tmp_path: Path, count: int) -> None:
+    labels = [f"image_{number}" for number in range(count)]
+    browser.resize(390, 800)
+    browser.open(results(tmp_path, {"a": {}, "b": {}}, labels))
+    assert browser.run(CUT_OFF) == 0
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+    widths = browser.run("[...document.querySelectorAll('main img')].map((i) => i.clientWidth)")
+    assert min(widths) >= 80
 
 
 def test_images_of_results_can_be_made_smaller(browser: Browser, scored: Path) -> None:

@@ -147,7 +147,7 @@ def test_data_set_has_the_phases_that_it_can_be_made_of(mode: str, tmp_path: Pat
     """What `has_split` and the layouts of check_dataset say is what the constructor wants."""
     channels = {"input_nc": 1, "output_nc": 2} if mode == "colorization" else {}
     opt = options(tmp_path, dataset_mode=mode, phase="val", **channels)
-    for folder in [pattern.format(phase="val") for pattern in LAYOUTS[mode]]:
+    for folder in [pattern.format(phase="val") for pattern in LAYOUTS[mode][0]]:
         assert not has_split(opt, "val")
         with pytest.raises(UserError, match="is not a valid directory"):
             find_dataset_using_name(mode)(opt)

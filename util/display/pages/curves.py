@@ -22,12 +22,14 @@ class Curves:
     def __init__(self) -> None:
         self.records: dict[int, EpochRecord] = {}  # by epoch
         self._losses: dict[str, list[tuple[Moment, float]]] = {}
-        self._longest = 1  # images seen in one epoch
+        self._longest = 1  # images of one epoch
         self._small: tuple[str, str] | None = None  # drawn once an epoch
 
-    def add_losses(self, epoch: int, images: int, losses: Mapping[str, float]) -> None:
-        """Take the losses of one moment; `images` counts those of this epoch."""
-        self._longest = max(self._longest, images)
+    def add_losses(
+        self, epoch: int, images: int, losses: Mapping[str, float], *, whole: int = 0
+    ) -> None:
+        """Take the losses of one moment: `images` of this epoch, of `whole` if that is known."""
+        self._longest = max(self._longest, images, whole)
         for name, value in losses.items():
             line = self._losses.setdefault(name, [])
             line.append(((epoch, images), svg.drawable(value)))
@@ -71,7 +73,7 @@ class Curves:
         self._small = None
 
     def _placed(self, line: Iterable[tuple[Moment, float]]) -> list[Point]:
-        """Give moments in epochs; the most images seen in one stand for an epoch's length."""
+        """Give moments in epochs, all as long as the longest."""
         return [(epoch - 1 + images / self._longest, value) for (epoch, images), value in line]
 
     def _draw_small(self) -> tuple[str, str]:

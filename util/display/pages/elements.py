@@ -99,6 +99,7 @@ def page(title: str, body: str, refresh: int, *, kind: str, style: str = "") -> 
     from dominate.util import raw
 
     document = dominate.document(title=printable(title))
+    document.set_attribute("lang", "en")
     with document.head:
         tags.meta(charset="utf-8")
         tags.meta(name="viewport", content="width=device-width")

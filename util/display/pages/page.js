@@ -72,8 +72,8 @@ addEventListener("DOMContentLoaded", () => {
 // not while somebody is doing something with it, and not in a tab that nobody sees.
 
 const QUIET = 2000; // milliseconds without a touch after which the page may reload
-const READING = 15000; // the same while a text is selected, the mouse rests on a curve, or a
-// button of it is held
+const READING = 15000; // the same while a text is selected, the mouse rests on a curve, a button
+// of it is held, or the keyboard has led to something
 
 function watchForChanges(seconds) {
   const loaded = Date.now();
@@ -93,7 +93,8 @@ function watchForChanges(seconds) {
 
   function isBusy() {
     if (document.hidden || document.querySelector("[data-playing], dialog[open]")) return true;
-    const reads = pressed || !getSelection().isCollapsed || document.querySelector(".curve:hover");
+    const reads = pressed || !getSelection().isCollapsed
+      || document.querySelector(".curve:hover, :focus-visible");
     return Date.now() - touched < (reads ? READING : QUIET);
   }
   setInterval(() => { if (!isBusy()) location.reload(); }, seconds * 1000);

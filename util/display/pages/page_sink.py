@@ -13,7 +13,7 @@ from PIL import Image
 from util.display.pages import elements
 from util.display.pages.curves import Curves
 from util.display.pages.elements import Size
-from util.display.pages.samples import Samples
+from util.display.pages.samples import Samples, rank_in
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.jsonl import LossRecord
 from util.images.writing import save_image
@@ -91,7 +91,8 @@ class PageSink(Sink):
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn at once if that was some time ago."""
-        self._curves.add_losses(when.epoch, when.images, losses)
+        whole = round(when.images / when.fraction) if when.fraction else 0
+        self._curves.add_losses(when.epoch, when.images, losses, whole=whole)
         if time.monotonic() > self._written + PAUSE:
             self._write()
 
@@ -173,16 +174,15 @@ class PageSink(Sink):
         self, before: float = float("inf"), order: Sequence[str] = ()
     ) -> dict[int, str]:
         """Render the epochs `before` one whose images earlier runs have left."""
-        self._samples.find(before)
+        self._samples.find(before, order)
         found: dict[int, list[str]] = {}
         for file in self.image_dir.iterdir():
             match = IMAGE_NAME.fullmatch(file.name)
             if match and int(match[1]) < before:
                 found.setdefault(int(match[1]), []).append(match[2])
-        rank = {label: position for position, label in enumerate(order)}
         rows = {}
         for epoch, labels in found.items():
-            labels.sort(key=lambda name: (rank.get(name, len(rank)), name))
+            labels.sort(key=rank_in(order))
             files = {label: self.image_dir / image_name(epoch, label) for label in labels}
             sizes = {label: elements.image_size(file) for label, file in files.items()}
             rows[epoch] = self._render(Row(epoch, sizes))

@@ -2,7 +2,7 @@
 
 function results() {
   const main = document.querySelector("main");
-  const sections = [...main.children];
+  const sections = [...main.querySelectorAll(":scope > section")];
   if (sections.length < 2) return;
   const rows = sections.map((section, order) => ({
     section,
@@ -104,7 +104,7 @@ function results() {
   Object.assign(size, { type: "range", min: 64, max: 512, step: 16 });
   size.value = parseInt(getComputedStyle(document.body).getPropertyValue("--w"), 10);
   const resize = () => document.body.style.setProperty("--w", `${size.value}px`);
-  control("width of an image", size);
+  control("width of an image", size).parentElement.classList.add("size");
   size.addEventListener("input", () => {
     putInAddress("width", size.value);
     resize();

@@ -233,7 +233,7 @@ def _marks(low: float, high: float, step: float) -> tuple[tuple[float, str], ...
 
 def _epoch_axis(low: float, high: float, most: int = 10, *, whole: bool = False) -> Axis:
     if high - low < 1e-6 * max(1.0, abs(high)):
-        low, high = low - 0.5, high + 0.5
+        low, high = max(low - 0.5, min(low, 0.0)), high + 0.5  # there is no epoch before 0
     step = _step(high - low, most)
     if whole or high - low >= 2:
         step = max(step, 1.0)
@@ -306,7 +306,7 @@ def _legend(
         parts.append(
             f'<line x1="{x:.1f}" y1="{y - 4}" x2="{x + 18:.1f}" y2="{y - 4}" {_style(number)} '
             f'stroke-width="2.5" data-entry="{_text(name)}"/><text x="{x + 23:.1f}" y="{y}" '
-            f'data-entry="{_text(name)}" role="button" tabindex="0">{_text(shown)}</text>'
+            f'data-entry="{_text(name)}">{_text(shown)}</text>'
         )
         x += entry
     return parts, row

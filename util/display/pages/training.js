@@ -114,7 +114,7 @@ function timeline() {
     for (const row of samples.children) {
       row.style.setProperty("--columns", columns(each, wide / beside, 90));
     }
-    strip.style.setProperty("--columns", columns(strip.childElementCount, wide, 110));
+    strip.style.setProperty("--columns", columns(strip.childElementCount, wide, 90));
   }
 
   function columns(count, width, least) {
@@ -187,22 +187,29 @@ function timeline() {
 
 function legends() {
   const off = new Set(JSON.parse(recall("losses off") ?? "[]"));
+  for (const curve of document.querySelectorAll(".large .curve")) {
+    curve.setAttribute("role", "group"); // of an image, readers would not be told what is in it
+    for (const text of curve.querySelectorAll("text[data-entry]")) {
+      text.setAttribute("role", "button");
+      text.setAttribute("tabindex", 0);
+    }
+  }
 
   function apply() {
-    for (const curve of document.querySelectorAll(".large .curve")) {
-      for (const line of curve.querySelectorAll("g")) {
-        line.classList.toggle("off", off.has(line.dataset.name));
-      }
-      for (const entry of curve.querySelectorAll("[data-entry]")) {
-        entry.classList.toggle("off", off.has(entry.dataset.entry));
-        entry.setAttribute("aria-pressed", !off.has(entry.dataset.entry));
-      }
+    for (const line of document.querySelectorAll(".large g")) {
+      line.classList.toggle("off", off.has(line.dataset.name));
+    }
+    for (const entry of document.querySelectorAll("[data-entry]")) {
+      entry.classList.toggle("off", off.has(entry.dataset.entry));
+      if (entry.role) entry.ariaPressed = !off.has(entry.dataset.entry);
     }
   }
 
   function toggle(event) {
     const name = event.target.closest?.("[data-entry]")?.dataset.entry;
-    if (name === undefined || (event.type === "keydown" && event.key !== "Enter")) return;
+    const pressed = event.type === "click" || event.key === "Enter" || event.key === " ";
+    if (name === undefined || !pressed) return;
+    event.preventDefault(); // else the space bar would scroll the page
     if (!off.delete(name)) off.add(name);
     remember("losses off", JSON.stringify([...off]));
     apply();
@@ -233,7 +240,7 @@ function readings() {
       return Number(low) + share * (high - low);
     };
 
-    curve.addEventListener("pointermove", (event) => {
+    const read = (event) => {
       const frame = curve.getBoundingClientRect();
       const wanted = (event.clientX - frame.left) * curve.viewBox.baseVal.width / frame.width;
       const lines = [...curve.querySelectorAll("g:not(.off)")];
@@ -248,7 +255,9 @@ function readings() {
       const space = document.documentElement.clientWidth - box.offsetWidth - 8;
       box.style.left = `${scrollX + Math.min(event.clientX + 14, Math.max(0, space))}px`;
       box.style.top = `${scrollY + event.clientY + 16}px`;
-    });
+    };
+    curve.addEventListener("pointerdown", read); // of a finger
+    curve.addEventListener("pointermove", read);
     curve.addEventListener("pointerleave", () => {
       box.hidden = true;
       mark.removeAttribute("d");

@@ -2,6 +2,7 @@
 
 const ROW = "tr, .strip"; // what holds the images that belong together
 const ROOM = 140; // pixels of the window that are not for the image
+const IMAGE = /\.(avif|bmp|gif|jpe?g|png|svg|webp)$/i; // links to other files lead where they did
 
 function viewer() {
   let rows = []; // each a list of images with their names
@@ -15,22 +16,26 @@ function viewer() {
   const against = make("select");
   const fullSize = make("input", { type: "checkbox" });
   const close = make("button", { type: "button", textContent: "close" });
-  const under = make("img", { alt: "", draggable: false });
-  const over = make("img", { alt: "", draggable: false, className: "over" });
+  const under = make("img", { draggable: false });
+  const over = make("img", { draggable: false, className: "over" });
   const divider = make("div", { className: "divider" });
+  const left = make("span"); // what is on which side of the divider
+  const right = make("span");
+  const sides = make("div", { className: "sides" }, left, right);
   const stage = make("div", { className: "stage" }, under, over, divider);
   const keys = "left, right: image; up, down: row; c: compare; f: full size; Esc: close";
-  const dialog = make("dialog", { id: "viewer" },
+  const dialog = make("dialog", { id: "viewer", ariaLabel: "viewer" },
     make("div", { className: "controls" }, title, make("label", {}, "image", shown),
       make("label", {}, "against", against), make("label", {}, fullSize, "full size"), close),
-    make("div", { className: "frame" }, stage), make("div", { className: "quiet" }, keys));
+    make("div", { className: "frame" }, make("div", {}, sides, stage)),
+    make("div", { className: "quiet keys" }, keys));
 
   function imagesOf(element) {
     return [...element.querySelectorAll("a img")].map((image) => ({
       image,
       file: image.closest("a").getAttribute("href"),
       name: image.alt,
-    }));
+    })).filter(({ file }) => IMAGE.test(file));
   }
 
   function titleOf(element) {
@@ -41,7 +46,7 @@ function viewer() {
   function open(image) {
     const place = image.closest("main, #timeline, #epochs") ?? document.body;
     const elements = [...place.querySelectorAll(ROW)]
-      .filter((element) => element.checkVisibility() && element.querySelector("a img"));
+      .filter((element) => element.checkVisibility() && imagesOf(element).length);
     rows = elements.map((element) => ({ title: titleOf(element), images: imagesOf(element) }));
     row = elements.indexOf(image.closest(ROW));
     first = rows[row].images.findIndex((each) => each.image === image);
@@ -68,14 +73,16 @@ function viewer() {
       ...images.map((each, place) => new Option(each.name, place)));
     shown.value = first;
     against.value = second ?? "";
-    put(under, images[first].file);
-    over.hidden = divider.hidden = second === null;
-    if (second !== null) put(over, images[second].file);
+    put(under, images[first], left);
+    sides.hidden = over.hidden = divider.hidden = second === null;
+    stage.classList.toggle("compares", second !== null);
+    if (second !== null) put(over, images[second], right);
     resize();
   }
 
-  function put(element, file) {
+  function put(element, { file, name }, side) {
     if (element.getAttribute("src") !== file) element.src = file;
+    element.alt = side.textContent = name;
   }
 
   function resize() {
@@ -134,8 +141,10 @@ function viewer() {
   close.addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
   document.addEventListener("click", (event) => {
-    const image = event.target.closest("a")?.querySelector("img");
-    if (!image?.closest(ROW) || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const link = event.target.closest("a");
+    const image = link?.querySelector("img");
+    if (!image?.closest(ROW) || !IMAGE.test(link.getAttribute("href"))) return;
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     open(image);
   });

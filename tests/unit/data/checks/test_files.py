@@ -446,6 +446,9 @@ PAIRED, UNPAIRED, ITSELF = ["train", "test"], ["trainA", "trainB"], ["."]
         (["train", "test", "trainA", "trainB"], None, PAIRED + UNPAIRED),
         (["train", "test", "trainA", "trainB"], "unaligned", UNPAIRED),
         (["trainB"], None, ["trainB"]),
+        (["A/train", "B/train", "A/val"], None, ["A/train", "B/train", "A/val"]),
+        (["A/train", "B/train"], "aligned", ["A/train", "B/train"]),
+        (["trainA", "trainB"], "aligned", UNPAIRED),
         (["A", "C"], None, ITSELF),  # a folder called A by chance
         (["A", "B"], "single", ITSELF),
         (["A", "B", "train"], None, ["train"]),
@@ -463,13 +466,13 @@ def test_folders_are_found_by_their_names(
     found = find_folders(tmp_path, mode)
     assert [folder.name for folder in found] == wanted
     assert [Path(folder.path) for folder in found] == [tmp_path / name for name in wanted]
-    assert [folder.phase for folder in found] == [name.rstrip("AB.") for name in wanted]
+    assert [folder.phase for folder in found] == [name.strip("AB./") for name in wanted]
 
 
-def test_pairs_in_two_folders_are_refused_with_advice(tmp_path: Path) -> None:
-    for folder in ("A/train", "B/train"):
-        (tmp_path / folder).mkdir(parents=True)
-    with pytest.raises(UserError, match="A and B, which no --dataset_mode reads"):
+def test_two_folders_without_phases_are_refused_with_advice(tmp_path: Path) -> None:
+    for folder in ("A", "B"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(UserError, match="folders A and B, but nothing says.*A/train and .*B/train"):
         find_folders(tmp_path)
 
 

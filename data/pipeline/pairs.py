@@ -1,0 +1,87 @@
+"""Which image of one folder belongs to which of another one."""
+
+import os
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from data.image_folder import make_dataset
+from util.base.errors import UserError
+from util.base.log import warn
+
+SHOWN = 5  # images that have no partner
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The images of two folders.
+
+    Attributes:
+        pairs: the image of B for each image of A, sorted by the paths of A.
+        alone: images of either side that have no partner.
+    """
+
+    pairs: dict[str, str]
+    alone: list[str]
+
+
+def match_folders(
+    folder_A: str | Path, folder_B: str | Path, marks: tuple[str, str] = ("", "")
+) -> Matched:
+    """Pair images of the same path below their folders; else of the same path but for the ending.
+
+    Where several images differ in their endings alone, none of them is paired in the second way.
+    With `marks` such as ("_A", "_B") names end with them, and are compared without.
+
+    Raises:
+        UserError: no such folder.
+    """
+    A, B = (
+        {name_without(mark, os.path.relpath(path, folder)): path for path in make_dataset(folder)}
+        for folder, mark in zip((folder_A, folder_B), marks, strict=True)
+    )
+    names = {name: name for name in A.keys() & B.keys()}
+    stems_A, stems_B = _stems(A.keys() - names.keys()), _stems(B.keys() - names.keys())
+    names |= {stems_A[stem]: stems_B[stem] for stem in stems_A.keys() & stems_B.keys()}
+    pairs = {A[name]: B[names[name]] for name in A if name in names}
+    paired = set(names.values())
+    alone = [path for name, path in A.items() if name not in names]
+    return Matched(pairs, alone + [path for name, path in B.items() if name not in paired])
+
+
+def name_without(mark: str, name: str) -> str:
+    """Return a name without the mark in front of its ending.
+
+    >>> name_without("_A", "cats/1_A.png")
+    'cats/1.png'
+    """
+    stem, ending = os.path.splitext(name)
+    return stem.removesuffix(mark) + ending
+
+
+def _stems(names: Set[str]) -> dict[str, str]:
+    """Return the names by what is in front of their endings, if that is theirs alone."""
+    stems = Counter(os.path.splitext(name)[0] for name in names)
+    return {stem: name for name in names if stems[stem := os.path.splitext(name)[0]] == 1}
+
+
+def find_pairs(opt: Namespace, folder_A: str, folder_B: str) -> dict[str, str]:
+    """Return the image of B for each image of A, at most `opt.max_dataset_size`; say who is alone.
+
+    Raises:
+        UserError: there is no pair.
+    """
+    found = match_folders(folder_A, folder_B)
+    if not found.pairs:
+        raise UserError(
+            f"No image in {folder_A} has a partner in {folder_B}. Images of a pair have the same "
+            "name, but for its ending. For domains without pairs: --dataset_mode unaligned."
+        )
+    if found.alone:
+        shown = "".join(f"\n  {path}" for path in found.alone[:SHOWN])
+        more = f"\n  ... and {len(found.alone) - SHOWN} more" if len(found.alone) > SHOWN else ""
+        warn(f"{len(found.alone)} images have no partner and are left out:{shown}{more}")
+    return dict(islice(found.pairs.items(), int(min(len(found.pairs), opt.max_dataset_size))))
