@@ -8,6 +8,7 @@ import torch
 from util.base.commands import command
 from util.base.log import link_to
 from util.base.new_options import new_option
+from util.images.sizes import ImageSize
 from util.storage.run_folder import RunFolder, option_for
 from util.training.length import Length
 
@@ -42,9 +43,11 @@ def summary(
 def what_next(opt: Namespace, label: str, phase: str) -> str:
     """Say where the page of a run is that has ended, and how to test it on images of a phase."""
     page = [] if opt.no_html else [f"Losses and images: {_page(opt)}"]
-    run = {name: getattr(opt, name) for name in ("dataroot", "name", "model", "dataset_mode")}
-    images = {} if phase == "test" else {"phase": phase}
-    options = run | option_for(label) | images | {"checkpoints_dir": opt.checkpoints_dir}
+    options = {name: getattr(opt, name) for name in ("dataroot", "name", "model", "dataset_mode")}
+    options |= option_for(label)
+    options |= size.for_test() if (size := ImageSize.of(vars(opt))) else {}
+    options |= {} if phase == "test" else {"phase": phase}
+    options["checkpoints_dir"] = opt.checkpoints_dir
     return "\n".join([*page, f"Translate images with:\n  {command('test.py', options)}"])
 
 
