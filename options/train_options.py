@@ -11,7 +11,7 @@ from util.base.new_options import NewOption
 EXAMPLES = """examples:
   python train.py --dataroot ./datasets/maps --name maps --model cycle_gan
   python train.py --name maps --continue_train
-  python train.py --model pix2pix --help   shows that model's options and defaults"""
+  python train.py --model pix2pix --help  (its options and defaults)"""
 
 
 class TrainOptions(BaseOptions):
