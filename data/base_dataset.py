@@ -2,6 +2,7 @@
 
 import os
 import random
+import shlex
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable, Mapping
@@ -200,7 +201,7 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     raise UserError(
         f"{problem.format(folder)}. Check --dataroot, --phase and --dataset_mode.\n"
         f"  --dataset_mode {opt.dataset_mode} expects\n{indent(expected, ' ' * 4)}\n"
-        f"  and finds\n    {_what_is_in(opt.dataroot)}"
+        f"  and finds\n    {_what_is_in(opt.dataroot)}{_what_was_meant(opt)}"
     )
 
 
@@ -211,6 +212,18 @@ def _what_is_in(folder: str) -> str:
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
     return f"{folder} (with {shown or 'nothing in it'})"
+
+
+def _what_was_meant(opt: Namespace) -> str:
+    """Name a folder above or below that has the images, or the model that reads these."""
+    root, layouts = Path(opt.dataroot), LAYOUTS.get(opt.dataset_mode, ())
+    below = sorted(root.iterdir()) if root.is_dir() else []
+    for folder in (root.parent, *below):
+        if layouts != (ITSELF,) and layout_of(folder, opt.phase, layouts) is not None:
+            return f"\n  Did you mean --dataroot {shlex.quote(str(folder))}?"
+    if layouts == (TWO_FOLDERS,) and layout_of(root, opt.phase, LAYOUTS["aligned"]) is not None:
+        return "\n  If these are pairs, give --model pix2pix."
+    return ""
 
 
 # ---- for other people's code: the original's names for steps of a transform ------------------

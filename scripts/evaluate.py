@@ -252,10 +252,23 @@ def images_in(folder: str) -> list[str]:
         UserError: there are none.
     """
     if not os.path.isdir(folder):
-        raise UserError(f"There is no folder {folder}. Check the path.")
+        is_run = RunFolder("./checkpoints", folder).path.is_dir()
+        hint = f" To test the run of that name: --name {folder}." if is_run else ""
+        raise UserError(f"There is no folder {folder}. Check the path.{hint}")
+    if tests := results_in(folder):
+        raise UserError(
+            f"{folder} holds the results of several tests ({', '.join(tests)}), which cannot be "
+            f"scored together. Give one of them, such as {os.path.join(folder, tests[0])}."
+        )
     if paths := make_dataset(folder):
         return paths
     raise UserError(f"{folder} has no images. Check the path.")
+
+
+def results_in(folder: str) -> list[str]:
+    """Return the folders in a folder that test.py wrote, if there are several."""
+    found = [entry.name for entry in os.scandir(folder) if images_of(entry.path) != entry.path]
+    return sorted(found) if len(found) > 1 else []
 
 
 def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison]:

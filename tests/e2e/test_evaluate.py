@@ -413,6 +413,23 @@ def test_a_name_that_is_there_twice_is_an_error(
         evaluate(*two_folders, "--paired")
 
 
+def test_results_of_several_tests_are_not_scored_together(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    for epoch in ("latest", "5"):
+        results(tmp_path / "run" / f"test_{epoch}", {"fake_B": 0, "real_B": 10})
+    with pytest.raises(ValueError, match=r"several tests \(test_5, test_latest\).*run/test_5"):
+        evaluate(tmp_path / "run")
+
+
+def test_the_name_of_a_run_in_the_place_of_a_folder_is_explained(
+    evaluate: Evaluate, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(trained.parent)
+    with pytest.raises(ValueError, match="no folder run. .* To test the run .*: --name run"):
+        evaluate("run")
+
+
 def test_results_without_true_images_are_explained(evaluate: Evaluate, tmp_path: Path) -> None:
     folder = results(tmp_path / "r", {"real": 0, "fake": 10})
     with pytest.raises(ValueError, match="only x_fake, x_real. Give two folders"):

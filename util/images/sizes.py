@@ -39,6 +39,16 @@ class ImageSize(NamedTuple):
         """Return the options that give images of this size."""
         return " ".join(f"--{name} {value}" for name, value in self._asdict().items())
 
+    def for_test(self) -> dict[str, str]:
+        """Return the options of test.py that give whole images at this scale, but for defaults."""
+        whole, usual = self.whole(), ImageSize("resize_and_crop", 256, 256)
+        if whole.preprocess in ("resize_and_crop", "crop", "none"):  # --crop_size decides it, or
+            usual = usual._replace(load_size=whole.load_size)  # it decides nothing
+        if whole.preprocess in ("resize", "scale_shortside", "none"):
+            usual = usual._replace(crop_size=whole.crop_size)
+        pairs = zip(whole._asdict().items(), usual, strict=True)
+        return {name: str(value) for (name, value), known in pairs if value != known}
+
     def whole(self) -> "ImageSize":
         """Return the size of whole images, at the scale of the crops.
 

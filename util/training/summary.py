@@ -8,6 +8,7 @@ import torch
 
 from util.base.log import link_to
 from util.base.new_options import new_option
+from util.images.sizes import ImageSize
 from util.storage.run_folder import RunFolder, option_for
 from util.training.length import Length
 
@@ -44,6 +45,7 @@ def what_next(opt: Namespace, label: str, phase: str) -> str:
     page = [] if opt.no_html else [f"Losses and images: {_page(opt)}"]
     options = {"dataroot": opt.dataroot, "name": opt.name, "model": opt.model}
     options |= {"dataset_mode": opt.dataset_mode, **option_for(label)}
+    options |= size.for_test() if (size := ImageSize.of(vars(opt))) else {}
     if phase != "test":
         options["phase"] = phase
     if opt.checkpoints_dir != "./checkpoints":
