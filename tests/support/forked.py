@@ -25,7 +25,7 @@ class Ended(NamedTuple):
     """How a command ended; `status` is IN_ORDER if it had to be asked to."""
 
     status: int
-    said: str  # on standard error
+    said: str  # on standard output and error
 
     def fault(self) -> str:
         """Say in what way a command must not end, if it did."""
@@ -34,8 +34,8 @@ class Ended(NamedTuple):
         for sign in ("Traceback (most recent", "Exception ignored", "Warning: ", "Fatal Python"):
             if sign in self.said:
                 return sign
-        messages = self.said.count("error: ")
-        return f"{messages} messages" if self.status and messages != 1 else ""
+        errors, others = self.said.count("error: "), self.said.count("not computed: ")
+        return f"{errors} messages" if self.status and errors != 1 and not others else ""
 
 
 def run_forked(main: Main, argv: Sequence[str], *, script: str,
@@ -51,10 +51,10 @@ def run_forked(main: Main, argv: Sequence[str], *, script: str,
     return Ended(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said)
 
 
-def _become(errors: int) -> None:
+def _become(output: int) -> None:
     """Be a process of its own, that has nothing of pytest's."""
-    os.dup2(errors, 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = open(number, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)
