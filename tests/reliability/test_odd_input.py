@@ -121,22 +121,26 @@ def world(tmp_path_factory: pytest.TempPathFactory, mains: dict[str, Main]) -> P
     for phase in ("train", "test", "val"):
         draw_pairs(root / "D", phase, 2)
         draw_unpaired(root / "D", phase, 2, 2)
-    for folder, name in (("empty_folder", ""), ("folder_of_texts", "x.txt"),
-                         ("folder_of_bad_images", "x.png")):  # fmt: skip
-        (root / folder).mkdir()
-        if name:
-            (root / folder / name).write_text("hello")
-    (root / "folder_of_bad_images" / "y.png").touch()
-    (root / "empty").touch()
-    (root / "binary").write_bytes(bytes(range(256)) * 3)
-    (root / "text.txt").write_text("hello\n")
-    (root / "foreign.json").write_text('{"a": [1]}\n')
-    (root / "lines.jsonl").write_text('[1]\n3\nnull\n{"epoch": "x"}\n{"val": 3}\n')
     words = filled_in(TRAIN + "--name run", root, "")
     ended = run_forked(mains["train"], words[1:], script="train.py")
     assert ended.status == 0, ended.said
     shutil.copytree(root / "C", root / "kept")
     return root
+
+
+def make_kinds(root: Path) -> None:
+    """Write one thing of each kind, without what commands have put there."""
+    for folder in ("empty_folder", "folder_of_texts", "folder_of_bad_images"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir()
+    (root / "folder_of_texts" / "x.txt").write_text("hello")
+    (root / "folder_of_bad_images" / "x.png").write_text("hello")
+    (root / "folder_of_bad_images" / "y.png").touch()
+    (root / "empty").write_bytes(b"")
+    (root / "binary").write_bytes(bytes(range(256)) * 3)
+    (root / "text.txt").write_text("hello\n")
+    (root / "foreign.json").write_text('{"a": [1]}\n')
+    (root / "lines.jsonl").write_text('[1]\n3\nnull\n{"epoch": "x"}\n{"val": 3}\n')
 
 
 def filled_in(place: str, root: Path, kind: str) -> list[str]:
@@ -154,6 +158,7 @@ def filled_in(place: str, root: Path, kind: str) -> list[str]:
 
 def spoil(place: str, root: Path, kind: str) -> None:
     """Put something wrong in the place of a file of a run."""
+    make_kinds(root)
     shutil.rmtree(root / "C")
     shutil.copytree(root / "kept", root / "C")
     if "{F:" in place:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from util.base.errors import run_command
 
 MEMORY = 16 * 2**30  # bytes of addresses that a command may take
+REPORTED = ("not computed: ", "\nProblems: ")  # of evaluate.py and check_dataset.py
 IN_ORDER = 128 + signal.SIGTERM
 GRACE = 20.0  # seconds to end in order
 
@@ -34,8 +35,9 @@ class Ended(NamedTuple):
         for sign in ("Traceback (most recent", "Exception ignored", "Warning: ", "Fatal Python"):
             if sign in self.said:
                 return sign
-        errors, others = self.said.count("error: "), self.said.count("not computed: ")
-        return f"{errors} messages" if self.status and errors != 1 and not others else ""
+        errors = self.said.count("error: ")
+        in_report = any(word in self.said for word in REPORTED)
+        return f"{errors} messages" if self.status and errors != 1 and not in_report else ""
 
 
 def run_forked(main: Main, argv: Sequence[str], *, script: str,
