@@ -28,9 +28,9 @@ from PIL import Image
 
 from data.image_folder import default_loader, make_dataset
 from util.base.errors import UserError, run_command, suggest
-from util.base.log import say
+from util.base.log import printable, say
 from util.display.figure import ENDINGS, Grid, draw, import_matplotlib
-from util.scores.comparisons import PAIRS_FILE, images_of, printable
+from util.scores.comparisons import PAIRS_FILE, images_of
 
 MADE = ("fake_B", "fake", "fake_B_rgb", "fake_A")  # the first that there is
 INPUTS = {"fake_B": "real_A", "fake": "real", "fake_B_rgb": "real_A", "fake_A": "real_B"}
