@@ -28,17 +28,20 @@ class Matched:
     alone: list[str]
 
 
-def match_folders(folder_A: str | Path, folder_B: str | Path) -> Matched:
+def match_folders(
+    folder_A: str | Path, folder_B: str | Path, marks: tuple[str, str] = ("", "")
+) -> Matched:
     """Pair images of the same path below their folders; else of the same path but for the ending.
 
     Where several images differ in their endings alone, none of them is paired in the second way.
+    With `marks` such as ("_A", "_B") names end with them, and are compared without.
 
     Raises:
         UserError: no such folder.
     """
     A, B = (
-        {os.path.relpath(path, folder): path for path in make_dataset(folder)}
-        for folder in (folder_A, folder_B)
+        {name_without(mark, os.path.relpath(path, folder)): path for path in make_dataset(folder)}
+        for folder, mark in zip((folder_A, folder_B), marks, strict=True)
     )
     names = {name: name for name in A.keys() & B.keys()}
     stems_A, stems_B = _stems(A.keys() - names.keys()), _stems(B.keys() - names.keys())
@@ -47,6 +50,16 @@ def match_folders(folder_A: str | Path, folder_B: str | Path) -> Matched:
     paired = set(names.values())
     alone = [path for name, path in A.items() if name not in names]
     return Matched(pairs, alone + [path for name, path in B.items() if name not in paired])
+
+
+def name_without(mark: str, name: str) -> str:
+    """Return a name without the mark in front of its ending.
+
+    >>> name_without("_A", "cats/1_A.png")
+    'cats/1.png'
+    """
+    stem, ending = os.path.splitext(name)
+    return stem.removesuffix(mark) + ending
 
 
 def _stems(names: Set[str]) -> dict[str, str]:

@@ -68,7 +68,7 @@ class EpochSampler(Sampler[Any]):
         self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
         if start == 0:
             self.order_seed = self._draw_order_seed(epoch) if self.shuffle else None
-        order = list(range(self.length))
+        order: Sequence[int] = range(self.length)  # plugins may have very many
         if self.order_seed is not None:
             generator = torch.Generator().manual_seed(self.order_seed)
             order = torch.randperm(self.length, generator=generator).tolist()

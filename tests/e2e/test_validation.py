@@ -197,6 +197,7 @@ def test_a_validation_that_never_works_is_said_once_and_steps_nothing(
     run = commands.train(tmp_path, tmp_path / "data", "template", *PLATEAU, *more)
     said = capsys.readouterr().err
     assert said.count("No validation in epoch 1: ") == said.count("No validation") == 1
+    assert said.count("p9.png") == 1  # images to compare epochs by fail for the same reason
     assert said.count("warning: 3 of 3 validations failed.\n") == 1
     assert len(epochs(run)) == 3
     assert schedule(run)["last_epoch"] == 0

@@ -1,13 +1,18 @@
 """A progress line on a terminal; nothing when the output goes to a file."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
 from util.base.log import lines_through
+from util.base.system import usable_cores
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -26,6 +31,25 @@ def progress_bar(
             return
         with lines_through(lambda text, stream: bar.write(text, file=stream)):
             yield bar
+
+
+def in_threads(
+    description: str, work: Callable[[Item], Result], items: Sequence[Item], threads: int = 0
+) -> Iterator[Result]:
+    """Yield what `work` makes of each item, in order; by default in one thread for each core.
+
+    For work that leaves Python, as reading and writing images does. After an error what has not
+    begun is left out.
+    """
+    pool = ThreadPoolExecutor(threads or usable_cores())
+    try:
+        with progress_bar(description, len(items)) as bar:
+            results: Iterable[Result] = pool.map(work, items)
+            for result in results:
+                bar.update(1)
+                yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 class _Bar(tqdm):

@@ -1,12 +1,14 @@
 """What the model makes of the same few images after every epoch."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property, partial
 from itertools import islice
 
 from util.base import rng
-from util.display.sinks.base import ImageArray, deliver
+from util.base.errors import in_words
+from util.base.log import warn
+from util.display.sinks.base import ImageArray
 from util.images.ranges import tensor2im
 from util.training.asked import Loader, TrainedModel
 from util.training.validation import SEED, Validator, cut, validation_options
@@ -24,8 +26,10 @@ class FixedImages:
         *,
         evaluation: bool,
         divisor: int = 1,
+        told: Collection[str] = (),  # problems that somebody else speaks of
     ) -> None:
         self.trained, self.evaluation, self.divisor = trained, evaluation, divisor
+        self._told, self._problem = told, ""
         self._create = create  # called when the first images are drawn
 
     @cached_property
@@ -34,9 +38,14 @@ class FixedImages:
 
     def draw(self) -> list[dict[str, ImageArray]]:
         """Return what the model makes of the first images, by label; none after a failure."""
-        drawn: list[dict[str, ImageArray]] = []
-        deliver([self], lambda images: drawn.extend(images._translate()))
-        return drawn
+        try:
+            return self._translate()
+        except Exception as error:  # noqa: BLE001 - they are for people alone: training goes on
+            problem = in_words(error)
+            if problem != self._problem and problem not in self._told:
+                warn(f"No images to compare epochs by: {problem}")
+            self._problem = problem
+            return []
 
     def _translate(self) -> list[dict[str, ImageArray]]:
         model = self.trained.model
@@ -61,7 +70,13 @@ def create_fixed_images(
     if validator is not None:
         dataset = validator.dataset
         evaluation, divisor = validator.evaluation, validator.divisor
-        return FixedImages(trained, lambda: dataset, evaluation=evaluation, divisor=divisor)
+        return FixedImages(
+            trained,
+            lambda: dataset,
+            evaluation=evaluation,
+            divisor=divisor,
+            told=validator.problems,
+        )
     multiple = trained.divisor()
     changed = {"phase": opt.phase, "max_dataset_size": MOST}
     options = Namespace(**(vars(validation_options(opt, whole=multiple is not None)) | changed))

@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from argparse import Namespace
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -304,6 +305,13 @@ def test_batches_are_pinned_for_a_gpu_alone(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert create_dataset(drawing(0, gpu_ids=gpu_ids)).dataloader.pin_memory is pinned
+
+
+def test_a_data_set_without_an_end_can_be_begun() -> None:
+    """Of a plugin that draws its images, with --max_dataset_size and --serial_batches."""
+    sampler = EpochSampler(10**15, shuffle=False)
+    sampler.start = 7
+    assert list(islice(sampler, 2)) == [7, 8]
 
 
 @given(length=st.integers(1, 30), seed=st.integers(0, 2**63), epoch=st.integers(1, 1000))

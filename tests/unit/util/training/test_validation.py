@@ -120,8 +120,16 @@ def test_samples_that_fail_are_told_of_once(capsys: pytest.CaptureFixture[str]) 
 
     samples = FixedImages(doubler(), broken, evaluation=False)
     assert samples.draw() == samples.draw() == []
-    told = "warning: FixedImages failed (no such folder); training goes on without it.\n"
-    assert capsys.readouterr().err == told
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "warning: No images to compare epochs by: RuntimeError: no such folder ("
+    )
+    assert said.count("\n") == 1
+    told = FixedImages(
+        doubler(), broken, evaluation=False, told=[said.partition(" by: ")[2].strip()]
+    )
+    assert told.draw() == []
+    assert capsys.readouterr().err == ""
 
 
 def test_random_numbers_go_on_as_if_nothing_had_been_measured() -> None:
