@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support.commands import Page, loss_lines, names, test, train
 from tests.support.runs import run as run_command
@@ -38,30 +39,34 @@ class OddDataset(BaseDataset):
 """
 
 
-@pytest.fixture
-def arrays(tmp_path: Path) -> Path:
+def write_arrays(folder: Path, channels: int = 3) -> Path:
     """Return a folder of arrays: 3 for training, 2 for testing."""
     random = np.random.default_rng(0)
     for phase, count in (("train", 3), ("test", 2)):
-        (tmp_path / "data" / phase).mkdir(parents=True)
+        (folder / "data" / phase).mkdir(parents=True)
         for number in range(count):
-            array = random.uniform(-1, 1, (3, 32, 32)).astype(np.float32)
-            np.save(tmp_path / "data" / phase / f"a{number}.npy", array)
-    return tmp_path / "data"
+            array = random.uniform(-1, 1, (channels, 32, 32)).astype(np.float32)
+            np.save(folder / "data" / phase / f"a{number}.npy", array)
+    return folder / "data"
+
+
+def write_plugin(folder: Path, attribute: str = "None") -> Path:
+    """Return the folder of plugins to add."""
+    plugin = folder / "plugins" / "data" / "odd_dataset.py"
+    plugin.parent.mkdir(parents=True)
+    plugin.write_text(ODD.replace("ATTRIBUTE", attribute))
+    return folder / "plugins"
 
 
 @pytest.mark.parametrize("attribute", ["None", "['no', 'files']", "lambda: 1", "[1.5]", "'text'"])
 def test_it_trains_goes_on_and_tests_without_an_alarm(
-    arrays: Path,
     tmp_path: Path,
     add_plugins: Callable[[Path], None],
     capsys: pytest.CaptureFixture[str],
     attribute: str,
 ) -> None:
-    plugin = tmp_path / "plugins" / "data" / "odd_dataset.py"
-    plugin.parent.mkdir(parents=True)
-    plugin.write_text(ODD.replace("ATTRIBUTE", attribute))
-    add_plugins(tmp_path / "plugins")
+    add_plugins(write_plugin(tmp_path, attribute))
+    arrays = write_arrays(tmp_path)
     more = ("--dataset_mode", "odd", "--print_freq", "1")
     run = train(tmp_path, arrays, "pix2pix", *more)
     argv = ["--name", "run", "--checkpoints_dir", str(run.parent), "--continue_train"]
@@ -74,3 +79,28 @@ def test_it_trains_goes_on_and_tests_without_an_alarm(
     ]
     assert len(Page(results / "index.html").images) == 6
     assert "a1_fake_B.png" in names(results / "images")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_of_images_of_many_channels_page_and_results_show_three(
+    tmp_path: Path,
+    add_plugins: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+    channels: int,
+) -> None:
+    add_plugins(write_plugin(tmp_path))
+    arrays = write_arrays(tmp_path, channels)
+    more = ("--dataset_mode", "odd", "--input_nc", str(channels), "--output_nc", str(channels))
+    run = train(tmp_path, arrays, "pix2pix", *more, "--tensorboard")
+    results = test(tmp_path, arrays, "pix2pix", *more)
+    assert "warning" not in capsys.readouterr().err
+    shown = np.load(arrays / "test" / "a0.npy")[:3]
+    for folder, count in ((run / "web" / "images", 3 + 3 * 3), (results / "images", 6)):
+        files = list(folder.iterdir())
+        assert len(files) == count
+        for file in files:
+            with Image.open(file) as image:
+                assert (image.mode, image.size) == ("RGB", (32, 32))
+    with Image.open(results / "images" / "a0_real_A.png") as image:
+        stored = np.asarray(image).transpose(2, 0, 1)[: len(shown)]
+    np.testing.assert_allclose(stored, (shown + 1) * 127.5, atol=1)

@@ -147,5 +147,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         by = next((f" by {each.name}" for each in signal.Signals if error.code == 128 + each), "")
         return f"Training was stopped{by}."
-    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-    return f"Training was stopped by an error. {kind}{error}".split("\n")[0]
+    said = str(error).partition("\n")[0].rstrip(".")
+    if not isinstance(error, UserError):
+        said = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    return f"Training was stopped by an error. {said}."

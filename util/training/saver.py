@@ -6,7 +6,6 @@ thread only copies tensors; a thread beside it writes them.
 
 import math
 import re
-import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor
 
 from util.base import rng, system
+from util.base.commands import command
 from util.base.errors import UserError, system_error
 from util.base.log import say, warn
 from util.base.new_options import new_option
@@ -275,12 +275,5 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
-    words = ["python", "train.py", *_option("name", opt.name), "--continue_train"]
-    words += [word for name, value in option_for(label).items() for word in _option(name, value)]
-    if opt.checkpoints_dir != "./checkpoints":
-        words += _option("checkpoints_dir", opt.checkpoints_dir)
-    return shlex.join(words)
-
-
-def _option(name: str, value: str) -> list[str]:
-    return [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
+    save = {**option_for(label), "checkpoints_dir": opt.checkpoints_dir}
+    return command("train.py", {"name": opt.name, "continue_train": True, **save})

@@ -143,8 +143,8 @@ def page_after(folder: Path, error: BaseException | None) -> str:
         (SystemExit(130), "Training was stopped by SIGINT. "),
         (SystemExit(1), "Training was stopped. "),
         (UserError("No space.\n  Do this."), "Training was stopped by an error. No space. "),
-        (KeyError("x"), "Training was stopped by an error. KeyError: &#x27;x&#x27; "),
-        (KeyboardInterrupt(), "Training was stopped by an error. KeyboardInterrupt: "),
+        (KeyError("x"), "Training was stopped by an error. KeyError: &#x27;x&#x27;. "),
+        (KeyboardInterrupt(), "Training was stopped by an error. KeyboardInterrupt. "),
     ],
     ids=str,
 )

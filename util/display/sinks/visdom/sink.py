@@ -332,14 +332,21 @@ class VisdomSink(Sink):
     def _send_panel(self, images: Mapping[str, ImageArray], client: Any) -> None:
         """Send all images as one, each with its label below it."""
         ncols = min(self.ncols, len(images))
-        panel = grid({label: shown(image) for label, image in images.items()}, ncols)
+        widest = max(image.shape[1] for image in images.values())
+        times = max(1, self.win_size // widest)  # small images would have letters of few pixels
+        large = {
+            label: shown(image).repeat(times, 0).repeat(times, 1) for label, image in images.items()
+        }
+        panel = grid(large, ncols)
         width = self.win_size * ncols
         self._show(str(self.display_id + 1), f"{self.name} images", panel, width, client)
 
     def _send_metric(self, name: str, line: Mapping[int, float], client: Any) -> None:
         epochs, values = np.array(list(line)), np.array(list(line.values()))
         values[~np.isfinite(values)] = nan  # becomes null; infinity would be no JSON
-        options = {"title": f"{self.name} validation: {name}", "xlabel": "epoch", "ylabel": name}
+        title = f"{self.name} validation: {name}"
+        options: dict[str, Any] = {"title": title, "xlabel": "epoch", "ylabel": name}
+        options |= {"markers": True, "markersize": 6}  # of one point alone there is no line
         client.line(X=epochs, Y=values, win=f"{self.display_id}_{name}", opts=options)
 
     def _show(self, window: str, title: str, image: ImageArray, width: int, client: Any) -> None:

@@ -389,12 +389,13 @@ def test_images_share_a_panel_with_their_labels(
         image[:] = 0  # the caller may go on using its arrays
     sink.close()
     sheet = image_on(server.port, env, 2)
-    assert sheet.shape == (2 * 88, 3 * 68, 3)
+    assert sheet.shape == (2 * 152, 3 * 132, 3)  # images of 64 pixels, as wide as they are shown
     for number, image in enumerate(kept.values()):
-        top, left = number // 3 * 88 + 2, number % 3 * 68 + 2
-        np.testing.assert_array_equal(sheet[top : top + 64, left : left + 64], image)
-        assert (sheet[top + 68 : top + 84, left : left + 64] < 128).any()  # its label
-    assert (sheet[88:, 68:] == 255).all()
+        top, left = number // 3 * 152 + 2, number % 3 * 132 + 2
+        there = sheet[top : top + 128, left : left + 128]
+        np.testing.assert_array_equal(there, image.repeat(2, 0).repeat(2, 1))
+        assert (sheet[top + 132 : top + 148, left : left + 128] < 128).any()  # its label
+    assert (sheet[152:, 132:] == 255).all()
     panel = window_on(server.port, env, 2)
     assert (panel["title"], panel["width"]) == ("run images", 3 * 128)
     assert not exists(server.port, env, 3)
@@ -404,7 +405,7 @@ def test_images_share_a_panel_with_their_labels(
 def test_the_panel_is_no_wider_than_its_images(
     make_sink: Any, server: VisdomServer, env: str
 ) -> None:
-    sink = make_sink(server.port, ncols=4)
+    sink = make_sink(server.port, ncols=4, win_size=48)
     sink.images(LogStep(1), {"only": np.zeros((32, 48, 3), np.uint8)})
     sink.close()
     assert image_on(server.port, env, 2).shape == (56, 52, 3)
@@ -427,7 +428,7 @@ def test_images_of_all_shapes_are_shown(
     make_sink: Any, server: VisdomServer, env: str, ncols: int, capsys: Any
 ) -> None:
     shapes = [(8, 6, 1), (16, 16, 3), (5, 20, 4), (9, 9, 2), (7, 7), (12, 4, 7)]
-    sink = make_sink(server.port, ncols=ncols)
+    sink = make_sink(server.port, ncols=ncols, win_size=20)
     sink.images(LogStep(1), {str(shape): np.full(shape, 77, np.uint8) for shape in shapes})
     sink.images(LogStep(1), {})
     sink.close()
@@ -469,6 +470,7 @@ def test_each_metric_of_validation_has_a_plot(
     again.close()
     (trace,) = window_on(server.port, env, "1_PSNR")["content"]["data"]
     assert list(zip(trace["x"], trace["y"], strict=True)) == [(1, 20), (2, None), (3, 22), (5, 23)]
+    assert trace["mode"] == "lines+markers"  # else a single point could not be seen
     assert window_on(server.port, env, "1_L1")["title"] == "run validation: L1"
 
 
