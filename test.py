@@ -21,7 +21,6 @@ from argparse import Namespace
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from itertools import chain
-from shlex import quote
 
 import torch
 
@@ -33,6 +32,7 @@ from models.storage.trained_model import TrainedModel
 from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
+from util.base.commands import as_argument, command
 from util.base.errors import run_command
 from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
@@ -163,7 +163,8 @@ def where_results_are(opt: Namespace, folder: str) -> str:
     where = f"Images and page: {link_to(f'{folder}/index.html')}"
     if opt.model == "test":
         return where
-    return f"{where}\nScore them with:\n  python scripts/evaluate.py {quote(folder)}"
+    score = command("scripts/evaluate.py", {}, as_argument(folder))
+    return f"{where}\nScore them with:\n  {score}"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import math
 import os
 import random
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from util.base.errors import run_command
+
 Color = tuple[int, int, int]
 Factors = tuple[float, float, float]  # multiply red, green, blue
 Points = tuple[tuple[float, float], ...]
@@ -32,6 +37,7 @@ Pixels = NDArray[np.float32]
 Labels = NDArray[np.uint8]  # (h, w), indices into LABELS
 
 PHASES = ("train", "val", "test")
+LARGEST = 2048  # sides of an image; drawing takes 100 bytes for each pixel
 UNPAIRED_STYLES = {"A": "day", "B": "night"}
 
 
@@ -1032,8 +1038,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def problems(args: argparse.Namespace) -> Iterator[str]:
     """Yield one message per argument that cannot work."""
-    if args.size < 32 or args.size % 2:
-        yield f"--size {args.size} is not an even number from 32 up. Try --size 256."
+    if not 32 <= args.size <= LARGEST or args.size % 2:
+        yield f"--size {args.size} is not an even number from 32 to {LARGEST}. Try --size 256."
     for phase, least in zip(PHASES, (1, 0, 0), strict=True):
         if getattr(args, phase) < least:
             yield f"--{phase} {getattr(args, phase)} is too small. Give {least} or more."
@@ -1060,9 +1066,10 @@ def main(argv: list[str] | None = None) -> None:
             for folder in plan(kind, counts, args.domains.split(",")):
                 write_folder(args.output, folder, args.size, args.seed)
         except OSError as error:
-            parser.error(f"Cannot write below --output {args.output}: {error}. Choose another one.")
+            reason = error.strerror or error
+            parser.error(f"Cannot write below --output {args.output}: {reason}. Choose another.")
         report(kind, args.output)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -15,6 +15,7 @@ from models.architectures.layers import NORM_LAYERS
 from models.architectures.registry import DISCRIMINATORS, GENERATORS
 from models.optimization.precision import PRECISIONS
 from options.parsing import resumed_run, rules, trained_run
+from options.parsing.misspelt import typed_by_programs
 from options.parsing.old_names import with_old_names
 from options.parsing.parser import (
     OptionParser,
@@ -54,7 +55,7 @@ class BaseOptions:
         """Add the options that training and testing share."""
         # Plugins may call options of theirs as we do ours, in a parser that a fork has made too.
         parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
-        _add_run_and_network_options(parser)
+        _add_run_and_network_options(parser, training=self.isTrain)
         _add_data_options(parser)
         _add_speed_and_saving_options(parser)
         self.initialized = True
@@ -87,7 +88,8 @@ class BaseOptions:
         except UserError as error:  # an unknown model, data set or save
             self.parser.error(str(error))
         opt.isTrain = self.isTrain
-        is_given = given(self.parser, self._arguments(argv))
+        words = self._arguments(argv)
+        is_given = given(self.parser, words)
         problems = [*self._complete(opt, is_given), *rules.problems(opt), *_plugin_problems(opt)]
         try:
             gpu_ids = _usable_gpus(opt.gpu_ids)
@@ -95,7 +97,8 @@ class BaseOptions:
             problems.append(str(error))
         if problems:
             self.parser.error("\n  ".join(problems))
-        notes = [*old_names_in(self.parser), *_notes(opt, gpu_ids, taken_names(self.parser))]
+        notes = [*old_names_in(self.parser), *typed_by_programs(words)]
+        notes += _notes(opt, gpu_ids, taken_names(self.parser))
         if self.isTrain:
             notes += resumed_run.notes(opt, is_given)
         self.result = describe(opt, self.parser, is_given, notes, training=self.isTrain)
@@ -193,22 +196,28 @@ def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iter
             f"{listed}: the model or data set has its own; what the framework calls so keeps its "
             "default."
         )
+    for name, value in vars(opt).items():
+        if name.startswith("lambda_") and isinstance(value, int | float) and value < 0:
+            yield f"--{name} {value} is negative: losses are not made for that."
     if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
         yield "No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that)."
     if len(gpu_ids) > 1:
         yield f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}."
 
 
-def _add_run_and_network_options(parser: ArgumentParser) -> None:
+def _add_run_and_network_options(parser: ArgumentParser, *, training: bool) -> None:
+    data_set = "trainA and trainB, or train" if training else "testA and testB, or test"
+    images = "the images" if training else "images, or of a data set"
+    named = [name for name in available("models", "model") if name != "test" or not training]
     add = parser.add_argument_group("run").add_argument
-    add("--dataroot", required=True, help="folder of the images (has trainA and trainB, or train)")
+    add("--dataroot", required=True, help=f"folder of {images} (has {data_set})")
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
 
     add = parser.add_argument_group("networks").add_argument
-    add("--model", type=str, default="cycle_gan", help=f"{either(available('models', 'model'))} "
-        "(NAME is models/NAME_model.py, also one of yours)")  # fmt: skip
+    add("--model", type=str, default="cycle_gan", help=f"{either(named)}; or one of "
+        "yours, from models/NAME_model.py")  # fmt: skip
     add("--input_nc", type=int, default=3, help="channels that go in: 3 for RGB, 1 for grayscale")
     add("--output_nc", type=int, default=3, help="channels that come out")
     add("--ngf", type=int, default=64, help="filters in the generator's first layer")
@@ -226,8 +235,8 @@ def _add_run_and_network_options(parser: ArgumentParser) -> None:
 def _add_data_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("data").add_argument
     modes = either(available("data", "dataset"))
-    add("--dataset_mode", type=str, default="unaligned", help=f"{modes} (NAME is "
-        "data/NAME_dataset.py, also one of yours)")  # fmt: skip
+    add("--dataset_mode", type=str, default="unaligned", help=f"{modes}; or one of "
+        "yours, from data/NAME_dataset.py")  # fmt: skip
     add("--direction", type=str, default="AtoB", help="AtoB or BtoA")
     add("--serial_batches", action="store_true", help="take images in order, not shuffled")
     add("--num_threads", default=4, type=int, help="processes that load images, at most "
@@ -255,7 +264,8 @@ def _add_speed_and_saving_options(parser: ArgumentParser) -> None:
     add("--epoch", type=str, default="latest", help="which epoch to load: a number, latest, or "
         "best, which --save_best keeps")  # fmt: skip
     add("--load_iter", type=int, default="0", help="load iter_[load_iter] instead, unless 0")
-    add("--verbose", action="store_true", help="print the networks' layers")
+    add("--verbose", action="store_true", help="print the networks' layers, and of errors "
+        "where in the code they happen")  # fmt: skip
     add("--suffix", default="", type=str, help="is added to the name, filled in: for example "
         "{model}_{netG}_size{load_size}")  # fmt: skip
     add("--use_wandb", action="store_true", help="log to Weights and Biases")

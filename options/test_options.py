@@ -5,8 +5,9 @@ from argparse import ArgumentParser
 from options.base_options import BaseOptions
 
 EXAMPLES = """examples:
-  python test.py --dataroot ./datasets/facades --name facades_pix2pix --model pix2pix
-  python test.py --dataroot ./photos --name maps_cyclegan"""
+  python test.py --dataroot ./datasets/facades --name facades --model pix2pix
+  python test.py --dataroot ./photos --name maps
+The network's options (--netG, --norm, ...) are taken from the training run."""
 
 
 class TestOptions(BaseOptions):

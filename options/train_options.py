@@ -9,8 +9,9 @@ from options.parsing.parser import either
 from util.base.new_options import NewOption
 
 EXAMPLES = """examples:
-  python train.py --dataroot ./datasets/maps --name maps_cyclegan --model cycle_gan
-  python train.py --name maps_cyclegan --continue_train"""
+  python train.py --dataroot ./datasets/maps --name maps --model cycle_gan
+  python train.py --name maps --continue_train
+  python train.py --model pix2pix --help  (its options and defaults)"""
 
 
 class TrainOptions(BaseOptions):

@@ -39,7 +39,7 @@ from benchmark.results import Row, missed, render
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.base.stop_signals import end_in_order
+from util.base.errors import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
@@ -189,5 +189,4 @@ def _positive(text: str) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with end_in_order():  # so that nothing it has started is left behind
-        sys.exit(main())
+    sys.exit(run_command(lambda: sys.exit(main())))

@@ -176,7 +176,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             write_text(args.json, json.dumps(as_json(report), indent=1) + "\n")
         except OSError as error:
-            parser.error(f"--json {args.json} cannot be written: {error}. Choose another file.")
+            reason = error.strerror
+            parser.error(f"--json {args.json} cannot be written: {reason}. Choose another file.")
     if report.problems:
         sys.exit(1)
 

@@ -153,10 +153,11 @@ def find_run(given: str, checkpoints_dir: str) -> Path:
     for folder in (Path(checkpoints_dir, given), Path(given)):
         if (folder / FILE).is_file():
             return folder / FILE
-    known = sorted(path.parent.name for path in Path(checkpoints_dir).glob(f"*/{FILE}"))
+    files = Path(checkpoints_dir).glob(f"*/{FILE}")
+    known = sorted(path.parent.name for path in files if path.is_file())
+    others = suggest(given, known) if known else f"Nor has any run in {checkpoints_dir}."
     raise UserError(
-        f"{given} has no {FILE}: train.py writes it if there are validation images. "
-        f"{suggest(given, known)}"
+        f"{given} has no {FILE}: train.py writes it if there are validation images. {others}"
     )
 
 

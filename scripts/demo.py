@@ -18,7 +18,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from util.base.stop_signals import end_in_order
+from util.base.errors import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--name", "demo", "--model", "pix2pix"]
@@ -59,11 +59,17 @@ def mean_l1(images: Path) -> tuple[float, int]:
     return float(np.mean(distances)), len(distances)
 
 
-def main() -> int:
-    """Run the demonstration and return its exit status."""
+def main() -> None:
+    """Run the demonstration.
+
+    Raises:
+        SystemExit: with status 1 if the network has learned too little.
+    """
     parser = argparse.ArgumentParser(description="Draw data, train pix2pix on it, translate.")
     parser.add_argument("--epochs", type=int, default=6, help="epochs to train")
     epochs = parser.parse_args().epochs
+    if epochs < 1:
+        parser.error(f"--epochs {epochs} cannot work: it must be 1 or more.")
     began = time.time()
 
     run("datasets/make_demo_dataset.py", "--kind", "paired")
@@ -103,10 +109,8 @@ def main() -> int:
     print(f"  {ROOT / 'checkpoints' / 'demo' / 'web' / 'index.html'}")
     if gain < WANTED_GAIN:
         print(f"Training should lower it by at least {WANTED_GAIN:.0%}.", file=sys.stderr)
-        return 1
-    return 0
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    with end_in_order():  # so that nothing it has started is left behind
-        sys.exit(main())
+    sys.exit(run_command(main))

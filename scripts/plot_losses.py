@@ -35,7 +35,7 @@ if __name__ == "__main__":
     end_at_ctrl_c()  # importing all this takes a while
 
 from util.base.errors import UserError, run_command, suggest
-from util.base.log import say, warn
+from util.base.log import printable, say, warn
 from util.display.pages.svg import LARGEST, PALETTE
 from util.display.sinks.epochs import read_metrics
 from util.display.sinks.jsonl import LossRecord, continued, parse_loss_log, read_losses
@@ -371,11 +371,6 @@ def parts_of(paths: Sequence[Path]) -> tuple[str, ...]:
 def is_validation(name: str) -> bool:
     """Tell metrics of validation from losses."""
     return name.startswith(VALIDATION)
-
-
-def printable(name: str) -> str:
-    """Replace what cannot be shown."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def chosen(runs: Iterable[Run], given: str | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 
 from util.base.faces import PathText
+from util.base.log import printable
 from util.display.pages import elements
 from util.display.pages.elements import Size
 from util.inference.result_names import ResultNames
@@ -60,8 +61,8 @@ class HTML:
         self.title = title
         # Rendered here, before test.py may be stopped at any time: with its first tag dominate
         # makes an event loop, and a half-made one would complain when Python deletes it.
-        self._title = str(h1(elements.printable(title)).render())
-        self.doc = document(title=elements.printable(title))  # what others add is on the page too
+        self._title = str(h1(printable(title)).render())
+        self.doc = document(title=printable(title))  # what others add is on the page too
         self.web_dir: str = PathText(web_dir)
         self.img_dir: str = PathText(os.path.join(web_dir, "images"))
         self.refresh = refresh

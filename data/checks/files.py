@@ -6,7 +6,6 @@ whole data set. scripts/check_dataset.py makes a report of them.
 
 import hashlib
 import os
-import shlex
 import stat
 import time
 from argparse import Namespace
@@ -21,8 +20,9 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from data.base_dataset import LAYOUTS
+from util.base.commands import as_argument, command
 from util.base.errors import UserError
-from util.base.log import warn
+from util.base.log import printable, warn
 from util.images.reading import default_loader, has_known_ending, silence_pillow
 from util.images.transforms import resizes
 
@@ -233,10 +233,10 @@ def warn_of_bad_images(
             if getattr(opt, "isTrain", True)
             else ""
         )
+        look_at_all = command("scripts/check_dataset.py", {}, as_argument(opt.dataroot))
         warn(
             f"{len(found.problems)} images will fail:\n  {shown}{more}\n"
-            f"  python scripts/check_dataset.py {shlex.quote(opt.dataroot)} looks at every "
-            f"image{skip}."
+            f"  {look_at_all} looks at every image{skip}."
         )
     if lost := "\n  ".join(_lost_values(found.headers, opt.dataroot)):
         few = len(found.headers)
@@ -329,4 +329,4 @@ def look_side_by_side(sizes: Sequence[Size]) -> bool:
 def shown_name(path: str, root: str | Path | None) -> str:
     """Return a path relative to `root`, with slashes, in characters that can be printed."""
     relative = path if root is None else Path(os.path.relpath(path, root)).as_posix()
-    return relative.encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable(relative)

@@ -1,5 +1,6 @@
 """Initial weights."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -28,10 +29,10 @@ def init_weights(net: nn.Module, init_type: str = "normal", init_gain: float = 0
     if init_type not in INIT_TYPES:
         hint = suggest(init_type, INIT_TYPES)
         raise ChoiceError(f"initialization method [{init_type}] is not implemented. {hint}")
-    if init_type in ("normal", "xavier") and not init_gain >= 0:  # nan neither
+    if init_type in ("normal", "xavier") and not 0 <= init_gain < math.inf:  # nan neither
         raise UserError(
-            f"--init_gain {init_gain} cannot work with --init_type {init_type}: it must be 0 or "
-            "more."
+            f"--init_gain {init_gain} cannot work with --init_type {init_type}: it must be finite, "
+            "and 0 or more."
         )
     draw = INIT_TYPES[init_type]
 

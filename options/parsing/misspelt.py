@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 from options.parsing.old_names import OLD_NAMES
-from options.parsing.pieces import DASHES, Piece, pieces
+from options.parsing.pieces import DASHES, NEGATIVE_NUMBER, Piece, is_flag, pieces
 from util.base.new_options import DEFAULTS
 
 # What options of today are called elsewhere, or thought to be.
@@ -15,8 +15,17 @@ ELSEWHERE = {
     "num_workers": "num_threads", "workers": "num_threads", "device": "gpu_ids",
     "resume": "continue_train", "img_size": "load_size", "image_size": "load_size",
 }  # fmt: skip
+# Of one command, or of one model; more such names are new or have an older one.
+OF_ANOTHER = (
+    *("lr", "beta1", "gan_mode", "pool_size", "lr_policy", "lr_decay_iters", "epoch_count"),
+    *("display_freq", "print_freq", "update_html_freq", "no_html", "continue_train"),
+    *("save_latest_freq", "save_epoch_freq", "save_by_iter"),
+    *("results_dir", "aspect_ratio", "eval", "model_suffix"),
+    *("lambda_A", "lambda_B", "lambda_regression", "new_dataset_option"),
+)
 NEAR = 0.75  # of difflib's ratio
 VALUE = re.compile(r"-?[\d./~].*")  # that cannot be taken for the rest of an option's name
+QUOTES = "\u2018\u2019\u201c\u201d\u201e"  # curly ones, which programs for texts make
 CONTINUES_LINE = ("\\", "^", "`")  # in sh, in Windows' two shells; alone it is a word
 
 Meanings = Callable[[str], Sequence[Action]]  # of a flag: none, one, or those it abbreviates
@@ -32,7 +41,9 @@ def advice(words: Sequence[str], flags: Collection[str], meanings: Meanings) -> 
     for piece, next_word in zip(taken_apart, following, strict=False):
         found = meanings(piece.flag)
         broken = [value for value in piece.values if _continues_line(value)]
-        if broken:
+        if odd := list(typed_by_programs(piece.words())):
+            yield from odd
+        elif broken:
             yield f"{broken[0]!r}: what continues a line must be its very last character."
         elif not piece.flag:
             yield f"{piece.values[0]} belongs to no option."
@@ -42,6 +53,23 @@ def advice(words: Sequence[str], flags: Collection[str], meanings: Meanings) -> 
             yield from _about_values(piece, found[0], next_word)
         elif not found and flags:
             yield from _about_name(piece, flags)
+
+
+def typed_by_programs(words: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each word that a program for texts, or Windows, has changed."""
+    for word in words:
+        value = word.partition("=")[2] if is_flag(word) else word
+        if word.endswith("\r"):
+            yield (
+                f"{word!r}: what this stands in has line ends of Windows. Give it those of Unix, "
+                "for example with dos2unix."
+            )
+        elif value and value[0] in QUOTES:
+            yield f"{word}: a shell does not know such quotes. Type straight ones, or none."
+        elif value and value[0] != "-" and NEGATIVE_NUMBER.fullmatch(value):
+            yield f"{word}: this begins with a dash. Type a hyphen: -{value[1:]}."
+        elif "\N{NO-BREAK SPACE}" in word and is_flag(word):
+            yield f"{word}: there is a no-break space in it. Type an ordinary one."
 
 
 def near(flag: str, flags: Iterable[str]) -> list[str]:
@@ -73,7 +101,7 @@ def _continues_line(value: str) -> bool:
 
 def _about_name(piece: Piece, flags: Collection[str]) -> Iterator[str]:
     name = piece.flag.removeprefix("--")
-    if name in OLD_NAMES.values() or name in DEFAULTS:
+    if name in OLD_NAMES.values() or name in DEFAULTS or name in OF_ANOTHER:
         yield f"{piece.flag} belongs to another command, or to another --model."
     elif meant := near(piece.flag, flags):
         yield f"{piece.flag}: did you mean {' or '.join(meant)}?"

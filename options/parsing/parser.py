@@ -42,8 +42,15 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32)
 
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        if action.type in (int, float):
+            return "N" if action.type is int else "X"
+        return action.dest.rpartition("_")[2].upper()
+
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
+        if action.nargs == 0 and default is True:
+            return f"{text} (as it is with this --model)"
         tells = default is not False and default not in (None, "", argparse.SUPPRESS)
         return f"{text} (default: %(default)s)" if tells and "%(default)" not in text else text
 

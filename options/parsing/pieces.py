@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 # Also those that programs for text put in the place of hyphens.
 DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
-NEGATIVE_NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # a value for argparse
+NEGATIVE_NUMBER = re.compile(rf"[{DASHES}](\d+|\d*\.\d+)")  # a value, not a flag
 
 
 class Piece(NamedTuple):

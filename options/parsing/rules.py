@@ -1,5 +1,6 @@
 """Checks of option values; each yields one message that says what to do."""
 
+import math
 import re
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ PATHS = ("dataroot", "name", "checkpoints_dir", "results_dir", "pretrained", *PA
 
 AT_LEAST_1 = (lambda n: n >= 1, "it must be 1 or more")
 AT_LEAST_0 = (lambda n: n >= 0, "it must be 0 or more")
+FINITE = (lambda n: abs(n) < math.inf, "it must be finite")
+FINITE_AT_LEAST_0 = (lambda n: 0 <= n < math.inf, "it must be finite, and 0 or more")
 BELOW_2_31 = (lambda n: n < 2**31, "it must be below 2**31")
 
 # The numbers that an option may have, as a test and in words.
@@ -33,12 +36,14 @@ BASE_RANGES: Ranges = {
 }
 # What no image, network or batch can have.
 LARGEST: Ranges = {
-    **dict.fromkeys(("load_size", "crop_size", "batch_size"), BELOW_2_31),
+    **dict.fromkeys(("load_size", "crop_size", "batch_size", "display_winsize"), BELOW_2_31),
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf"), BELOW_2_31),
     "n_layers_D": (lambda n: n <= 30, "each layer halves images, so it must be 30 or less"),
 }
 TRAIN_RANGES: Ranges = {
-    **dict.fromkeys(("val_freq", "early_stop", "lr_G", "lr_D", "pool_size", "lr"), AT_LEAST_0),
+    **dict.fromkeys(("val_freq", "early_stop", "pool_size"), AT_LEAST_0),
+    **dict.fromkeys(("lr", "lr_G", "lr_D", "lambda_gp"), FINITE_AT_LEAST_0),
+    **dict.fromkeys(("lambda_L1", "lambda_A", "lambda_B", "lambda_identity"), FINITE),
     **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),

@@ -62,9 +62,9 @@ from eval_cityscapes.cityscapes import (
     scores,
 )
 from util.base.errors import UserError, run_command
-from util.base.log import say, warn
+from util.base.log import printable, say, warn
 from util.display.progress_bar import progress_bar
-from util.scores.comparisons import NamedImage, by_label, images_of, pick, printable, shown
+from util.scores.comparisons import NamedImage, by_label, images_of, pick, shown
 from util.scores.report import table
 from util.scores.scorer import as_tensor, read_ahead
 from util.storage.files import write_text
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if form := todays_form(sys.argv[1:] if argv is None else argv):
         parser.error(form)
     args = parser.parse_args(argv)
-    if (args.model is None) == (args.protocol == "label2photo"):
+    if bool(args.model) != (args.protocol == "label2photo"):
         parser.error("label2photo needs --model, and only label2photo.")
     if args.json and not Path(args.json).absolute().parent.is_dir():
         parser.error(f"--json {args.json}: its folder does not exist. Make it first.")

@@ -402,6 +402,7 @@ def test_names_that_do_not_match_are_shown(run: Run, scenes: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     "arguments",
     [["label2photo", "r"], ["photo2label", "r", "--model", "x"], ["sideways", "r"],
+     ["label2photo", "r", "--model", ""],
      ["photo2label", "r", "--json", "no/such/folder/x.json"]],
 )  # fmt: skip
 def test_wrong_commands_are_status_2(run: Run, arguments: list[str]) -> None:

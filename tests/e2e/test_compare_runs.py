@@ -119,6 +119,11 @@ def test_epochs_without_validation_do_not_count(compare: Compare, tmp_path: Path
         (["--first", "a_0", "a_1", "--second", "a_1"], 2, "names 2 runs and --second 1"),
         (["--first", "a_0", "a_1", "--second", "a_1", "a_0", "--last", "0"], 2, "--last 0"),
         (["--first", "a_0", "a_1", "--second", "a_1", "a_9"], 1, "a_9 has no metrics.jsonl"),
+        (
+            ["--first", "a_0", "a_1", "--second", "a_1", "folder"],
+            1,
+            "Available: a_0, a_1, less, nan.",
+        ),
         (["--first", "a_0", "a_1", "--second", "a_1", "a_0", "--last", "3"], 1, "2 validations"),
         (["--first", "a_0", "a_1", "--second", "a_1", "nan"], 1, "L1 is not finite"),
         (["--first", "a_0", "a_1", "--second", "a_1", "less"], 1, "1 of 4 runs have no SSIM"),
@@ -135,6 +140,13 @@ def test_mistakes_are_told(
     write_runs(tmp_path, "a", [1.0, 2.0])
     write_run(tmp_path, "nan", [{"L1": 1.0, "SSIM": 0.5}, {"L1": None, "SSIM": 0.5}])
     write_run(tmp_path, "less", [{"L1": 1.0}])
+    (tmp_path / "folder" / "metrics.jsonl").mkdir(parents=True)
     found = compare(*arguments)
     assert found[0] == status
     assert message in found[2]
+
+
+def test_without_any_run_none_is_offered(compare: Compare, tmp_path: Path) -> None:
+    status, _, said = compare("--first", "x", "y", "--second", "x", "y")
+    assert (status, said.count("error:")) == (1, 1)
+    assert said.endswith(f"if there are validation images. Nor has any run in {tmp_path}.\n")

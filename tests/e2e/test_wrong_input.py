@@ -66,6 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     argv = [word.format(W=root) for word in f"{UNPAIRED} {TRAIN} --name run".split()]
     argv += ["--checkpoints_dir", str(folder)]
     train_script.main(argv)
+    (folder / "folder" / "latest_net_G.pth").mkdir(parents=True)
     for name in ("cut_off", "text", "foreign", "evil"):
         (folder / name).mkdir()
     good = (folder / "run/latest_net_G_A.pth").read_bytes()
@@ -146,6 +147,11 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--save_epoch_freq 0", 2, ("--save_epoch_freq 0 cannot work",)),
     ("train", UNPAIRED + "--num_threads -1", 2, ("--num_threads -1 cannot work", "0 or more")),
     ("train", UNPAIRED + "--lr -1", 2, ("--lr -1.0 cannot work",)),
+    ("train", UNPAIRED + "--lr inf", 2, ("--lr inf cannot work: it must be finite",)),
+    ("train", UNPAIRED + "--lr nan", 2, ("--lr nan cannot work",)),
+    ("train", UNPAIRED + "--lambda_A nan", 2, ("--lambda_A nan cannot work: it must be finite",)),
+    ("train", PAIRS + "--lambda_L1=-inf", 2, ("--lambda_L1 -inf cannot work",)),
+    ("train", UNPAIRED + "--init_gain inf", 1, ("--init_gain inf cannot work", "finite")),
     ("train", UNPAIRED + "--beta1 1.5", 2, ("--beta1 1.5 cannot work", "below 1")),
     ("train", UNPAIRED + "--max_dataset_size 0", 2, ("--max_dataset_size 0 cannot work",)),
     ("train", UNPAIRED + "--crop_size 0", 2, ("--crop_size 0 cannot work",)),
@@ -155,6 +161,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--gpu_ids a", 2, ("is no list of numbers",)),
     ("test", TESTED + "--num_test 0", 2, ("--num_test 0 cannot work",)),
     ("test", TESTED + "--aspect_ratio 0", 2, ("--aspect_ratio 0.0 cannot work", "above 0")),
+    ("train", UNPAIRED + "--display_id 1 --display_port 70000", 1, ("70000 is no address",)),
     # contradictions
     ("train", UNPAIRED + "--continue_train --pretrained x", 2, ("contradict each other",)),
     ("train", UNPAIRED + "--start_visdom", 2, ("--start_visdom and --display_id -1",)),
@@ -183,6 +190,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("test", TESTED + "--ngf 8", 1, ("does not fit", "--ngf 4", "--ngf 8")),
     ("test", TESTED + "--name cut_off", 1, ("cannot be read as a checkpoint",)),
     ("test", TESTED + "--name text", 1, ("cannot be read as a checkpoint",)),
+    ("test", TESTED + "--name folder", 1, ("latest_net_G.pth is no plain file", "Move it away")),
     ("test", TESTED + "--name foreign", 1, ("does not fit", "is missing")),
     ("test", TESTED + "--name evil", 1, ("could run code",)),
     # places that cannot be written

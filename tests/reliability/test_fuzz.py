@@ -81,7 +81,11 @@ NUMBERS = st.one_of(
     st.sampled_from(["nan", "-nan", "inf", "-inf", "1e999", "-0", "1_0", "0x10", "²", "١"]),
     st.just("9" * 400),
 )
-ELSEWHERE = ("..", "../x", "/x", "a/../../x", "..\\x", "C:\\x", "/", ".", "\\", "a/b", "x/..", "~")
+ELSEWHERE = ("..", "../x", "/x", "a/../../x", "..\\x", "C:\\x", "/", ".", "\\", "a/b", "x/..",
+             "~", "C:\\Users\\me\\data set\\", "\\\\host\\share", "<C>/run",
+             "<C>/../x")  # fmt: skip
+CHECKPOINTS = "<C>"  # stands for --checkpoints_dir
+DASHES_OF_TEXTS = ("\N{EN DASH}", "\N{EM DASH}", "\N{MINUS SIGN}", "\N{HYPHEN}", "\N{EN DASH}" * 2)
 WORDS = st.one_of(
     TEXT,
     NUMBERS,
@@ -102,6 +106,13 @@ def misspelt(name: str, place: int, instead: str) -> str:
 
 
 SLIPS = st.sampled_from(["", "-", "_", "x", "ee", "ß", " "])
+COPIED = st.builds(  # out of a text that a program has made
+    lambda text, how: how.format(text),
+    st.one_of(TEXT, st.sampled_from([*MODELS, "4", "0.1", "run"])),
+    st.sampled_from(
+        ["\u201c{}\u201d", "\u2018{}\u2019", "\u201e{}", "{}\r", "{}\xa0", "\u2013{}", "\ufeff{}"]
+    ),
+)
 FLAGS = st.one_of(
     st.sampled_from(NAMES),
     st.sampled_from(OLD),
@@ -118,7 +129,14 @@ ODD_PIECES = st.one_of(
     st.builds(lambda name, word: [name + word], FLAGS, WORDS),
     st.sampled_from(NAMES).map(lambda name: ["--", name.removeprefix("--")]),
     st.sampled_from(NAMES).map(lambda name: [name.replace("_", "-").replace("--", "\N{EM DASH}")]),
-)
+    st.builds(
+        lambda name, dash, word: [name.replace("--", dash), word],
+        st.sampled_from(NAMES + OLD), st.sampled_from(DASHES_OF_TEXTS), WORDS,
+    ),
+    st.builds(lambda name, word: [name, word], st.sampled_from(NAMES + OLD), COPIED),
+    st.builds(lambda name, word: [f"{name}={word}"], st.sampled_from(NAMES + OLD), COPIED),
+    st.sampled_from(ELSEWHERE).map(lambda name: [f"--name={name}"]),
+)  # fmt: skip
 
 
 def commands(options: type[BaseOptions]) -> st.SearchStrategy[list[str]]:
@@ -146,7 +164,8 @@ def outcome(options: type[BaseOptions], argv: Sequence[str], folder: Path) -> st
     message = ""
     with time_limit(), writes() as written, redirect_stdout(said), redirect_stderr(said):
         try:
-            options().parse([*argv, "--checkpoints_dir", str(folder)])
+            words = [word.replace(CHECKPOINTS, str(folder)) for word in argv]
+            options().parse([*words, "--checkpoints_dir", str(folder)])
         except SystemExit as stopped:
             status, message = stopped.code, said.getvalue()
         except UserError as error:

@@ -213,8 +213,9 @@ def test_a_failed_write_leaves_no_temporary_file(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "30"], "--size 30 is not an even number from 32 up. Try --size 256."),
-        (["--size", "65"], "--size 65 is not an even number from 32 up. Try --size 256."),
+        (["--size", "30"], "--size 30 is not an even number from 32 to 2048. Try --size 256."),
+        (["--size", "99999999999"], "--size 99999999999 is not an even number from 32"),
+        (["--size", "65"], "--size 65 is not an even number from 32 to 2048. Try --size 256."),
         (["--size", "big"], "argument --size: invalid int value: 'big'"),
         (["--train", "0"], "--train 0 is too small. Give 1 or more."),
         (["--val", "-1"], "--val -1 is too small. Give 0 or more."),
@@ -259,5 +260,5 @@ def test_an_output_that_is_a_file_ends_with_status_2(
     assert stop.value.code == 2
     text = capsys.readouterr().err
     assert f"Cannot write below --output {output}" in text
-    assert "Choose another one." in text
+    assert "Choose another." in text
     assert output.read_text() == "mine"

@@ -5,6 +5,7 @@ Imported before PyTorch, which takes seconds: nothing slow is needed here.
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from util.base import system
 
 Writer = Callable[[str, TextIO], object]
 
+# What neither XML nor a console can show: control characters, Python's stand-ins for odd bytes.
+ODD = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NOBODY_READS = (errno.EPIPE, errno.EIO, errno.EBADF)  # a closed pipe, terminal or descriptor
 
 
@@ -100,6 +103,15 @@ def showable(text: str, stream: TextIO) -> str:
     """Replace characters that a console cannot show by their codes: names may hold anything."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def printable(text: str) -> str:
+    r"""Replace what no page and no console can show by its code: names of files hold any byte.
+
+    >>> printable("grün, \x1b")
+    'grün, \\x1b'
+    """
+    return ODD.sub(lambda odd: odd[0].encode("unicode_escape").decode(), text)
 
 
 @contextmanager

@@ -1,16 +1,14 @@
 """What a test should know of the training run: its model, and how large its images were."""
 
 import os
-import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from util.base.commands import command
 from util.base.log import warn
 from util.images.sizes import ImageSize
-
-DEFAULTS = {"phase": "test", "checkpoints_dir": "./checkpoints", "epoch": "latest"}
 
 
 def own_model_command(opt: Namespace, trained: Mapping[str, Any]) -> str:
@@ -22,16 +20,11 @@ def own_model_command(opt: Namespace, trained: Mapping[str, Any]) -> str:
     folder, phase = Path(opt.dataroot), opt.phase
     if not os.path.isdir(folder / phase):
         folder, phase = folder.resolve().parent, folder.resolve().name
-    words = {
-        "dataroot": str(folder),
-        "name": opt.name,
-        "model": str(trained.get("model", "colorization")),
-        "phase": phase,
-        "checkpoints_dir": opt.checkpoints_dir,
-        "epoch": opt.epoch,
-    }
-    given = [(f"--{name}", word) for name, word in words.items() if word != DEFAULTS.get(name)]
-    return shlex.join(["python", "test.py", *(word for pair in given for word in pair)])
+    model = trained.get("model", "colorization")
+    options = {"dataroot": folder, "name": opt.name, "model": model}
+    options |= {} if phase == "test" else {"phase": phase}
+    options |= {name: getattr(opt, name) for name in ("checkpoints_dir", "epoch", "load_iter")}
+    return command("test.py", options)
 
 
 def if_pairs(opt: Namespace, trained: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from util.base.errors import UserError
+from util.base.log import printable
 from util.scores.images import METRICS
 from util.scores.sides import made_from
 
@@ -208,8 +209,3 @@ def shown(names: Iterable[str]) -> str:
     """Join the first names, as far as they can be printed."""
     listed = [printable(name) for name in names]
     return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")
-
-
-def printable(text: str) -> str:
-    """Return text that UTF-8 can hold, whatever bytes the name of a file has."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from util.scores.comparisons import printable, shown
+from util.base.log import printable
+from util.scores.comparisons import shown
 from util.scores.images import METRICS
 from util.scores.networks import Identity
 from util.scores.scorer import Result, Score

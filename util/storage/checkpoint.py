@@ -124,7 +124,12 @@ def open_save(paths: Sequence[Path]) -> Iterator[dict[Path, BufferedReader]]:
     with ExitStack() as stack:
         try:
             files = stack.enter_context(journal.open_together(paths))
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        except IsADirectoryError as error:
+            raise CheckpointError(
+                f"{error.filename} is no plain file, as a save must be. Move it away, or name "
+                "another one with --epoch."
+            ) from None
+        except (FileNotFoundError, NotADirectoryError) as error:
             missing = Path(str(error.filename))
             raise CheckpointError(f"{missing} does not exist. {_neighbours(missing)}") from None
         yield files

@@ -80,8 +80,9 @@ def _message(problem: str, progress: Progress, images: Sequence[str]) -> str:
         f"{problem}: epoch {progress.epoch}, image {progress.epoch_images} "
         f"({progress.total_images} in all). The bad state was not saved.\n"
         + (f"  Last images up to then:{recent}\n" if recent else "")
-        + "  Usual causes: a learning rate that is too high (--lr), images of one colour. "
-        "--on_nan rollback goes back to the last save and on with other images."
+        + "  Usual causes: a learning rate or first weights that are too large (--lr, "
+        "--init_gain), images of one colour. --on_nan rollback goes back to the last save and on "
+        "with other images."
     )
 
 

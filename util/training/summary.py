@@ -1,11 +1,11 @@
 """What a run is, in five lines before it begins; where to look when it has ended."""
 
-import shlex
 from argparse import Namespace
 from collections.abc import Mapping
 
 import torch
 
+from util.base.commands import command
 from util.base.log import link_to
 from util.base.new_options import new_option
 from util.images.sizes import ImageSize
@@ -43,16 +43,12 @@ def summary(
 def what_next(opt: Namespace, label: str, phase: str) -> str:
     """Say where the page of a run is that has ended, and how to test it on images of a phase."""
     page = [] if opt.no_html else [f"Losses and images: {_page(opt)}"]
-    options = {"dataroot": opt.dataroot, "name": opt.name, "model": opt.model}
-    options |= {"dataset_mode": opt.dataset_mode, **option_for(label)}
+    options = {name: getattr(opt, name) for name in ("dataroot", "name", "model", "dataset_mode")}
+    options |= option_for(label)
     options |= size.for_test() if (size := ImageSize.of(vars(opt))) else {}
-    if phase != "test":
-        options["phase"] = phase
-    if opt.checkpoints_dir != "./checkpoints":
-        options["checkpoints_dir"] = opt.checkpoints_dir
-    words = (f"--{name}={value}" if value.startswith("-") else f"--{name} {shlex.quote(value)}"
-             for name, value in options.items())  # fmt: skip
-    return "\n".join([*page, f"Translate images with:\n  python test.py {' '.join(words)}"])
+    options |= {} if phase == "test" else {"phase": phase}
+    options["checkpoints_dir"] = opt.checkpoints_dir
+    return "\n".join([*page, f"Translate images with:\n  {command('test.py', options)}"])
 
 
 def _page(opt: Namespace) -> str:

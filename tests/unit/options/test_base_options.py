@@ -236,7 +236,7 @@ def test_help_names_the_choices_that_there_are(
     monkeypatch.setitem(GAN_MODES, "hinge", None)
     text = help_of(TrainOptions(), capsys)
     for option, known in {
-        "--model": ("colorization, cycle_gan, pix2pix, sharp, template or test",),
+        "--model": ("colorization, cycle_gan, pix2pix, sharp or template;",),
         "--dataset_mode": ("aligned, colorization, single, template or unaligned",),
         "--netG": (*GENERATORS, "unet_256 or my_generator"),
         "--netD": DISCRIMINATORS,
@@ -264,7 +264,22 @@ def test_help_prints_the_defaults_that_the_model_sets(capsys: pytest.CaptureFixt
         assert explained(text, option).endswith(f"(default: {default})")
     for option in ("--no_flip", "--suffix", "--seed", "--dataroot"):  # nothing to tell
         assert "default:" not in explained(text, option)
-    assert explained(help_of(TrainOptions(), capsys), "--no_dropout").endswith("(default: True)")
+    dropout = explained(help_of(TrainOptions(), capsys), "--no_dropout")
+    assert dropout.endswith("without dropout (as it is with this --model)")
+
+
+def test_help_tells_each_command_what_concerns_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    train, test = (help_of(options, capsys) for options in (TrainOptions(), TestOptions()))
+    assert "trainA and trainB" in explained(train, "--dataroot")
+    assert "testA and testB" in explained(test, "--dataroot")
+    assert "template or test;" in explained(test, "--model")
+    assert "--load_size N " in train
+    assert "--lr X " in train
+    assert "--results_dir DIR " in test
+    assert max(map(len, f"{train}{test}".splitlines())) <= 80
 
 
 def test_every_option_of_every_model_is_explained() -> None:

@@ -13,6 +13,8 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from util.base.log import printable
+
 FOLDER = Path(__file__).parent
 Size = tuple[int, int]  # width and height of an image file
 
@@ -128,11 +130,6 @@ def address(file: str, folder: str = "images") -> str:
     """Return the address of a file in a folder, both seen from the page."""
     path = f"{folder}/{file}"
     return quote(path, errors="surrogateescape")  # bytes that are no UTF-8 stay so
-
-
-def printable(text: str) -> str:
-    """Replace what UTF-8 cannot hold: Python's stand-ins for odd bytes in names of files."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def shown(text: str) -> str:

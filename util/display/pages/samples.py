@@ -8,7 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from util.display.pages.elements import Size, printable
+from util.base.log import printable
+from util.display.pages.elements import Size
 from util.display.sinks.base import ImageArray
 from util.images.ranges import shown
 from util.images.writing import write_image

@@ -5,10 +5,11 @@ what is drawn is written beside it as data, so that a page's script can tell val
 """
 
 import math
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+
+from util.base.log import printable
 
 # Okabe and Ito's colours for all kinds of colour vision, without the pale yellow; then dashed.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#777777", "#882255")
@@ -21,7 +22,6 @@ LOOKS = {  # of a line, and how wide a lonely point is
 MOST_POINTS = 400  # drawn for each line; a pixel or two apart
 LARGEST = 1e100  # beyond it sums could overflow
 LOG_FROM = 20  # ratio of typical losses from which a common linear axis hides the small ones
-NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Point = tuple[float, float]
 Lines = Mapping[str, Sequence[Point]]  # epochs and values by name
@@ -356,4 +356,4 @@ def _shortened(name: str, most: int) -> str:
 
 
 def _text(name: str) -> str:
-    return escape(NOT_XML.sub("\ufffd", name))
+    return escape(printable(name))

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from options.base_options import BaseOptions
-from options.parsing.misspelt import near
+from options.parsing.misspelt import OF_ANOTHER, near
+from options.parsing.old_names import OLD_NAMES
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from util.base.new_options import DEFAULTS
 
 DID_YOU_MEAN = {
     "--continue_tran": "--continue_train",
@@ -67,6 +69,9 @@ def test_options_of_the_chosen_model_count(parse: Any) -> None:
         (TrainOptions, ["--lambda_L1", "5"]),  # of pix2pix, near to --lambda_A
         (TrainOptions, ["--num_test", "5"]),
         (TestOptions, ["--n_epochs", "5"]),
+        (TestOptions, ["--lambda_A", "5"]),  # which pix2pix once had too
+        (TestOptions, ["--continue_train", ""]),
+        (TrainOptions, ["--eval", ""]),
         (TestOptions, ["--model", "pix2pix", "--save_best", "L1"]),
     ],
 )
@@ -75,6 +80,61 @@ def test_an_option_of_another_command_or_model_is_no_slip(
 ) -> None:
     last = parse.refused(*words, options=options).splitlines()[-1]
     assert last == f"  {words[-2]} belongs to another command, or to another --model."
+
+
+def test_all_options_of_only_some_commands_and_models_are_known() -> None:
+    found: list[set[str]] = []
+    for options, models in (
+        (TrainOptions, ("cycle_gan", "pix2pix", "colorization", "template")),
+        (TestOptions, ("cycle_gan", "pix2pix", "colorization", "template", "test")),
+    ):
+        for model in models:
+            gathered = options()
+            gathered.gather_options(["--dataroot", "X", "--model", model])
+            found.append({action.dest for action in gathered.parser._actions})
+            gathered.gather_options(
+                ["--dataroot", "X", "--model", model, "--dataset_mode", "template"]
+            )
+            found.append({action.dest for action in gathered.parser._actions})
+    some = set[str]().union(*found) - found[0].intersection(*found)
+    others = {*OLD_NAMES.values(), *DEFAULTS}
+    assert some - others <= set(OF_ANOTHER) | {
+        "display_id", "display_server", "display_env", "display_port"  # which test.py takes
+    }  # fmt: skip
+    assert set(OF_ANOTHER) <= some - others
+
+
+TYPED_BY_PROGRAMS = {
+    ("--name", "\u201cmy", "run\u201d"): "\u201cmy: a shell does not know such quotes.",
+    ("--batch_size", "\u20184\u2019"): "\u20184\u2019: a shell does not know such quotes.",
+    (
+        "--batch_size=\u201d4\u201d",
+    ): "--batch_size=\u201d4\u201d: a shell does not know such quotes.",
+    ("--display_id", "\u20131"): "\u20131: this begins with a dash. Type a hyphen: -1.",
+    ("--gpu_ids=\u22121", "--lr", "x"): "--gpu_ids=\u22121: this begins with a dash. Type a hyphen",
+    ("--no_flip\r",): "'--no_flip\\r': what this stands in has line ends of Windows.",
+    ("--netG", "unet_256\r"): "'unet_256\\r': what this stands in has line ends of Windows.",
+    ("--lr", "1", "\r"): "'\\r': what this stands in has line ends of Windows.",
+    ("--lr\u00a01",): "--lr\u00a01: there is a no-break space in it.",
+}
+
+
+@pytest.mark.parametrize("words", TYPED_BY_PROGRAMS, ids=ascii)
+def test_what_programs_for_texts_have_changed_is_told(parse: Any, words: tuple[str, ...]) -> None:
+    lines = parse.refused(*words).splitlines()
+    told = [line for line in lines if line.startswith(f"  {TYPED_BY_PROGRAMS[words]}")]
+    assert len(told) == 1, lines
+    assert "\r" not in "".join(lines)
+    assert "put it in quotes" not in lines[-1]
+
+
+@pytest.mark.parametrize("name", ["\u201crun\u201d", "run\r", "\u20131"])
+def test_what_they_have_changed_is_told_where_it_works_too(
+    parse: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert parse.train("--display_env", name).display_env == name
+    told = capsys.readouterr().out.partition("- End -")[2]
+    assert sum(name in line or repr(name) in line for line in told.split("\n")) == 1
 
 
 WORDS_THAT_NO_OPTION_TAKES = {

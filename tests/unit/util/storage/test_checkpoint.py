@@ -252,7 +252,7 @@ def test_a_web_page_saved_as_a_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latest_net_G.pth").mkdir()
-    with pytest.raises(CheckpointError, match=r"latest_net_G\.pth does not exist"):
+    with pytest.raises(CheckpointError, match=r"latest_net_G\.pth is no plain file"):
         load_state(tmp_path / "latest_net_G.pth")
 
 

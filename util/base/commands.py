@@ -1,0 +1,28 @@
+"""Command lines for people to copy, whatever their folders and runs are called."""
+
+import shlex
+from collections.abc import Mapping
+
+# What the commands take by themselves.
+DEFAULTS = {"checkpoints_dir": "./checkpoints", "epoch": "latest", "load_iter": "0"}
+
+
+def command(script: str, options: Mapping[str, object], *words: str) -> str:
+    """Return the command line that runs a script with these options; a switch is True.
+
+    >>> command("test.py", {"name": "-x", "eval": True, "epoch": "latest", "dataroot": "my images"})
+    "python test.py --name=-x --eval --dataroot 'my images'"
+    """
+    flags = []
+    for name, value in options.items():
+        text = str(value)
+        if value is True:
+            flags.append(f"--{name}")
+        elif text != DEFAULTS.get(name):
+            flags += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
+    return shlex.join(["python", script, *flags, *words])
+
+
+def as_argument(path: str) -> str:
+    """Return a path that no command takes for an option."""
+    return f"./{path}" if path.startswith("-") else path
