@@ -319,7 +319,7 @@ def test_states_that_an_earlier_version_left_stay(tmp_path: Path, pairs: Path) -
     run = train(tmp_path, pairs, *more, "3", "--keep_states", "all")
     path = run / "latest_state.pth"
     state = checkpoint.load_state(path)
-    assert state.pop("labels") == ["latest", "1", "2", "3"]  # those did not know it
+    assert state.pop("numbered") == ["1", "2", "3"]  # those did not know it
     save_state(state, path)
     for last in ("5", "6"):
         train(tmp_path, pairs, "--continue_train", *more, last, "--keep_states", "1")
