@@ -132,8 +132,9 @@ class Visualizer:
         """
         self.current_epoch = epoch
         move_files(self.sinks, self.web_dir, self.img_dir, self.log_name)
-        fraction = iters / self.dataset_size if self.dataset_size else 0.0
-        when = LogStep(epoch, iters, fraction, compute_seconds=t_comp, load_seconds=t_data)
+        when = LogStep(
+            epoch, iters, out_of=self.dataset_size, compute_seconds=t_comp, load_seconds=t_data
+        )
         self._reporter.print_losses(when, losses)
 
 

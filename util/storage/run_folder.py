@@ -23,6 +23,11 @@ def iteration_label(images: int) -> str:
     return f"{ITERATION}{images}"
 
 
+def is_numbered(label: str) -> bool:
+    """Tell whether a label counts epochs or images."""
+    return label.removeprefix(ITERATION).isdecimal()
+
+
 def option_for(label: str) -> dict[str, str]:
     """Return the option that means this label; none for `latest`, the default."""
     if label.startswith(ITERATION):

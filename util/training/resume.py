@@ -48,7 +48,7 @@ LAYOUT: Mapping[str, Any] = {
 LATER: Mapping[str, Any] = {  # states of earlier versions have none of it
     "loss_means": {"names": list, "sums": Tensor | None, "count": int},
     "best": {"name": str, "value": NUMBER, "epoch": int, "since": int},
-    "labels": list,
+    "numbered": list,
 }
 
 
@@ -156,7 +156,7 @@ class ResumePoint:
                 if name in state:
                     saver.parts[name].load_state_dict(state[name])
             saver.losses.load_state_dict(state)
-            saver.labels = list(state.get("labels", []))
+            saver.numbered = list(state.get("numbered", []))
             rng.load_state_dict(state["random"])
             return dataset.has_images_of(state["data"])
         except UserError:

@@ -24,7 +24,7 @@ from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
-from util.storage.run_folder import RunFolder, option_for
+from util.storage.run_folder import RunFolder, is_numbered, option_for
 from util.training.asked import Stateful, TrainedModel
 from util.training.meters import LossMeter
 
@@ -46,8 +46,8 @@ class Saver:
     Attributes:
         last_label: the newest save, by this process or the one it continues; of one that is being
             written still it is known after `wait` whether it became one.
-        labels: all that this run has saved under, so that what others left stays: earlier versions,
-            which keep each state, and people.
+        numbered: labels of the numbered saves that are this run's, so that what others left stays:
+            earlier versions, which kept every state, and people.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Saver:
         self.opt, self.trained, self.losses, self.parts = opt, trained, losses, parts
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.last_label: str | None = None
-        self.labels: list[str] = []
+        self.numbered: list[str] = []
         self.saves = 0  # that this process has begun
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="saver")
         self._running: Future[None] | None = None
@@ -87,12 +87,13 @@ class Saver:
             files = {str(label): self.trained.save_networks(label) for label in labels}
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
-        self.labels += [label for label in files if label not in self.labels]
+        new = [label for label in files if is_numbered(label) and label not in self.numbered]
+        self.numbered += new
         state = {
             "format": FORMAT,
             "versions": {"python": sys.version.split()[0], "torch": str(torch.__version__)},
             "options": plain(vars(self.opt)),
-            "labels": self.labels,
+            "numbered": self.numbered,
             "model": self.trained.training_state(),
             "random": rng.state_dict(),
             **self.losses.state_dict(),
@@ -154,7 +155,7 @@ class Saver:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
         for label in files:
-            prune(self.folder, label, *kept_saves(self.opt), state["labels"])
+            prune(self.folder, label, *kept_saves(self.opt), state["numbered"])
 
     def _failure(self, error: Exception) -> SaveError:
         cause = system_error(error)
@@ -218,14 +219,14 @@ def prune(
     label: str,
     keep: float,
     states: float = math.inf,
-    labels: Collection[str] = (),
+    written: Collection[str] = (),
 ) -> None:
     """Delete from the numbers below that of the save just written: `keep` saves are left.
 
-    Only the newest `states` of them keep more than their networks, as far as those older ones are
-    among the `labels` of this run.
+    Only the newest `states` of them keep more than their networks, as far as the older ones were
+    `written` by this run.
     """
-    superfluous = {folder.state_file(each) for each in labels}
+    superfluous = {folder.state_file(each) for each in written}
     for number, files in enumerate(folder.saves_before(label), 2):
         for path in files:
             if number > keep or (number > states and path in superfluous):

@@ -91,8 +91,7 @@ class PageSink(Sink):
 
     def scalars(self, when: LogStep, losses: Mapping[str, float]) -> None:
         """Keep losses for the curves, which are drawn at once if that was some time ago."""
-        whole = round(when.images / when.fraction) if when.fraction else 0
-        self._curves.add_losses(when.epoch, when.images, losses, whole=whole)
+        self._curves.add_losses(when.epoch, when.images, losses, whole=when.out_of)
         if time.monotonic() > self._written + PAUSE:
             self._write()
 

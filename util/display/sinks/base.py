@@ -1,7 +1,7 @@
 """The sink protocol, and the rule that a sink may fail but training may not."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal, NotRequired, TypedDict
 from weakref import WeakValueDictionary
@@ -22,7 +22,8 @@ class LogStep:
     """When something was observed."""
 
     epoch: int  # from 1
-    images: int = 0  # seen in that epoch
+    images: int = 0  # seen in that epoch,
+    out_of: int = field(default=0, kw_only=True)  # so many; 0 if nobody said
     fraction: float = 0.0  # of the epoch that is done
     compute_seconds: float = 0.0  # per image, of the last step
     load_seconds: float = 0.0  # that the last step waited for its data
