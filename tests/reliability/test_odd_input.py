@@ -20,12 +20,13 @@ from tests.support.commands import ROOT, draw_pairs, draw_unpaired
 from tests.support.forked import Main, run_forked
 from tests.support.tiers import LONG
 
+WITHOUT_INPUT = ("demo", "test_before_push", "document_options")
 SCRIPTS = {
     "train": ROOT / "train.py",
     "test": ROOT / "test.py",
-    **{path.stem: path for path in ROOT.glob("scripts/*.py") if path.stem != "demo"},
+    **{path.stem: path for path in ROOT.glob("scripts/*.py") if path.stem not in WITHOUT_INPUT},
     "eval_cityscapes": ROOT / "scripts" / "eval_cityscapes" / "evaluate.py",
-    "make_demo_dataset": ROOT / "datasets" / "make_demo_dataset.py",
+    **{path.stem: path for path in ROOT.glob("datasets/*.py")},
 }
 # What stands in the place of {X}. A folder of images or a run would be right somewhere.
 KINDS = ("missing", "empty_folder", "folder_of_texts", "folder_of_bad_images", "empty", "binary",
@@ -73,6 +74,17 @@ PLACES = (
     "eval_cityscapes photo2label {X}", "eval_cityscapes photo2label {D}/testA --labels={X}",
     "eval_cityscapes label2photo {D}/testA --labels {D}/testA --model={X}",
     "bench --counts --reference={X}", "bench --counts --ours={X}",
+    "combine_A_and_B --fold_A={X} --fold_B {D} --fold_AB {R}.AB",
+    "combine_A_and_B --fold_A {D} --fold_B={X} --fold_AB {R}.AB",
+    "combine_A_and_B --no_multiprocessing --fold_A {D} --fold_B {D} --fold_AB={X}",
+    "make_dataset_aligned --dataset-path={X}",
+    "prepare_cityscapes_dataset --gtFine_dir={X} --leftImg8bit_dir {D} --output_dir {R}.c",
+    "prepare_cityscapes_dataset --gtFine_dir {D} --leftImg8bit_dir={X} --output_dir {R}.c",
+    "make_figure run --results_dir={X} --output {R}.png", "make_figure {X} --output {R}.png",
+    "make_progress run --checkpoints_dir={X}",
+    "make_progress run --checkpoints_dir {C} --output={X}",
+    "download {X}", "download maps --technique pix2pix --base-url http://127.0.0.1:9 --dir={X}",
+    "download_model {X}",
     "make_demo_dataset --train 1 --val 0 --test 0 --size 32 --output={X}",
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from util.base.errors import run_command
 
 MEMORY = 16 * 2**30  # bytes of addresses that a command may take
-REPORTED = ("not computed: ", "\nProblems: ")  # of evaluate.py and check_dataset.py
+REPORTED = ("not computed: ", "\nProblems: ", " left out\n")  # by scripts that go on without
 IN_ORDER = 128 + signal.SIGTERM
 GRACE = 20.0  # seconds to end in order
 
