@@ -150,6 +150,20 @@ def test_a_start_that_fails_leaves_an_earlier_run_as_it_was(
     assert list(run.glob("before-*")) == []
 
 
+def test_options_with_which_a_run_could_not_go_on_are_forgotten(
+    run: Path, tmp_path: Path, pairs: Path, capsys: Capture
+) -> None:
+    records = {path: path.read_bytes() for path in run.glob("*_opt.*")}
+    again = ["--name", "run", "--checkpoints_dir", str(run.parent), "--continue_train"]
+    again += ["--n_epochs", "3"]
+    with pytest.raises(UserError, match="sizes must agree"):
+        script("train", [*again, "--crop_size", "30", "--load_size", "30"])  # met in the first step
+    assert {path: path.read_bytes() for path in run.glob("*_opt.*")} == records
+    script("train", again)
+    assert "crop_size 32" in capsys.readouterr().out
+    assert (run / "3_net_G.pth").is_file()
+
+
 @pytest.mark.parametrize("part", ["create_fixed_images", "Saver", "tell_of_disk_space", "summary"])
 def test_whatever_fails_before_the_first_step_an_earlier_run_is_as_it_was(
     part: str, run: Path, tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch

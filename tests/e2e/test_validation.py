@@ -406,15 +406,21 @@ def test_validation_looks_at_images_as_large_as_in_training(
     assert says is None or says in out
 
 
-def test_each_image_of_two_domains_counts_once(tmp_path: Path) -> None:
-    """Of B there is one image, so a side's mean is that of this image, however many A there are."""
-    draw_unpaired(tmp_path / "data", "train", 1, 1)
-    draw_unpaired(tmp_path / "data", "val", 3, 1)
-    draw_unpaired(tmp_path / "alone", "train", 1, 1)
-    draw_unpaired(tmp_path / "alone", "val", 1, 1)
+def test_each_image_of_two_domains_counts_once(
+    tmp_path: Path, add_plugins: Callable[[Path], None]
+) -> None:
+    """A side's mean is that of its images, however many the other side has."""
+    commands.copy_unaligned(tmp_path / "plugins")
+    add_plugins(tmp_path / "plugins")
+    for name, a in (("more", 3), ("equal", 2)):
+        draw_unpaired(tmp_path / name, "train", 1, 1)
+        draw_unpaired(tmp_path / name, "val", a, 2)
     seen: dict[str, list[float]] = {}
-    for name in ("data", "alone"):
-        run = commands.train(tmp_path / f"run {name}", tmp_path / name, "cycle_gan", "--seed", "3")
-        seen[name] = [epochs(run)[0]["val"][f"cycle_{side}_L1"] for side in "AB"]
-    assert seen["data"][1] == pytest.approx(seen["alone"][1], rel=1e-6)
-    assert seen["data"][0] != pytest.approx(seen["alone"][0], rel=1e-3)
+    for name, mode in (("equal", "unaligned"), ("more", "unaligned"), ("more", "copied")):
+        more = ("--dataset_mode", mode, "--seed", "3")
+        run = commands.train(tmp_path / f"{name} {mode}", tmp_path / name, "cycle_gan", *more)
+        seen[f"{name} {mode}"] = [epochs(run)[0]["val"][f"cycle_{side}_L1"] for side in "AB"]
+    equal = seen.pop("equal unaligned")
+    for found in seen.values():
+        assert found[1] == pytest.approx(equal[1], rel=1e-6)
+        assert found[0] != pytest.approx(equal[0], rel=1e-3)

@@ -199,10 +199,7 @@ def test_each_image_of_two_domains_is_shown_once(
     add_plugins: Callable[[Path], None],
 ) -> None:  # fmt: skip
     root = tmp_path / "images"
-    (tmp_path / "data").mkdir()
-    ours = (commands.ROOT / "data" / "unaligned_dataset.py").read_text()
-    copy = ours.replace("UnalignedDataset", "CopiedDataset")  # as people begin with their own
-    (tmp_path / "data" / "copied_dataset.py").write_text(copy)
+    commands.copy_unaligned(tmp_path)
     add_plugins(tmp_path)
     for side, count in (("A", a), ("B", b)):
         for number in range(count):

@@ -416,6 +416,8 @@ def test_folders_are_text_as_in_2024_and_paths_as_in_2025(tmp_path: Path) -> Non
     folders += [page.web_dir, page.get_image_dir(), visualizer.log_name]
     for folder in folders:
         assert issubclass(type(folder), str)
+        assert issubclass(type(folder), os.PathLike)
+        assert "x" / folder == "x" / Path(folder)
         assert f"{folder + os.sep}x" == os.path.join(folder, "x") == str(folder / "x")
         assert (folder.parent / folder.name).exists()
 

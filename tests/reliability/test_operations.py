@@ -21,6 +21,8 @@ from tests.reliability.test_crashes import Start, Training, saved_images, small
 from tests.reliability.test_crashes import start as start
 from tests.support.commands import ROOT, draw, draw_pairs, scene
 from tests.support.runs import differences, draw_data, outcome, resume, run
+from util.storage.run_folder import RunFolder
+from util.training.saver import read_state
 
 SEVERAL_THREADS = ("--num_threads", "2", "--n_epochs", "1000")
 
@@ -307,6 +309,49 @@ def has_started(process: int, script: str) -> bool:
             if script in Path(f"/proc/{child}/cmdline").read_text():
                 return True
     return False
+
+
+# Stands in for Slurm's: gives notice once something is trained, unless the run goes on already.
+SRUN = """#!/bin/bash
+"$@" &
+job=$!
+if [[ "$*" != *--continue_train* ]]; then
+  until grep -q "epoch: 1, iters: 2" checkpoints/maps/loss_log.txt 2>/dev/null; do sleep 0.1; done
+  kill -USR1 $job
+fi
+wait $job
+"""
+
+
+@pytest.mark.slow
+def test_the_documented_job_queues_itself_again_until_the_run_is_over(
+    root: Path, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / "clusters.md").read_text()
+    job = text.partition("```bash\n")[2].partition("```")[0]
+    begins = "--dataroot ./datasets/maps --name maps --model cycle_gan"
+    assert begins in job
+    job = job.replace(begins, " ".join(small(root, tmp_path / "checkpoints", "--name", "maps")))
+    (tmp_path / "train.py").symlink_to(ROOT / "train.py")
+    for name, program in {"srun": SRUN, "scontrol": 'echo "again: $*"', "job": job}.items():
+        (tmp_path / name).write_text(program)
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment["PATH"] = f"{tmp_path}:{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["SLURM_JOB_ID"] = "17"
+    said = []
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", "job"], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            check=False, timeout=120,
+        )  # fmt: skip
+        said.append(done.stdout)
+        assert "Traceback" not in done.stderr
+    assert "again: requeue 17" in said[0]
+    assert "again:" not in said[1]
+    state = read_state(RunFolder(tmp_path / "checkpoints" / "maps"), "latest")
+    assert state is not None
+    assert state["progress"]["total_images"] == 15
 
 
 # ---- other commands -----------------------------------------------------------------------------

@@ -63,6 +63,14 @@ def draw_unpaired(root: Path, phase: str, a: int, b: int) -> None:
             draw(root / f"{phase}{side}" / name, scene(10 * number, outlined=outlined))
 
 
+def copy_unaligned(folder: Path) -> None:
+    """Copy the data set of two domains to `data/copied_dataset.py`, as people begin with theirs."""
+    ours = (ROOT / "data" / "unaligned_dataset.py").read_text()
+    (folder / "data").mkdir(parents=True)
+    copy = ours.replace("UnalignedDataset", "CopiedDataset")
+    (folder / "data" / "copied_dataset.py").write_text(copy)
+
+
 # ---- commands -----------------------------------------------------------------------------
 
 

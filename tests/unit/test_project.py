@@ -20,7 +20,8 @@ def tracked_files() -> list[str]:
 
 def documents() -> dict[str, str]:
     names = [name for name in tracked_files() if re.fullmatch(r"README\.md|docs/.*\.md", name)]
-    return {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
+    return {name: text.partition("## Files of the original")[0] for name, text in texts.items()}
 
 
 def test_the_documents_name_files_that_exist() -> None:

@@ -21,6 +21,12 @@ class PathText(str):
     def __truediv__(self, name: str | Path) -> Path:
         return Path(self) / name
 
+    def __rtruediv__(self, name: str) -> Path:
+        return name / Path(self)
+
+    def __fspath__(self) -> str:  # so that it counts as os.PathLike
+        return str(self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(Path(self), name)
 

@@ -15,16 +15,19 @@ from util.storage.saved_options import read_saved_options
 
 
 class NewRun:
-    """Clear the folder of a run that begins anew; nothing is done for one that goes on.
+    """Clear the folder of a run that begins anew.
 
     What an earlier run has left is moved into `before-<date>`, which is a run's folder too.
-    Networks alone, which somebody has put there, stay. A start that fails undoes it all.
+    Networks alone, which somebody has put there, stay. A start that fails undoes it all. One that
+    was to go on with a run leaves its record of options as it was.
     """
 
     def __init__(self, opt: Namespace) -> None:
         self.name: str = opt.name
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
         self.begins = not opt.continue_train and system.is_main_process()
+        opts = [] if self.begins else self.folder.path.glob("[!.]*_opt.*")
+        self._records = {file: file.read_bytes() for file in opts}
         self._stays: list[Path] = []
         self._before: Path | None = None  # where the rest has gone
 
@@ -55,9 +58,12 @@ class NewRun:
         """Bring the folder back to what it was if the block fails, `unless` this holds then."""
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             if self.begins and not unless():
                 self._undo()
+            elif isinstance(error, Exception) and not unless():  # no signal, after which it goes on
+                for file, content in self._records.items():
+                    file.write_bytes(content)
             raise
 
     def _undo(self) -> None:
