@@ -57,7 +57,8 @@ def test_the_ridge_of_a_blurred_line_is_kept(edges: Any) -> None:
     across = np.exp(-(((place - 30) / 3.0) ** 2))
     upright = np.tile(across, (64, 1))
     for ridge in (upright, upright.T):
-        assert np.count_nonzero(edges.strongest(ridge)[8:-8, 8:-8]) == 48  # of 9 times as many
+        kept = edges.strongest(ridge)[8:-8, 8:-8] > 0.1
+        assert np.count_nonzero(kept) == 48  # of 9 times as many
     found = edges.strongest(upright)
     assert (found[8:-8].argmax(axis=1) == 30).all()
     assert (found[0] == 0).all()  # not trusted at the border
