@@ -149,6 +149,8 @@ def argument_problem(args: argparse.Namespace, others: Sequence[str]) -> str | N
             "give two folders, REAL and FAKE, or one that test.py wrote, or --name RUN. "
             "--help explains more."
         )
+    if args.name == "":
+        return "--name is empty. Give the name of a run, its folder below --checkpoints_dir."
     if args.json and not Path(args.json).absolute().parent.is_dir():
         return f"--json {args.json} cannot be written: its folder does not exist. Make it first."
     if args.kid_subset_size is not None and args.kid_subset_size < 2:

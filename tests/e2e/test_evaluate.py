@@ -502,6 +502,7 @@ def test_folders_without_images_are_named(
     [
         ([], "give two folders"),
         (["a", "b", "c"], "give two folders"),
+        (["--name", ""], "--name is empty"),
         (["a", "b", "--metrics", "L1,FIT"], "Did you mean 'FID'"),
         (["a", "b", "--modle", "x"], "no option --modle"),
         (["a", "b", "--json", "no/such/folder/x.json"], "Make it first"),
