@@ -33,7 +33,7 @@ from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.commands import as_argument, command
-from util.base.errors import run_command
+from util.base.errors import about, run_command
 from util.base.log import link_to, say, warn
 from util.base.new_options import new_option
 from util.base.plugins import declares
@@ -102,7 +102,8 @@ def translate(
         for batch in dataset:
             model.set_input(batch)  # take the batch apart, move it to the device
             rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
-            model.test()  # forward without gradients
+            with about(", ".join(map(str, model.get_image_paths()))):
+                model.test()  # forward without gradients
             made, sources = model.get_current_visuals(), model.get_image_paths()
             if pairs is None:
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)

@@ -30,10 +30,12 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     """
     opt = known(parser, argv)
     is_open = parser.get_default("model") == "test" and not _names_model(parser, argv)
-    if not is_open or opt.suffix or not os.path.isdir(opt.dataroot or ""):
-        return []  # with a suffix the name is not known before all options are
-    _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
-    saved = in_names_of_today(saved)
+    if not is_open or not os.path.isdir(opt.dataroot or ""):
+        return []
+    saved: dict[str, Any] = {}
+    if not opt.suffix:  # else the name is not known before all options are
+        _, saved = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+        saved = in_names_of_today(saved)
     model, dataset = (str(saved.get(name, "")) for name in ("model", "dataset_mode"))
     if "dataset_mode" in given(parser, argv, so_far=True) and opt.dataset_mode != dataset:
         return []

@@ -250,6 +250,8 @@ def test_results_that_test_py_knows_to_be_pairs_need_no_paired(
     status, report = evaluate.report(folder, "--metrics", "L1")
     assert (status, titles(report)) == (0, ["fake_B against real_B"])
     assert report == evaluate.report(folder, "--metrics", "L1", "--paired")[1]
+    (folder / "index.html").unlink()  # as if the test had been stopped
+    assert report == evaluate.report(folder, "--metrics", "L1")[1]
 
 
 @pytest.mark.usefixtures("inception")

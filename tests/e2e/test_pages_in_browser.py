@@ -704,6 +704,20 @@ def test_a_link_to_something_else_than_an_image_is_followed(
     browser.until("document.title === 'more'")
 
 
+def test_long_names_fit_on_a_phone(browser: Browser, tmp_path: Path) -> None:
+    labels = ["real_A", "fake_" + 12 * "label", "real_B"]
+    browser.resize(390, 800)
+    browser.open(results(tmp_path, {20 * "name": {20 * "score": 1.0}, "b": {}}, labels))
+    parts = "[document.documentElement, ...document.querySelectorAll('dialog *')]"
+    too_wide = f"{parts}.filter((part) => part.getBoundingClientRect().right > 390).length"
+    assert browser.run(too_wide) == 0
+    browser.run("document.querySelectorAll('a img')[1].click()")
+    browser.press("c")
+    browser.until("document.querySelector('.stage').getBoundingClientRect().width > 300")
+    assert browser.run(f"{parts}.length") > 10
+    assert browser.run(too_wide) == 0
+
+
 def test_results_use_the_width_of_the_window(browser: Browser, scored: Path) -> None:
     browser.open(scored)
     edges = browser.run(

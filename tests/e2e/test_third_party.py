@@ -179,6 +179,10 @@ def test_plugin_with_a_missing_import_says_so(add_plugins: AddPlugins, tmp_path:
 
 # ---- a fork's own scripts -----------------------------------------------------------------
 
+TWO_EPOCHS = (
+    *("--n_epochs", "1", "--n_epochs_decay", "1", "--print_freq", "2", "--display_freq", "2"),
+    *("--update_html_freq", "2", "--save_epoch_freq", "1"),
+)
 # Stepped before the first step of an optimiser, as in the original: torch has always warned.
 stepped_at_the_start = pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step")
 
@@ -196,9 +200,7 @@ def test_scripts_of_a_fork_drive_our_modules(
 ) -> None:
     root = unpaired if model == "cycle_gan" else pairs
     argv = commands.small(tmp_path, root, model, "--load_size", "36", "--ndf", "2")
-    training = [*argv, "--n_epochs", "1", "--n_epochs_decay", "1", "--print_freq", "2"]
-    training += ["--display_freq", "2", "--update_html_freq", "2", "--save_epoch_freq", "1"]
-    fork(monkeypatch, "training", training)
+    fork(monkeypatch, "training", [*argv, *TWO_EPOCHS])
     out = capsys.readouterr().out
 
     # The original's rates: one epoch ahead of ours, the last one at 0.
@@ -251,9 +253,7 @@ def test_scripts_for_the_original_of_2025_drive_our_modules(
 ) -> None:
     root = unpaired if model == "cycle_gan" else pairs
     argv = commands.small(tmp_path, root, model, "--load_size", "36", "--ndf", "2")
-    training = [*argv, "--n_epochs", "1", "--n_epochs_decay", "1", "--print_freq", "2"]
-    training += ["--display_freq", "2", "--update_html_freq", "2", "--save_epoch_freq", "1"]
-    fork(monkeypatch, "training", [*training, "--display_id", "-1"], "fork_2025")
+    fork(monkeypatch, "training", [*argv, *TWO_EPOCHS, "--display_id", "-1"], "fork_2025")
     out = capsys.readouterr().out
     assert "Initialized with device" in out
     rates = re.findall(r"fork: epoch \d at lr (\S+)", out)

@@ -112,6 +112,9 @@ def test_a_run_of_which_nothing_is_known_is_tested_as_before_with_a_warning(
     found = images(run_test(tmp_path, tmp_path, unpaired))
     assert len(found) == 2 * len(list(unpaired.rglob("*.png")))
     assert "nothing tells what run was trained as. Give --model" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="folder .*run_best"):
+        run_test(trained["cycle_gan"], tmp_path, unpaired, "--suffix", "best")
+    assert "nothing tells what run was trained as. Give --model" in capsys.readouterr().err
 
 
 def test_single_images_that_look_like_pairs_are_warned_of(

@@ -54,6 +54,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "one_side/trainB").mkdir()
     draw(root / "small/trainA/0.png", 20, 20)
     draw(root / "small/trainB/0.png", 20, 20)
+    draw(root / "tiny/0.png", 3, 3)
     draw(root / "broken/train/0.jpg", 80, 40)
     whole = (root / "broken/train/0.jpg").read_bytes()
     (root / "broken/train/0.jpg").write_bytes(whole[: len(whole) // 2])
@@ -104,6 +105,12 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("test", TESTED + "--preprocess crop --crop_size 64", 1, ("0.png", "40x40", "--crop_size 64")),
     ("train", "--dataroot {W}/odd --model pix2pix --preprocess scale_width", 1, ("equally wide",)),
     # sizes that networks cannot take
+    (
+        "test",
+        "--dataroot {W}/tiny --name run --preprocess none",
+        1,
+        ("tiny/0.png: An image of 4x4",),
+    ),
     ("train", PAIRS + "--crop_size 64", 1, ("--crop_size 64 is larger than --load_size 40",)),
     ("train", PAIRS + "--netG unet_128", 1, ("multiples of 128", "32x32", "resnet_9blocks of 4")),
     ("train", PAIRS + "--netG unet_256 --preprocess none", 1, ("multiples of 256", "40x40")),

@@ -86,7 +86,11 @@ def test_other_commands_have_these_options(document: str, words: list[str]) -> N
     of_test = options.parser._option_string_actions  # which evaluate.py passes on
     for word in words[1:]:
         if word.startswith("--"):
-            known = f'"{word}"' in text or (words[0] == "scripts/evaluate.py" and word in of_test)
+            known = (
+                f'"{word}"' in text
+                or f'"{word[2:]}"' in text
+                or (words[0] == "scripts/evaluate.py" and word in of_test)
+            )
             assert known, f"{document}: {words[0]} has no {word}"
 
 

@@ -54,6 +54,15 @@ class WriteError(OSError, UserError):
 
 
 @contextmanager
+def about(what: object) -> Iterator[None]:
+    """Let a UserError that is raised inside begin with what it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from error
+
+
+@contextmanager
 def writing(path: str | Path) -> Iterator[None]:
     """Let an error of the system name the file that is written inside: many name none."""
     try:

@@ -84,8 +84,9 @@ def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
 def images_of(folder: str) -> str:
     """Return the images' folder in what test.py wrote; any other folder as it is."""
     inside = os.path.join(folder, "images")
-    has_page = os.path.isfile(os.path.join(folder, "index.html"))
-    return inside if has_page and os.path.isdir(inside) else folder
+    beside = ("index.html", PAIRS_FILE)  # a test that was stopped has left no page
+    is_ours = any(os.path.isfile(os.path.join(folder, name)) for name in beside)
+    return inside if is_ours and os.path.isdir(inside) else folder
 
 
 def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[NamedImage]]:
