@@ -141,7 +141,7 @@ def find(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
         for epoch in epochs:
             folder = args.results_dir / run / f"{args.phase}_{epoch}"
             if not folder.is_dir():
-                known = sorted(path.name for path in args.results_dir.glob(f"{run}/*"))
+                known = sorted(path.name for path in folder.parent.glob("*"))
                 there = f"There are {', '.join(known)}." if known else "test.py makes it."
                 raise UserError(f"{folder} does not exist. {there}")
             yield (f"epoch {epoch}" if args.epochs else run), folder

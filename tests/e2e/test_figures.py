@@ -132,6 +132,7 @@ def test_a_part_is_shown_enlarged_in_a_frame(tool: Tool, results: Path, tmp_path
     [
         ([], 2, "which RUN?"),
         (["c"], 1, "c/test_latest does not exist. test.py makes it."),
+        (["/nowhere/run"], 1, "/nowhere/run/test_latest does not exist. test.py makes it."),
         (["a", "--epochs", "7"], 1, "There are test_5, test_latest."),
         (["a", "b", "--epochs", "5"], 1, "give one RUN"),
         (["a", "--names", "9"], 1, "has no 9_real_A"),
