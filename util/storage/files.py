@@ -22,7 +22,14 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
+    """Give a temporary name beside `path`; on success rename it, on failure remove it.
+
+    A device or a pipe (/dev/null, /dev/stdout) is written into: nothing may take its place.
+    """
+    if _is_device_or_pipe(path):
+        with writing(path):
+            yield Path(path)
+        return
     temporary = temporary_name(Path(path))
     try:
         with writing(path):
@@ -30,6 +37,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_device_or_pipe(path: str | Path) -> bool:
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def fill_and_flush(path: Path, write: Callable[[IO[bytes]], object]) -> None:

@@ -125,6 +125,23 @@ def test_text_comes_back_as_it_was(text: str, tmp_path_factory: pytest.TempPathF
     assert path.read_bytes().decode("utf-8") == text
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_written_into_not_replaced(tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)  # as /dev/stdout is one
+    reading = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        for path in (pipe, link):
+            write_text(path, "text")
+            assert os.read(reading, 99) == b"text"
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_text_that_utf8_cannot_hold_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "page.html"
     path.write_text("old")
