@@ -4,6 +4,7 @@
     python scripts/evaluate.py REAL FAKE --paired        the same; equal names are pairs
     python scripts/evaluate.py results/RUN/test_latest   what test.py wrote
     python scripts/evaluate.py --name RUN                run test.py first; its options may follow
+    python scripts/evaluate.py RESULTS RESULTS ... --table markdown   several runs in one table
 
 Pairs give L1, PSNR, SSIM, LPIPS, FID and KID; sets of images give FID and KID. LPIPS, FID and
 KID need the extra `metrics` and files of trained weights; without them, one line says what to get.
@@ -34,7 +35,7 @@ from data.image_folder import default_loader, make_dataset
 from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
-from util.base.log import say
+from util.base.log import note, say
 from util.base.system import claim_device
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
@@ -52,6 +53,7 @@ from util.scores.feature_cache import FeatureCache, default_folder
 from util.scores.images import METRICS
 from util.scores.networks import BACKBONES
 from util.scores.report import as_json, identity_lines, lines_of
+from util.scores.runs_table import STYLES, runs_table, titles
 from util.scores.scorer import Result, Scorer
 from util.storage.checkpoint import require_run, require_save
 from util.storage.files import write_text
@@ -104,6 +106,8 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--lpips_net", default="alex", choices=BACKBONES, help="backbone of LPIPS (alex)")
     add("--kid_subset_size", type=int, metavar="N", help="images in a subset of KID (1000, or "
         "half of those there are)")  # fmt: skip
+    add("--table", choices=STYLES, help="all folders are results of runs: print one table of them, "
+        "the best values in bold")  # fmt: skip
     add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
         "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
@@ -136,11 +140,17 @@ def argument_problem(args: argparse.Namespace, others: Sequence[str]) -> str | N
     """Say what is wrong with the arguments, if anything."""
     if args.name is None and others:
         return f"there is no option {others[0]}. --help lists them all."
-    if args.name is None and not 1 <= len(args.folders) <= 2:
+    if args.table and args.name is not None:
+        return "--table compares folders that test.py wrote; give those, not --name."
+    if args.table and args.folders:
+        pass  # as many as there are
+    elif args.name is None and not 1 <= len(args.folders) <= 2:
         return (
             "give two folders, REAL and FAKE, or one that test.py wrote, or --name RUN. "
             "--help explains more."
         )
+    if args.name == "":
+        return "--name is empty. Give the name of a run, its folder below --checkpoints_dir."
     if args.json and not Path(args.json).absolute().parent.is_dir():
         return f"--json {args.json} cannot be written: its folder does not exist. Make it first."
     if args.kid_subset_size is not None and args.kid_subset_size < 2:
@@ -157,7 +167,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: with status 1 if a score is missing, 2 for a wrong command.
     """
     args, others = parse(argv)
-    comparisons = generate(args, others) if args.name else from_folders(args)
+    if args.table:
+        comparisons = [comparison_of(folder, args) for folder in args.folders]
+    else:
+        comparisons = generate(args, others) if args.name else from_folders(args)
     wanted = args.metrics or list(METRICS)
     comparisons = suitable(comparisons, args.metrics)
     scorer = Scorer(
@@ -174,7 +187,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     said: set[str] = set()
     for comparison in comparisons:
         results.append(scorer.score(comparison, wanted))
-        say("\n".join(["", *lines_of(results[-1], said)]))
+        if not args.table:
+            say("\n".join(["", *lines_of(results[-1], said)]))
+    if args.table:
+        print_table(args, results)
     if scorer.identities:
         say("\n".join(["", *identity_lines(scorer.identities)]))
     if args.json:
@@ -182,6 +198,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_text(args.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
     if not is_complete(results, args):
         sys.exit(1)
+
+
+def print_table(args: argparse.Namespace, results: Sequence[Result]) -> None:
+    """Print one table of several runs; beside it, what is not in it.
+
+    Raises:
+        UserError: a metric that was asked for makes no sense for some of them.
+    """
+    if len(results) < len(args.folders):
+        raise UserError(
+            "Some of these results are pairs, others are not: --metrics FID,KID fits all."
+        )
+    say(runs_table(dict(zip(titles(args.folders), results, strict=True)), args.table))
+    for name, reason in {n: why for one in results for n, why in one.missing.items()}.items():
+        note(f"not computed: {name}. {reason}")
 
 
 def suitable(comparisons: list[Comparison], asked: list[str] | None) -> list[Comparison]:
@@ -243,6 +274,12 @@ def from_folders(args: argparse.Namespace) -> list[Comparison]:
     if args.paired:
         return [pairs(title, real, fake)]
     return [sets(title, real, fake, (MAYBE_PAIRS,) if same_names(real, fake) else ())]
+
+
+def comparison_of(folder: str, args: argparse.Namespace) -> Comparison:
+    """Return what a run made of the images of one domain, B unless --side says A."""
+    inside = images_of(folder)
+    return from_results(inside, images_in(inside), paired=args.paired, side=args.side)[0]
 
 
 def images_in(folder: str) -> list[str]:

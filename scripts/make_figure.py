@@ -11,10 +11,8 @@ matplotlib. Exit status: 0 written; 1 not, and why; 2 the command was wrong.
 """
 
 import argparse
-import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -26,89 +24,20 @@ if __name__ == "__main__":
 
 from PIL import Image
 
-from data.image_folder import default_loader, make_dataset
-from util.base.errors import UserError, run_command, suggest
+from data.image_folder import default_loader
+from util.base.errors import UserError, run_command
 from util.base.log import printable, say
 from util.display.figure import ENDINGS, Grid, draw, import_matplotlib
-from util.scores.comparisons import PAIRS_FILE, images_of
+from util.inference.results import Column, Results, columns_of, common_names, find_results
 
-MADE = ("fake_B", "fake", "fake_B_rgb", "fake_A")  # the first that there is
-INPUTS = {"fake_B": "real_A", "fake": "real", "fake_B_rgb": "real_A", "fake_A": "real_B"}
-TRUTHS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}
-USUAL = re.compile("(real|fake|rec|idt)(_[AB])?(_rgb)?")  # visuals of the built-in models
 ROWS = 4  # unless --names says which
-
-
-@dataclass(frozen=True)
-class Results:
-    """What one test wrote: files by visual (`fake_B`) and name of the image."""
-
-    title: str
-    folder: Path
-    files: Mapping[str, Mapping[str, Path]]
-
-    @classmethod
-    def of(cls, title: str, folder: Path) -> "Results":
-        """Look for images that end with the visuals of any model.
-
-        Raises:
-            UserError: there are none.
-        """
-        inside = Path(images_of(str(folder)))
-        stems = {Path(path).relative_to(inside).with_suffix("").as_posix(): Path(path)
-                 for path in make_dataset(inside)}  # fmt: skip
-        files: dict[str, dict[str, Path]] = {}
-        for stem, path in stems.items():
-            for name, visual in _divisions(stem):
-                files.setdefault(visual, {})[name] = path
-        if not files:
-            raise UserError(f"{folder} has no images that test.py wrote, such as 1_fake_B.png.")
-        return cls(title, folder, files)
-
-    def made(self) -> str:
-        """Return the visual that the model made."""
-        for visual in MADE:
-            if visual in self.files:
-                return visual
-        raise UserError(f"{self.folder} has none of {', '.join(MADE)}: say which with --visuals.")
-
-    def path(self, visual: str, name: str) -> Path:
-        """Return a file.
-
-        Raises:
-            UserError: there is none.
-        """
-        if visual not in self.files:
-            known = sorted(name for name in self.files if USUAL.fullmatch(name)) or sorted(
-                self.files
-            )
-            raise UserError(f"{self.folder} has no {visual}. {suggest(visual, known)}")
-        try:
-            return self.files[visual][name]
-        except KeyError:
-            raise UserError(f"{self.folder} has no {name}_{visual}.") from None
-
-
-def _divisions(stem: str) -> Iterator[tuple[str, str]]:
-    """Yield all ways to divide `a_b_fake_B` into a name and a visual: models choose their own."""
-    places = (place for place, letter in enumerate(stem) if letter == "_" and place > 0)
-    yield from ((stem[:place], stem[place + 1 :]) for place in places if "/" not in stem[place:])
-
-
-@dataclass(frozen=True)
-class Column:
-    """One visual of one test, and what stands above it."""
-
-    caption: str
-    results: Results
-    visual: str
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the figure that the command line (or `argv`) describes."""
     args = parse(argv)
     import_matplotlib()  # before the time that reading may take
-    columns = columns_of([Results.of(*found) for found in find(args)], args.visuals)
+    columns = columns_of(tests_of(args), args.visuals)
     captions = [column.caption for column in columns]
     if args.labels:
         if len(args.labels) != len(columns):
@@ -125,60 +54,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"Wrote {args.output} ({len(rows)} rows, {len(columns)} columns)")
 
 
-def find(args: argparse.Namespace) -> Iterator[tuple[str, Path]]:
-    """Yield the title and the folder of each test that takes part.
-
-    Raises:
-        UserError: it is not there.
-    """
-    epochs = args.epochs or ["latest"]
+def tests_of(args: argparse.Namespace) -> list[Results]:
+    """Return the results that take part."""
     if args.epochs and len(args.runs) > 1:
         raise UserError("--epochs compares epochs of one run; give one RUN.")
-    for run in args.runs:
-        if Path(run).is_dir():
-            yield Path(run).resolve().name, Path(run)
-            continue
-        for epoch in epochs:
-            folder = args.results_dir / run / f"{args.phase}_{epoch}"
-            if not folder.is_dir():
-                known = sorted(path.name for path in args.results_dir.glob(f"{run}/*"))
-                there = f"There are {', '.join(known)}." if known else "test.py makes it."
-                raise UserError(f"{folder} does not exist. {there}")
-            yield (f"epoch {epoch}" if args.epochs else run), folder
-
-
-def columns_of(tests: Sequence[Results], visuals: Sequence[str] | None) -> list[Column]:
-    """Return the columns: what was asked for of each test, or input, results and truth."""
-    if visuals:
-        several = len(tests) > 1
-        return [
-            Column(f"{test.title}: {visual}" if several else visual, test, visual)
-            for test in tests
-            for visual in visuals
-        ]
-    first, made = tests[0], tests[0].made()
-    columns = [Column("input", first, INPUTS[made])]
-    columns += [Column(test.title, test, test.made()) for test in tests]
-    is_paired = (first.folder / PAIRS_FILE).is_file() or made == "fake_B_rgb"
-    if is_paired and TRUTHS.get(made) in first.files:
-        columns.append(Column("truth", first, TRUTHS[made]))
-    return columns
-
-
-def common_names(columns: Sequence[Column]) -> list[str]:
-    """Return the names of the images that all columns have.
-
-    Raises:
-        UserError: there is none.
-    """
-    for column in columns:
-        if column.visual not in column.results.files:
-            column.results.path(column.visual, "")  # says which there are
-    names = [column.results.files[column.visual] for column in columns]
-    common = [name for name in names[0] if all(name in others for others in names)]
-    if not common:
-        raise UserError("No image is in all columns. Test all runs on the same images.")
-    return common
+    return [
+        find_results(
+            run, epoch, args.results_dir, args.phase, f"epoch {epoch}" if args.epochs else run
+        )
+        for run in args.runs
+        for epoch in args.epochs or ["latest"]
+    ]
 
 
 def check_sizes(

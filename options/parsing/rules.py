@@ -29,14 +29,14 @@ BELOW_2_31 = (lambda n: n < 2**31, "it must be below 2**31")
 Ranges = Mapping[str, tuple[Callable[[float], bool], str]]
 BASE_RANGES: Ranges = {
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf", "batch_size"), AT_LEAST_1),
-    **dict.fromkeys(("load_size", "crop_size", "display_winsize"), AT_LEAST_1),
+    **dict.fromkeys(("crop_size", "load_size", "display_winsize"), AT_LEAST_1),
     **dict.fromkeys(("n_layers_D", "num_threads", "load_iter"), AT_LEAST_0),
     "seed": (lambda n: 0 <= n < 2**32, "it must be from 0 to below 2**32"),
     "max_dataset_size": (lambda n: n >= 1, "it counts images, so it must be 1 or more"),
 }
 # What no image, network or batch can have.
 LARGEST: Ranges = {
-    **dict.fromkeys(("load_size", "crop_size", "batch_size", "display_winsize"), BELOW_2_31),
+    **dict.fromkeys(("crop_size", "load_size", "batch_size", "display_winsize"), BELOW_2_31),
     **dict.fromkeys(("input_nc", "output_nc", "ngf", "ndf"), BELOW_2_31),
     "n_layers_D": (lambda n: n <= 30, "each layer halves images, so it must be 30 or less"),
 }

@@ -144,6 +144,49 @@ def titles(report: dict[str, Any]) -> list[str]:
     return [one["title"].partition(" in ")[0] for one in report["comparisons"]]
 
 
+# ---- several runs -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_runs(tmp_path: Path) -> list[Path]:
+    """Return results of two runs, of which the second has made what it should."""
+    folders = []
+    for run, seed in (("a_1", 9), ("b", 0)):
+        folder = results(tmp_path / "results" / run / "test_latest", {"real_B": 0, "fake_B": seed})
+        (folder / "pairs.json").write_text('{"fake_B": "real_B"}')
+        folders.append(folder)
+    return folders
+
+
+def test_several_runs_stand_in_one_table(evaluate: Evaluate, two_runs: list[Path]) -> None:
+    scores = [evaluate.report(folder)[1]["comparisons"][0]["scores"] for folder in two_runs]
+    said = evaluate(*two_runs, "--table", "markdown")[1]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in said.splitlines()]
+    assert rows[0] == ["run", "L1 ↓", "PSNR ↑", "SSIM ↑"]
+    assert rows[1] == ["---", "---:", "---:", "---:"]
+    worse = scores[0]["L1"]
+    ends = f"{worse['low']:.4f} to {worse['high']:.4f}"
+    assert rows[2][:2] == ["a_1", f"{worse['value']:.4f} ({ends})"]
+    assert rows[3][0] == "b"
+    assert rows[3][1].startswith("**0.0000**")
+    assert rows[3][2].startswith("**inf**")
+
+    latex = evaluate(*two_runs, "--table", "latex", "--metrics", "L1,SSIM")[1].splitlines()
+    assert latex[0] == r"\begin{tabular}{lrr}"
+    assert latex[2] == r"run & L1 $\downarrow$ & SSIM $\uparrow$ \\"
+    assert latex[4].startswith(r"a\_1 & 0.")
+    assert latex[5].startswith(r"b & \textbf{0.0000} (0.0000--0.0000) & \textbf{1.0000}")
+    assert latex[-1] == r"\end{tabular}"
+
+
+def test_what_makes_no_table_is_refused(evaluate: Evaluate, two_runs: list[Path]) -> None:
+    status, _, said = evaluate("--name", "run", "--table", "markdown")
+    assert (status, "give those, not --name" in said) == (2, True)
+    (two_runs[0] / "pairs.json").unlink()
+    with pytest.raises(ValueError, match="Some of these results are pairs, others are not"):
+        evaluate(*two_runs, "--table", "markdown", "--metrics", "L1")
+
+
 # ---- scores -------------------------------------------------------------------------------
 
 
@@ -459,6 +502,7 @@ def test_folders_without_images_are_named(
     [
         ([], "give two folders"),
         (["a", "b", "c"], "give two folders"),
+        (["--name", ""], "--name is empty"),
         (["a", "b", "--metrics", "L1,FIT"], "Did you mean 'FID'"),
         (["a", "b", "--modle", "x"], "no option --modle"),
         (["a", "b", "--json", "no/such/folder/x.json"], "Make it first"),

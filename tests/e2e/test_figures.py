@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.commands import ROOT, draw, imported, scene
+from tests.support.commands import ROOT, Page, draw, imported, scene
 from util.base.errors import run_command
 
 Tool = Callable[..., tuple[int, str]]
@@ -132,6 +132,7 @@ def test_a_part_is_shown_enlarged_in_a_frame(tool: Tool, results: Path, tmp_path
     [
         ([], 2, "which RUN?"),
         (["c"], 1, "c/test_latest does not exist. test.py makes it."),
+        (["/nowhere/run"], 1, "/nowhere/run/test_latest does not exist. test.py makes it."),
         (["a", "--epochs", "7"], 1, "There are test_5, test_latest."),
         (["a", "b", "--epochs", "5"], 1, "give one RUN"),
         (["a", "--names", "9"], 1, "has no 9_real_A"),
@@ -161,6 +162,26 @@ def test_unequal_images_are_not_resampled_but_refused(
     status, said = tool("make_figure", "a", "b", *arguments)
     assert (status, "2_x_fake_B.png is 44x44, others 40x40" in said) == (1, True)
     assert tool("make_figure", "a", "b", *arguments, "--names", "1_x")[0] == 0
+
+
+# ---- compare_pages.py ---------------------------------------------------------------------
+
+
+def test_several_runs_stand_on_one_page(tool: Tool, results: Path) -> None:
+    status, said = tool("compare_pages", "a", "b", "--results_dir", results)
+    folder = results / "comparison"
+    assert (status, "2 images of 2 runs: file://" in said) == (0, True)
+    page = Page(folder / "index.html")  # looks for every image
+    assert page.headings == ["1_x", "2_x"]
+    shown = [(folder / image).resolve().relative_to(results).as_posix() for image in page.images]
+    assert shown == [
+        f"{run}/test_latest/images/{number}_x_{visual}.png"
+        for number in (1, 2)
+        for run, visual in (("a", "real_A"), ("a", "fake_B"), ("b", "fake_B"), ("a", "real_B"))
+    ]
+    text = (folder / "index.html").read_text()
+    assert all(f">{caption}<" in text for caption in ("input", "a", "b", "truth"))
+    assert tool("compare_pages", "a", "none", "--results_dir", results)[0] == 1
 
 
 # ---- make_progress.py ---------------------------------------------------------------------

@@ -166,6 +166,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--epoch_count 9", 2, ("after the last epoch, 1", "Raise --n_epochs")),
     ("train", UNPAIRED + "--gpu_ids 7", 2, ("there is no GPU 7",)),
     ("train", UNPAIRED + "--gpu_ids a", 2, ("is no list of numbers",)),
+    ("test", TESTED + "--crop_size 0", 2, ("error: --crop_size 0 cannot work",)),
     ("test", TESTED + "--num_test 0", 2, ("--num_test 0 cannot work",)),
     ("test", TESTED + "--aspect_ratio 0", 2, ("--aspect_ratio 0.0 cannot work", "above 0")),
     ("train", UNPAIRED + "--display_id 1 --display_port 70000", 1, ("70000 is no address",)),

@@ -300,6 +300,14 @@ def test_other_networks_are_refused(cycles: Path, go_on: Continued) -> None:
         go_on(cycles, "--n_epochs", "2", "--ngf", "3")
 
 
+def test_another_direction_is_said(cycles: Path, go_on: Continued) -> None:
+    told = "--direction BtoA: the networks have learned the other one until now."
+    for direction in ("AtoB", "BtoA"):
+        state = go_on(cycles, "--n_epochs", "2", "--direction", direction)
+        assert (told in state["said"]) == (direction == "BtoA")
+        assert state["options"]["direction"] == direction
+
+
 def test_fewer_images_are_other_images(cycles: Path, go_on: Continued) -> None:
     state = go_on(cycles, "--n_epochs", "2", "--max_dataset_size", "1")
     assert "are not those of the saved run" in state["said"]

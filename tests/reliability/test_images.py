@@ -45,6 +45,7 @@ from tests.support.drawn import options
 from tests.support.paths import needs_any_name
 from tests.support.tiers import LONG
 from util.base.errors import UserError
+from util.base.log import printable
 from util.inference.result_names import LONGEST, ResultNames
 from util.storage import checkpoint
 
@@ -583,7 +584,7 @@ def test_every_strange_name_gets_its_results(translated: Namespace, count: Count
     for name in NAMES:
         if len(os.fsencode(name)) <= LONGEST:
             assert {f"images/{name}_{label}.png" for label in ("real", "fake")} <= made
-            shown = name.encode("utf-8", "replace").decode()
+            shown = printable(name)
             assert any(heading.strip() == shown.strip() for heading in page.headings), name
     assert len(page.headings) == len(NAMES)
     count("corpus: strange names through test.py", len(NAMES))

@@ -20,12 +20,13 @@ from tests.support.commands import ROOT, draw_pairs, draw_unpaired
 from tests.support.forked import Main, run_forked
 from tests.support.tiers import LONG
 
+WITHOUT_INPUT = ("demo", "test_before_push", "document_options")
 SCRIPTS = {
     "train": ROOT / "train.py",
     "test": ROOT / "test.py",
-    **{path.stem: path for path in ROOT.glob("scripts/*.py") if path.stem != "demo"},
+    **{path.stem: path for path in ROOT.glob("scripts/*.py") if path.stem not in WITHOUT_INPUT},
     "eval_cityscapes": ROOT / "scripts" / "eval_cityscapes" / "evaluate.py",
-    "make_demo_dataset": ROOT / "datasets" / "make_demo_dataset.py",
+    **{path.stem: path for path in ROOT.glob("datasets/*.py")},
 }
 # What stands in the place of {X}. A folder of images or a run would be right somewhere.
 KINDS = ("missing", "empty_folder", "folder_of_texts", "folder_of_bad_images", "empty", "binary",
@@ -73,6 +74,17 @@ PLACES = (
     "eval_cityscapes photo2label {X}", "eval_cityscapes photo2label {D}/testA --labels={X}",
     "eval_cityscapes label2photo {D}/testA --labels {D}/testA --model={X}",
     "bench --counts --reference={X}", "bench --counts --ours={X}",
+    "combine_A_and_B --fold_A={X} --fold_B {D} --fold_AB {R}.AB",
+    "combine_A_and_B --fold_A {D} --fold_B={X} --fold_AB {R}.AB",
+    "combine_A_and_B --no_multiprocessing --fold_A {D} --fold_B {D} --fold_AB={X}",
+    "make_dataset_aligned --dataset-path={X}",
+    "prepare_cityscapes_dataset --gtFine_dir={X} --leftImg8bit_dir {D} --output_dir {R}.c",
+    "prepare_cityscapes_dataset --gtFine_dir {D} --leftImg8bit_dir={X} --output_dir {R}.c",
+    "make_figure run --results_dir={X} --output {R}.png", "make_figure {X} --output {R}.png",
+    "make_progress run --checkpoints_dir={X}",
+    "make_progress run --checkpoints_dir {C} --output={X}",
+    "download {X}", "download maps --technique pix2pix --base-url http://127.0.0.1:9 --dir={X}",
+    "download_model {X}",
     "make_demo_dataset --train 1 --val 0 --test 0 --size 32 --output={X}",
 )  # fmt: skip
 
@@ -93,7 +105,7 @@ def every_case() -> Iterator[Case]:
         kinds: Sequence[str] = KINDS
         if not LONG:  # the same ones every time
             number = zlib.crc32(place.encode())
-            if place.startswith(("train", "test")) and number % 4:
+            if place.startswith(("train", "test")) and number % 6:
                 continue
             kinds = [KINDS[number % len(KINDS)]]
         for kind in kinds:
@@ -104,6 +116,8 @@ def every_case() -> Iterator[Case]:
 @pytest.fixture(scope="module")
 def mains() -> Iterator[dict[str, Main]]:
     """Return the `main` of every script."""
+    pytest.importorskip("lpips")  # here, not in each child that scores
+    pytest.importorskip("torch_fidelity")
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "scripts")  # as python does for bench.py
         yield {
@@ -119,22 +133,26 @@ def world(tmp_path_factory: pytest.TempPathFactory, mains: dict[str, Main]) -> P
     for phase in ("train", "test", "val"):
         draw_pairs(root / "D", phase, 2)
         draw_unpaired(root / "D", phase, 2, 2)
-    for folder, name in (("empty_folder", ""), ("folder_of_texts", "x.txt"),
-                         ("folder_of_bad_images", "x.png")):  # fmt: skip
-        (root / folder).mkdir()
-        if name:
-            (root / folder / name).write_text("hello")
-    (root / "folder_of_bad_images" / "y.png").touch()
-    (root / "empty").touch()
-    (root / "binary").write_bytes(bytes(range(256)) * 3)
-    (root / "text.txt").write_text("hello\n")
-    (root / "foreign.json").write_text('{"a": [1]}\n')
-    (root / "lines.jsonl").write_text('[1]\n3\nnull\n{"epoch": "x"}\n{"val": 3}\n')
     words = filled_in(TRAIN + "--name run", root, "")
     ended = run_forked(mains["train"], words[1:], script="train.py")
     assert ended.status == 0, ended.said
     shutil.copytree(root / "C", root / "kept")
     return root
+
+
+def make_kinds(root: Path) -> None:
+    """Write one thing of each kind, without what commands have put there."""
+    for folder in ("empty_folder", "folder_of_texts", "folder_of_bad_images"):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir()
+    (root / "folder_of_texts" / "x.txt").write_text("hello")
+    (root / "folder_of_bad_images" / "x.png").write_text("hello")
+    (root / "folder_of_bad_images" / "y.png").touch()
+    (root / "empty").write_bytes(b"")
+    (root / "binary").write_bytes(bytes(range(256)) * 3)
+    (root / "text.txt").write_text("hello\n")
+    (root / "foreign.json").write_text('{"a": [1]}\n')
+    (root / "lines.jsonl").write_text('[1]\n3\nnull\n{"epoch": "x"}\n{"val": 3}\n')
 
 
 def filled_in(place: str, root: Path, kind: str) -> list[str]:
@@ -152,6 +170,7 @@ def filled_in(place: str, root: Path, kind: str) -> list[str]:
 
 def spoil(place: str, root: Path, kind: str) -> None:
     """Put something wrong in the place of a file of a run."""
+    make_kinds(root)
     shutil.rmtree(root / "C")
     shutil.copytree(root / "kept", root / "C")
     if "{F:" in place:

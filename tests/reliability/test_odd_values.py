@@ -82,7 +82,7 @@ def every_case() -> Iterator[Case]:
                 words = list(words_of(action))
                 if not LONG:  # the same ones every time
                     number = zlib.crc32(f"{script} {action.dest}".encode())
-                    words = [] if number % 5 else [words[number // 5 % len(words)]]
+                    words = [] if number % 8 else [words[number // 8 % len(words)]]
                 for word in words:
                     runs_on = action.dest in LONG_RUNS and word.endswith(HUGE)
                     yield Case(script, model, word, action.dest, runs_on)

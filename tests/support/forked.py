@@ -14,6 +14,7 @@ from typing import NamedTuple
 from util.base.errors import run_command
 
 MEMORY = 16 * 2**30  # bytes of addresses that a command may take
+REPORTED = ("not computed: ", "\nProblems: ", " left out\n")  # by scripts that go on without
 IN_ORDER = 128 + signal.SIGTERM
 GRACE = 20.0  # seconds to end in order
 
@@ -25,7 +26,7 @@ class Ended(NamedTuple):
     """How a command ended; `status` is IN_ORDER if it had to be asked to."""
 
     status: int
-    said: str  # on standard error
+    said: str  # on standard output and error
 
     def fault(self) -> str:
         """Say in what way a command must not end, if it did."""
@@ -34,8 +35,9 @@ class Ended(NamedTuple):
         for sign in ("Traceback (most recent", "Exception ignored", "Warning: ", "Fatal Python"):
             if sign in self.said:
                 return sign
-        messages = self.said.count("error: ")
-        return f"{messages} messages" if self.status and messages != 1 else ""
+        errors = self.said.count("error: ")
+        in_report = any(word in self.said for word in REPORTED)
+        return f"{errors} messages" if self.status and errors != 1 and not in_report else ""
 
 
 def run_forked(main: Main, argv: Sequence[str], *, script: str,
@@ -51,10 +53,10 @@ def run_forked(main: Main, argv: Sequence[str], *, script: str,
     return Ended(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), said)
 
 
-def _become(errors: int) -> None:
+def _become(output: int) -> None:
     """Be a process of its own, that has nothing of pytest's."""
-    os.dup2(errors, 2)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream = open(number, "w", errors="backslashreplace", closefd=False)  # noqa: SIM115
         setattr(sys, name, stream)

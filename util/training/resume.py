@@ -192,6 +192,8 @@ class ResumePoint:
                 f"--seed {seed} changes nothing: random numbers go on as those of the saved run, "
                 f"which began with {self.saved.get('seed')}."
             )
+        if self._changed("direction"):
+            say(f"--direction {opt.direction}: the networks have learned the other one until now.")
         if changed := self._changed(*OF_SIZE):
             say(f"--{' and --'.join(changed)}: image pools begin anew with images of that size.")
 

@@ -137,6 +137,16 @@ def test_what_they_have_changed_is_told_where_it_works_too(
     assert sum(name in line or repr(name) in line for line in told.split("\n")) == 1
 
 
+@pytest.mark.parametrize("words", [["--lambda_identity", "-1"], ["--lambda_A=-0.5"]])
+def test_a_weight_below_zero_is_taken_but_not_in_silence(
+    parse: Any, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    parse.train(*words)
+    flag = words[0].partition("=")[0]
+    notes = capsys.readouterr().out.partition("- End -")[2].splitlines()
+    assert sum(line.startswith(f"{flag} -") and "is negative" in line for line in notes) == 1
+
+
 WORDS_THAT_NO_OPTION_TAKES = {
     ("--", "model", "pix2pix"): "-- model: no blank belongs behind the hyphens.",
     ("--dataroot", "./my", "nice", "data"): (

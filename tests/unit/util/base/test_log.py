@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from util.base.log import lines_through, mute, say, warn
+from util.base.log import lines_through, mute, printable, say, warn
 
 
 def test_say_prints_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,3 +67,12 @@ def test_a_disk_that_takes_no_more_is_told() -> None:
         with pytest.raises(OSError, match="No space left"):
             say("one")
         mute(full)  # else closing it would fail too
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("grün, 風 😀", "grün, 風 😀"), ("a\x1b[31m\0\rb", r"a\x1b[31m\x00\rb"),
+     ("\udcff.png", r"\udcff.png"), ("two\nlines\t", "two\nlines\t")],
+)  # fmt: skip
+def test_what_no_page_can_hold_is_shown_by_its_code(text: str, shown: str) -> None:
+    assert printable(text) == shown
