@@ -89,7 +89,7 @@ def find_results(
         UserError: they are not there.
     """
     if Path(run).is_dir():
-        return Results.of(title or Path(run).resolve().name, Path(run))
+        return Results.of(title or "/".join(Path(run).resolve().parts[-2:]), Path(run))
     folder = results_dir / run / f"{phase}_{epoch}"
     if not folder.is_dir():
         known = sorted(path.name for path in folder.parent.glob("*"))

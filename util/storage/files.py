@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from util.base.errors import writing
+from util.base.errors import WriteError, writing
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 OWNER = re.compile(r"\.(\d+)[-.]")  # how names of unfinished files begin: with their process
@@ -24,23 +25,19 @@ def temporary_name(path: Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success rename it, on failure remove it.
 
-    A device or a pipe (/dev/null, /dev/stdout) is written into: nothing may take its place.
+    Raises:
+        WriteError: it cannot be written, or is a device, which would be lost (as /dev/null, by
+            root).
     """
-    if _is_device_or_pipe(path):
-        with writing(path):
-            yield Path(path)
-        return
-    temporary = temporary_name(Path(path))
+    temporary, there = temporary_name(Path(path)), Path(path)
+    if there.exists() and not (there.is_file() or there.is_dir()):
+        raise WriteError(path, OSError(errno.EINVAL, "It is no file that can be replaced"))
     try:
         with writing(path):
             yield temporary
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _is_device_or_pipe(path: str | Path) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
 
 
 def fill_and_flush(path: Path, write: Callable[[IO[bytes]], object]) -> None:
