@@ -650,7 +650,7 @@ def test_a_run_tested_without_targets_is_explained(
 
 
 @pytest.mark.slow
-def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
+def test_the_command_itself(trained: Path, pairs: Path, tmp_path: Path) -> None:
     arguments = ["--name", "run", "--checkpoints_dir", str(trained), "--crop_size", "32"]
     finished = start([SCRIPT, *arguments, "--json", "scores.json"], tmp_path)
     assert finished.returncode == 0, finished.stderr
@@ -659,6 +659,9 @@ def test_the_command_itself(trained: Path, tmp_path: Path) -> None:
     report = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
     assert report["comparisons"][0]["scores"]["SSIM"]["value"] < 1
     finished = start([SCRIPT, "results/run/test_latest", "--metrics", "L1"], tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    two = [pairs / "test", "results/run/test_latest"]
+    finished = start([SCRIPT, *two, "--metrics", "L1"], tmp_path)
     assert finished.returncode == 1
     assert finished.stderr.startswith("error: --metrics L1 compares images one by one")
     finished = start([SCRIPT, *arguments, "--epoch", "nine"], tmp_path)

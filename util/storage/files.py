@@ -1,5 +1,6 @@
 """Files that are whole or not there: written under a temporary name, then renamed."""
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -8,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import IO
 
-from util.base.errors import writing
+from util.base.errors import WriteError, writing
 
 LONGEST_TAIL = 40  # characters of a name that its temporary one keeps: names have 255 bytes at most
 OWNER = re.compile(r"\.(\d+)[-.]")  # how names of unfinished files begin: with their process
@@ -22,8 +23,15 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; on success rename it, on failure remove it."""
-    temporary = temporary_name(Path(path))
+    """Give a temporary name beside `path`; on success rename it, on failure remove it.
+
+    Raises:
+        WriteError: it cannot be written, or is a device, which would be lost (as /dev/null, by
+            root).
+    """
+    temporary, there = temporary_name(Path(path)), Path(path)
+    if there.exists() and not (there.is_file() or there.is_dir()):
+        raise WriteError(path, OSError(errno.EINVAL, "It is no file that can be replaced"))
     try:
         with writing(path):
             yield temporary

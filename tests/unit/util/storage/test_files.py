@@ -111,6 +111,17 @@ def test_the_temporary_name_is_hidden_and_keeps_folder_and_suffix(tmp_path: Path
     assert names(tmp_path) == ["fake_B.png"]
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """As root, /dev/null would become a file."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(WriteError, match=r"pipe: It is no file that can be replaced\. "):
+        write_text(path, "text")
+    assert path.is_fifo()
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_missing_folder_is_an_error_and_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="nowhere.page.html: No such file") as caught:
         write_text(tmp_path / "nowhere" / "page.html", "text")
