@@ -12,7 +12,11 @@ from tests.support.commands import names, start
 from tests.support.paths import ROOT
 from tests.unit.test_project import tracked_files
 
-BLOCK = re.compile(r"```(python title=(?P<file>\S+)|(?P<kind>diff|bash))\n(?P<text>.*?)```", re.S)
+BLOCK = re.compile(
+    r"```(python title=\"(?P<file>[^\"]+)\"|(?P<kind>diff|bash))\n(?P<text>.*?)```", re.DOTALL
+)
+    r"```(python title=\"(?P<file>[^\"]+)\"|(?P<kind>diff|bash))\n(?P<text>.*?)```", re.S
+)
 
 
 @pytest.mark.slow

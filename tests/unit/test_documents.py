@@ -135,6 +135,12 @@ def test_the_dockerfile_is_sound() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_the_site_has_every_document() -> None:
+    """mkdocs.yml lists those in docs, and no others."""
+    listed = re.findall(r"^  - .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.M)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
 # ---- the original's files -----------------------------------------------------------------
 
 SAID_TO_BE_MISSING = (
