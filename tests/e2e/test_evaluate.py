@@ -660,7 +660,7 @@ def test_the_command_itself(trained: Path, pairs: Path, tmp_path: Path) -> None:
     assert report["comparisons"][0]["scores"]["SSIM"]["value"] < 1
     finished = start([SCRIPT, "results/run/test_latest", "--metrics", "L1"], tmp_path)
     assert finished.returncode == 0, finished.stderr
-    two = [pairs / "test", "results/run/test_latest"]
+    two: list[str | Path] = [pairs / "test", "results/run/test_latest"]
     finished = start([SCRIPT, *two, "--metrics", "L1"], tmp_path)
     assert finished.returncode == 1
     assert finished.stderr.startswith("error: --metrics L1 compares images one by one")
