@@ -15,8 +15,6 @@ from tests.unit.test_project import tracked_files
 BLOCK = re.compile(
     r"```(python title=\"(?P<file>[^\"]+)\"|(?P<kind>diff|bash))\n(?P<text>.*?)```", re.DOTALL
 )
-    r"```(python title=\"(?P<file>[^\"]+)\"|(?P<kind>diff|bash))\n(?P<text>.*?)```", re.S
-)
 
 
 @pytest.mark.slow
