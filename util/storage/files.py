@@ -25,17 +25,20 @@ def temporary_name(path: Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success rename it, on failure remove it.
 
+    Of a link, what it leads to is replaced, as by anybody who writes there; the link stays.
+
     Raises:
         WriteError: it cannot be written, or is a device, which would be lost (as /dev/null, by
             root).
     """
-    temporary, there = temporary_name(Path(path)), Path(path)
+    there = Path(os.path.realpath(path) if os.path.islink(path) else path)
+    temporary = temporary_name(there)
     if there.exists() and not (there.is_file() or there.is_dir()):
         raise WriteError(path, OSError(errno.EINVAL, "It is no file that can be replaced"))
     try:
         with writing(path):
             yield temporary
-            os.replace(temporary, path)
+            os.replace(temporary, there)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -122,6 +122,18 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    """As root, /dev/stdout that leads into a file would become one itself."""
+    link, target = tmp_path / "link", tmp_path / "elsewhere" / "target"
+    target.parent.mkdir()
+    target.write_text("before")
+    link.symlink_to("elsewhere/target")
+    write_text(link, "after")
+    assert link.is_symlink()
+    assert target.read_text() == "after"
+    assert names(target.parent) == ["target"]
+
+
 def test_a_missing_folder_is_an_error_and_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="nowhere.page.html: No such file") as caught:
         write_text(tmp_path / "nowhere" / "page.html", "text")
