@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.image_folder import make_dataset
 from util.base.errors import UserError
-from util.base.log import warn
+from util.base.log import say, warn
 
 SHOWN = 5  # images that have no partner
 
@@ -84,4 +84,5 @@ def find_pairs(opt: Namespace, folder_A: str, folder_B: str) -> dict[str, str]:
         shown = "".join(f"\n  {path}" for path in found.alone[:SHOWN])
         more = f"\n  ... and {len(found.alone) - SHOWN} more" if len(found.alone) > SHOWN else ""
         warn(f"{len(found.alone)} images have no partner and are left out:{shown}{more}")
+    say(f"{len(found.pairs)} pairs: images of the same name in {folder_A} and {folder_B}.")
     return dict(islice(found.pairs.items(), int(min(len(found.pairs), opt.max_dataset_size))))

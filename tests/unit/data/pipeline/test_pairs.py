@@ -73,7 +73,8 @@ def test_images_without_a_partner_are_named_and_left_out(
     for name in ("trainA/1.png", "trainA/2.png", "trainB/2.png", "trainB/3.png"):
         draw(tmp_path / name, scene(1))
     assert [Path(path).name for path in aligned(tmp_path).AB_paths] == ["2.png"]
-    said = capsys.readouterr().err
+    out, said = capsys.readouterr()
+    assert out == f"1 pairs: images of the same name in {tmp_path}/trainA and {tmp_path}/trainB.\n"
     assert "2 images have no partner and are left out" in said
     assert "trainA/1.png" in said
     assert "trainB/3.png" in said
