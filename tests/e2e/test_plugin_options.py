@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
 
 from tests.support import commands
 from tests.support.commands import draw_pairs, names
+from tests.support.tiers import LONG
 from util.base.new_options import DEFAULTS
 from util.storage import checkpoint
 
@@ -133,9 +135,15 @@ def test_a_plugin_may_take_all_names_at_once(
     check(run, capsys.readouterr().out, expected, taken)
 
 
+def one_by_one() -> list[tuple[str, str]]:
+    """Return names with definitions: all, or one of each name in turn if time is short."""
+    if LONG:
+        return list(product(DEFINITIONS, DEFAULTS))
+    return list(zip(cycle(DEFINITIONS), DEFAULTS, strict=False))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DEFAULTS)
-@pytest.mark.parametrize("definition", DEFINITIONS)
+@pytest.mark.parametrize(("definition", "name"), one_by_one())
 def test_a_plugin_may_take_one_name(
     definition: str,
     name: str,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
-from tests.support.tiers import LONG
+from tests.support.tiers import LONG, some
 
 # What depends on signals, permissions, encodings, folders, the terminal.
 SENSITIVE = [
@@ -87,7 +87,7 @@ def outcome(setting: str, environment: dict[str, str], folder: Path) -> tuple[in
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
-@pytest.mark.parametrize("condition", TRIED)
+@pytest.mark.parametrize("condition", some(TRIED))
 def test_tests_pass_however_they_are_started(condition: str, tmp_path: Path) -> None:
     status, said = outcome(*TRIED[condition], tmp_path)
     assert status == 0, said[-3000:]

@@ -33,7 +33,7 @@ TRAINING = ("--load_size", "32", "--ndf", "2", "--display_id", "-1", "--seed", "
             "--display_freq", "2", "--save_latest_freq", "2")  # fmt: skip
 KINDS = ("new run", "continued run", "test")
 FEW = 7  # requests that the fast tests refuse
-STRIDE = 1 if LONG else 7  # of how many requests the slow ones refuse one, each in a run of its own
+STRIDE = 1 if LONG else 15  # of how many requests the slow ones refuse one, each in its own run
 
 
 @dataclass

@@ -21,6 +21,7 @@ from tests.reliability.test_crashes import Start, Training, saved_images, small
 from tests.reliability.test_crashes import start as start
 from tests.support.commands import ROOT, draw, draw_pairs, scene
 from tests.support.runs import differences, draw_data, outcome, resume, run
+from tests.support.tiers import LONG, some
 from util.storage.run_folder import RunFolder
 from util.training.saver import read_state
 
@@ -127,7 +128,7 @@ def in_small_memory(size: str, arguments: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["4k", "64k"], ids=["at the start", "for images"])
+@pytest.mark.parametrize("size", some(["64k", "4k"]))  # full for images; at the start
 def test_too_little_shared_memory_ends_the_run_with_one_message(
     size: str, root: Path, tmp_path: Path, start: Start
 ) -> None:
@@ -232,7 +233,7 @@ checkpoint.fill_and_flush = signal_and_fill
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", some(MOMENTS))
 def test_a_notice_ends_a_run_at_any_time_and_costs_nothing(
     moment: str, root: Path, tmp_path: Path, start: Start
 ) -> None:
@@ -324,6 +325,7 @@ wait $job
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="takes a while; RELIABILITY=long tries it")
 def test_the_documented_job_queues_itself_again_until_the_run_is_over(
     root: Path, tmp_path: Path
 ) -> None:
@@ -368,8 +370,17 @@ def test_evaluate_ends_with_what_it_has_started(root: Path, tmp_path: Path, star
     evaluate.process.send_signal(signal.SIGTERM)
     assert evaluate.end() == 143, evaluate.said
     assert "Traceback" not in evaluate.said
-    with pytest.raises(ProcessLookupError):
-        evaluate.group(0)
+    wait_for_end_of_group(evaluate)
+
+
+def wait_for_end_of_group(training: Training) -> None:
+    """Wait a few seconds: what libraries start while they are imported ends by itself."""
+    deadline = time.monotonic() + 10
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            training.group(0)
+            time.sleep(0.1)
+        raise AssertionError("it has left something running")
 
 
 @pytest.mark.slow
@@ -385,7 +396,9 @@ def test_ctrl_c_while_a_command_starts_ends_it_without_a_traceback(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true"])
+@pytest.mark.parametrize(
+    "redirection", some([">&- 2>&-", "2>&1 | true", ">&-", "2>&-", "| true"], 2)
+)
 def test_a_run_goes_on_when_nobody_reads_what_it_says(
     redirection: str, root: Path, tmp_path: Path
 ) -> None:

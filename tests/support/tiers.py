@@ -1,5 +1,15 @@
 """Whether the tests are to try as much as they can: RELIABILITY=long."""
 
 import os
+from collections.abc import Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 LONG = os.environ.get("RELIABILITY") == "long"
+
+
+def some(cases: Iterable[T], count: int = 1) -> list[T]:
+    """Return the first cases, for tests that take seconds each; all of them if there is time."""
+    every = list(cases)
+    return every if LONG else every[:count]
