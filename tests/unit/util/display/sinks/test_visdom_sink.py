@@ -463,10 +463,11 @@ def test_each_metric_of_validation_has_a_plot(
     for epoch, value in ((1, 20.0), (2, inf), (3, 21.0), (4, 5.0), (3, 22.0)):  # once went back
         sink.epoch(validated(epoch, PSNR=value, L1=1 / value), [])
     sink.epoch({"epoch": 4}, [])  # without validation
+    state = sink.state_dict()
+    sink.close()  # all is sent before the run goes on
     again = make_sink(server.port)
-    again.load_state_dict(sink.state_dict())
+    again.load_state_dict(state)
     again.epoch(validated(5, PSNR=23.0), [])
-    sink.close()
     again.close()
     (trace,) = window_on(server.port, env, "1_PSNR")["content"]["data"]
     assert list(zip(trace["x"], trace["y"], strict=True)) == [(1, 20), (2, None), (3, 22), (5, 23)]
