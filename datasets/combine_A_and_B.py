@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from data.pipeline.pairs import match_folders, name_without
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say, warn
 from util.display.progress_bar import in_threads
@@ -111,10 +112,7 @@ def splits(folder: str) -> list[str]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--fold_A", required=True, metavar="DIR", help="images for the left half")
     add("--fold_B", required=True, metavar="DIR", help="images for the right half")

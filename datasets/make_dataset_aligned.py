@@ -17,6 +17,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say
 from util.display.progress_bar import in_threads
@@ -93,10 +94,7 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     text = "the folder with trainA, trainB, testA and testB"
     parser.add_argument("--dataset-path", type=Path, required=True, metavar="DIR", help=text)
     parser.add_argument("--force", action="store_true", help="replace files that are there")

@@ -19,6 +19,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say
 from util.display.progress_bar import in_threads
@@ -79,10 +80,7 @@ def pairs_of(gtFine: Path, leftImg8bit: Path, phase: str) -> list[Numbered]:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("--gtFine_dir", type=Path, required=True, metavar="DIR", help="the labels")
     add("--leftImg8bit_dir", type=Path, required=True, metavar="DIR", help="the photos")

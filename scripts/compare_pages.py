@@ -21,6 +21,7 @@ from util.base.stop_signals import end_at_ctrl_c
 if __name__ == "__main__":
     end_at_ctrl_c()  # importing all this takes a while
 
+from util.base.commands import parser_of
 from util.base.errors import run_command
 from util.base.log import link_to, say
 from util.html import HTML
@@ -45,10 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("runs", nargs="+", metavar="RUN", help="a name below --results_dir, or a folder of results")
     add("--results_dir", type=Path, default=Path("results"), help="where test.py wrote (results)")

@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.get_data import download_with_bar
@@ -150,12 +151,7 @@ def find(name: str, technique: str | None) -> Published:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says; without a name, list what there is."""
-    lines = (__doc__ or "").split("\n", 1)
-    parser = argparse.ArgumentParser(
-        description=lines[0],
-        epilog=lines[1],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("name", metavar="NAME", nargs="?", help="which model")
     text = "with which it was published; needed for names that both have"
     parser.add_argument("--technique", choices=MODELS, help=text)

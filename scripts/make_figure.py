@@ -25,6 +25,7 @@ if __name__ == "__main__":
 from PIL import Image
 
 from data.image_folder import default_loader
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import printable, say
 from util.display.figure import ENDINGS, Grid, draw, import_matplotlib
@@ -84,10 +85,7 @@ def check_sizes(
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("runs", nargs="*", metavar="RUN", help="a name below --results_dir, or a folder of results")
     add("--runs", nargs="+", dest="more_runs", default=[], metavar="RUN", help="the same")

@@ -24,6 +24,7 @@ if __name__ == "__main__":
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.display import figure
@@ -151,10 +152,7 @@ def write_video(path: Path, frames: Sequence[Image.Image], seconds: float) -> No
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("run", metavar="RUN", help="a name below --checkpoints_dir")
     add("--checkpoints_dir", default="./checkpoints", help="where the runs are")

@@ -36,6 +36,7 @@ if __name__ == "__main__":
 
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import printable, say, warn
+from util.display.figure import import_matplotlib
 from util.display.pages.svg import LARGEST, PALETTE
 from util.display.sinks.epochs import read_metrics
 from util.display.sinks.jsonl import LossRecord, continued, parse_loss_log, read_losses
@@ -47,6 +48,7 @@ LOSSES, LOG, METRICS = LOG_FILES = (RUN.losses.name, RUN.loss_log.name, RUN.metr
 VALIDATION = "val/"  # how names of validation metrics begin
 IMAGES = (".png", ".svg", ".pdf")
 TABLE = ".csv"
+INSTEAD = ", or write a table: --output losses.csv"
 COLUMNS = ("run", "epoch", "iters", "total_iters", "name", "value")
 
 MOST_POINTS = 2000  # drawn of a line: a panel has fewer pixels
@@ -187,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(str(error))
     is_table = args.output == "-" or Path(args.output).suffix.lower() == TABLE
     if not is_table:
-        import_matplotlib()  # before the time that reading may take
+        import_matplotlib(INSTEAD)  # before the time that reading may take
     runs = read_runs(sources)
     try:
         names = chosen(runs, args.losses)
@@ -212,24 +214,6 @@ def check_no_source(output: str, sources: Iterable[Sequence[Path]]) -> None:
     for path in (path for paths in sources for path in paths):
         if path.samefile(output):
             raise UserError(f"--output {output} would overwrite {path}. Choose another file.")
-
-
-def import_matplotlib() -> Any:
-    """Import what only images need.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
-            raise
-        raise UserError(
-            "Images need the package matplotlib, which is not installed. Install it (pip install "
-            "matplotlib, or uv sync --extra plot), or write a table: --output losses.csv"
-        ) from error
-    return matplotlib
 
 
 # ---- finding and reading ------------------------------------------------------------------
@@ -548,7 +532,7 @@ def draw(args: argparse.Namespace, runs: Sequence[Run], names: Sequence[str]) ->
     Raises:
         UserError: matplotlib is missing, or the file cannot be written.
     """
-    matplotlib = import_matplotlib()
+    matplotlib = import_matplotlib(INSTEAD)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)

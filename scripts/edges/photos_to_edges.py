@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.image_folder import make_dataset
+from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say, warn
 from util.display.progress_bar import in_threads
@@ -209,10 +210,7 @@ def check_skimage() -> None:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
-    summary, _, more = (__doc__ or "").partition("\n")
-    parser = argparse.ArgumentParser(
-        description=summary, epilog=more, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     add = parser.add_argument
     add("input", metavar="IN", help="a folder of photographs")
     add("output", metavar="OUT", help="where the edges go, under the same names")

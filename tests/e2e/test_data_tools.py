@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.commands import ROOT, draw, imported, scene
-from util.base.errors import run_command
+from tests.support.commands import ROOT, draw, ended, imported, scene
 
 Tool = Callable[..., tuple[int, str]]
 
@@ -22,12 +21,8 @@ def tool(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     def run(name: str, *arguments: object) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
         with imported(ROOT / "datasets" / f"{name}.py") as module:
-            try:
-                status: object = run_command(lambda: module.main(list(map(str, arguments))))
-            except SystemExit as error:
-                status = error.code
+            status = ended(module.main, arguments)
         said = capsys.readouterr()
-        assert isinstance(status, int)
         return status, said.out + said.err
 
     return run

@@ -13,8 +13,7 @@ from PIL import Image, ImageDraw
 from skimage.measure import label
 from skimage.morphology import thin
 
-from tests.support.commands import ROOT, draw, imported, scene
-from util.base.errors import run_command
+from tests.support.commands import ROOT, draw, ended, imported, scene
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +23,7 @@ def edges() -> Iterator[Any]:
 
 
 def run(edges: Any, *arguments: object) -> int:
-    status: Any
-    try:
-        status = run_command(lambda: edges.main(list(map(str, arguments))))
-    except SystemExit as error:
-        status = error.code
-    return int(status)
+    return ended(edges.main, arguments)
 
 
 @settings(max_examples=30, deadline=None)

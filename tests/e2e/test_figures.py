@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.commands import ROOT, Page, draw, imported, scene
-from util.base.errors import run_command
+from tests.support.commands import ROOT, Page, draw, ended, imported, scene
 
 Tool = Callable[..., tuple[int, str]]
 SIDE = 40
@@ -24,12 +24,8 @@ def tool(capsys: pytest.CaptureFixture[str]) -> Tool:
 
     def run(name: str, *arguments: object) -> tuple[int, str]:
         with imported(ROOT / "scripts" / f"{name}.py") as module:
-            try:
-                status: object = run_command(lambda: module.main(list(map(str, arguments))))
-            except SystemExit as error:
-                status = error.code
+            status = ended(module.main, arguments)
         said = capsys.readouterr()
-        assert isinstance(status, int)
         return status, said.out + said.err
 
     return run
@@ -152,6 +148,19 @@ def test_what_cannot_be_shown_is_said(
     assert found[0] == status
     assert said in found[1]
     assert list(tmp_path.glob("figure*")) == []
+
+
+def test_without_matplotlib_it_says_how_to_get_it(
+    tool: Tool, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # what makes an import fail
+    output = tmp_path / "figure.png"
+    status, said = tool("make_figure", "a", "--results_dir", results, "--output", output)
+    assert (status, said.endswith("(pip install matplotlib, or uv sync --extra plot).\n")) == (
+        1,
+        True,
+    )
+    assert not output.exists()
 
 
 def test_unequal_images_are_not_resampled_but_refused(

@@ -7,7 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tests.support.paths import ROOT as ROOT
+from util.base.errors import run_command
 
 THIRD_PARTY = ROOT / "tests" / "e2e" / "third_party"
 LOSS_LINE = re.compile(
@@ -121,6 +122,17 @@ def imported(path: Path) -> Iterator[ModuleType]:
     for name in set(sys.modules) - loaded:
         if Path(getattr(sys.modules[name], "__file__", None) or "-").parent == path.parent:
             del sys.modules[name]
+
+
+def ended(main: Callable[[list[str]], None], arguments: Sequence[object]) -> int:
+    """Run a script's `main` as its command does; return the exit status."""
+    status: object
+    try:
+        status = run_command(lambda: main(list(map(str, arguments))))
+    except SystemExit as error:
+        status = error.code
+    assert isinstance(status, int)
+    return status
 
 
 def start(

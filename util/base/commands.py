@@ -1,6 +1,7 @@
-"""Command lines for people to copy, whatever their folders and runs are called."""
+"""Command lines: for people to copy, whatever their runs are called, and of scripts."""
 
 import shlex
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping
 
 # What the commands take by themselves.
@@ -26,3 +27,11 @@ def command(script: str, options: Mapping[str, object], *words: str) -> str:
 def as_argument(path: str) -> str:
     """Return a path that no command takes for an option."""
     return f"./{path}" if path.startswith("-") else path
+
+
+def parser_of(docstring: str | None) -> ArgumentParser:
+    """Return a parser whose --help begins with a docstring's first line, and ends with the rest."""
+    summary, _, more = (docstring or "").partition("\n")
+    return ArgumentParser(
+        description=summary, epilog=more, formatter_class=RawDescriptionHelpFormatter
+    )

@@ -137,8 +137,8 @@ def _draw_captions(panel: Any, grid: Grid, left: int, top: int) -> None:
         panel.text(left / 2, y, text, rotation=90, **style)
 
 
-def import_matplotlib() -> Any:
-    """Import what only figures need.
+def import_matplotlib(instead: str = "") -> Any:
+    """Import what only figures and plots need; `instead` says what can be had without.
 
     Raises:
         UserError: it is not installed.
@@ -149,7 +149,7 @@ def import_matplotlib() -> Any:
         if error.name != "matplotlib":
             raise
         raise UserError(
-            "Figures need the package matplotlib, which is not installed. Install it: pip install "
-            "matplotlib, or uv sync --extra plot."
+            "Images need the package matplotlib, which is not installed. Install it (pip install "
+            f"matplotlib, or uv sync --extra plot){instead or '.'}"
         ) from error
     return matplotlib
