@@ -76,7 +76,7 @@ class DomainsDataset(BaseDataset):
         layout = "\n".join(f"{folder}/*.jpg" for folder in folders)
         if os.path.isfile(where) or not (self.opt.isTrain or {*there} & {*self.domains}):
             files = [where] if os.path.isfile(where) else find_images(self.opt, where, layout)
-            return dict.fromkeys(labels[:None if every else 1], files)
+            return dict.fromkeys(labels[: None if every else 1], files)
         needed = [every or self.opt.isTrain or domain in there for domain in self.domains]
         return {i: find_images(self.opt, folders[i], layout) for i in labels if needed[i]}
 

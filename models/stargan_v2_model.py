@@ -35,6 +35,8 @@ class StarGANv2Model(BaseModel):
     from E (G learns). Before both of these D takes its two steps.
     """
 
+    network_options = ("crop_size", "ndf")
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Add sizes, and weights of the losses; for test.py, what styles to take."""
@@ -42,7 +44,6 @@ class StarGANv2Model(BaseModel):
         add = parser.add_argument
         add("--latent_dim", type=int, default=16, help="how many random numbers make a style")
         add("--style_dim", type=int, default=64, help="length of a style")
-        add("--max_conv_dim", type=int, default=512, help="most channels of a convolution")
         add("--w_hpf", type=float, default=0.0, help="share of the edges that come from the source "
             "itself: 0 none; 1 for faces, which needs --masks")  # fmt: skip
         add("--masks", default="", help="MODULE:FUNCTION of yours that tells where edges come from "
@@ -86,15 +87,15 @@ class StarGANv2Model(BaseModel):
         self.masks_of = import_function("--masks", opt.masks) if opt.w_hpf > 0 else None
 
         # The order of construction decides which random numbers each network starts from.
-        size, most, count = opt.crop_size, opt.max_conv_dim, len(self.domains)
-        self.netG = stargan_v2.Generator(size, opt.style_dim, most, opt.w_hpf)
-        self.netF = stargan_v2.MappingNetwork(opt.latent_dim, opt.style_dim, count)
-        self.netE = stargan_v2.StyleEncoder(size, opt.style_dim, count, most)
+        size, style, count = opt.crop_size, opt.style_dim, len(self.domains)
+        self.netG = stargan_v2.Generator(size, style, w_hpf=opt.w_hpf, ngf=opt.ngf)
+        self.netF = stargan_v2.MappingNetwork(opt.latent_dim, style, count)
+        self.netE = stargan_v2.StyleEncoder(size, style, count, ndf=opt.ndf)
         if not self.isTrain:
             self.sampler = Sampler(self.netG, self.netF, self.netE, self.domains, opt)
             self.visual_names = ["source", *self.sampler.labels()]
             return
-        self.netD = stargan_v2.Discriminator(size, count, most)
+        self.netD = stargan_v2.Discriminator(size, count, ndf=opt.ndf)
         averaged = {"G": self.netG, "F": self.netF, "E": self.netE}
         self._starts = {name: copy.deepcopy(net) for name, net in averaged.items()}
         for net in (*averaged.values(), self.netD):
@@ -121,21 +122,24 @@ class StarGANv2Model(BaseModel):
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device, and draw the random numbers of its styles."""
         opt = self.opt
-        if missing := {"A", "A_domain", "A_paths", "B", "B_domain"} - input.keys():
+        needed = {"A", "A_domain", "A_paths", *(["B", "B_domain"] if self.isTrain else [])}
+        if missing := needed - input.keys():
             raise UserError(
                 f"--model {opt.model} needs sources and references of several domains, but "
                 f"--dataset_mode {opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. "
                 "Use --dataset_mode domains, or one of yours that gives the same."
             )
-        # Images (N, 3, H, W) in [-1, 1], labels (N,); B2 is another image of the domain of B
+        # Images (N, 3, H, W) in [-1, 1], labels (N,)
         self.image_paths = input["A_paths"]
-        self.source, self.reference = (self._moved(input[name]) for name in ("A", "B"))
-        self.source_domain, self.domain = (self._moved(input[f"{name}_domain"]) for name in "AB")
-        self.reference_2 = self._moved(input.get("B2", input["B"]))
+        self.source, self.source_domain = self._moved(input["A"]), self._moved(input["A_domain"])
         self.masks = self._masks(self.source)
-        count, length = len(self.source), opt.latent_dim
-        self.z, self.z_2 = (self._moved(torch.randn(count, length)) for _ in range(2))
-        self.references = self._moved(input.get("references", torch.empty(0)))  # of test.py
+        if not self.isTrain:  # (N, domains, outputs, 3, H, W), unless styles are drawn
+            self.references = self._moved(input.get("references", torch.empty(1)))
+            return
+        self.reference, self.domain = self._moved(input["B"]), self._moved(input["B_domain"])
+        self.reference_2 = self._moved(input.get("B2", input["B"]))  # another one of its domain
+        size = len(self.source), opt.latent_dim
+        self.z, self.z_2 = (self._moved(torch.randn(size)) for _ in range(2))
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)
@@ -252,7 +256,7 @@ class StarGANv2Model(BaseModel):
 
     def validation_pairs(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what went there and back with where it came from."""
-        return {"cycle": (self.cycle, self.source)}
+        return {"cycle": (self.cycle, self.source)} if self.isTrain else {}
 
     def validation_sets(self) -> dict[str, tuple[Tensor, Tensor]]:
         """Return what was made and real images of the same domain."""

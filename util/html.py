@@ -91,6 +91,14 @@ class HTML:
         """Add numbers to the last heading: readers see them and can sort by them."""
         self._sections[-1].scores.update(scores)
 
+    def show_last_first(self) -> None:
+        """Put what stands below the last heading above everything else."""
+        last = self._sections.pop()
+        self._sections.insert(0, last)
+        shown = self.doc.main.children
+        shown.remove(last.place)
+        shown.insert(0, last.place)
+
     def _begin_section(self, heading: str | None = None) -> None:
         from dominate.util import lazy
 

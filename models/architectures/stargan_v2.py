@@ -20,8 +20,8 @@ WIDTH = 512  # of the mapping network's layers, and the most channels of the oth
 HIGH_PASS_SIDES = (32, 64, 128)  # heights at which the decoder gets edges of the source
 
 
-def first_width(img_size: int) -> int:
-    """Return the channels of the first layer, which falls as images become larger.
+def first_width(img_size: int, filters: int) -> int:
+    """Return the channels of the first layer: so many `filters` for 256 pixels, fewer for more.
 
     Raises:
         UserError: the side is no power of two, which the networks need.
@@ -31,7 +31,7 @@ def first_width(img_size: int) -> int:
             f"StarGAN v2 halves images until 4 pixels are left, so their side must be a power of "
             f"two, 16 or more, not {img_size}. Give for example --crop_size 128 or 256."
         )
-    return 2**14 // img_size
+    return max(1, filters * 256 // img_size)
 
 
 def of_domain(of_all: list[Tensor] | tuple[Tensor, ...], y: Tensor) -> Tensor:
@@ -151,10 +151,11 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, img_size: int = 256, style_dim: int = 64, max_conv_dim: int = WIDTH, w_hpf: float = 1
-    ) -> None:
+        self, img_size: int = 256, style_dim: int = 64, max_conv_dim: int = WIDTH,
+        w_hpf: float = 1, ngf: int = 64,
+    ) -> None:  # fmt: skip
         super().__init__()
-        width = first_width(img_size)
+        width = first_width(img_size, ngf)
         self.recompute_blocks = False
         self.divisor = img_size
         self.from_rgb = nn.Conv2d(3, width, 3, padding=1)
@@ -220,9 +221,11 @@ def _linear_relu(width: int = WIDTH, times: int = 1) -> list[nn.Module]:
     return [layer for _ in range(times) for layer in (nn.Linear(width, WIDTH), nn.ReLU())]
 
 
-def _down_to_one_pixel(img_size: int, max_conv_dim: int) -> tuple[list[nn.Module], int]:
+def _down_to_one_pixel(
+    img_size: int, max_conv_dim: int, filters: int
+) -> tuple[list[nn.Module], int]:
     """Return layers that make one pixel of an image, and its channels."""
-    width = first_width(img_size)
+    width = first_width(img_size, filters)
     layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1)]
     for _ in range(int(math.log2(img_size)) - 2):
         wider = min(2 * width, max_conv_dim)
@@ -237,10 +240,10 @@ class StyleEncoder(nn.Module):
 
     def __init__(
         self, img_size: int = 256, style_dim: int = 64, num_domains: int = 2,
-        max_conv_dim: int = WIDTH,
+        max_conv_dim: int = WIDTH, ndf: int = 64,
     ) -> None:  # fmt: skip
         super().__init__()
-        layers, width = _down_to_one_pixel(img_size, max_conv_dim)
+        layers, width = _down_to_one_pixel(img_size, max_conv_dim, ndf)
         self.shared = nn.Sequential(*layers)
         self.unshared = nn.ModuleList(nn.Linear(width, style_dim) for _ in range(num_domains))
 
@@ -254,10 +257,10 @@ class Discriminator(nn.Module):
     """D: tell real images of a domain from made ones, as logits."""
 
     def __init__(
-        self, img_size: int = 256, num_domains: int = 2, max_conv_dim: int = WIDTH
+        self, img_size: int = 256, num_domains: int = 2, max_conv_dim: int = WIDTH, ndf: int = 64
     ) -> None:
         super().__init__()
-        layers, width = _down_to_one_pixel(img_size, max_conv_dim)
+        layers, width = _down_to_one_pixel(img_size, max_conv_dim, ndf)
         self.main = nn.Sequential(*layers, nn.Conv2d(width, num_domains, 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -14,6 +14,9 @@ GAP = 2  # between images
 LEAST_TEXT = 10  # pixels; on larger images labels are larger
 
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
 def sheet(
     cells: Sequence[Sequence[Tensor | None]],
     rows: Sequence[str] = (),
@@ -28,8 +31,9 @@ def sheet(
     """
     first = next(cell for row in cells for cell in row if cell is not None)
     height, width = first.shape[-2:]
-    font = ImageFont.load_default(max(LEAST_TEXT, height / 10))
-    line = round(font.size) + 2 * MARGIN
+    letters = max(LEAST_TEXT, height / 10)
+    font = ImageFont.load_default(letters)
+    line = round(letters) + 2 * MARGIN
     left = round(max(map(font.getlength, rows), default=-2 * MARGIN)) + 2 * MARGIN
     top = line if any(columns) else 0
     across, down = max(map(len, cells)), len(cells)
@@ -49,7 +53,7 @@ def sheet(
     return np.array(whole)
 
 
-def _shortened(label: str, width: int, font: ImageFont.FreeTypeFont) -> str:
+def _shortened(label: str, width: int, font: Font) -> str:
     kept = label
     while kept and font.getlength(label) > width:
         kept = kept[:-1]
