@@ -237,10 +237,13 @@ class StarGANv2Model(BaseModel):
 
     def compute_visuals(self) -> None:
         """Make the images to show of a batch while training."""
-        if self.isTrain:
-            with torch.no_grad():
-                self.fake_latent = self.netG(self.source, self._style(LATENT), self.masks)
-                self.forward()
+        if not self.isTrain:
+            return
+        with torch.no_grad():
+            self.forward()
+            self.fake_latent = self.netG(self.source, self._style(LATENT), self.masks)
+        for name in self.visual_names:  # G does not limit its values
+            setattr(self, name, getattr(self, name).clamp(-1, 1))
 
     def sheets(self) -> Iterator[tuple[str, Any]]:
         """Yield what test.py shows of all images together; see `Sampler.sheets`."""

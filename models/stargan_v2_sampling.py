@@ -85,7 +85,7 @@ class Sampler:
             else:
                 made[name_of_reference] = references[domain, output][None]
                 style = self.encoded(domain, made[name_of_reference])
-            made[name] = self.netG(source.image, style, source.masks)
+            made[name] = self.netG(source.image, style, source.masks).clamp(-1, 1)
         return made
 
     def drawn(self, domain: int, z: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ SHOWN = (".gif", ".webp")  # animations that a page shows as an image
 def add_sheets(opt: Namespace, model: object, webpage: Any) -> None:
     """Write what the model's `sheets()` yields beside the page, and put it at its top.
 
-    `webpage` is a page of util/html.py. The model yields names with one image each, (H, W, 3) of stored values, or with a list of them, the
-    frames of an animation.
+    It yields names with one image each, (H, W, 3) of stored values, or with a list of them, the
+    frames of an animation. `webpage` is a page of util/html.py.
     """
     sheets = own_method(model, "sheets", arguments=0)
     if sheets is None:
