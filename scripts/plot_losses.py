@@ -219,13 +219,33 @@ def check_no_source(output: str, sources: Iterable[Sequence[Path]]) -> None:
 # ---- finding and reading ------------------------------------------------------------------
 
 
+class NoLogError(UserError):
+    """A folder that is there, but no run's."""
+
+    def __init__(self, folder: Path, message: str) -> None:
+        super().__init__(message)
+        self.folder = folder
+
+
 def find_runs(given: Iterable[str], checkpoints_dir: str) -> list[list[Path]]:
     """Return the log files of each run; a run that was named twice comes once.
+
+    Among others, a folder without a log, as of a network that was downloaded, is passed over.
 
     Raises:
         UserError: there is no such run.
     """
-    found = dict.fromkeys(tuple(find_run(one, checkpoints_dir)) for one in given)
+    found: dict[tuple[Path, ...], None] = {}
+    without: list[NoLogError] = []
+    for one in given:
+        try:
+            found[tuple(find_run(one, checkpoints_dir))] = None
+        except NoLogError as error:
+            without.append(error)
+    if without and not found:
+        raise without[0]
+    for each in without:
+        warn(f"{each.folder} is passed over: it has no log.")
     return [list(paths) for paths in found if not any(set(paths) < set(other) for other in found)]
 
 
@@ -247,7 +267,7 @@ def find_run(given: str, checkpoints_dir: str) -> list[Path]:
     logs = f"{', '.join(most)} or {last}"
     for place in places:
         if place.is_dir():
-            raise UserError(f"{given} has no {logs}. {advice(given, place)}")
+            raise NoLogError(place, f"{given} has no {logs}. {advice(given, place)}")
     raise UserError(
         f"There is no run {given}: no log, and no folder with {logs}, at "
         f"{' or '.join(map(str, places))}. {advice(given, Path(checkpoints_dir))}"
@@ -264,7 +284,7 @@ def advice(given: str, folder: Path) -> str:
     below = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     runs = [name for name in below if logs_in(folder / name)]
     if runs:
-        return f"Runs in {folder}: {suggest(given, runs)}"
+        return suggest(given, runs, f"Runs in {folder}")
     return "Give the folder of a run or one of its logs, or --checkpoints_dir and a name."
 
 

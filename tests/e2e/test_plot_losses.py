@@ -312,9 +312,9 @@ def test_a_log_is_never_written_over(plot: Plot, tmp_path: Path, link: str) -> N
     ("arguments", "parts"),
     [
         ("rum", ("There is no run rum: no log, and no folder with losses.jsonl, loss_log.txt or "
-                 "metrics.jsonl, at ", "Runs in checkpoints: Did you mean 'run'? Available: run.")),
+                 "metrics.jsonl, at ", "Did you mean 'run'? Runs in ")),
         ("empty", ("empty has no losses.jsonl, loss_log.txt", "Give the folder of a run or one")),
-        ("checkpoints", ("checkpoints has no losses.jsonl", "Available: run.")),
+        ("checkpoints", ("checkpoints has no losses.jsonl", "checkpoints: run.")),
         ("run --checkpoints_dir nowhere", ("nowhere/run or ", "Give the folder of a run or one")),
         ("run --losses g_gan", ("No run has a loss g_gan (--losses).", "Did you mean 'G_GAN'?")),
         ("run --losses ,", ("--losses names nothing. Give names with commas",)),
@@ -339,6 +339,22 @@ def test_a_wrong_command_ends_with_status_2_and_says_what_to_do(
     for part in parts:
         assert part in complaint
     assert sorted(os.listdir(tmp_path)) == ["checkpoints", "dir.csv", "empty"]
+
+
+def test_folders_without_a_log_are_passed_over_among_runs(plot: Plot, tmp_path: Path) -> None:
+    write_losses(tmp_path / "run", (1, 1, None, {"G": 1.0}))
+    for name in ("downloaded", "downloaded_too"):
+        (tmp_path / name).mkdir()
+    status, said, complaint = plot("downloaded", "run", "downloaded_too", "--output", "-")
+    assert status == 0
+    assert [row[0] for row in csv.reader(io.StringIO(said))] == ["run", "run"]
+    assert complaint.splitlines() == [
+        f"warning: {tmp_path / name} is passed over: it has no log."
+        for name in ("downloaded", "downloaded_too")
+    ]
+    status, said, complaint = plot("downloaded", "downloaded_too", "--output", "-")
+    assert (status, said) == (2, "")
+    assert "downloaded has no losses.jsonl" in complaint
 
 
 def test_a_broken_log_is_named_with_its_line(plot: Plot, tmp_path: Path) -> None:
