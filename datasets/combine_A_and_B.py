@@ -60,8 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     left_out = [combine(args, name) for name in found]
     target = Path(args.fold_AB)
     if found == [""] and target.name not in PHASES:
-        note(f"train.py looks for these pairs in a folder train of its --dataroot, test.py in test: "
-             f"move them there, or give --fold_AB {target / 'train'}.")  # fmt: skip
+        note(
+            "train.py reads pairs in a folder train of its --dataroot, test.py in test: move them "
+            f"there, or give --fold_AB {target / 'train'}."
+        )
     if any(left_out):
         say(f"{sum(left_out)} left out")
         sys.exit(1)
