@@ -361,6 +361,17 @@ def test_runs_without_losses_are_passed_over(plot: Plot, tmp_path: Path) -> None
     assert complaint.endswith("error: There is nothing to plot. Train a little longer.\n")
 
 
+def test_downloaded_networks_among_runs_are_passed_over(plot: Plot, tmp_path: Path) -> None:
+    """As in `checkpoints/*/`."""
+    write_losses(tmp_path / "full", (1, 1, None, {"G": 1.0}))
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "downloaded" / "latest_net_G.pth").touch()
+    status, said, complaint = plot("downloaded", "full", "--output", "-")
+    assert status == 0
+    assert [row[0] for row in csv.reader(io.StringIO(said))] == ["run", "full"]
+    assert complaint == f"warning: {tmp_path / 'downloaded'}: networks without losses.\n"
+
+
 # ---- lines --------------------------------------------------------------------------------
 
 
