@@ -21,7 +21,7 @@ from tests.support.web_server import server as server
 SMALL = "--ngf 2 --ndf 2 --max_dataset_size 2 --print_freq 1"
 FIRST = {  # by what follows `python`
     # A run that is continued goes on to another epoch, as if it had been stopped before that.
-    "train.py *--continue_train*": f"{SMALL} --n_epochs 2",
+    "train.py *--continue_train*": f"{SMALL} --n_epochs 2 --n_epochs_decay 0",
     "train.py *": f"{SMALL} --n_epochs 1 --n_epochs_decay 0",
     "datasets/make_demo_dataset.py *": "--train 2 --val 1 --test 1",
     "*datasets/download.py *": "--base-url {url}",
