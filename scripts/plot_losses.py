@@ -219,38 +219,21 @@ def check_no_source(output: str, sources: Iterable[Sequence[Path]]) -> None:
 # ---- finding and reading ------------------------------------------------------------------
 
 
-class NoLogError(UserError):
-    """A folder that is there, but no run's."""
-
-    def __init__(self, folder: Path, message: str) -> None:
-        super().__init__(message)
-        self.folder = folder
-
-
 def find_runs(given: Iterable[str], checkpoints_dir: str) -> list[list[Path]]:
     """Return the log files of each run; a run that was named twice comes once.
 
-    Among others, a folder without a log, as of a network that was downloaded, is passed over.
+    Networks that were not trained here, as downloaded ones, are passed over.
 
     Raises:
         UserError: there is no such run.
     """
-    found: dict[tuple[Path, ...], None] = {}
-    without: list[NoLogError] = []
-    for one in given:
-        try:
-            found[tuple(find_run(one, checkpoints_dir))] = None
-        except NoLogError as error:
-            without.append(error)
-    if without and not found:
-        raise without[0]
-    for each in without:
-        warn(f"{each.folder} is passed over: it has no log.")
-    return [list(paths) for paths in found if not any(set(paths) < set(other) for other in found)]
+    found = dict.fromkeys(tuple(find_run(one, checkpoints_dir)) for one in given)
+    runs = [list(paths) for paths in found if paths]
+    return [paths for paths in runs if not any(set(paths) < set(other) for other in found)]
 
 
 def find_run(given: str, checkpoints_dir: str) -> list[Path]:
-    """Return the file that was named, or the log files in the folder.
+    """Return the file that was named, or the log files in the folder: none with networks alone.
 
     Raises:
         UserError: there is no such run.
@@ -265,9 +248,11 @@ def find_run(given: str, checkpoints_dir: str) -> list[Path]:
             return files
     *most, last = LOG_FILES
     logs = f"{', '.join(most)} or {last}"
-    for place in places:
-        if place.is_dir():
-            raise NoLogError(place, f"{given} has no {logs}. {advice(given, place)}")
+    for place in filter(Path.is_dir, places):
+        if RunFolder(place).network_files():
+            warn(f"{place}: networks without losses.")
+            return []
+        raise UserError(f"{given} has no {logs}. {advice(given, place)}")
     raise UserError(
         f"There is no run {given}: no log, and no folder with {logs}, at "
         f"{' or '.join(map(str, places))}. {advice(given, Path(checkpoints_dir))}"

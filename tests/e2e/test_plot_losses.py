@@ -341,22 +341,6 @@ def test_a_wrong_command_ends_with_status_2_and_says_what_to_do(
     assert sorted(os.listdir(tmp_path)) == ["checkpoints", "dir.csv", "empty"]
 
 
-def test_folders_without_a_log_are_passed_over_among_runs(plot: Plot, tmp_path: Path) -> None:
-    write_losses(tmp_path / "run", (1, 1, None, {"G": 1.0}))
-    for name in ("downloaded", "downloaded_too"):
-        (tmp_path / name).mkdir()
-    status, said, complaint = plot("downloaded", "run", "downloaded_too", "--output", "-")
-    assert status == 0
-    assert [row[0] for row in csv.reader(io.StringIO(said))] == ["run", "run"]
-    assert complaint.splitlines() == [
-        f"warning: {tmp_path / name} is passed over: it has no log."
-        for name in ("downloaded", "downloaded_too")
-    ]
-    status, said, complaint = plot("downloaded", "downloaded_too", "--output", "-")
-    assert (status, said) == (2, "")
-    assert "downloaded has no losses.jsonl" in complaint
-
-
 def test_a_broken_log_is_named_with_its_line(plot: Plot, tmp_path: Path) -> None:
     path = write_log(tmp_path, (1, 1, "G: 1.000"), (1, 2, "G: much"), (1, 3, "G: 3.000"))
     status, said, complaint = plot(path, "--output", "-")
@@ -375,6 +359,17 @@ def test_runs_without_losses_are_passed_over(plot: Plot, tmp_path: Path) -> None
     status, said, complaint = plot("empty", "--output", "-")
     assert (status, said) == (1, "")
     assert complaint.endswith("error: There is nothing to plot. Train a little longer.\n")
+
+
+def test_downloaded_networks_among_runs_are_passed_over(plot: Plot, tmp_path: Path) -> None:
+    """As in `checkpoints/*/`."""
+    write_losses(tmp_path / "full", (1, 1, None, {"G": 1.0}))
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "downloaded" / "latest_net_G.pth").touch()
+    status, said, complaint = plot("downloaded", "full", "--output", "-")
+    assert status == 0
+    assert [row[0] for row in csv.reader(io.StringIO(said))] == ["run", "full"]
+    assert complaint == f"warning: {tmp_path / 'downloaded'}: networks without losses.\n"
 
 
 # ---- lines --------------------------------------------------------------------------------
