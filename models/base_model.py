@@ -54,6 +54,7 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
+        memory_per_image(self)   bytes that a step needs for each image; too many are warned of
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training
