@@ -143,9 +143,11 @@ class BaseModel(ABC):
                 net.requires_grad_(requires_grad)
 
     def update_learning_rate(self) -> None:
-        """Step all schedules; called once at the end of every epoch."""
+        """Step all schedules that count epochs; called once at the end of every epoch."""
         adopt_new_optimizers(self)
-        before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
+        before = self._optimization.rate_before  # if steps have changed it since
+        if before is None:
+            before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
             if not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()

@@ -549,8 +549,8 @@ def deletes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, int], N
     advance = Progress.advance
 
     def plan(path: Path, step: int) -> None:
-        def advance_and_delete(self: Progress, images: int) -> None:
-            advance(self, images)
+        def advance_and_delete(self: Progress, *images: int) -> None:
+            advance(self, *images)
             if self.step == step:
                 path.rename(path.with_suffix(".away"))
 
