@@ -45,8 +45,8 @@ def in_steps(root: Path, folder: Path, model: str, *more: str, total: int = TOTA
     """Return the command line of a run in steps, over 5 images in batches of 2."""
     counted = ("--total_steps", str(total), "--val_steps", str(OF_EPOCH))
     # An epoch's end that is made up for has no images of a step to show, if none were shown before.
-    counted = (*counted, "--display_freq", "1")
-    return command(root, folder, model, *SMALL, "--batch_size", "2", *counted, *more)
+    shown = ("--display_freq", "1")
+    return command(root, folder, model, *SMALL, "--batch_size", "2", *counted, *shown, *more)
 
 
 def state_of(folder: Path, label: str = "latest") -> dict[str, Any]:
@@ -215,6 +215,13 @@ def test_other_options_of_the_rate_count_from_the_step_where_the_run_stands(
     assert run_until(resume(stopped, *more), 7)  # the next one is number 8
     groups = [each["param_groups"][0] for each in state_of(stopped)["model"]["optimizers"]]
     assert [group["lr"] for group in groups] == [pytest.approx(LR * rate)] * 2
+
+
+def test_a_signal_in_the_last_step_of_an_epoch_stops_the_run_before_its_end(stopped: Path) -> None:
+    assert run_until(resume(stopped), 8)
+    progress = state_of(stopped)["progress"]
+    assert (progress["epoch"], progress["epoch_steps"], progress["step"]) == (2, 4, 8)
+    assert [record["epoch"] for record in metrics_of(stopped)] == [1]
 
 
 def test_an_epoch_may_get_another_length(stopped: Path) -> None:

@@ -233,6 +233,17 @@ def test_a_stream_goes_on_from_any_batch_through_the_passes(
     assert resumed.state_dict() == loader.state_dict()
 
 
+def test_the_end_of_a_pass_as_earlier_versions_saved_it_is_the_beginning_of_the_next() -> None:
+    loader = create_dataset(drawing(0))
+    list(loader)
+    state = loader.state_dict()
+    assert (state["epoch"], state["items"]) == (2, 0)
+    resumed = create_dataset(drawing(0))
+    resumed.load_state_dict(state | {"epoch": 1, "items": 7})
+    assert resumed.state_dict() == state
+    assert len(list(resumed)) == 7
+
+
 # ---- without workers ----------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.terminal import on_terminal
 from util.base.log import say
-from util.training.length import InEpochs
+from util.training.length import InEpochs, InSteps
 from util.training.progress import Progress
 from util.training.time_left import TimeLeft, epoch_bar
 
@@ -110,6 +110,15 @@ def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[fl
         shown
     )
     assert len(shown) <= 80
+
+
+def test_the_line_of_a_run_in_steps_is_about_the_epoch_too() -> None:
+    progress = Progress(epoch=4, step=12)
+    clock = TimeLeft(progress, InSteps(13, 0, images=5, batch_size=2, val_steps=4))
+    with on_terminal() as terminal, epoch_bar(clock) as bar:
+        assert bar.total == 2  # images in the last step
+        bar.refresh()
+    assert "epoch 4/4" in terminal.output
 
 
 def test_the_whole_line_fits_into_60_columns(
