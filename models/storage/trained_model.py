@@ -93,13 +93,14 @@ class TrainedModel:
         model = self.model
         model.metric = math.nan if measured is None else measured
         every = model.schedulers
-        if have_stepped := list(filter(counts_steps, every)):
+        in_steps = any(map(counts_steps, every))
+        if in_steps:
             adopt_new_optimizers(model)
-            model.schedulers = [each for each in every if each not in have_stepped]
+            model.schedulers = [each for each in every if not counts_steps(each)]
         try:
             model.update_learning_rate()
         finally:
-            if have_stepped:
+            if in_steps:
                 model.schedulers = every
             model._optimization.rate_before = None
 

@@ -200,25 +200,26 @@ def stopped(half_done: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("more", "rate"),
+    ("more", "wanted"),
     [
-        (("--total_steps", "15"), share(8, 15, 7)),
-        (("--decay_steps", "0"), 1.0),
-        (("--decay_steps", "9"), share(8, 13, 9)),
-        (("--lr_policy", "step", "--lr_decay_iters", "3"), 0.01),
+        (("--total_steps", "15"), lambda step: share(step, 15, 7)),
+        (("--decay_steps", "9"), lambda step: share(step, 13, 9)),
+        (("--lr_policy", "step", "--lr_decay_iters", "3"), lambda step: 0.1 ** ((step - 1) // 3)),
     ],
     ids=lambda more: " ".join(more) if isinstance(more, tuple) else "",
 )
 def test_other_options_of_the_rate_count_from_the_step_where_the_run_stands(
-    stopped: Path, more: tuple[str, ...], rate: float
+    stopped: Path, more: tuple[str, ...], wanted: Callable[[int], float]
 ) -> None:
-    assert run_until(resume(stopped, *more), 7)  # the next one is number 8
-    groups = [each["param_groups"][0] for each in state_of(stopped)["model"]["optimizers"]]
-    assert [group["lr"] for group in groups] == [pytest.approx(LR * rate)] * 2
+    for argv, stop in ((resume(stopped, *more), 7), (resume(stopped), 9)):
+        assert run_until(argv, stop)
+        groups = [each["param_groups"][0] for each in state_of(stopped)["model"]["optimizers"]]
+        next_one = pytest.approx(LR * wanted(stop + 1))
+        assert [group["lr"] for group in groups] == [next_one] * 2
 
 
 def test_a_signal_in_the_last_step_of_an_epoch_stops_the_run_before_its_end(stopped: Path) -> None:
-    assert run_until(resume(stopped), 8)
+    assert run_until(resume(stopped, "--no_html"), 8)
     progress = state_of(stopped)["progress"]
     assert (progress["epoch"], progress["epoch_steps"], progress["step"]) == (2, 4, 8)
     assert [record["epoch"] for record in metrics_of(stopped)] == [1]

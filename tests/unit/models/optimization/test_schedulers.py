@@ -242,6 +242,7 @@ def rates_of_steps(
     found = []
     for number in range(1, steps + 1):
         found.append(training.learning_rates()["optimizer"])
+        training.begin_batch()
         training.model.optimize_parameters()
         training.after_step()
         if number % val_steps == 0:
@@ -274,7 +275,9 @@ def test_every_step_has_the_rate_of_the_closed_form(
     found = rates_of_steps(first, stop)
     assert found == close_to(wanted_rates(policy, total, decay)[:stop])
 
-    longer = trained(options(**{**vars(opt), "total_steps": total + more}))
+    # Another --epoch_count, as of a run that was counted in epochs once, has no part in it.
+    changed = {"total_steps": total + more, "epoch_count": 3}
+    longer = trained(options(**{**vars(opt), **changed}))
     state = first.training_state()
     longer.load_training_state(state, steps=stop, keep_rates=more > 0 and policy != "plateau")
     found = rates_of_steps(longer, total + more - stop)
@@ -307,6 +310,28 @@ def test_plateau_counts_epochs_in_a_run_of_steps() -> None:
     training = trained(options(total_steps=30, lr_policy="plateau"))
     found = rates_of_steps(training, 30, val_steps=4, measured=1.0)
     assert found == pytest.approx([LR] * 28 + [LR * 0.2] * 2)
+
+
+class MakesOneLater(OneWeightModel):
+    """Has a second optimiser from its third batch on."""
+
+    def optimize_parameters(self) -> None:
+        """Take empty steps."""
+        self.batches = getattr(self, "batches", 0) + 1
+        if self.batches == 3:
+            self.later = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
+            self.optimizers.append(self.later)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
+@pytest.mark.parametrize("policy", ["linear", "step", "cosine"])
+def test_an_optimiser_made_later_stands_in_the_same_step(policy: str) -> None:
+    training = trained(options(total_steps=9, decay_steps=8, lr_policy=policy), MakesOneLater)
+    rates_of_steps(training, 7)
+    found = training.learning_rates()
+    assert found["later"] == pytest.approx(found["optimizer"])
+    assert found["later"] < LR
 
 
 class OwnSchedule(OneWeightModel):
