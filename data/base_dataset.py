@@ -207,7 +207,8 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
 
 def _what_is_in(folder: str) -> str:
     if not os.path.isdir(folder):
-        return f"{folder} (which {'is a file' if os.path.exists(folder) else 'does not exist'})"
+        is_file = "is a file: put a single image into a folder of its own"
+        return f"{folder} (which {is_file if os.path.exists(folder) else 'does not exist'})"
     found = sorted((not entry.is_dir(), entry.name) for entry in os.scandir(folder))
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

@@ -21,6 +21,7 @@ from models.optimization.step import Optimization
 from models.storage import network_files
 from models.storage.names import named_values, networks_of, together
 from models.storage.state import adopt_new_optimizers, started_scheduler
+from util.base.errors import UserError
 from util.base.faces import PathText
 from util.base.log import say
 from util.base.new_options import new_option
@@ -145,6 +146,12 @@ class BaseModel(ABC):
     def update_learning_rate(self) -> None:
         """Step all schedules that count epochs; called once at the end of every epoch."""
         adopt_new_optimizers(self)
+        if not self.optimizers:
+            raise UserError(
+                f"{type(self).__name__} lists no optimiser in self.optimizers, so nothing can set "
+                "its learning rate. List them at the end of __init__: "
+                "self.optimizers = [self.optimizer_G]."
+            )
         before = self._optimization.rate_before  # if steps have changed it since
         if before is None:
             before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change

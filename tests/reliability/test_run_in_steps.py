@@ -107,9 +107,9 @@ def test_what_is_left_to_do_is_said_in_steps(whole: Path, tmp_path: Path, capsys
     run(resume(tmp_path / "copy"))
     said = capsys.readouterr()
     assert "Nothing left to do: step 13 of 13 is done. To go on, raise --total_steps." in said.out
-    assert "5 images batches of 2 in 13 steps, 4 to an epoch, from " in said.err
     run(resume(tmp_path / "copy", "--total_steps", "16"))
     said = capsys.readouterr()
+    assert "5 images batches of 2 in 16 steps, 4 to an epoch, from " in said.err
     assert "latest: step 13 of 16, epoch 5, image 0 (26 in all)" in said.out
     assert [line[:2] for line in loss_lines(said.out)] == [(5, 2), (5, 4), (5, 6)]
     assert "End of epoch 5 / 5 " in said.out
