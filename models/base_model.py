@@ -54,6 +54,9 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
+        network_options = ("crop_size",)
+            options of the framework that decide its networks, besides those that always do: test.py
+            takes them over from the training
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.
