@@ -119,7 +119,8 @@ class DomainsDataset(BaseDataset):
 
     def _some(self, label: int, index: int) -> Tensor:
         count, files = getattr(self.opt, "num_outs_per_domain", 1), self.references[label]
-        numbers = range(index * count, (index + 1) * count)
+        more = getattr(self.opt, "sheet_size", 0) if index == 0 else 0  # those of the sheets
+        numbers = range(index * count, max((index + 1) * count, min(more, len(files))))
         return torch.stack([self._read(files[number % len(files)]) for number in numbers])
 
     def _read(self, path: str) -> Tensor:

@@ -263,7 +263,7 @@ class StarGANv2Model(BaseModel):
     def memory_per_image(self) -> int:
         """Return about how many bytes the graph of a step takes for each image of a batch."""
         toy = copy.copy(self)
-        toy.device = torch.device("meta")  # where sizes alone are computed
+        toy.device, toy.masks_of = torch.device("meta"), None  # where sizes alone are computed
         with toy.device:
             toy._make_networks()
             toy.criterionGAN = networks.GANLoss("vanilla")

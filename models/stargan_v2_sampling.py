@@ -74,7 +74,7 @@ class Sampler:
     def translate(self, source: Source, references: Tensor) -> dict[str, Tensor]:
         """Return images (1, 3, H, W) by label: what is made of a source, and of what its style is.
 
-        `references` are (domains, outputs, 3, H, W); where styles are drawn, from torch's
+        `references` are (domains, outputs or more, 3, H, W); where styles are drawn, from torch's
         generator, they are not looked at.
         """
         self._keep(source, references)
@@ -169,7 +169,9 @@ def batch_sheet(
 
 
 def between(styles: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield styles on the way from each one to the next."""
+    """Yield styles on the way from each one to the next; the style itself if there is one."""
+    if len(styles) == 1:
+        yield styles[0]
     for first, second in pairwise(styles):
         for step in STEPS:
             yield first.lerp(second, step)

@@ -23,7 +23,7 @@ MODELS: Mapping[str, list[str]] = {
     "pix2pix": ["--model", "pix2pix", "--netG", "unet_128", "--crop_size", "128",
                 "--load_size", "132"],
     "stargan_v2": ["--model", "stargan_v2", "--crop_size", "16", "--ngf", "1", "--ndf", "1",
-                   "--batch_size", "1", "--total_steps", "0", "--val_steps", "0"],
+                   "--batch_size", "1", "--total_steps", "0"],
     "colorization": ["--model", "colorization", "--netG", "resnet_6blocks", "--crop_size", "32",
                      "--load_size", "36"],
     "foo": ["--model", "foo", "--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36",
