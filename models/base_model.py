@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from models import networks as networks  # for other people's code
 from models.optimization.step import Optimization
-from models.storage import network_files
+from models.storage import average_files, network_files
 from models.storage.names import named_values, networks_of, together
 from models.storage.state import adopt_new_optimizers, started_scheduler
 from util.base.faces import PathText
@@ -53,6 +53,9 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
+        averaged_networks(self)  networks by name, of which --ema keeps averages, each with the
+            module in whose weights these start: itself, or a copy with other weights. Without it
+            all whose name begins with G, from their own weights
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.
@@ -116,6 +119,7 @@ class BaseModel(ABC):
                 network_files.load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
+        average_files.begin(self) if self.isTrain else average_files.use(self)
         active = self._optimization.set_up(nets, self.optimizers)
         # A proxy makes no circle: memory is freed at once.
         self._optimization.adopt = partial(adopt_new_optimizers, proxy(self))
@@ -184,8 +188,8 @@ class BaseModel(ABC):
         return network_files.default_files(self, label)
 
     def save_networks(self, epoch: int | str) -> None:
-        """Write every network to its file, as CPU tensors."""
-        network_files.save(self, epoch)
+        """Write every network to its file, as CPU tensors; with averages, these too."""
+        network_files.save(self, epoch, average_files.states(self, epoch))
 
     def load_networks(self, epoch: int | str) -> None:
         """Read every network from its file; each must be whole, and made for such a network."""
