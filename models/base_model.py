@@ -53,9 +53,10 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
-        averaged_networks(self)  networks by name, of which --ema keeps averages, each with the
-            module in whose weights these start: itself, or a copy with other weights. Without it
-            all whose name begins with G, from their own weights
+        averaged_networks(self)  which networks --ema keeps averages of, by name, each with the
+            module in whose weights these start: itself, or a copy with other weights. Called once,
+            by setup; without it, all whose name begins with G start from themselves, as do those
+            of --pretrained and --continue_train
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.

@@ -27,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(root: Path, folder: Path, model: str, *more: str) -> list[str]:
-    """Return the command line of a run of two epochs with averages, unless `more` says otherwise."""
+    """Return the command line of a run of two epochs; with averages, unless `more` says no."""
     options = (*SMALL, *LENGTH, "--save_epoch_freq", "1", "--ema", "0.8", *more)
     return command(root, folder / "checkpoints", model, *options)
 
@@ -96,9 +96,8 @@ def test_tests_translate_with_averages_unless_told_otherwise(
     for name in ("both", "plain", "average"):
         shutil.copytree(source, tmp_path / name / "checkpoints")
     for name in ("plain", "average"):
-        run_folder = tmp_path / name / "checkpoints" / "run"
-        average = run_folder / "latest_net_G_ema.pth"
-        average.replace(run_folder / "latest_net_G.pth") if name == "average" else average.unlink()
+        file = tmp_path / name / "checkpoints" / "run" / "latest_net_G_ema.pth"
+        file.replace(file.with_name("latest_net_G.pth")) if name == "average" else file.unlink()
     plain, average = (translated(tmp_path / name, root) for name in ("plain", "average"))
     assert plain != average
     assert translated(tmp_path / "both", root) == average
