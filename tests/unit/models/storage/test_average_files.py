@@ -267,13 +267,13 @@ def test_a_save_without_averages_starts_them_from_the_weights(
 
 
 def test_an_average_can_be_what_another_run_starts_from(tmp_path: Path, capsys: Capture) -> None:
-    trained = training(tmp_path, *EMA)
-    take(trained)
+    trained = training(tmp_path, *EMA, kind="cycle_gan")
+    take(trained, kind="cycle_gan")
     save(trained)
-    file = tmp_path / "run" / "latest_net_G_ema.pth"
-    other = training(tmp_path / "other", "--pretrained", str(file))
-    assert f"network G starts from {file}, all of it" in capsys.readouterr().out
-    assert all(map(torch.equal, averages_of(trained)["G"], other.model.netG.parameters()))
+    file = tmp_path / "run" / "latest_net_G_B_ema.pth"
+    other = training(tmp_path / "other", "--pretrained", str(file), kind="cycle_gan")
+    assert f"network G_B starts from {file}, all of it" in capsys.readouterr().out
+    assert all(map(torch.equal, averages_of(trained)["G_B"], other.model.netG_B.parameters()))
 
 
 def test_files_of_averages_that_have_ended_are_named_and_no_others(tmp_path: Path) -> None:
