@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT, names, small
+from tests.support.tiers import some
 
 NETWORKS = """
 import torch
@@ -76,7 +77,7 @@ def run(fork: Path, script: str, argv: list[str]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["cycle_gan", "pix2pix", "template"])
+@pytest.mark.parametrize("model", some(["cycle_gan", "pix2pix", "template"]))
 def test_built_in_models_train_and_test_through_it(
     model: str, fork: Path, pairs: Path, unpaired: Path, tmp_path: Path
 ) -> None:

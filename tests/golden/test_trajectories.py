@@ -73,7 +73,7 @@ MODES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "compile": (
         ["--compile"],
-        ["cg_wgangp", "px_resnet_inst", *(["cg_default", "cg_pool2_b2", "cg_rect"] * LONG)],
+        ["px_resnet_inst", *(["cg_wgangp", "cg_default", "cg_pool2_b2", "cg_rect"] * LONG)],
     ),
     "as large networks": (
         [],

@@ -202,7 +202,7 @@ class Victim:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", some(KILLS, 2), ids=lambda options: "".join(options[:2]))
+@pytest.mark.parametrize("options", some(KILLS), ids=lambda options: "".join(options[:2]))
 def test_killed_at_any_moment_and_continued_a_run_ends_as_if_nothing_had_happened(
     options: tuple[str, ...], root: Path, tmp_path: Path, start: Start, count: Count
 ) -> None:
@@ -248,7 +248,6 @@ def command_of(said: str) -> str:
             (signal.SIGHUP, "2", True),
             (signal.SIGUSR1, "2", True),
         ],
-        2,
     ),
 )
 def test_a_signal_lets_the_run_save_and_say_how_to_go_on(
@@ -789,7 +788,7 @@ def test_an_image_that_a_plugin_cannot_open_stops_the_run_with_a_save(
     assert saved_images(tmp_path) >= 2
 
 
-@pytest.mark.parametrize("step", [STEPS + 2, 2 * STEPS], ids=["in an epoch", "at its end"])
+@pytest.mark.parametrize("step", some([STEPS + 2, 2 * STEPS]))
 def test_a_worker_that_is_killed_stops_the_run_with_a_save(
     step: int, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ import pytest
 from tests.reliability.conftest import Count
 from tests.support.commands import draw_pairs, script
 from tests.support.disk_faults import DiskFaults
-from tests.support.tiers import LONG
+from tests.support.tiers import LONG, some
 from util.base.errors import run_command
 from util.storage import checkpoint
 from util.storage.run_folder import RunFolder
@@ -182,12 +182,12 @@ def test_a_disk_that_fills_up_ends_a_command_with_one_message(
     kind: str, make_place: MakePlace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = len(requests(make_place(kind), capsys))
-    some = sorted({1, 2, 3, *(1 + asked * part // FEW for part in range(1, FEW))})
-    assert 1 in refuse(kind, some, make_place, capsys, lasting=True)
+    chosen = sorted({1, 2, 3, *(1 + asked * part // FEW for part in range(1, FEW))})
+    assert 1 in refuse(kind, chosen, make_place, capsys, lasting=True)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lasting", [True, False], ids=["from then on", "once"])
+@pytest.mark.parametrize("lasting", some([False, True]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_refused_a_command_ends_in_order(
     kind: str,
@@ -204,7 +204,7 @@ def test_whatever_is_refused_a_command_ends_in_order(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reason", [errno.EACCES, errno.EROFS, errno.EIO, errno.EDQUOT])
+@pytest.mark.parametrize("reason", some([errno.EACCES, errno.EIO, errno.EROFS, errno.EDQUOT], 2))
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_reasons_end_a_command_in_order_too(
     kind: str, reason: int, make_place: MakePlace, capsys: pytest.CaptureFixture[str]

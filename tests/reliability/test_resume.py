@@ -23,7 +23,7 @@ from tests.support.runs import (
     run,
     run_until,
 )
-from tests.support.tiers import LONG
+from tests.support.tiers import LONG, some
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", some(MODELS, 2))
 @given(data=st.data())
 @settings(
     max_examples=80 if LONG else 5,

@@ -21,6 +21,7 @@ from options.train_options import TrainOptions
 from tests.golden.test_public_api import CALLS
 from tests.support.paths import ROOT
 from tests.support.small_models import batch, doubled, to_double, train_options
+from tests.support.tiers import some
 from util.base.plugins import declares
 
 METHODS = {
@@ -205,7 +206,7 @@ def test_a_plugin_may_use_all_new_names_for_itself(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", some(MODELS))
 def test_a_plugin_may_use_any_new_name_alone(
     kind: str, tmp_path: Path, wanted: Callable[[str], Any]
 ) -> None:

@@ -29,6 +29,7 @@ from data.single_dataset import SingleDataset
 from data.unaligned_dataset import UnalignedDataset
 from tests.support.drawn import draw, drawn_image, options
 from tests.support.paths import ROOT
+from tests.support.tiers import some
 from util.base import rng
 from util.images import transforms as T
 from util.images.color import rgb2lab
@@ -453,7 +454,7 @@ def digest(batches: list[Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory", ["nameless", "of torch"])
+@pytest.mark.parametrize("memory", some(["nameless", "of torch"]))
 def test_spawned_workers_share_a_cache_and_give_the_same_bits(
     memory: str, root: Path, tmp_path: Path
 ) -> None:
