@@ -225,6 +225,8 @@ def test_files_have_the_keys_of_their_networks_and_come_back_with_all_bits(tmp_p
     plain, average = (checkpoint.load_state(file) for file in files)
     assert list(average) == list(plain)
     assert not torch.equal(first_weight(average), first_weight(plain))
+    grown = trained.save_bytes()[0] - training(tmp_path / "plain").save_bytes()[0]
+    assert grown == sum(value.numel() * value.element_size() for value in average.values())
     for key, value in plain.items():
         if "running" in key:  # buffers are the network's own
             assert torch.equal(value, average[key])
@@ -338,22 +340,29 @@ def test_nor_is_it_for_a_model_that_does_not_know_it(tmp_path: Path, capsys: Cap
 # ---- use -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["pix2pix", "test"])
+TESTED = {
+    "pix2pix": ("G", ["pix2pix"]),
+    "cycle_gan": ("G_B", ["test", "--model_suffix", "_B"]),
+}
+
+
+@pytest.mark.parametrize("kind", TESTED)
 @pytest.mark.parametrize("more", [(), ("--no_ema",)])
 def test_tests_compute_with_averages_unless_told_otherwise(
     kind: str, more: tuple[str, ...], tmp_path: Path, capsys: Capture
 ) -> None:
-    trained = training(tmp_path, *EMA)
-    take(trained)
+    name, argv = TESTED[kind]
+    trained = training(tmp_path, *EMA, kind=kind)
+    take(trained, kind=kind)
     save(trained)
-    opt = test_options(tmp_path, kind, "--norm", "batch", *more)
+    opt = test_options(tmp_path, *argv, *more)
     capsys.readouterr()
     tested = build(opt)
     said = capsys.readouterr().out
-    wanted = networks_of(trained.model)["G"].parameters() if more else averages_of(trained)["G"]
-    assert all(map(torch.equal, networks_of(tested)["G"].parameters(), wanted))
-    assert ("--no_ema: the last weights of G, not their averages" in said) == bool(more)
-    assert ("loading averages of G from " in said) == (not more)
+    wanted = networks_of(trained.model)[name].parameters() if more else averages_of(trained)[name]
+    assert all(map(torch.equal, networks_of(tested)[name].parameters(), wanted))
+    assert (f"--no_ema: the last weights of {name}, not their averages" in said) == bool(more)
+    assert (f"loading averages of {name} from " in said) == (not more)
 
 
 def test_without_a_record_of_the_run_averages_are_taken(tmp_path: Path) -> None:
@@ -366,9 +375,14 @@ def test_without_a_record_of_the_run_averages_are_taken(tmp_path: Path) -> None:
     assert all(map(torch.equal, tested.netG.parameters(), averages_of(trained)["G"]))
 
 
+@pytest.mark.parametrize(
+    "more", [(), ("--precision", "bf16", "--grad_checkpoint", "--norm", "instance")]
+)
 @pytest.mark.parametrize("kind", ["pix2pix", "cycle_gan"])
-def test_images_are_shown_as_averages_make_them_without_a_trace(kind: str, tmp_path: Path) -> None:
-    trained = training(tmp_path, *EMA, "--no_dropout", kind=kind)
+def test_images_are_shown_as_averages_make_them_without_a_trace(
+    kind: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    trained = training(tmp_path, *EMA, "--no_dropout", *more, kind=kind)
     take(trained, kind=kind)
     model = trained.model
     state, attributes, random = weights(model), dict(vars(model)), torch.get_rng_state()
