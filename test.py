@@ -48,6 +48,7 @@ from util.inference.image_scores import show_scores
 from util.inference.once import OncePerSide
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.result_names import ResultNames, results_folder
+from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
 from util.scores.sides import unequal_domains
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
     with closing(reporter), ImageWriter(), faster:  # images are written beside the next ones
         translate(opt, dataset, model, webpage)
+        add_sheets(opt, model, webpage)  # of a model that makes something of all images together
     webpage.save()  # now that all its images are there
     clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
     say(where_results_are(opt, folder))

@@ -64,7 +64,7 @@ def train(opt: Namespace, options: Result) -> None:
         first_images=partial(first_images, dataset.dataset),
     )  # fmt: skip
     with run.session():
-        options.save()  # now that it is clear that the run can go on with them
+        options.save(opt)  # now that it is clear that the run can go on with them
         while not run.is_over:
             train_epoch(run)
             end_epoch(run)

@@ -34,6 +34,7 @@ ITSELF: Layout = (".",)  # for all phases
 LAYOUTS = {  # of the built-in data sets, the first that is there; others have one of the first two
     "aligned": (ONE_FOLDER, PAIR_FOLDERS, TWO_FOLDERS),
     "colorization": (ONE_FOLDER,),
+    "domains": (ONE_FOLDER,),  # with a folder for each domain in it
     "unaligned": (TWO_FOLDERS,),
     "single": (ITSELF,),
 }
@@ -43,7 +44,10 @@ _LISTS = ("paths", "imgs", "image_files")  # usual names of lists of files, besi
 class BaseDataset(Dataset[dict[str, Any]], ABC):
     """Base class: a subclass lists its images in `__init__` and loads one in `__getitem__`.
 
-    `data/template_dataset.py` is the file to copy.
+    `data/template_dataset.py` is the file to copy. What a subclass may define besides:
+
+        sampling_weights(self)   how likely each item is: an epoch then draws as many as there are,
+            with replacement, unless `--serial_batches` is given
     """
 
     def __init__(self, opt: Namespace) -> None:
@@ -207,7 +211,8 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
 
 def _what_is_in(folder: str) -> str:
     if not os.path.isdir(folder):
-        return f"{folder} (which {'is a file' if os.path.exists(folder) else 'does not exist'})"
+        is_file = "is a file: put a single image into a folder of its own"
+        return f"{folder} (which {is_file if os.path.exists(folder) else 'does not exist'})"
     found = sorted((not entry.is_dir(), entry.name) for entry in os.scandir(folder))
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")

@@ -17,10 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from data.checks.folders import PHASES
 from data.pipeline.pairs import match_folders, name_without
 from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
-from util.base.log import say, warn
+from util.base.log import note, say, warn
 from util.display.progress_bar import in_threads
 from util.images.joining import BEST, join, write_as
 from util.images.reading import default_loader
@@ -55,7 +56,14 @@ class Pair:
 def main(argv: Sequence[str] | None = None) -> None:
     """Join as the command line says; the exit status is 1 if something was left out."""
     args = parse(argv)
-    left_out = [split for name in splits(args.fold_A) for split in [combine(args, name)]]
+    found = splits(args.fold_A)
+    left_out = [combine(args, name) for name in found]
+    target = Path(args.fold_AB)
+    if found == [""] and target.name not in PHASES:
+        note(
+            "train.py reads pairs in a folder train of its --dataroot, test.py in test: move them "
+            f"there, or give --fold_AB {target / 'train'}."
+        )
     if any(left_out):
         say(f"{sum(left_out)} left out")
         sys.exit(1)

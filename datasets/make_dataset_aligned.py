@@ -67,7 +67,8 @@ def pairs_of(root: Path, phase: str) -> Pairs:
     A, B = sides
     if len(A) != len(B):
         raise UserError(
-            f"{root}/{phase}A has {len(A)} images, {phase}B {len(B)}: which are pairs is not clear."
+            f"{root}/{phase}A has {len(A)} images, {phase}B {len(B)}: which are pairs is not "
+            "clear. datasets/combine_A_and_B.py joins images of the same name."
         )
     return list(zip(A, B, strict=True))
 

@@ -21,6 +21,7 @@ from models.optimization.step import Optimization
 from models.storage import average_files, network_files
 from models.storage.names import named_values, networks_of, together
 from models.storage.state import adopt_new_optimizers, started_scheduler
+from util.base.errors import UserError
 from util.base.faces import PathText
 from util.base.log import say
 from util.base.new_options import new_option
@@ -53,10 +54,16 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
+<<<<<<< HEAD
         averaged_networks(self)  which networks --ema keeps averages of, by name, each with the
             module in whose weights these start: itself, or a copy with other weights. Called once,
             by setup; without it, all whose name begins with G start from themselves, as do those
             of --pretrained and --continue_train
+=======
+        network_options = ("crop_size",)
+            options of the framework that decide its networks, besides those that always do: test.py
+            takes them over from the training
+>>>>>>> main
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.
@@ -150,6 +157,12 @@ class BaseModel(ABC):
     def update_learning_rate(self) -> None:
         """Step all schedules; called once at the end of every epoch."""
         adopt_new_optimizers(self)
+        if not self.optimizers:
+            raise UserError(
+                f"{type(self).__name__} lists no optimiser in self.optimizers, so nothing can set "
+                "its learning rate. List them at the end of __init__: "
+                "self.optimizers = [self.optimizer_G]."
+            )
         before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
             if not isinstance(scheduler, ReduceLROnPlateau):

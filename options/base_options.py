@@ -75,7 +75,10 @@ class BaseOptions:
         with parser.titled(f"data set {dataset}"):
             data.get_option_setter(dataset)(parser, self.isTrain)
         parser.complete()
-        return parser.parse_args(argv)
+        opt = parser.parse_args(argv)
+        if opt.model != model:  # by an abbreviation
+            parser.error(f"--model is given twice, as {model} and {opt.model}. Give it once.")
+        return opt
 
     def parse(self, argv: Sequence[str] | None = None, *, quiet: bool = False) -> Namespace:
         """Parse, check, print and save the options; with `quiet` the last two are the caller's.
@@ -101,7 +104,10 @@ class BaseOptions:
         notes += _notes(opt, gpu_ids, taken_names(self.parser))
         if self.isTrain:
             notes += resumed_run.notes(opt, is_given)
-        self.result = describe(opt, self.parser, is_given, notes, training=self.isTrain)
+        self.result = describe(
+            opt, self.parser, is_given, notes,
+            training=self.isTrain, of_plugins=self._plugin_options(),
+        )  # fmt: skip
         if not quiet:
             self.print_options(opt)
             for note in notes:
@@ -126,7 +132,8 @@ class BaseOptions:
         if self.isTrain:
             resumed_run.take_over(opt, given, self.parser)
         else:
-            trained_run.recover(opt, given, self.parser, self._plugin_options())
+            decisive = self._plugin_options() | _declared_network_options(opt.model)
+            trained_run.recover(opt, given, self.parser, decisive)
         if new_option(opt, "seed") is None:  # two tests give the same images
             set_new_option(opt, "seed", secrets.randbits(32) if self.isTrain else 0)
 
@@ -140,6 +147,12 @@ class BaseOptions:
         if argv is None:
             argv = sys.argv[1:] if self.cmd_line is None else self.cmd_line.split()
         return argv
+
+
+def _declared_network_options(model: str) -> frozenset[str]:
+    """Return the options of the framework that decide a model's networks, as far as it says so."""
+    declared = getattr(models.find_model_using_name(model), "network_options", ())
+    return frozenset(declared if isinstance(declared, tuple) else ())
 
 
 def _shorten_name(opt: Namespace) -> None:

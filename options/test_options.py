@@ -3,6 +3,7 @@
 from argparse import ArgumentParser
 
 from options.base_options import BaseOptions
+from util.base.new_options import NewOption
 
 EXAMPLES = """examples:
   python test.py --dataroot ./datasets/facades --name facades --model pix2pix
@@ -26,6 +27,8 @@ class TestOptions(BaseOptions):
         add("--phase", type=str, default="test", help="train, val or test: part of folder names")
         add("--eval", action="store_true", help="evaluation mode: no dropout, batch norm with the "
             "statistics of training")  # fmt: skip
+        add("--animation", action=NewOption, choices=("gif", "webp", "mp4"), help="format of "
+            "animations, of models that make some: gif, webp or mp4, which needs av")  # fmt: skip
         add("--num_test", type=int, default=50, help="how many images to translate")
         parser.set_defaults(model="test")
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop

@@ -1,7 +1,7 @@
 """Is a change as good? Compare the validation of runs with it and without it, seed by seed.
 
     python scripts/compare_runs.py --first fp32_1 fp32_2 fp32_3 --second bf16_1 bf16_2 bf16_3
-    python scripts/compare_runs.py --first a_* --second b_* --metrics L1,SSIM --last 3 --within 3
+    python scripts/compare_runs.py --first checkpoints/a_* --second checkpoints/b_* --within 3
 
 A GAN ends somewhere else with every seed, so that two runs alone tell nothing. Train the same
 number of runs in both ways, with the same --seed for the first of each, for the second, and so on.

@@ -29,12 +29,11 @@ from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.display import figure
 from util.display.pages.samples import SAMPLE_NAME
+from util.images.animation import ENDINGS, write_animation
 from util.images.joining import join
 from util.images.reading import default_loader
 from util.storage.checkpoint import require_run
-from util.storage.files import replacing
 
-ANIMATIONS = (".gif", ".webp", ".mp4")
 USUAL = ("fake_B", "fake", "fake_B_rgb")  # the first that there is
 CAPTION = 20  # pixels below an animation
 STRIP = 6  # epochs in a strip
@@ -56,8 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         frames = [frame([image_at(files[v], epoch) for v in args.visuals], epoch)
                   for epoch in epochs]  # fmt: skip
-        write = write_video if args.output.suffix.lower() == ".mp4" else write_animation
-        write(args.output, frames, args.seconds)
+        write_animation(args.output, frames, args.seconds, last=LAST)
     say(f"Wrote {args.output} ({len(epochs)} epochs, from {epochs[0]} to {epochs[-1]})")
 
 
@@ -117,39 +115,6 @@ def frame(images: Sequence[Image.Image], epoch: int) -> Image.Image:
     return framed
 
 
-def write_animation(path: Path, frames: Sequence[Image.Image], seconds: float) -> None:
-    """Write GIF or WebP, which begins anew at its end."""
-    times = [round(1000 * seconds)] * (len(frames) - 1) + [round(LAST * 1000 * seconds)]
-    with replacing(path) as temporary:
-        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)
-
-
-def write_video(path: Path, frames: Sequence[Image.Image], seconds: float) -> None:
-    """Write MP4 (H.264).
-
-    Raises:
-        UserError: the package that does it is missing.
-    """
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "MP4 needs the package av, which is not installed. Install it (pip install av, or uv "
-            "sync --extra video), or write a .gif or .webp."
-        ) from error
-    from fractions import Fraction
-
-    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as video:
-        stream = video.add_stream("libx264", rate=Fraction(1 / seconds).limit_denominator(1000))
-        stream.width, stream.height = frames[0].size
-        stream.pix_fmt = "yuv420p"
-        for image in frames:
-            for packet in stream.encode(av.VideoFrame.from_image(image)):
-                video.mux(packet)
-        for packet in stream.encode():
-            video.mux(packet)
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Return what the command line says."""
     parser = parser_of(__doc__)
@@ -163,7 +128,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--output", type=Path, metavar="FILE", help="(RUN.gif)")
     args = parser.parse_args(argv)
     args.output = args.output or Path(f"{Path(args.run).name}.gif")
-    known = (*ANIMATIONS, *figure.ENDINGS)
+    known = (*ENDINGS, *figure.ENDINGS)
     if args.output.suffix.lower() not in known:
         parser.error(f"--output {args.output} has no known ending. Choose {', '.join(known)}.")
     if not args.output.absolute().parent.is_dir():

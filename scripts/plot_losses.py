@@ -222,15 +222,18 @@ def check_no_source(output: str, sources: Iterable[Sequence[Path]]) -> None:
 def find_runs(given: Iterable[str], checkpoints_dir: str) -> list[list[Path]]:
     """Return the log files of each run; a run that was named twice comes once.
 
+    Networks that were not trained here, as downloaded ones, are passed over.
+
     Raises:
         UserError: there is no such run.
     """
     found = dict.fromkeys(tuple(find_run(one, checkpoints_dir)) for one in given)
-    return [list(paths) for paths in found if not any(set(paths) < set(other) for other in found)]
+    runs = [list(paths) for paths in found if paths]
+    return [paths for paths in runs if not any(set(paths) < set(other) for other in found)]
 
 
 def find_run(given: str, checkpoints_dir: str) -> list[Path]:
-    """Return the file that was named, or the log files in the folder.
+    """Return the file that was named, or the log files in the folder: none with networks alone.
 
     Raises:
         UserError: there is no such run.
@@ -245,9 +248,11 @@ def find_run(given: str, checkpoints_dir: str) -> list[Path]:
             return files
     *most, last = LOG_FILES
     logs = f"{', '.join(most)} or {last}"
-    for place in places:
-        if place.is_dir():
-            raise UserError(f"{given} has no {logs}. {advice(given, place)}")
+    for place in filter(Path.is_dir, places):
+        if RunFolder(place).network_files():
+            warn(f"{place}: networks without losses.")
+            return []
+        raise UserError(f"{given} has no {logs}. {advice(given, place)}")
     raise UserError(
         f"There is no run {given}: no log, and no folder with {logs}, at "
         f"{' or '.join(map(str, places))}. {advice(given, Path(checkpoints_dir))}"
@@ -264,7 +269,7 @@ def advice(given: str, folder: Path) -> str:
     below = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     runs = [name for name in below if logs_in(folder / name)]
     if runs:
-        return f"Runs in {folder}: {suggest(given, runs)}"
+        return suggest(given, runs, f"Runs in {folder}")
     return "Give the folder of a run or one of its logs, or --checkpoints_dir and a name."
 
 

@@ -34,6 +34,7 @@ class _Section:
     rows: list[_Row] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     place: Any = None  # in `HTML.doc`
+    of_all: bool = False  # about all inputs, not one of them
 
     @property
     def width(self) -> int:
@@ -91,6 +92,15 @@ class HTML:
         """Add numbers to the last heading: readers see them and can sort by them."""
         self._sections[-1].scores.update(scores)
 
+    def show_last_first(self) -> None:
+        """Put what stands below the last heading, about all inputs, above everything else."""
+        last = self._sections.pop()
+        last.of_all = True
+        self._sections.insert(0, last)
+        shown = self.doc.main.children
+        shown.remove(last.place)
+        shown.insert(0, last.place)
+
     def _begin_section(self, heading: str | None = None) -> None:
         from dominate.util import lazy
 
@@ -121,6 +131,7 @@ class HTML:
             name: torch.tensor(values, dtype=torch.float64) for name, values in found.items()
         }
         means = {f"mean {name}": mean_over_images(values) for name, values in columns.items()}
-        inputs = f"{len(self._sections)} input{'s' * (len(self._sections) != 1)}"
+        count = sum(not part.of_all for part in self._sections)
+        inputs = f"{count} input{'s' * (count != 1)}"
         quiet = f'<div class="quiet">{inputs}</div>'
         return f"<header>{self._title}{quiet}{elements.numbers(means)}</header>"

@@ -67,3 +67,40 @@ def find_folders(root: str | Path, dataset_mode: str | None = None) -> list[Fold
             f"without pairs, rename the folders to {root}/trainA and {root}/trainB."
         )
     return [itself]
+
+
+def folders_in(folder: str | Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; none if it is no folder."""
+    if not os.path.isdir(folder):
+        return []
+    return sorted(entry.name for entry in os.scandir(folder) if _is_open_folder(entry))
+
+
+def _is_open_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir() and not entry.name.startswith(".")
+
+
+def domains_of(folder: str, given: str, count: int) -> list[str]:
+    """Return the names of the domains in a folder, or those `given`, separated by commas.
+
+    Raises:
+        UserError: there are none, others than given, or not `count` (0: any number).
+    """
+    found = folders_in(folder)
+    names = [name.strip() for name in given.split(",") if name.strip()] or found
+    if not names:
+        raise UserError(
+            f"{folder} has no folders of domains. --dataset_mode domains expects for example "
+            f"{folder}/cat/*.jpg and {folder}/dog/*.jpg. Check --dataroot and --phase."
+        )
+    if strange := sorted(set(found) - set(names)):
+        raise UserError(
+            f"{folder} has {', '.join(strange)}, but the domains are {', '.join(names)} (by "
+            "--domains, or in training). Move what is no domain away, or name all of them."
+        )
+    if count not in (0, len(names)):
+        raise UserError(
+            f"--num_domains {count}, but there are {len(names)} domains: {', '.join(names)}. Leave "
+            "it out, or move the folders away that are none."
+        )
+    return names

@@ -48,7 +48,10 @@ class BatchLoader:
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
         # The order of the items; set `sampler.epoch` to begin elsewhere.
-        self.sampler = sampling.EpochSampler(len(dataset), shuffle=shuffle, seed=seed)
+        weights, length = weights_of(dataset), len(dataset)
+        if weights:  # what is drawn with replacement fills whole batches
+            length = max(length // batch_size, 1) * batch_size
+        self.sampler = sampling.EpochSampler(length, shuffle=shuffle, seed=seed, weights=weights)
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
         self._most = most
@@ -254,6 +257,15 @@ def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
         if isinstance(files, list | tuple) and all(isinstance(f, str | os.PathLike) for f in files):
             return {"": [os.fspath(file) for file in files]}
     return lists_of_files(dataset)
+
+
+def weights_of(dataset: BaseDataset) -> list[float]:
+    """Return what `sampling_weights` of a data set says; a plugin may use that name otherwise."""
+    method = own_method(dataset, "sampling_weights", arguments=0)
+    found = None if method is None else method()
+    if not isinstance(found, list | tuple) or len(found) != len(dataset):
+        return []
+    return [float(weight) for weight in found]
 
 
 def _end_workers(loader: "weakref.ref[BatchLoader]") -> None:

@@ -51,9 +51,17 @@ class EpochSampler(Sampler[Any]):
     the run's seed, the epoch and the position alone: not on the number of workers.
     """
 
-    def __init__(self, length: int, *, shuffle: bool, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        length: int,
+        *,
+        shuffle: bool,
+        seed: int | None = None,
+        weights: Sequence[float] = (),  # how likely each item is; drawn with replacement then
+    ) -> None:
         self.length = length
         self.shuffle = shuffle
+        self.weights = weights if shuffle else ()
         self.seed = seed
         self.epoch = 1  # that the next iteration yields; the training loop may set it
         self.start = 0  # how many items of that epoch to leave out, since they have been seen
@@ -70,8 +78,7 @@ class EpochSampler(Sampler[Any]):
             self.order_seed = self._draw_order_seed(epoch) if self.shuffle else None
         order: Sequence[int] = range(self.length)  # plugins may have very many
         if self.order_seed is not None:
-            generator = torch.Generator().manual_seed(self.order_seed)
-            order = torch.randperm(self.length, generator=generator).tolist()
+            order = self._shuffled(torch.Generator().manual_seed(self.order_seed))
         for position, index in enumerate(order[start:], start):
             if index < len(self.seeds):
                 yield self.seeds[index], index
@@ -79,6 +86,13 @@ class EpochSampler(Sampler[Any]):
                 yield index
             else:
                 yield rng.fold_seed(self.seed, epoch, position), index
+
+    def _shuffled(self, generator: torch.Generator) -> list[int]:
+        if not len(self.weights):
+            return torch.randperm(self.length, generator=generator).tolist()
+        weights = torch.as_tensor(self.weights, dtype=torch.float64)
+        drawn = torch.multinomial(weights, self.length, replacement=True, generator=generator)
+        return drawn.tolist()
 
     def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:

@@ -1,6 +1,6 @@
 """Losses that compare a discriminator's scores with what they should be."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +76,7 @@ def cal_gradient_penalty(
     else:
         raise ChoiceError(f"{type} not implemented. {suggest(type, ['real', 'fake', 'mixed'])}")
     points.requires_grad_(True)
-    # What torch has compiled knows no gradient of a gradient.
-    with torch.compiler.set_stance("force_eager") if is_compiled(netD) else nullcontext():
+    with differentiable_twice(netD):
         scores = netD(points)
     (gradients,) = torch.autograd.grad(
         scores, points, grad_outputs=torch.ones_like(scores), create_graph=True
@@ -86,3 +85,20 @@ def cal_gradient_penalty(
     # The small number keeps the norm's derivative finite where the gradient is zero.
     norms = (gradients + 1e-16).norm(2, dim=1)
     return ((norms - constant) ** 2).mean() * lambda_gp, gradients
+
+
+def r1_penalty(scores: Tensor, images: Tensor) -> Tensor:
+    """Penalise a discriminator whose scores of real images change with them.
+
+    Mescheder et al. 2018, "Which Training Methods for GANs do actually Converge?", equation 9: half
+    the mean of the squared gradient norms, a scalar, of `scores` (N, ...) by `images` (N, C, H, W),
+    which require gradients. Compute the scores inside `differentiable_twice`.
+    """
+    (gradients,) = torch.autograd.grad(scores.sum(), images, create_graph=True)
+    return 0.5 * gradients.square().flatten(1).sum(1).mean()
+
+
+def differentiable_twice(net: nn.Module) -> AbstractContextManager[object]:
+    """Compute inside without what torch has compiled, which knows no gradient of a gradient."""
+    compiled = is_compiled(net)
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()

@@ -37,13 +37,14 @@ def use_channels_last(net: nn.Module, *, half: bool) -> None:
 
 
 def recompute_blocks(net: nn.Module) -> bool:
-    """Forget what is inside a ResNet's blocks, and compute it again for the backward pass.
+    """Forget what is inside a network's blocks, and compute it again for the backward pass.
 
-    Return whether the network can do that: batch norm would count every image twice.
+    Return whether the network can do that: it has this attribute. Batch norm would count every
+    image twice.
     """
-    if not isinstance(net, ResnetGenerator) or _has_batch_norm(net):
+    if not isinstance(getattr(net, "recompute_blocks", None), bool) or _has_batch_norm(net):
         return False
-    net.recompute_blocks = True
+    setattr(net, "recompute_blocks", True)  # noqa: B010 - a module's attributes have no type
     return True
 
 

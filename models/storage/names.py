@@ -12,6 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from models.optimization.step import Optimization
 from util.base.errors import UserError, suggest
 
+IMAGE_DIMENSIONS = 3  # at least: (H, W, C) or (N, C, H, W)
+
 
 class Model(Protocol):
     """What is asked of a `BaseModel` from below it: the original's names, and the step's tools."""
@@ -53,12 +55,21 @@ def named_values(model: Model, listed_in: str, prefix: str = "") -> dict[str, An
     names = names_in(model, listed_in)
     for name in names:
         if not hasattr(model, f"{prefix}{name}"):
-            known = [key for key in vars(model) if key.startswith(prefix) and key != listed_in]
+            known = [key for key in _values(model, prefix) if key != listed_in]
             raise UserError(
                 f"{type(model).__name__} lists {name!r} in {listed_in} but has not set "
                 f"self.{prefix}{name}. {suggest(f'{prefix}{name}', known)}"
             )
     return {name: getattr(model, f"{prefix}{name}") for name in names}
+
+
+def _values(model: Model, prefix: str) -> list[str]:
+    """Return the names that begin so; without a prefix, those of images."""
+    if prefix:
+        return [key for key in vars(model) if key.startswith(prefix)]
+    return [
+        key for key, value in vars(model).items() if getattr(value, "ndim", 0) >= IMAGE_DIMENSIONS
+    ]
 
 
 def together(values: Sequence[Tensor | float], device: torch.device) -> Tensor:

@@ -115,7 +115,8 @@ def load_pretrained(model: Model, source: str) -> None:
             say(f"--pretrained {source} has no network {name}: it starts fresh")
             continue
         left_out = checkpoint.load_what_fits(net, file)
-        fitted = "all of it" if not left_out else f"without {len(left_out)} tensors"
+        tensors = f"{len(left_out)} of {len(net.state_dict())} tensors"
+        fitted = f"without {tensors}" if left_out else "all of it"
         say(f"network {name} starts from {file}, {fitted}")
         for line in left_out:
             say(f"  {line}")

@@ -11,6 +11,7 @@ import torch
 
 from options.parsing.misspelt import advice
 from options.parsing.old_names import translate
+from options.parsing.pieces import pieces
 from util.base.new_options import DEFAULTS, NewOption
 from util.base.system import device_of
 
@@ -150,7 +151,24 @@ def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     """Parse what is known so far, without what is required, and what a plugin may still replace."""
     lenient = _lenient(parser)
     _remove_new_options(lenient, names(parser))
-    return lenient.parse_known_args(argv)[0]
+    return lenient.parse_known_args(_without_doubtful(lenient, argv))[0]
+
+
+def _without_doubtful(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """Leave out what abbreviates an option that is there in full: it may be one of a plugin.
+
+    With `--model NAME --mode X` the model NAME may have an option `--mode`.
+    """
+    parts, flags = pieces(argv), parser._option_string_actions
+    full = [flags[part.flag] for part in parts if part.flag in flags]
+    doubtful = [
+        part.flag not in flags
+        and isinstance(parser, OptionParser)
+        and any(meant is there for meant in parser.meanings(part.flag) for there in full)
+        for part in parts
+    ]
+    kept = [part for part, is_one in zip(parts, doubtful, strict=True) if not is_one]
+    return [word for part in kept for word in part.words()]
 
 
 def given(

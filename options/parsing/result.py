@@ -4,7 +4,7 @@ import json
 import math
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from util.base.log import say, warn
@@ -15,27 +15,52 @@ from util.storage.saved_options import names_of_records
 
 @dataclass(frozen=True)
 class Result:
-    """Options as they were when they had been checked and completed; later changes do not show."""
+    """Options as they were when they had been checked and completed; later changes do not show.
+
+    Except in what is saved: a model and a data set may complete their own when they are made.
+    """
 
     values: Mapping[str, Any]  # as JSON can hold them
     given: frozenset[str]  # the names of those on the command line
     not_default: Mapping[str, str]  # those that differ from their defaults, as text
-    text: str  # all of them, as they are printed and saved
+    lines: Mapping[str, str]  # that describe them, by name
     notes: Sequence[str]  # what people should know about them besides
     training: bool  # are they train.py's?
+    of_plugins: frozenset[str] = frozenset()  # the names of those that model and data set added
+
+    @property
+    def text(self) -> str:
+        """All of them, as they are printed and saved."""
+        return "\n".join([
+            "----------------- Options ---------------", *self.lines.values(),
+            "----------------- End -------------------",
+        ])  # fmt: skip
 
     def tell(self) -> None:
         """Print the options."""
         say("\n".join([self.text, *self.notes]))
 
-    def save(self) -> None:
-        """Save the options beside the checkpoints; a test goes on if it may not write there."""
+    def save(self, opt: Namespace | None = None) -> None:
+        """Save the options beside the checkpoints; a test goes on if it may not write there.
+
+        `opt` has what the model and the data set have made of theirs.
+        """
         try:
-            self._save()
+            self._with_those_of_plugins(opt or Namespace())._save()
         except OSError as error:
             if self.training:
                 raise
             warn(f"The options of this test are not kept beside the checkpoints. {error}")
+
+    def _with_those_of_plugins(self, opt: Namespace) -> "Result":
+        now = {name: _json_value(getattr(opt, name, None)) for name in self.of_plugins}
+        changed = {
+            name: value
+            for name, value in now.items()
+            if value is not None and value != self.values.get(name)
+        }
+        lines = {name: _line(name, value, self.values[name]) for name, value in changed.items()}
+        return replace(self, values={**self.values, **changed}, lines={**self.lines, **lines})
 
     def _save(self) -> None:
         values = self.values
@@ -53,20 +78,23 @@ def describe(
     notes: Sequence[str] = (),
     *,
     training: bool,
+    of_plugins: frozenset[str] = frozenset(),
 ) -> Result:
     """Note the options as they are now, beside the defaults that the parser has."""
-    values, not_default = {}, {}
-    lines = ["----------------- Options ---------------"]
+    values, not_default, lines = {}, {}, {}
     for name, value in sorted(vars(opt).items()):
         default = parser.get_default(name)
-        comment = f"\t[default: {default}]" if value != default else ""
-        lines.append(f"{name:>25}: {value!s:<30}{comment}")
+        lines[name] = _line(name, value, default)
         values[name] = _json_value(value)
         # Compared as text: some defaults are the text of a number, as on a command line.
         if name != "isTrain" and str(values[name]) != str(_json_value(default)):
             not_default[name] = str(values[name])
-    text = "\n".join([*lines, "----------------- End -------------------"])
-    return Result(values, given, not_default, text, notes, training)
+    return Result(values, given, not_default, lines, notes, training, of_plugins)
+
+
+def _line(name: str, value: Any, default: Any) -> str:
+    comment = f"\t[default: {default}]" if value != default else ""
+    return f"{name:>25}: {value!s:<30}{comment}"
 
 
 def _json_value(value: Any) -> Any:

@@ -15,6 +15,7 @@ from models.architectures.describe import describe_generator
 from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import given, known, names, value_from_file
 from util.base.log import say, warn
+from util.base.plugins import available
 from util.storage.checkpoint import CheckpointError, load_state_dict
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
@@ -60,7 +61,11 @@ def _names_model(parser: ArgumentParser, argv: Sequence[str]) -> bool:
     """Tell whether the command line gives `--model`, or an option that only `test` has."""
     flags = [argument.partition("=")[0] for argument in argv]
     is_of_test = any(f.startswith("--model_") and "--model_suffix".startswith(f) for f in flags)
-    return is_of_test or "model" in given(parser, argv, so_far=True)
+    if is_of_test or "--model" in flags:
+        return True
+    # What abbreviates it may be an option of the run's model: its value tells.
+    is_given = "model" in given(parser, argv, so_far=True)
+    return is_given and known(parser, argv).model in available("models", "model")
 
 
 def _is_whole_data_set(opt: Namespace, dataset_mode: str, trained_on: Any) -> bool:
@@ -73,9 +78,12 @@ def _is_whole_data_set(opt: Namespace, dataset_mode: str, trained_on: Any) -> bo
 
 
 def recover(
-    opt: Namespace, given: frozenset[str], parser: ArgumentParser, plugin_options: frozenset[str]
+    opt: Namespace, given: frozenset[str], parser: ArgumentParser, more: frozenset[str]
 ) -> None:
-    """Set the options in `opt` that are not `given` to those of the trained run; print each one."""
+    """Set the options in `opt` that are not `given` to those of the trained run; print each one.
+
+    These are what decides built-in networks, and `more`: plugins' options, and what models declare.
+    """
     run = RunFolder(opt.checkpoints_dir, opt.name)
     source, saved = read_saved_options(run)
     trained = as_given(saved, parser)
@@ -88,7 +96,7 @@ def recover(
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
-    values = {name: trained[name] for name in (*wanted, *sorted(plugin_options)) if name in trained}
+    values = {name: trained[name] for name in (*wanted, *sorted(more)) if name in trained}
     set_options(opt, given, values, source)
     if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():
         file, decided = _generator_file(opt, run), given | values.keys()

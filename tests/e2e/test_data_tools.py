@@ -57,6 +57,7 @@ def test_pairs_are_joined_pixel_by_pixel(
     status, said = tool("combine_A_and_B", *folders, *more)
     assert status == 0
     assert "train: 3 of 3 pairs joined" in said
+    assert "--fold_AB" not in said
     for name in ("train/0.png", "train/1.png", "train/2.png", "val/0.png"):
         made = pixels(tmp_path / "AB" / name)
         assert np.array_equal(made, beside(tmp_path / "A" / name, tmp_path / "B" / name))
@@ -97,7 +98,8 @@ def test_names_with_the_sides_in_them(tool: Tool, tmp_path: Path) -> None:
         draw(tmp_path / name, scene(1))
     arguments = ["--fold_A", tmp_path / "A", "--fold_B", tmp_path / "B"]
     arguments += ["--fold_AB", tmp_path / "AB", "--use_AB"]
-    assert tool("combine_A_and_B", *arguments)[0] == 0
+    status, said = tool("combine_A_and_B", *arguments)
+    assert (status, f"or give --fold_AB {tmp_path / 'AB' / 'train'}." in said) == (0, True)
     assert sorted(os.listdir(tmp_path / "AB")) == ["x.png", "y.png"]
 
 

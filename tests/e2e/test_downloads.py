@@ -81,6 +81,8 @@ def test_a_data_set_by_the_originals_command_from_anywhere(server: Server, tmp_p
         ("datasets/download_pix2pix_dataset.sh", [], 2, "edges2handbags"),
         ("scripts/download_cyclegan_model.sh", [], 2, "iphone2dslr_flower"),
         ("scripts/download_pix2pix_model.sh", [], 2, "day2night"),
+        ("pretrained_models/download_cyclegan_model.sh", [], 2, "iphone2dslr_flower"),
+        ("pretrained_models/download_pix2pix_model.sh", [], 2, "day2night"),
         ("datasets/download_cyclegan_dataset.sh", ["horse2zebr"], 1, "Did you mean 'horse2zebra'?"),
         ("scripts/download_pix2pix_model.sh", ["sat2mpa"], 1, "Did you mean 'sat2map'?"),
         ("datasets/download_pix2pix_dataset.sh", ["cityscapes"], 1, "leftImg8bit_trainvaltest.zip"),

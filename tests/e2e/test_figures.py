@@ -131,7 +131,7 @@ def test_a_part_is_shown_enlarged_in_a_frame(tool: Tool, results: Path, tmp_path
         (["/nowhere/run"], 1, "/nowhere/run/test_latest does not exist. test.py makes it."),
         (["a", "--epochs", "7"], 1, "There are test_5, test_latest."),
         (["a", "b", "--epochs", "5"], 1, "give one RUN"),
-        (["a", "--names", "9"], 1, "has no 9_real_A"),
+        (["a", "--names", "9"], 1, "has no 9_real_A. Available: 1_x"),
         (["a", "--visuals", "fake_b"], 1, "Did you mean 'fake_B'?"),
         (["a", "--labels", "x,y"], 1, "2 captions for 3 columns"),
         (["a", "--output", "figure.jpeg"], 2, "has no known ending"),

@@ -5,11 +5,13 @@ import re
 import shlex
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from models.template_model import TemplateModel
 from tests.support import commands
 from tests.support.commands import Page, draw_pairs
 from tests.support.paths import ROOT
@@ -103,6 +105,33 @@ def test_something_is_printed_in_every_epoch(pairs: Path, tmp_path: Path, capsys
         ("1", "G_GAN")
     ]
     assert [epoch for epoch, _, _ in commands.loss_lines(captured.out)] == [2]
+
+
+def test_a_loss_that_is_listed_and_never_set_is_named_once(
+    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    made = TemplateModel.__init__
+
+    def misspelt(self: TemplateModel, opt: Namespace) -> None:
+        made(self, opt)
+        self.loss_names = ["g"]
+
+    monkeypatch.setattr(TemplateModel, "__init__", misspelt)
+    commands.train(tmp_path, pairs, "template", "--no_html", "--n_epochs", "2")
+    said = capsys.readouterr().err
+    assert said.count("TemplateModel lists 'g' in loss_names but has not set self.loss_g") == 1
+
+
+def test_nothing_is_told_of_a_run_that_has_nothing_left_to_do(
+    pairs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for more in ([], ["--continue_train"]):
+        capsys.readouterr()
+        commands.train(tmp_path, pairs, "template", "--no_html", *more)
+    said = capsys.readouterr()
+    assert "Nothing left to do: epoch 1 of 1 is done." in said.out
+    assert "networks: " not in said.err
+    assert "Translate images with:" in said.err
 
 
 def test_the_page_and_its_images_are_there_from_the_first_step_on(

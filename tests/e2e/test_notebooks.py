@@ -2,15 +2,13 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.paths import ROOT, copy_checkout
 from tests.support.tiers import LONG
-from tests.unit.test_project import tracked_files
 
 NOTEBOOKS = ("CycleGAN", "pix2pix", "your_own_model")
 
@@ -44,10 +42,7 @@ def test_the_files_that_a_notebook_writes_are_those_of_the_tutorial() -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebooks_run_to_their_end(name: str, tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    for file in tracked_files():
-        if not file.startswith("tests/"):
-            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / file, tmp_path / file)
+    copy_checkout(tmp_path)
     notebook = nbformat.read(tmp_path / f"{name}.ipynb", as_version=4)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     nbclient.NotebookClient(

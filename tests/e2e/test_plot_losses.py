@@ -312,9 +312,9 @@ def test_a_log_is_never_written_over(plot: Plot, tmp_path: Path, link: str) -> N
     ("arguments", "parts"),
     [
         ("rum", ("There is no run rum: no log, and no folder with losses.jsonl, loss_log.txt or "
-                 "metrics.jsonl, at ", "Runs in checkpoints: Did you mean 'run'? Available: run.")),
+                 "metrics.jsonl, at ", "Did you mean 'run'? Runs in ")),
         ("empty", ("empty has no losses.jsonl, loss_log.txt", "Give the folder of a run or one")),
-        ("checkpoints", ("checkpoints has no losses.jsonl", "Available: run.")),
+        ("checkpoints", ("checkpoints has no losses.jsonl", "checkpoints: run.")),
         ("run --checkpoints_dir nowhere", ("nowhere/run or ", "Give the folder of a run or one")),
         ("run --losses g_gan", ("No run has a loss g_gan (--losses).", "Did you mean 'G_GAN'?")),
         ("run --losses ,", ("--losses names nothing. Give names with commas",)),
@@ -359,6 +359,17 @@ def test_runs_without_losses_are_passed_over(plot: Plot, tmp_path: Path) -> None
     status, said, complaint = plot("empty", "--output", "-")
     assert (status, said) == (1, "")
     assert complaint.endswith("error: There is nothing to plot. Train a little longer.\n")
+
+
+def test_downloaded_networks_among_runs_are_passed_over(plot: Plot, tmp_path: Path) -> None:
+    """As in `checkpoints/*/`."""
+    write_losses(tmp_path / "full", (1, 1, None, {"G": 1.0}))
+    (tmp_path / "downloaded").mkdir()
+    (tmp_path / "downloaded" / "latest_net_G.pth").touch()
+    status, said, complaint = plot("downloaded", "full", "--output", "-")
+    assert status == 0
+    assert [row[0] for row in csv.reader(io.StringIO(said))] == ["run", "full"]
+    assert complaint == f"warning: {tmp_path / 'downloaded'}: networks without losses.\n"
 
 
 # ---- lines --------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     # folders
     ("train", "--dataroot {W}/nowhere", 1, ("trainA is not a valid directory", "does not exist")),
     ("train", "--dataroot {W}/nothing", 1, ("with nothing in it", "trainB/*.jpg")),
-    ("train", "--dataroot {W}/file", 1, ("which is a file",)),
+    ("train", "--dataroot {W}/file", 1, ("which is a file: put a single image into",)),
     ("train", "--dataroot {W}/one_side", 1, ("no images in {W}/one_side/trainB",)),
     (
         "train",

@@ -1,7 +1,6 @@
 """Documents are true: commands have these options, links lead somewhere, tables are up to date."""
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,43 +12,42 @@ from models import find_model_using_name
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.support.commands import imported
-from tests.support.paths import ROOT
-from tests.unit.test_project import tracked_files
+from tests.support.documents import HEADING, blocks, commands, documents, read, simple_commands
+from tests.support.paths import ROOT, tracked_files
 from util.base.errors import UserError
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
-HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-BLOCK = re.compile(r"```bash\n(.*?)```", re.DOTALL)
+INLINE = re.compile(r"`(python [\w/]+\.py[^`]*)`")
+TO_FILL_IN = ("NAME", "RUN", "...")
 COPIES = ("sharpen", "first_try", "mine")  # plugins that readers are to make
 
 
-def documents() -> list[str]:
-    return [name for name in tracked_files() if name.endswith(".md") and "third_party" not in name]
-
-
-def commands() -> list[tuple[str, list[str]]]:
-    """Return every python command of every document, as words."""
+def programs() -> list[tuple[str, list[str]]]:
+    """Return which scripts every document runs: their names and what follows."""
     found = []
     for name in documents():
-        for block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
-            text = block.replace("\\\n", " ")
-            for line in re.split(r"\n|&&", text):
-                words = shlex.split(line, comments=True)
-                if words and words[0] in ("python", "bash") and len(words) > 1:
-                    found.append((name, words[1:]))
+        scripts = [block.text for block in blocks(name) if block.kind == "bash"]
+        texts = [command for script in scripts for command in commands(script)]
+        for text in [*texts, *INLINE.findall(read(name))]:
+            for words in simple_commands(text):
+                script = words[1:] if words[0] in ("python", "bash") else words
+                if script and script[0].endswith((".py", ".sh")):
+                    found.append((name, script))
     return found
 
 
 def test_there_are_many_commands_to_try() -> None:
-    assert len(commands()) > 60
+    assert len(programs()) > 100
 
 
 @pytest.mark.parametrize(
     ("document", "words"),
     [
         (d, w)
-        for d, w in commands()
-        if w[0] in ("train.py", "test.py") and not any("$" in word for word in w)
+        for d, w in programs()
+        if w[0] in ("train.py", "test.py")
+        and not any("$" in word for word in w)
+        and not {*w} & {*TO_FILL_IN}
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60],
 )
@@ -71,7 +69,7 @@ def test_commands_of_training_and_testing_are_understood(
 
 @pytest.mark.parametrize(
     ("document", "words"),
-    [(d, w) for d, w in commands() if w[0] not in ("train.py", "test.py", "-m", "-c")],
+    [(d, w) for d, w in programs() if w[0] not in ("train.py", "test.py")],
     ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60],
 )
 def test_other_commands_have_these_options(document: str, words: list[str]) -> None:

@@ -2,20 +2,11 @@
 
 import ast
 import re
-import subprocess
 import tomllib
 
 import pytest
 
-from tests.support.paths import ROOT
-
-
-def tracked_files() -> list[str]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+from tests.support.paths import ROOT, tracked_files
 
 
 def documents() -> dict[str, str]:

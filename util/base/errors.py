@@ -91,7 +91,7 @@ def describe(error: OSError) -> str:
     return f"{file}: {error.strerror or error}. {ADVICE.get(error.errno or 0, CHECK_ALL)}"
 
 
-def suggest(given: str, known: Iterable[str]) -> str:
+def suggest(given: str, known: Iterable[str], heading: str = "Available") -> str:
     """Say which known names there are, and which of them was probably meant.
 
     >>> suggest("unet_265", ["unet_128", "unet_256"])
@@ -101,7 +101,7 @@ def suggest(given: str, known: Iterable[str]) -> str:
     lower = {name.lower(): name for name in names}
     close = get_close_matches(given.lower(), lower, n=1)
     hint = f"Did you mean {lower[close[0]]!r}? " if close else ""
-    return f"{hint}Available: {', '.join(names)}."
+    return f"{hint}{heading}: {', '.join(names)}."
 
 
 def run_command(main: Callable[[], None]) -> int:

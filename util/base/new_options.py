@@ -18,6 +18,7 @@ DEFAULTS: Mapping[str, Any] = {
     "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
+    "animation": "webp",
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 

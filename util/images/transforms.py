@@ -8,6 +8,8 @@ Images are Pillow's. What cuts and mirrors also takes tensors of stored values, 
 are kept in memory.
 """
 
+import math
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,6 +153,50 @@ class RandomCrop:
         y = int(torch.randint(0, height - self.size + 1, size=(1,)))
         x = int(torch.randint(0, width - self.size + 1, size=(1,)))
         return CropAt(x, y, self.size)(image)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cut out a rectangle of a random area, shape and place, and bring it to a square.
+
+    `scale` are the least and the largest part of the image's area, `ratio` of width to height. If
+    ten rectangles do not fit, it is the largest one in the middle whose ratio is allowed.
+    """
+
+    size: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    method: int = Image.Resampling.BILINEAR
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        x, y, width, height = self._box(*image.size)
+        cut = image.crop((x, y, x + width, y + height))
+        return _resized(cut, (self.size, self.size), self.method)
+
+    def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        least, most = torch.log(torch.tensor(self.ratio)).tolist()
+        for _ in range(10):
+            area = width * height * torch.empty(1).uniform_(*self.scale).item()
+            ratio = torch.exp(torch.empty(1).uniform_(least, most)).item()
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                y = int(torch.randint(0, height - h + 1, size=(1,)))
+                x = int(torch.randint(0, width - w + 1, size=(1,)))
+                return x, y, w, h
+        ratio = min(max(width / height, self.ratio[0]), self.ratio[1])
+        w, h = min(width, round(height * ratio)), min(height, round(width / ratio))
+        return (width - w) // 2, (height - h) // 2, w, h
+
+
+@dataclass(frozen=True)
+class Sometimes:
+    """Apply a transform with a probability; draws from python's `random`."""
+
+    probability: float
+    step: Step
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return self.step(image) if random.random() < self.probability else image
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from util.scores.comparisons import PAIRS_FILE, images_of
 MADE = ("fake_B", "fake", "fake_B_rgb", "fake_A")  # the first that there is
 INPUTS = {"fake_B": "real_A", "fake": "real", "fake_B_rgb": "real_A", "fake_A": "real_B"}
 TRUTHS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}
+MOST_NAMED = 8  # of the images that there are
 USUAL = re.compile("(real|fake|rec|idt)(_[AB])?(_rgb)?")  # visuals of the built-in models
 
 
@@ -62,7 +63,8 @@ class Results:
         try:
             return self.files[visual][name]
         except KeyError:
-            raise UserError(f"{self.folder} has no {name}_{visual}.") from None
+            names = suggest(name, sorted(self.files[visual])[:MOST_NAMED])
+            raise UserError(f"{self.folder} has no {name}_{visual}. {names}") from None
 
 
 def _divisions(stem: str) -> Iterator[tuple[str, str]]:

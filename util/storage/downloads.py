@@ -63,7 +63,8 @@ def open_url(url: str, headers: dict[str, str] | None = None) -> HTTPResponse:
         text = f"{url} answers {error.code} {error.reason}. Is the name right?"
         raise UserError(text) from error
     except (OSError, HTTPException, ValueError) as error:
-        raise UserError(f"{url} cannot be reached ({error}). Are you online?") from error
+        reason = getattr(error, "reason", error)  # urllib wraps what the system says
+        raise UserError(f"{url} cannot be reached ({reason}). Are you online?") from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
         raise UserError(

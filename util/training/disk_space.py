@@ -79,4 +79,6 @@ def tell_of_disk_space(folder: RunFolder, needed: Forecast) -> None:
 
 def in_words(size: float) -> str:
     """Write a number of bytes for people."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+    if size >= 1e9:
+        return f"{size / 1e9:,.1f} GB"
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else "1 MB"

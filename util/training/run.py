@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from util.base.errors import OUT_OF_MEMORY, LoadError, UserError
+from util.base.errors import OUT_OF_MEMORY, LoadError, UserError, suggest
 from util.base.faces import is_of_2025
-from util.base.log import note, say
+from util.base.log import note, say, warn
 from util.base.new_options import new_option
 from util.base.stop_signals import Stopped, StopSignals
 from util.base.system import is_out_of_memory
@@ -82,6 +82,7 @@ class Run:
         self._facts, self._has_split = facts, has_split
         self._stop = StopSignals()
         self._is_in_step = False
+        self._told_of_losses = False
 
     def _look_at_accumulation(self) -> None:
         """Say what `--accumulate` leaves over at the end of the run; all of it is an error."""
@@ -146,7 +147,8 @@ class Run:
         to_validate = len(self.validator.dataset) if self.validator else 0
         sizes, device = self.trained.parameters(), self.model.device
         why_none = self._why_no_validation
-        note(summary(self.opt, len(self.dataset), sizes, device, to_validate, why_none))
+        if not self.is_over:
+            note(summary(self.opt, len(self.dataset), sizes, device, to_validate, why_none))
         self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
 
     def _forget_step(self, error: Exception) -> None:
@@ -267,7 +269,20 @@ class Run:
         if record["train"] and not self._losses_shown:  # fewer images than --print_freq
             means = " ".join(f"{name}: {value:.3f}" for name, value in record["train"].items())
             note(f"mean losses of epoch {epoch}: {means}")
+        if is_fine and self.health.steps:
+            self._look_for_losses(record["train"])
         return is_fine, is_best
+
+    def _look_for_losses(self, known: Mapping[str, float]) -> None:
+        """Say once that the model lists a loss which it has not set in the epoch."""
+        listed = [name for name in self.model.loss_names if isinstance(name, str)]
+        unset = [name for name in listed if name not in known]
+        if unset and not self._told_of_losses:
+            self._told_of_losses = True
+            warn(
+                f"{type(self.model).__name__} lists {unset[0]!r} in loss_names but has not set "
+                f"self.loss_{unset[0]} in this epoch. {suggest(unset[0], known, 'Set')}"
+            )
 
     def _record(self, seconds: float, found: Validation | None) -> EpochRecord:
         progress, best = self.progress, self.best

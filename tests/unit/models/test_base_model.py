@@ -120,7 +120,7 @@ def test_visual_that_was_never_set_is_named_with_a_near_miss(model: PlainModel) 
         model.get_current_visuals()
     text = str(raised.value)
     assert "PlainModel lists 'fake_b' in visual_names" in text
-    assert "Did you mean 'fake_B'?" in text
+    assert text.endswith("Did you mean 'fake_B'? Available: real_A, fake_B.")
 
 
 @pytest.mark.parametrize("odd", [None, 3, ("G_A",)])
@@ -231,6 +231,12 @@ def test_updating_the_learning_rate_reports_it(
     capsys.readouterr()
     model.update_learning_rate()
     assert capsys.readouterr().out == "learning rate 0.0002000 -> 0.0002000\n"
+
+
+def test_a_model_that_lists_no_optimiser_is_told_how(model: PlainModel) -> None:
+    stepped(model).optimizers = []
+    with pytest.raises(UserError, match=r"PlainModel lists no optimiser in self\.optimizers"):
+        model.update_learning_rate()
 
 
 def test_a_schedule_of_a_subclass_waits_for_measurements_too(model: PlainModel) -> None:

@@ -236,8 +236,8 @@ def test_help_names_the_choices_that_there_are(
     monkeypatch.setitem(GAN_MODES, "hinge", None)
     text = help_of(TrainOptions(), capsys)
     for option, known in {
-        "--model": ("colorization, cycle_gan, pix2pix, sharp or template;",),
-        "--dataset_mode": ("aligned, colorization, single, template or unaligned",),
+        "--model": ("colorization, cycle_gan, pix2pix, sharp, stargan_v2 or template;",),
+        "--dataset_mode": ("aligned, colorization, domains, single, template or unaligned",),
         "--netG": (*GENERATORS, "unet_256 or my_generator"),
         "--netD": DISCRIMINATORS,
         "--norm": NORM_LAYERS,
@@ -323,9 +323,10 @@ def test_help_is_quick_because_it_does_not_import_what_it_does_not_need() -> Non
 @pytest.mark.parametrize(
     ("argv", "near", "others"),
     [
-        (["--model", "pixpix"], "pix2pix", "colorization, cycle_gan, pix2pix, template, test"),
+        (["--model", "pixpix"], "pix2pix",
+         "colorization, cycle_gan, pix2pix, stargan_v2, template, test"),
         (["--dataset_mode", "alined"], "aligned",
-         "aligned, colorization, single, template, unaligned"),
+         "aligned, colorization, domains, single, template, unaligned"),
     ],
 )  # fmt: skip
 def test_an_unknown_plugin_is_answered_with_the_near_miss_and_all_others(
@@ -654,6 +655,18 @@ def test_a_plugin_may_give_an_option_another_default_or_type(parse: Any, plugin:
     plugin("rates_model", model("Rates", options))
     assert parse.train("--model", "rates").lr == [0.1, 0.2]
     assert parse.train("--model", "rates", "--lr", "1", "2").lr == [1.0, 2.0]
+
+
+def test_an_option_of_a_plugin_may_be_what_abbreviates_one_of_ours(
+    parse: Any, plugin: Plugin, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin("modal_model", model("Modal", "parser.add_argument('--mode', default='fast')"))
+    opt = parse.train("--model", "modal", "--mode", "slow")
+    assert (opt.model, opt.mode) == ("modal", "slow")
+    assert parse.train("--mode", "pix2pix").model == "pix2pix"  # nobody has defined it
+    with pytest.raises(SystemExit):
+        parse.train("--model", "pix2pix", "--mode", "cycle_gan")
+    assert "--model is given twice, as pix2pix and cycle_gan" in capsys.readouterr().err
 
 
 def test_a_plugin_may_have_checks_of_its_own(parse: Any, plugin: Plugin) -> None:

@@ -221,6 +221,7 @@ def test_a_refused_connection_is_an_error_that_asks_about_the_network(
     with pytest.raises(UserError, match="cannot be reached.*Are you online") as caught:
         GetData("pix2pix", False, base_url=url).get(tmp_path / "sets", dataset)
     assert url in str(caught.value)
+    assert "urlopen" not in str(caught.value)
     assert not (tmp_path / "sets").exists() or content(tmp_path / "sets") == {}
 
 

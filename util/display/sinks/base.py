@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from util.base.errors import UserError
+from util.base.errors import UserError, in_words
 from util.base.log import warn
 
 ImageArray = NDArray[np.uint8]  # (H, W, C)
@@ -110,7 +110,8 @@ def deliver(sinks: Iterable[Any], call: Callable[[Any], None]) -> None:
         except Exception as error:  # noqa: BLE001 - whatever a display does, training goes on
             if id(sink) not in _complained:
                 _complained[id(sink)] = sink
-                warn(f"{type(sink).__name__} failed ({error}); training goes on without it.")
+                name = type(sink).__name__
+                warn(f"{name} failed, and training goes on without it: {in_words(error)}")
 
 
 def import_for(option: str, needed: Mapping[str, str]) -> list[Any]:

@@ -5,6 +5,7 @@ import random
 import re
 import sys
 from argparse import Namespace
+from collections import Counter
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from data import create_dataset, find_dataset_using_name
 from data.base_dataset import BaseDataset
+from data.pipeline.loader import weights_of
 from data.pipeline.sampling import EpochSampler, SeededDataset, collate
 from tests.support.checkpoints import save_state
 from tests.support.drawn import draw, options
@@ -326,6 +328,25 @@ def test_sampler_gives_every_index_once_with_a_seed_of_its_own(
     ]
     assert sorted(index for _, index in found) == list(range(length))
     assert sampler.epoch == epoch + 1
+
+
+def test_a_sampler_draws_items_as_often_as_their_weights_say() -> None:
+    sampler = EpochSampler(4000, shuffle=True, weights=[3.0, 0.0, 1.0])
+    drawn = Counter(sampler)
+    assert sum(drawn.values()) == 4000
+    assert drawn[1] == 0
+    assert 2850 < drawn[0] < 3150
+    in_order = EpochSampler(3, shuffle=False, weights=[3.0, 0.0, 1.0])
+    assert list(in_order) == [0, 1, 2]  # --serial_batches
+
+
+def test_weights_of_another_length_or_kind_are_a_plugins_own_business() -> None:
+    class Weighted(DrawingDataset):
+        def sampling_weights(self) -> Any:
+            return self.opt.weights
+
+    for weights, count in (("heavy", 0), ([1.0], 0), ([1, 2, 3, 4, 5, 6, 7], 7)):
+        assert len(weights_of(Weighted(drawing(0, weights=weights)))) == count
 
 
 def test_a_batch_shares_no_memory_with_what_a_data_set_keeps() -> None:

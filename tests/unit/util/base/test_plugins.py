@@ -89,6 +89,7 @@ def test_a_file_without_the_class_says_what_it_should_be_called(zoo: Plugin) -> 
         find("big_cat")
     assert "zoo_of_plugins.big_cat_animal defines no subclass of Animal" in str(caught.value)
     assert "'bigcatanimal'" in str(caught.value)
+    assert "It defines TigerAnimal. Rename a class" in str(caught.value)
 
 
 def test_a_class_of_the_right_name_must_derive_from_the_base(zoo: Plugin) -> None:

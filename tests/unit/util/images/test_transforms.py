@@ -61,6 +61,26 @@ def test_random_crop_is_torchvisions(width: int, height: int, size: int, seed: i
         both(ours.RandomCrop(size), tv.RandomCrop(size), seed, image)
 
 
+@given(width=SIDES, height=SIDES, size=SIDES, seed=SEEDS, narrow=st.booleans())
+def test_random_resized_crop_is_torchvisions(
+    width: int, height: int, size: int, seed: int, narrow: bool
+) -> None:
+    # Of the second kind hardly any fits, so the middle is taken.
+    scale, ratio = ((1.0, 1.0), (5.0, 6.0)) if narrow else ((0.8, 1.0), (0.9, 1.1))
+    theirs = tv.RandomResizedCrop([size, size], scale=scale, ratio=ratio)
+    mine = ours.RandomResizedCrop(size, scale=scale, ratio=ratio)
+    both(mine, theirs, seed, drawn_image(width, height, seed))
+
+
+def test_a_step_is_taken_as_often_as_it_is_likely() -> None:
+    image, flipped = drawn_image(5, 4, 1), 0
+    random.seed(0)
+    for _ in range(400):
+        flipped += ours.Sometimes(0.25, ours.Flip())(image) is not image
+    assert 70 < flipped < 130
+    assert ours.Sometimes(0.0, ours.Flip())(image) is image
+
+
 @given(width=SIDES, height=SIDES, mode=st.sampled_from(["RGB", "L"]), seed=SEEDS)
 def test_random_flip_is_torchvisions(width: int, height: int, mode: str, seed: int) -> None:
     both(ours.RandomFlip(), tv.RandomHorizontalFlip(), seed, drawn_image(width, height, seed, mode))

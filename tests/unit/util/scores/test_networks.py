@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.checkpoints import save_state
+from tests.support.checkpoints import save_state, save_untrained_inception
 from util.base.errors import UserError
 from util.scores import networks
 from util.scores.distances import (
@@ -264,17 +264,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return random weights of Inception."""
-    fidelity = pytest.importorskip("torch_fidelity")
-
-    class Untrained(fidelity.FeatureExtractorInceptionV3):  # type: ignore[name-defined]
-        def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
-            """Stay as it is."""
-
+    pytest.importorskip("torch_fidelity")
     path = tmp_path_factory.mktemp("weights") / "inception.pth"
-    nothing = path.with_name("nothing.pth")
-    save_state({}, nothing)
-    net = Untrained("any", ["2048"], feature_extractor_weights_path=str(nothing))
-    save_state(net.state_dict(), path)
+    save_untrained_inception(path)
     return path
 
 

@@ -1,0 +1,156 @@
+"""What test.py makes with StarGAN v2: images in styles that are drawn, or taken from others."""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from util.images.sheets import sheet
+
+MODES = ("latent", "reference", "interpolate")
+FOR_MEAN = 10_000  # styles whose mean `--psi` goes by
+# From one style to the next: slowly away from the first, and a rest at the second.
+STEPS = [0.0, *torch.sigmoid(torch.arange(-5.0, 5.0, 0.5)).tolist(), *[1.0] * 10]
+Masks = tuple[Tensor, Tensor] | None
+Sheet = NDArray[np.uint8]  # (H, W, 3)
+
+
+def add_sampling_options(parser: ArgumentParser) -> None:
+    """Add the options of test.py."""
+    add = parser.add_argument
+    add("--mode", choices=MODES, default="latent", help="latent: drawn styles; reference: those "
+        "of other images; interpolate: animations from one reference to the next")  # fmt: skip
+    add("--psi", type=float, default=1.0, help="how far from their mean drawn styles may be, 0 to "
+        "1: less is less diverse, and more usual")  # fmt: skip
+    add("--num_outs_per_domain", type=int, default=1, help="images of each domain to make of each "
+        "source; 10 to measure how diverse they are")  # fmt: skip
+    add("--sheet_size", type=int, default=8, help="most rows and columns of a sheet; 0: no sheets")
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image to translate."""
+
+    image: Tensor  # (1, 3, H, W)
+    masks: Masks
+    name: str
+
+
+class Sampler:
+    """Translate images into all domains; the first ones are kept for sheets."""
+
+    def __init__(
+        self, netG: nn.Module, netF: nn.Module, netE: nn.Module, domains: Sequence[str],
+        opt: Namespace,
+    ) -> None:  # fmt: skip
+        self.netG, self.netF, self.netE = netG, netF, netE
+        self.domains, self.opt = domains, opt
+        self._sources: list[Source] = []
+        self._references: list[list[Tensor]] = [[] for _ in domains]  # of the sheets, by domain
+        self._means: dict[int, Tensor] = {}
+
+    # ---- one source ---------------------------------------------------------------------------
+
+    def labels(self) -> list[str]:
+        """Return the names of the images that `translate` makes."""
+        return [name for names in self._names() for name in names[1 if self._draws else 0 :]]
+
+    def _names(self) -> list[tuple[str, str]]:
+        count = self.opt.num_outs_per_domain
+        ends = [f"_{number + 1:02d}" for number in range(count)] if count > 1 else [""]
+        wholes = [f"{domain}{end}" for domain in self.domains for end in ends]
+        return [(f"reference_{whole}", f"fake_{whole}") for whole in wholes]
+
+    @property
+    def _draws(self) -> bool:
+        return bool(self.opt.mode == "latent")
+
+    def translate(self, source: Source, references: Tensor) -> dict[str, Tensor]:
+        """Return images (1, 3, H, W) by label: what is made of a source, and of what its style is.
+
+        `references` are (domains, outputs, 3, H, W); where styles are drawn, from torch's
+        generator, they are not looked at.
+        """
+        self._keep(source, references)
+        made: dict[str, Tensor] = {}
+        for number, (name_of_reference, name) in enumerate(self._names()):
+            domain, output = divmod(number, self.opt.num_outs_per_domain)
+            if self._draws:
+                style = self.drawn(domain, torch.randn(1, self.opt.latent_dim))
+            else:
+                made[name_of_reference] = references[domain, output][None]
+                style = self.encoded(domain, made[name_of_reference])
+            made[name] = self.netG(source.image, style, source.masks).clamp(-1, 1)
+        return made
+
+    def drawn(self, domain: int, z: Tensor) -> Tensor:
+        """Return the styles (N, style_dim) of a domain that random numbers (N, latent_dim) make."""
+        z = z.to(next(self.netF.parameters()))
+        style: Tensor = self.netF(z, _labels(domain, z))
+        if self.opt.psi == 1:
+            return style
+        if domain not in self._means:
+            many = torch.randn(FOR_MEAN, z.shape[1], generator=_generator(domain)).to(z)
+            self._means[domain] = self.netF(many, _labels(domain, many)).mean(0, keepdim=True)
+        return self._means[domain].lerp(style, self.opt.psi)
+
+    def encoded(self, domain: int, images: Tensor) -> Tensor:
+        """Return the styles (N, style_dim) of images (N, 3, H, W), as such of a domain."""
+        style: Tensor = self.netE(images, _labels(domain, images))
+        return style
+
+    # ---- sheets -------------------------------------------------------------------------------
+
+    def _keep(self, source: Source, references: Tensor) -> None:
+        most = self.opt.sheet_size
+        if len(self._sources) < most:
+            self._sources.append(source)
+        for kept, images in zip(self._references, () if self._draws else references, strict=False):
+            new = [i for i in images if not any(torch.equal(i, old) for old in kept)]
+            kept += new[: most - len(kept)]
+
+    def sheets(self) -> Iterator[tuple[str, Sheet | list[Sheet]]]:
+        """Yield, for each domain, a sheet of sources in several styles, or frames of an animation.
+
+        Columns are sources, rows are styles.
+        """
+        for domain, name in enumerate(self.domains if self._sources else ()):
+            images = self._references[domain]
+            styles = [self.encoded(domain, image[None]) for image in images]
+            if self.opt.mode == "interpolate":
+                yield name, [self._sheet([style], []) for style in between(styles)]
+                continue
+            if self._draws:
+                size = self.opt.sheet_size, self.opt.latent_dim
+                codes = torch.randn(*size, generator=_generator(self.opt.sheet_size))
+                styles = [self.drawn(domain, z[None]) for z in codes]
+            yield name, self._sheet(styles, images)
+
+    def _sheet(self, styles: Sequence[Tensor], references: Sequence[Tensor]) -> Sheet:
+        """Return a sheet, a row for each style; references stand at the left of their rows."""
+        rows: list[list[Tensor | None]] = [[source.image[0] for source in self._sources]]
+        rows += [[self.netG(s.image, style, s.masks)[0] for s in self._sources] for style in styles]
+        if references:
+            rows = [[left, *row] for left, row in zip([None, *references], rows, strict=True)]
+        corner = [""] * bool(references)
+        return sheet(rows, columns=[*corner, *(source.name for source in self._sources)])
+
+
+def between(styles: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Yield styles on the way from each one to the next."""
+    for first, second in pairwise(styles):
+        for step in STEPS:
+            yield first.lerp(second, step)
+
+
+def _labels(domain: int, items: Tensor) -> Tensor:
+    return torch.full((len(items),), domain, device=items.device)
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
