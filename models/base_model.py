@@ -54,16 +54,13 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
-<<<<<<< HEAD
         averaged_networks(self)  which networks --ema keeps averages of, by name, each with the
-            module in whose weights these start: itself, or a copy with other weights. Called once,
-            by setup; without it, all whose name begins with G start from themselves, as do those
-            of --pretrained and --continue_train
-=======
+            module in whose weights these start: itself, or a copy with other weights (not after
+            --pretrained, nor in a continued run). Called once, by setup; without it, all whose
+            name begins with G
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training
->>>>>>> main
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.

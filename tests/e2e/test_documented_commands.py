@@ -31,6 +31,7 @@ FIRST = {  # by what follows `python`
 SHORTER = {
     "--n_epochs_decay 150": "--n_epochs_decay 1",
     "--epoch_count 101": "--epoch_count 2",
+    "--n_epochs 6 --n_epochs_decay 3": "--n_epochs 1 --n_epochs_decay 0",
     "--n_epochs 5 --n_epochs_decay 5": "--n_epochs 1 --n_epochs_decay 0",
     "for seed in 1 2 3 4 5": "for seed in 1 2",
 }
