@@ -114,7 +114,7 @@ def end_epoch(run: Run) -> None:
     if labels:
         run.saver.save(*labels)  # networks, and all that an exact resume needs
     seconds = int(run.epoch_seconds)
-    say(f"End of epoch {ended} / {run.length.epochs} \t Time Taken: {seconds} sec")
+    say(f"End of epoch {ended} / {run.last_epoch} \t Time Taken: {seconds} sec")
     if run.best.should_stop:
         say(f"Stopped early, {run.best.summary()} (--epoch best).")
 

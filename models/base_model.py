@@ -152,7 +152,7 @@ class BaseModel(ABC):
                 net.requires_grad_(requires_grad)
 
     def update_learning_rate(self) -> None:
-        """Step all schedules; called once at the end of every epoch."""
+        """Step all schedules that count epochs; called once at the end of every epoch."""
         adopt_new_optimizers(self)
         if not self.optimizers:
             raise UserError(
@@ -160,7 +160,9 @@ class BaseModel(ABC):
                 "its learning rate. List them at the end of __init__: "
                 "self.optimizers = [self.optimizer_G]."
             )
-        before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
+        before = self._optimization.rate_before  # if steps have changed it since
+        if before is None:
+            before = float(self.optimizers[0].param_groups[0]["lr"])  # a tensor would change
         for scheduler in self.schedulers:
             if not isinstance(scheduler, ReduceLROnPlateau):
                 scheduler.step()

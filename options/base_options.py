@@ -14,7 +14,7 @@ from models.architectures.initialization import INIT_TYPES
 from models.architectures.layers import NORM_LAYERS
 from models.architectures.registry import DISCRIMINATORS, GENERATORS
 from models.optimization.precision import PRECISIONS
-from options.parsing import resumed_run, rules, trained_run
+from options.parsing import resumed_run, rules, run_length, trained_run
 from options.parsing.misspelt import typed_by_programs
 from options.parsing.old_names import with_old_names
 from options.parsing.parser import (
@@ -131,6 +131,7 @@ class BaseOptions:
         yield from _fill_in_suffix(opt)
         if self.isTrain:
             resumed_run.take_over(opt, given, self.parser)
+            yield from run_length.settle(opt, given)
         else:
             decisive = self._plugin_options() | _declared_network_options(opt.model)
             trained_run.recover(opt, given, self.parser, decisive)

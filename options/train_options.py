@@ -79,6 +79,14 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("training").add_argument
     add("--n_epochs", type=int, default=100, help="epochs at the initial learning rate")
     add("--n_epochs_decay", type=int, default=100, help="epochs in which it falls to zero")
+    add("--total_steps", action=NewOption, help="count the run in steps, one for each batch, "
+        "instead of epochs: it ends after so many, in the middle of the data if need be; 0: as "
+        "--n_epochs and --n_epochs_decay say")  # fmt: skip
+    add("--decay_steps", action=NewOption, type=int, help="with --total_steps: the last steps, in "
+        "which the learning rate falls to zero (0: none); half of all, if not given")  # fmt: skip
+    add("--val_steps", action=NewOption, help="with --total_steps: an epoch has so many steps, "
+        "whatever the size of the data set, before validation, saves and what else comes after an "
+        "epoch; 0: one pass over the data")  # fmt: skip
     add("--beta1", type=float, default=0.5, help="momentum of Adam")
     add("--lr", type=float, default=0.0002, help="initial learning rate")
     add("--gan_mode", type=str, default="lsgan", help=f"loss of the networks: {either(GAN_MODES)}")
@@ -90,13 +98,15 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
     add("--accumulate", action=NewOption, help="take a step only every so many batches, with "
         "the mean of their gradients; the same as a larger --batch_size for cycle_gan without "
         "image pools, not for pix2pix, whose generator then learns from a discriminator that has "
-        "not taken the step of these batches yet")  # fmt: skip
+        "not taken the step of these batches yet; --total_steps counts batches all the same"
+        )  # fmt: skip
     add("--ema", action=NewOption, help="keep averages of the generators' weights, which test.py, "
         "validation and images shown use; each batch leaves this part of them, .999 for example, "
         "and adds the rest of what the weights are then; 0: none")  # fmt: skip
     add("--grad_checkpoint", action=NewOption, help="less memory, more time: forget what is "
         "inside the generator's blocks and compute it again")  # fmt: skip
-    add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy step")
+    add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy "
+        "step; with --total_steps, steps")  # fmt: skip
 
 
 def _add_validation_options(parser: ArgumentParser) -> None:

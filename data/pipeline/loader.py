@@ -1,10 +1,10 @@
-"""Batches of a data set, epoch by epoch: restartable at any batch, whatever happens to workers."""
+"""Batches of a data set, pass by pass: restartable at any batch, whatever happens to workers."""
 
 import atexit
 import hashlib
 import os
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
@@ -36,7 +36,7 @@ class BatchLoader:
         batch_size: int,
         shuffle: bool,
         workers: int,  # processes that load images, at most one for each core; 0: none
-        most: float,  # images in an epoch
+        most: float,  # images in a pass
         skip_bad: bool,  # put others in the place of images that cannot be used
         root: str,  # the folder of the images, which may have moved when a run goes on
         pin: bool,  # hand over tensors that a GPU takes without waiting
@@ -55,7 +55,8 @@ class BatchLoader:
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
         self._most = most
-        self._delivered = 0  # items of the running epoch
+        self._pass = 1  # the running one, an epoch of the sampler's
+        self._delivered = 0  # items of it
         self._is_running = False
         self._beside: weakref.WeakSet[Any] = weakref.WeakSet()  # iterators of nested loops
         self._has_told_of_full_cache = False
@@ -89,7 +90,7 @@ class BatchLoader:
             self.end_workers()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Yield the batches of one epoch, or what is left of one after `load_state_dict`.
+        """Yield the batches of one pass, or what is left of one after `load_state_dict`.
 
         Raises:
             LoadError: an image cannot be used, or a worker has died; Stopped: a signal says so. The
@@ -97,6 +98,7 @@ class BatchLoader:
                 go on exactly.
         """
         items = self._delivered = self.sampler.start
+        self._pass = self.sampler.epoch
         before = rng.capture(numpy=self._draws_from_numpy)
         with self._batches() as batches:
             if items:  # what this draws was drawn before the interruption
@@ -113,7 +115,18 @@ class BatchLoader:
                 self._delivered = items
                 yield batch
                 before = rng.capture(numpy=self._draws_from_numpy)
-        self._delivered = 0
+        self._pass, self._delivered = self._pass + 1, 0
+
+    def stream(self) -> Generator[dict[str, Any]]:
+        """Yield batches without an end: pass after pass over the data, from where it stands."""
+        while True:
+            yield from self
+
+    @property
+    def images_in_batch(self) -> int:
+        """How many images the last batch has: fewer than others at the end of a pass."""
+        before = self._delivered - self._batch_size
+        return max(1, min(self._batch_size, len(self) - before))
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch, None at the end; errors that a user can mend are LoadErrors."""
@@ -166,7 +179,7 @@ class BatchLoader:
 
     @contextmanager
     def _batches(self) -> Iterator[Iterator[Any]]:
-        """Begin an epoch; a second one beside it, as in nested loops, gets workers of its own."""
+        """Begin a pass; a second one beside it, as in nested loops, gets workers of its own."""
         is_first, self._is_running = not self._is_running, True
         try:
             with sampling.no_word_of_dead_workers(), self._starting(), self._dead_workers_named():
@@ -187,7 +200,7 @@ class BatchLoader:
                 self._is_running = False
 
     def end_workers(self) -> None:
-        """End all worker processes; those of the next epoch are started anew."""
+        """End all worker processes; those of the next pass are started anew."""
         running = torch_private.forget_running_batches(self.dataloader)
         for batches in [*self._beside, *([] if running is None else [running])]:
             torch_private.stop_workers(batches)
@@ -202,32 +215,28 @@ class BatchLoader:
             )
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch comes next; who does not has them counted."""
-        self.sampler.epoch = epoch
-
-    def leave_epoch(self) -> None:
-        """Leave out what is left of the epoch that would come next, as if it had been given."""
-        self.sampler.epoch += 1
-        self.sampler.start = self._delivered = 0
+        """Say which epoch comes next: a pass over the data; who does not has them counted."""
+        self._pass = self.sampler.epoch = epoch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the running epoch stands, and what decides the epochs to come."""
-        begun = self._delivered > 0  # the sampler's epoch is the next one then
+        """Return where the running pass stands, and what decides those to come."""
+        is_over = self._delivered >= len(self.dataset)
         return {
-            "epoch": self.sampler.epoch - begun,
+            "epoch": self._pass + is_over,
             "seed": self.sampler.seed,
             "order_seed": self.sampler.order_seed,
-            "items": self._delivered,
+            "items": 0 if is_over else self._delivered,
             "pictures": self._images,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue inside the epoch, or with the next; `has_images_of` says whether it fits."""
+        """Continue inside the pass, or with the next; `has_images_of` says whether it fits."""
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
-        self.sampler.epoch = state["epoch"]
+        is_over = state["items"] >= len(self.dataset)  # as earlier versions saved it
+        self.set_epoch(state["epoch"] + is_over)
         self.sampler.order_seed = state["order_seed"]
-        self.sampler.start = self._delivered = state["items"]
+        self.sampler.start = self._delivered = 0 if is_over else state["items"]
 
     def has_images_of(self, state: Mapping[str, Any]) -> bool:
         """Tell whether the data set and its order are those of a saved state."""

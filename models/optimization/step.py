@@ -45,6 +45,8 @@ class Optimization:
         self.ended_averages: set[str] = set()
         self.notes: list[Callable[[], str]] = []  # words for the line that `set_up` returns
         self.epochs = 0  # how often the learning rates were updated
+        self.steps = 0  # batches since training began, as far as train.py tells
+        self.rate_before: float | None = None  # the running epoch's steps changed it
         # For `adopt_new_optimizers` in models/storage/state.py:
         self.adopt: Callable[[], object] = list
         self.is_set_up = False

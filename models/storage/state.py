@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 from models import networks
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.accumulation import parameters_of
+from models.optimization.schedulers import counts_steps
 from models.optimization.step import Optimization
 from models.storage.names import Model
 from util.base.errors import UserError
@@ -61,15 +62,22 @@ def state_bytes(model: Model) -> int:
     return 2 * weights + image * sum(pool.pool_size for pool in _image_pools(model).values())
 
 
-def load_training_state(model: Model, state: Mapping[str, Any], kept: Kept = NOTHING) -> None:
+def load_training_state(
+    model: Model, state: Mapping[str, Any], kept: Kept = NOTHING, steps: int | None = None
+) -> None:
     """Take back what `training_state` returned; the networks are loaded separately.
 
     With `kept.rates` the learning rates and schedules stay, and whatever else the optimisers'
-    groups say. A state of a model with other optimisers or image pools is refused.
+    groups say; but schedules that count steps go to where they stand after so many `steps`. A state
+    of a model with other optimisers or image pools is refused.
     """
     adopt_new_optimizers(model)
     pools = _image_pools(model)
     _check(model, state, pools)
+    if steps is not None:
+        model._optimization.steps = steps
+        for scheduler in filter(counts_steps, model.schedulers if kept.rates else ()):
+            _advance(scheduler, steps)
     _load_optimizers(model, state, kept)
     for name, pool in pools.items():
         load_pool_state(pool, state["image_pools"][name], model.device)
@@ -110,24 +118,36 @@ def adopt_new_optimizers(model: Model) -> None:
         optimization.prepare(optimizer)
         # A model with a `setup` of its own has the schedules that it wants.
         if optimization.is_set_up and all(optimizer is not each for each in scheduled):
-            model.schedulers.append(started_scheduler(optimizer, model.opt, optimization.epochs))
+            done = optimization.epochs, optimization.steps
+            model.schedulers.append(started_scheduler(optimizer, model.opt, *done))
         optimization.made_later += 1
     if optimization.for_later is not None:
         _load_optimizers(model, *optimization.for_later, first)
 
 
-def started_scheduler(optimizer: Optimizer, opt: Namespace, epochs: int = 0) -> LRScheduler:
-    """Return an optimiser's schedule where it stands so many epochs after `epoch_count`."""
+def started_scheduler(
+    optimizer: Optimizer, opt: Namespace, epochs: int = 0, steps: int = 0
+) -> LRScheduler:
+    """Return an optimiser's schedule where it stands so many epochs after `epoch_count`.
+
+    One that counts steps stands where it does after so many of them.
+    """
     scheduler = networks.get_scheduler(optimizer, opt)
     since_first_epoch = opt.epoch_count - 1 + epochs
     if isinstance(scheduler, ReduceLROnPlateau):  # nobody knows the metrics any more
         scheduler.last_epoch = since_first_epoch
         return scheduler
-    # `linear` counts from `epoch_count` by itself.
-    for _ in range(epochs if isinstance(scheduler, LambdaLR) else since_first_epoch):
-        count_as_stepped(optimizer)  # no reason to warn
-        scheduler.step()
+    if counts_steps(scheduler):
+        _advance(scheduler, steps)
+    else:  # `linear` counts from `epoch_count` by itself
+        _advance(scheduler, epochs if isinstance(scheduler, LambdaLR) else since_first_epoch)
     return scheduler
+
+
+def _advance(scheduler: LRScheduler, times: int) -> None:
+    count_as_stepped(scheduler.optimizer)  # no reason to warn
+    for _ in range(times):
+        scheduler.step()
 
 
 def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dict[str, Any]:
@@ -135,7 +155,8 @@ def _moved(scheduler: LRScheduler, state: Mapping[str, Any], epochs: int) -> dic
     if not isinstance(scheduler, LambdaLR):
         return dict(state)
     made_anew = [None] * len(scheduler.lr_lambdas)
-    return {**state, "last_epoch": state["last_epoch"] + epochs, "lr_lambdas": made_anew}
+    since = state["last_epoch"] + (0 if counts_steps(scheduler) else epochs)
+    return {**state, "last_epoch": since, "lr_lambdas": made_anew}
 
 
 def _load_optimizers(model: Model, state: Mapping[str, Any], kept: Kept, first: int = 0) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.optimization.averages import Averages
+from models.optimization.schedulers import counts_steps
 from models.storage import average_files
 from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
@@ -30,6 +31,7 @@ from util.base.errors import in_words
 from util.base.log import warn
 from util.base.new_options import new_option
 from util.base.plugins import own_method
+from util.base.torch_private import count_as_stepped
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 Number = Tensor | int | float
@@ -79,10 +81,34 @@ class TrainedModel:
             rates[name.removeprefix("optimizer_")] = float(optimizer.param_groups[0]["lr"])
         return rates
 
+    def after_step(self) -> None:
+        """Count a step, and step the schedules that count steps."""
+        optimization = self.model._optimization
+        optimization.steps += 1
+        for scheduler in filter(counts_steps, self.model.schedulers):
+            if optimization.rate_before is None:
+                optimization.rate_before = float(self.model.optimizers[0].param_groups[0]["lr"])
+            count_as_stepped(scheduler.optimizer)  # `--precision fp16` may have left its step out
+            scheduler.step()
+
     def update_learning_rate(self, measured: float | None) -> None:
-        """Step the schedules at the end of an epoch; None: there is nothing new for `plateau`."""
-        self.model.metric = math.nan if measured is None else measured
-        self.model.update_learning_rate()
+        """Step the other schedules at the end of an epoch; None: nothing new for `plateau`.
+
+        The model's own method, which may be a plugin's, sees the schedules that it is to step.
+        """
+        model = self.model
+        model.metric = math.nan if measured is None else measured
+        every = model.schedulers
+        in_steps = any(map(counts_steps, every))
+        if in_steps:
+            adopt_new_optimizers(model)
+            model.schedulers = [each for each in every if not counts_steps(each)]
+        try:
+            model.update_learning_rate()
+        finally:
+            if in_steps:
+                model.schedulers = every
+            model._optimization.rate_before = None
 
     @contextmanager
     def without_trace(self, *, evaluation: bool) -> Iterator[None]:
@@ -245,13 +271,17 @@ class TrainedModel:
         self,
         state: Mapping[str, Any],
         *,
+        steps: int | None = None,
         keep_rates: bool = False,
         keep_momentum: bool = False,
         keep_metric: bool = False,
     ) -> None:
-        """Take back what `training_state` returned, but what the options decide now (`Kept`)."""
+        """Take back what `training_state` returned, but what the options decide now (`Kept`).
+
+        `steps` is how many were taken since training began; None: as many as the model knows of.
+        """
         kept = Kept(keep_rates, keep_momentum, keep_metric)
-        load_training_state(self.model, state, kept)
+        load_training_state(self.model, state, kept, steps)
 
 
 def _is_pair(value: object) -> bool:

@@ -13,6 +13,7 @@ from util.base.new_options import DEFAULTS
 ELSEWHERE = {
     "epochs": "n_epochs", "num_epochs": "n_epochs", "learning_rate": "lr",
     "num_workers": "num_threads", "workers": "num_threads", "device": "gpu_ids",
+    "total_iters": "total_steps", "max_steps": "total_steps", "iterations": "total_steps",
     "resume": "continue_train", "img_size": "load_size", "image_size": "load_size",
 }  # fmt: skip
 # Of one command, or of one model; more such names are new or have an older one.

@@ -78,8 +78,7 @@ def notes(opt: Namespace, given: frozenset[str]) -> Iterator[str]:
         if name in given and getattr(opt, name) not in ("latest", 0) and not pretrained:
             yield (
                 f"--{name} {getattr(opt, name)} does nothing without --continue_train: it is the "
-                "save to go on from. How long to train is given by --n_epochs and "
-                f"--n_epochs_decay, {length.constant} + {length.decay} epochs now."
+                f"save to go on from. How long to train is given by {length.given_by} now."
             )
     if "epoch_count" in given and opt.epoch_count > 1:
         networks = f"the networks of {pretrained}" if pretrained else "fresh networks"

@@ -45,6 +45,7 @@ TRAIN_RANGES: Ranges = {
     **dict.fromkeys(("lr", "lr_G", "lr_D", "lambda_gp"), FINITE_AT_LEAST_0),
     **dict.fromkeys(("lambda_L1", "lambda_A", "lambda_B", "lambda_identity"), FINITE),
     **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count"), AT_LEAST_0),
+    **dict.fromkeys(("total_steps", "decay_steps", "val_steps"), AT_LEAST_0),
     **dict.fromkeys(("num_val", "accumulate"), AT_LEAST_1),
     **dict.fromkeys(("display_freq", "update_html_freq", "print_freq"), AT_LEAST_1),
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
@@ -94,13 +95,8 @@ def train_problems(opt: Namespace) -> Iterator[str]:
 
 
 def _contradictions(opt: Namespace) -> Iterator[str]:
-    has_length = {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys()
-    if has_length and opt.epoch_count > (last := Length.of(opt).epochs):
-        yield (
-            f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
-            f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
-            "would be trained. Raise --n_epochs or lower --epoch_count."
-        )
+    if {"epoch_count", "n_epochs", "n_epochs_decay"} <= vars(opt).keys():
+        yield from _of_length(opt)
     keep_states = new_option(opt, "keep_states")
     if keep_states != "all" and not re.fullmatch(r"[1-9]\d{0,8}", keep_states):
         yield (
@@ -121,12 +117,6 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"--save_best {save_best} and --val_freq 0 contradict each other: nothing would be "
             "measured. Leave one out."
         )
-    every = new_option(opt, "val_freq")
-    if has_length and save_best and (epochs := _epochs_without(every, opt)):
-        yield (
-            f"--save_best {save_best} needs a validation, but --val_freq {every} is not reached in "
-            f"epochs {epochs}. Lower it."
-        )
     if new_option(opt, "pretrained") and opt.continue_train:
         yield (
             "--continue_train and --pretrained contradict each other: one goes on with this run's "
@@ -139,11 +129,28 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
         )
 
 
-def _epochs_without(every: int, opt: Namespace) -> str:
-    """Return the epochs of the run if none of them is a multiple, else nothing."""
-    first, last = 1 if opt.continue_train else opt.epoch_count, Length.of(opt).epochs
-    is_reached = every <= 0 or first > last or last // every > (first - 1) // every
-    return "" if is_reached else f"{first} to {last}"
+def _of_length(opt: Namespace) -> Iterator[str]:
+    length = Length.of(opt)
+    if length.constant < 0:
+        yield (
+            f"--decay_steps {length.decay} is more than --total_steps {length.total}, all that "
+            "there are. Lower it; 0 keeps the learning rate as it is."
+        )
+    if (last := length.epochs) is None:  # that depends on the data
+        return
+    if opt.epoch_count > last:
+        yield (
+            f"--epoch_count {opt.epoch_count} starts after the last epoch, {last} "
+            f"(--n_epochs {opt.n_epochs} + --n_epochs_decay {opt.n_epochs_decay}), so nothing "
+            "would be trained. Raise --n_epochs or lower --epoch_count."
+        )
+    every, save_best = new_option(opt, "val_freq"), new_option(opt, "save_best")
+    first = 1 if opt.continue_train else opt.epoch_count
+    if save_best and every > 0 and first <= last and last // every == (first - 1) // every:
+        yield (
+            f"--save_best {save_best} needs a validation, but --val_freq {every} is not reached in "
+            f"epochs {first} to {last}. Lower it."
+        )
 
 
 def _leading_elsewhere(opt: Namespace) -> Iterator[str]:

@@ -585,7 +585,7 @@ def test_broken_image_ends_a_real_run_with_its_name(pairs: Path, tmp_path: Path)
 def test_batches_that_fill_no_step_are_told(pairs: Path, tmp_path: Path, capsys: Capture) -> None:
     more = ("--batch_size", "2", "--n_epochs", "2")
     run = commands.train(tmp_path, pairs, "template", *more, "--accumulate", "3")
-    assert "with 4 batches in 2 epochs: the last 1 fill no step" in capsys.readouterr().out
+    assert "with 4 batches to go: the last 1 fill no step" in capsys.readouterr().out
     again = ("--continue_train", "--n_epochs", "3")  # one waits for two more
     commands.train(tmp_path, pairs, "template", *more[:2], *again, "--accumulate", "3")
     assert "fill no step" not in capsys.readouterr().out

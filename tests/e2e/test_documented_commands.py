@@ -22,6 +22,7 @@ SMALL = "--ngf 2 --ndf 2 --max_dataset_size 2 --print_freq 1"
 FIRST = {  # by what follows `python`
     # A run that is continued goes on to another epoch, as if it had been stopped before that.
     "train.py *--continue_train*": f"{SMALL} --n_epochs 2 --n_epochs_decay 0",
+    "train.py *--total_steps*": SMALL,
     "train.py *": f"{SMALL} --n_epochs 1 --n_epochs_decay 0",
     "datasets/make_demo_dataset.py *": "--train 2 --val 1 --test 1",
     "*datasets/download.py *": "--base-url {url}",
@@ -30,6 +31,7 @@ FIRST = {  # by what follows `python`
 # Numbers of epochs and runs that the documents themselves give, and what is tried instead.
 SHORTER = {
     "--n_epochs_decay 150": "--n_epochs_decay 1",
+    "--total_steps 100000 --val_steps 5000": "--total_steps 3 --val_steps 2",
     "--epoch_count 101": "--epoch_count 2",
     "--n_epochs 6 --n_epochs_decay 3": "--n_epochs 1 --n_epochs_decay 0",
     "--n_epochs 5 --n_epochs_decay 5": "--n_epochs 1 --n_epochs_decay 0",

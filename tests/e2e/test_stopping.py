@@ -50,9 +50,9 @@ def test_the_page_tells_that_training_was_stopped_until_it_goes_on(
     seen: list[str] = []
     advance = Progress.advance
 
-    def look(self: Progress, images: int) -> None:
+    def look(self: Progress, *images: int) -> None:
         seen.append(page(tmp_path))
-        advance(self, images)
+        advance(self, *images)
 
     monkeypatch.setattr(Progress, "advance", look)
     run(resume(tmp_path))

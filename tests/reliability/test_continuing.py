@@ -221,6 +221,17 @@ def test_nothing_left_to_do_is_said(
     assert differences(networks, outcome(tmp_path / "run")["networks"]) == []
 
 
+def test_options_that_came_later_have_their_defaults_in_earlier_saves(stopped: Path) -> None:
+    """So they are not taken for changed, which would let the schedules begin anew."""
+    state = state_of(stopped)
+    for name in ("total_steps", "val_steps", "decay_steps"):
+        del state["options"][name]
+    del state["progress"]["epoch_steps"]
+    save_state(state, stopped / "run" / "latest_state.pth")
+    run(resume(stopped))
+    assert state_of(stopped)["options"]["epoch_count"] == 1
+
+
 # ---- one history --------------------------------------------------------------------------------
 
 
@@ -549,8 +560,8 @@ def deletes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, int], N
     advance = Progress.advance
 
     def plan(path: Path, step: int) -> None:
-        def advance_and_delete(self: Progress, images: int) -> None:
-            advance(self, images)
+        def advance_and_delete(self: Progress, *images: int) -> None:
+            advance(self, *images)
             if self.step == step:
                 path.rename(path.with_suffix(".away"))
 

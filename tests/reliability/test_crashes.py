@@ -584,8 +584,8 @@ def at_step(step: int, monkeypatch: pytest.MonkeyPatch, action: Callable[[], obj
     """Let something happen while a step is under way."""
     advance = Progress.advance
 
-    def advance_and_act(self: Progress, images: int) -> None:
-        advance(self, images)
+    def advance_and_act(self: Progress, *images: int) -> None:
+        advance(self, *images)
         if self.step == step:
             action()
 

@@ -62,8 +62,8 @@ from util.training.progress import Progress
 
 advance = Progress.advance
 
-def advance_and_limit(self, images):
-    advance(self, images)
+def advance_and_limit(self, *images):
+    advance(self, *images)
     if self.step == 2:
         pages = int(open("/proc/self/statm").read().split()[0])
         limit = pages * resource.getpagesize() + 40 * 2**20

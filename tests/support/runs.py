@@ -37,11 +37,12 @@ def draw_data(root: Path) -> Path:
 
 
 def command(root: Path, checkpoints: Path, model: str, *more: str) -> list[str]:
-    """Return the command line of a run of three epochs that saves every few images."""
+    """Return the command line of a run that saves often, in three epochs or `--total_steps`."""
+    length = [] if "--total_steps" in more else ["--n_epochs", "1", "--n_epochs_decay", "2"]
     argv = ["--dataroot", str(root), "--name", "run", "--checkpoints_dir", str(checkpoints)]
     argv += [*MODELS[model], "--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--display_id", "-1"]
-    argv += ["--seed", "7", "--n_epochs", "1", "--n_epochs_decay", "2", "--print_freq", "1"]
-    return [*argv, "--save_epoch_freq", "2", "--display_freq", "4", *more]
+    argv += ["--seed", "7", "--print_freq", "1", "--save_epoch_freq", "2", "--display_freq", "4"]
+    return [*argv, *length, *more]
 
 
 def run(argv: Sequence[str]) -> None:
@@ -71,8 +72,8 @@ def signal_at(step: int, number: int) -> Iterator[None]:
     """Send this process a signal while the given step of training is under way."""
     advance = Progress.advance
 
-    def advance_and_signal(self: Progress, images: int) -> None:
-        advance(self, images)
+    def advance_and_signal(self: Progress, *images: int) -> None:
+        advance(self, *images)
         if self.step == step:
             os.kill(os.getpid(), number)
 

@@ -14,6 +14,7 @@ DEFAULTS: Mapping[str, Any] = {
     "grad_checkpoint": False, "accumulate": 1, "ema": 0.0, "no_ema": False,
     "cache": "none", "cache_gb": None, "skip_bad_images": False,
     "pretrained": "", "keep_last": 0, "keep_states": "2", "on_nan": "stop",
+    "total_steps": 0, "val_steps": 0, "decay_steps": None,
     "lr_G": None, "lr_D": None, "lr_gamma": 0.1,
     "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from util.base.errors import UserError
+
 # Of SSIM: Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to
 # structural similarity", IEEE Transactions on Image Processing 13(4), 2004, section III.
 SIGMA = 1.5  # of the Gaussian window, in pixels
@@ -67,6 +69,22 @@ class Metric(NamedTuple):
     better: Literal["min", "max"]
     unit: str
     digits: int  # after the point, in tables
+
+    def of_each(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return `measure` of each image, (N,), of two batches (N, C, H, W) in [0, 1].
+
+        Raises:
+            UserError: it gives something else, as one that was just written may.
+        """
+        assert self.measure is not None
+        values = torch.as_tensor(self.measure(a, b))
+        if values.shape != a.shape[:1]:
+            name = getattr(self.measure, "__name__", "of METRICS")
+            raise UserError(
+                f"The metric {name} returns the shape {tuple(values.shape)} for {len(a)} images. "
+                "One number for each is needed: a mean over the dimensions 1, 2 and 3, say."
+            )
+        return values
 
 
 METRICS = {

@@ -126,11 +126,11 @@ class Scorer:
             missing["LPIPS"] = reason
             del found["LPIPS"]
         for name, values in found.items():
-            measure = METRICS[name].measure
-            if measure is None:
+            metric = METRICS[name]
+            if metric.measure is None:
                 values += self._perceptual(batch)
             else:
-                values.append(measure(*self._stacked(batch)).cpu())
+                values.append(metric.of_each(*self._stacked(batch)).cpu())
 
     def _load_pair(self, files: tuple[NamedImage, NamedImage]) -> _Pair:
         real, fake = (self.read(image.path) for image in files)

@@ -32,11 +32,12 @@ class Forecast:
 
 
 def forecast(opt: Namespace, trained: TrainedModel, progress: Progress, images: int) -> Forecast:
-    """Foresee what the rest of a run writes, with so many images in an epoch."""
-    length, keep, keep_states = Length.of(opt), *kept_saves(opt)
-    by_epoch = _between(progress.epoch - 1, length.epochs, opt.save_epoch_freq)
-    by_epoch += length.epochs % opt.save_epoch_freq > 0  # the last one is always saved
-    end = progress.total_images + length.images_left(progress, images)
+    """Foresee what the rest of a run writes, over a data set of so many images."""
+    length, keep, keep_states = Length.of(opt, images), *kept_saves(opt)
+    last = length.last_epoch(progress)
+    by_epoch = _between(progress.epoch - 1, last, opt.save_epoch_freq)
+    by_epoch += last % opt.save_epoch_freq > 0  # the last one is always saved
+    end = progress.total_images + length.images_left(progress)
     by_images = _between(progress.total_images, end, opt.save_latest_freq)
     numbered = [by_epoch, by_images] if opt.save_by_iter else [by_epoch]
     others = 1 + bool(new_option(opt, "save_best"))  # latest, best
@@ -44,7 +45,7 @@ def forecast(opt: Namespace, trained: TrainedModel, progress: Progress, images: 
     states = others + int(sum(min(count, keep, keep_states) for count in numbered))
     of_networks, of_state = trained.save_bytes()
     image = 3 * opt.crop_size**2 * SHARE_OF_PNG
-    rows = 0 if opt.no_html else (length.epochs - progress.epoch + 1) * (1 + MOST)
+    rows = 0 if opt.no_html else (last - progress.epoch + 1) * (1 + MOST)
     return Forecast(
         networks,
         states,

@@ -1,35 +1,35 @@
 """Where training stands: one small object that every periodic decision asks."""
 
-import math
 from dataclasses import dataclass, field
 
-SAVED = ("epoch", "epoch_images", "total_images", "step", "_before")
+SAVED = ("epoch", "epoch_images", "epoch_steps", "total_images", "step", "_before")
 
 
 @dataclass
 class Progress:
     """Count epochs, images and steps; the training loop owns it.
 
-    As in the reference every batch counts as a whole one. The last of an epoch may be smaller: what
-    is measured by images goes by `step_images` and `images_here`.
+    As in the reference every batch counts as a whole one. The last one of a pass over the data may
+    be smaller: what is measured by images goes by `step_images` and `images_here`.
     """
 
     epoch: int = 1  # the running one
     epoch_images: int = 0  # seen in this epoch (the reference's `epoch_iter`)
+    epoch_steps: int = 0  # taken in this epoch
     total_images: int = 0  # seen since training began (the reference's `total_iters`)
     step: int = 0  # calls of `optimize_parameters` since training began
     _before: int = 0
-    epoch_length: float = field(default=math.inf, compare=False)  # images that there are
     step_images: int = field(default=0, compare=False)  # in the last batch
     images_here: int = field(default=0, compare=False)  # that this process has trained on
 
-    def advance(self, images: int) -> None:
-        """Count one step over a batch of so many images."""
+    def advance(self, images: int, there_are: int | None = None) -> None:
+        """Count one step over a batch of so many images; a smaller one says how many there are."""
         self._before = self.total_images
-        self.step_images = int(max(1, min(images, self.epoch_length - self.epoch_images)))
+        self.step_images = images if there_are is None else there_are
         self.images_here += self.step_images
         self.epoch_images += images
         self.total_images += images
+        self.epoch_steps += 1
         self.step += 1
 
     def crossed(self, every: int) -> bool:
@@ -41,8 +41,11 @@ class Progress:
 
     def next_epoch(self) -> None:
         """Go on to the following epoch."""
-        self.epoch += 1
-        self.epoch_images = 0
+        self.begin(self.epoch + 1)
+
+    def begin(self, epoch: int) -> None:
+        """Go to the beginning of an epoch."""
+        self.epoch, self.epoch_images, self.epoch_steps = epoch, 0, 0
 
     def state_dict(self) -> dict[str, int]:
         """Return all counters."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
-from util.base.new_options import framework_option, new_option, with_ours
+from util.base.new_options import DEFAULTS, framework_option, new_option, with_ours
 from util.display.reporter import Reporter
 from util.scores.images import metric_and_direction
 from util.storage import checkpoint
@@ -19,7 +19,7 @@ from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, label_of
 from util.training.asked import Loader
 from util.training.best import BestEpoch
-from util.training.length import Length
+from util.training.length import OPTIONS, Length
 from util.training.progress import Progress
 from util.training.saver import Saver, read_state
 
@@ -27,10 +27,10 @@ from util.training.saver import Saver, read_state
 # under one of them. `plateau` goes by what was measured, not by the epoch.
 OF_RATES = ("lr", "lr_G", "lr_D", "lr_policy")
 OF_POLICY = {
-    "linear": Length.OPTIONS,
-    "step": ("lr_gamma", "lr_decay_iters"),
+    "linear": OPTIONS,
+    "step": ("lr_gamma", "lr_decay_iters", "total_steps"),
     "plateau": (),
-    "cosine": Length.OPTIONS,
+    "cosine": OPTIONS,
 }
 OF_ANY_POLICY = tuple(dict.fromkeys(chain(*OF_POLICY.values())))  # for those of a fork
 OF_SIZE = ("crop_size", "preprocess")  # of images that are made
@@ -89,7 +89,8 @@ class ResumePoint:
 
     def _changed(self, *names: str) -> list[str]:
         """Return those of the options that have another value than in the saved run."""
-        return [n for n in names if self.saved.get(n) != framework_option(self.opt, n)]
+        saved = {**DEFAULTS, **self.saved}  # earlier versions had fewer options
+        return [n for n in names if saved.get(n) != framework_option(self.opt, n)]
 
     def _metric_is_new(self) -> bool:
         before, now = (str(wanted or "") for wanted in (
@@ -106,15 +107,16 @@ class ResumePoint:
         reporter: Reporter,
     ) -> None:
         """Bring all parts to where they were, and say what could not be brought there."""
+        length = Length.of(self.opt)
+        dataset.set_epoch(self.epoch)
         if not self.opt.continue_train:
             return
         if self.state is None:
             following = int(self.label) + 1 if self.label.isdecimal() else self.epoch
-            hint = "" if following == self.epoch else f" {following} is the next one"
             say(
                 f"{self.folder} has no training state for {self.label}, only networks: "
                 "optimisers, image pools, random numbers and the count of images begin anew, "
-                f"the learning rate as in epoch {self.epoch} (--epoch_count{hint})."
+                f"the learning rate as in {length.beginning(self.epoch, following)}."
             )
             reporter.begin_again_with(self.epoch, total_images=0)
             self._keep_better(best)
@@ -128,7 +130,7 @@ class ResumePoint:
                 f"--epoch_count {self.epoch} was given, the saved run stands in epoch "
                 f"{progress.epoch}: going on with epoch {self.epoch}."
             )
-            progress.epoch, progress.epoch_images = self.epoch, 0
+            progress.begin(self.epoch)
             reporter.begin_again_with(self.epoch, progress.total_images)
         elif same_images:
             dataset.load_state_dict(self.state["data"])
@@ -138,10 +140,8 @@ class ResumePoint:
                 say(f"Epoch {progress.epoch} had been begun with them; the next one starts.")
                 saver.trained.update_learning_rate(None)
                 progress.next_epoch()
-        say(
-            f"Continuing from {self.folder}/{self.label}: epoch {progress.epoch}, image "
-            f"{progress.epoch_images} ({progress.total_images} in all)"
-        )
+            dataset.set_epoch(progress.epoch)
+        say(f"Continuing from {self.folder}/{self.label}: {length.place(progress)}")
 
     def _load_into(self, saver: Saver, dataset: Loader, state: dict[str, Any]) -> bool:
         """Load all but the place in the data; tell whether the images are the same."""
@@ -149,7 +149,8 @@ class ResumePoint:
             if self._changed(*OF_SIZE):  # images of two sizes make no batch
                 for pool in state["model"]["image_pools"].values():
                     pool["images"] = []
-            saver.trained.load_training_state(state["model"], **self.kept)
+            steps = state["progress"]["step"]
+            saver.trained.load_training_state(state["model"], steps=steps, **self.kept)
             for name in ("progress", "visualizer", "best"):
                 if name in state:
                     saver.parts[name].load_state_dict(state[name])

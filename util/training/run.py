@@ -5,7 +5,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from operator import methodcaller
 from traceback import clear_frames
 from typing import Any
@@ -16,7 +16,7 @@ from util.base.errors import OUT_OF_MEMORY, LoadError, UserError, suggest
 from util.base.faces import is_of_2025
 from util.base.log import note, say, warn
 from util.base.new_options import new_option
-from util.base.stop_signals import Stopped, StopSignals
+from util.base.stop_signals import Stopped, StopSignals, may_stop
 from util.base.system import is_out_of_memory
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
@@ -55,8 +55,8 @@ class Run:
         opt = self.opt = start.opt
         self.dataset = dataset
         self.model, self.trained = trained.model, trained
-        self.progress = Progress(epoch=start.epoch, epoch_length=len(dataset))
-        self.length = Length.of(opt)
+        self.progress = Progress(epoch=start.epoch)
+        self.length = Length.of(opt, len(dataset))
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
         self.validator, self._why_no_validation = create_validator(
@@ -67,7 +67,8 @@ class Run:
             self._new_run.set_earlier_run_aside()
             self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
             if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
-                deliver([self.visualizer], lambda it: it.set_dataset_size(len(dataset)))
+                images = self.length.images_in_epoch
+                deliver([self.visualizer], lambda it: it.set_dataset_size(images))
             self.reporter = reporter_of(self.visualizer)  # for the rest
             self.fixed_images: FixedImages | None = None  # if nobody shows them
             if any(sink.images_every for sink in self.reporter.sinks):
@@ -78,7 +79,8 @@ class Run:
             on_nan = new_option(opt, "on_nan")
             self.health = HealthMonitor(trained, self.saver, self.progress, self.losses, on_nan)
             start.restore(self.saver, dataset, self.progress, self.best, self.reporter)
-        self._time_left = TimeLeft(self.progress, self.length, len(dataset))
+        self._data = dataset.stream()  # the epochs take their batches from
+        self._time_left = TimeLeft(self.progress, self.length)
         self._facts, self._has_split = facts, has_split
         self._stop = StopSignals()
         self._is_in_step = False
@@ -87,14 +89,14 @@ class Run:
     def _look_at_accumulation(self) -> None:
         """Say what `--accumulate` leaves over at the end of the run; all of it is an error."""
         every = new_option(self.opt, "accumulate")
-        left = self.length.batches_left(self.progress, len(self.dataset), self.opt.batch_size)
+        left = self.length.batches_left(self.progress)
         waiting = self.progress.step % every  # of a run that is continued
         if not self.is_over and (unused := (waiting + left) % every):
-            what = f"--accumulate {every} with {left} batches in {self.length.epochs} epochs"
+            what = f"--accumulate {every} with {left} batches to go"
             if self.progress.step + left < every:
                 raise UserError(
                     f"{what}: they do not fill one step, so nothing would be trained. Lower "
-                    "--accumulate, or raise --n_epochs."
+                    f"--accumulate, or raise {self.length.longer}."
                 )
             say(f"{what}: the last {unused} fill no step, so they train nothing.")
 
@@ -103,12 +105,17 @@ class Run:
         """Tell whether there is nothing left to train."""
         return self.length.is_over(self.progress) or self.best.should_stop
 
+    @property
+    def last_epoch(self) -> int:
+        """The number of the last epoch, if nothing stops the run early."""
+        return self.length.last_epoch(self.progress)
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Train inside; signals are noted, and however it ends, displays and files are whole."""
         undone = self._new_run.undone_on_failure(unless=lambda: self.health.steps > 0)
         shown = self.reporter.session(self.saver.how_to_continue)
-        with undone, self._stop, shown, self.saver:
+        with undone, self._stop, shown, self.saver, closing(self._data):
             self._begin()
             self._look_at_accumulation()
             try:
@@ -134,10 +141,9 @@ class Run:
 
     def _begin(self) -> None:
         """Tell people and displays what kind of run this is."""
-        last = self.length.epochs
-        if self.length.is_over(self.progress):
-            say(f"Nothing left to do: epoch {last} of {last} is done. To go on, raise "
-                "--n_epochs or --n_epochs_decay.")  # fmt: skip
+        length = self.length
+        if length.is_over(self.progress):
+            say(f"Nothing left to do: {length.end} is done. To go on, raise {length.longer}.")
         elif self.best.should_stop:
             say(f"Nothing left to do: the run was stopped early, {self.best.summary()}. To go on, "
                 "raise --early_stop, or give 0.")  # fmt: skip
@@ -149,7 +155,7 @@ class Run:
         why_none = self._why_no_validation
         if not self.is_over:
             note(summary(self.opt, len(self.dataset), sizes, device, to_validate, why_none))
-        self.reporter.begin(overview(self._facts, len(self.dataset), to_validate))
+        self.reporter.begin(overview(self._facts, length.images_in_epoch, to_validate))
 
     def _forget_step(self, error: Exception) -> None:
         """Give back the memory of a step that had too little, so that there is enough to save.
@@ -159,7 +165,7 @@ class Run:
         clear_frames(error.__traceback__)
         self.trained.forget_graphs()
         if self._is_in_step:
-            self.progress.advance(self.opt.batch_size)
+            self._count_step()
 
     # ---- steps --------------------------------------------------------------------------------
 
@@ -171,28 +177,31 @@ class Run:
         """
         self._epoch_began = waiting_since = time.time()
         self._images_before = self.progress.images_here
-        self.dataset.set_epoch(self.progress.epoch)
         self._losses_shown = False
         if self.progress.epoch_images == 0:
             self.reporter.begin_epoch()
             deliver([self.visualizer], lambda it: it.reset())
             self.losses.reset()
-        elif self.progress.epoch_images >= len(self.dataset):  # only its end is missing
-            self.dataset.leave_epoch()
-            return
         with epoch_bar(self._time_left) as self._bar:
-            for batch in self.dataset:
+            while not self.length.epoch_is_over(self.progress):
+                batch = next(self._data)
                 self._step_began = time.time()
                 self._load_seconds = self._step_began - waiting_since
                 self.trained.begin_batch()
                 self._is_in_step = True
                 yield batch
                 waiting_since = time.time()
+        with may_stop():  # after the last step
+            pass
+
+    def _count_step(self) -> None:
+        self.progress.advance(self.opt.batch_size, self.dataset.images_in_batch)
+        self.trained.after_step()
 
     def after_step(self) -> None:
         """Note the losses of the step, and count it; does not wait for the device."""
         self._is_in_step = False
-        self.progress.advance(self.opt.batch_size)
+        self._count_step()
         names, values = self.trained.loss_vector()
         self.losses.add(names, values, self.progress.step_images)
         self._bar.update(self.progress.step_images)
@@ -234,7 +243,7 @@ class Run:
         if plot is not None and is_of_2025(plot):
             plot(progress.total_images, losses)
         elif self.opt.display_id > 0 or any(s.losses_as == "plot" for s in self.reporter.sinks):
-            fraction = min(1.0, progress.epoch_images / len(self.dataset))
+            fraction = min(1.0, progress.epoch_images / self.length.epoch_images(progress))
             visualizer.plot_current_losses(progress.epoch, fraction, losses)
 
     def save_for_later(self) -> str:
@@ -305,7 +314,7 @@ class Run:
         return record
 
     def update_learning_rate(self) -> None:
-        """Step the schedules; `--lr_policy plateau` follows what the epoch has brought.
+        """Step what counts epochs; `--lr_policy plateau` follows what the epoch has brought.
 
         That is the metric of --save_best, else the mean of the generators' loss. There is none if
         nothing was measured, or if training has just gone back to a save.

@@ -23,12 +23,11 @@ def summary(
 ) -> str:
     """Return the five lines.
 
-    `images` are those of an epoch, `parameters` those of each network; `why_none` says why there is
-    nothing `to_validate`.
+    `images` are those of the data set, `parameters` those of each network; `why_none` says why
+    there is nothing `to_validate`.
     """
     batch = f"batches of {opt.batch_size}" if opt.batch_size > 1 else "one by one"
-    epochs = Length.of(opt).epochs
-    length = f"{epochs} epoch{'s' * (epochs != 1)}"
+    length = Length.of(opt).in_words
     sizes = ", ".join(f"{name} {_millions(count)}" for name, count in parameters.items())
     lines = {
         "data": f"{images:,} images {batch} in {length}, from {opt.dataroot}",

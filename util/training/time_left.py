@@ -22,7 +22,6 @@ class TimeLeft:
 
     progress: Progress
     length: Length
-    images: int  # in an epoch
 
     def __post_init__(self) -> None:
         self._images_before, self._began = self.progress.images_here, time.monotonic()
@@ -32,7 +31,7 @@ class TimeLeft:
         trained = self.progress.images_here - self._images_before
         if trained <= 0:
             return None
-        left = self.length.images_left(self.progress, self.images)
+        left = self.length.images_left(self.progress)
         return left * (time.monotonic() - self._began) / trained
 
     def in_words(self) -> str:
@@ -48,10 +47,10 @@ def epoch_bar(time_left: TimeLeft) -> AbstractContextManager["tqdm[Any]"]:
 
     Images that were seen before an interruption count as done, but not for the speed.
     """
-    progress = time_left.progress
+    progress, length = time_left.progress, time_left.length
     return progress_bar(
-        f"epoch {progress.epoch}/{time_left.length.epochs}",
-        time_left.images,
+        f"epoch {progress.epoch}/{length.last_epoch(progress)}",
+        length.epoch_images(progress),
         initial=progress.epoch_images,
         bar_format=EPOCH_LINE,
         more=time_left.in_words,

@@ -113,7 +113,7 @@ class Validator:
             is_identity = pair.startswith("idt")
             for name, metric in METRICS.items():
                 if metric.measure is not None and (name == "L1" or not is_identity):
-                    yield f"{pair}_{name}".lstrip("_"), metric.measure(made, real).double()
+                    yield f"{pair}_{name}".lstrip("_"), metric.of_each(made, real).double()
             if self.lpips is not None and not is_identity:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()

@@ -204,6 +204,48 @@ def test_built_in_data_sets_can_be_sent_to_spawned_workers(mode: str, tmp_path: 
             assert same, key
 
 
+@given(
+    workers=st.sampled_from([0, 0, 0, 0, 1]),  # which takes a second
+    batch_size=st.integers(1, 4),
+    taken=st.integers(0, 9),
+    serial=st.booleans(),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_stream_goes_on_from_any_batch_through_the_passes(
+    workers: int, batch_size: int, taken: int, serial: bool
+) -> None:
+    opt = drawing(workers, items=4, batch_size=batch_size, serial_batches=serial)
+    rng.seed_all(5)
+    loader = create_dataset(opt)
+    stream = loader.stream()
+    for _ in range(taken):
+        next(stream)
+    state, random_state = loader.state_dict(), rng.state_dict()
+    wanted = [next(stream) for _ in range(5)]
+    sizes = [min(batch_size, 4 - first) for first in range(0, 4, batch_size)]
+    assert loader.images_in_batch == sizes[(taken + 4) % len(sizes)] == len(wanted[-1]["index"])
+    stream.close()
+
+    resumed = create_dataset(opt)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    rng.load_state_dict(random_state)
+    found = list(islice(resumed.stream(), 5))
+    assert list(map(items_of, found)) == list(map(items_of, wanted))
+    assert resumed.state_dict() == loader.state_dict()
+
+
+def test_the_end_of_a_pass_as_earlier_versions_saved_it_is_the_beginning_of_the_next() -> None:
+    loader = create_dataset(drawing(0))
+    list(loader)
+    state = loader.state_dict()
+    assert (state["epoch"], state["items"]) == (2, 0)
+    resumed = create_dataset(drawing(0))
+    resumed.load_state_dict(state | {"epoch": 1, "items": 7})
+    assert resumed.state_dict() == state
+    assert len(list(resumed)) == 7
+
+
 # ---- without workers ----------------------------------------------------------------------
 
 

@@ -1,13 +1,14 @@
-"""The learning rate of every epoch, against formulas written out here."""
+"""The learning rate of every epoch, or step, against formulas written out here."""
 
 import math
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -15,6 +16,7 @@ from torch.optim import Optimizer
 from models.base_model import BaseModel
 from models.networks import get_scheduler
 from models.optimization.schedulers import LR_POLICIES
+from models.storage.trained_model import TrainedModel
 from util.base.errors import ChoiceError
 
 LR = 0.002
@@ -220,3 +222,153 @@ def test_every_optimiser_follows_the_policy(tmp_path: Path) -> None:
     model.setup(opt)
     found = [optimizer.param_groups[0]["lr"] for optimizer in model.optimizers]
     assert found == pytest.approx([LR / 2, 10 * LR / 2])
+
+
+# ---- in steps ------------------------------------------------------------------------------------
+
+# Of the number of a step, that of all steps, and that of those in which the rate decays.
+BY_STEP: dict[str, Callable[[int, int, int], float]] = {
+    "linear": lambda s, total, decay: 1 - max(0, s - (total - decay)) / (decay + 1),
+    "step": lambda s, total, decay: 0.1 ** ((s - 1) // 2),
+    "cosine": lambda s, total, decay: 0.5 * (1 + math.cos(math.pi * (s - 1) / total)),
+    "plateau": lambda s, total, decay: 1.0,  # nothing was measured
+}
+
+
+def rates_of_steps(
+    training: TrainedModel, steps: int, val_steps: int = 3, measured: float | None = None
+) -> list[float]:
+    """Take steps as train.py does, with an epoch's end every few, and return the rate of each."""
+    found = []
+    for number in range(1, steps + 1):
+        found.append(training.learning_rates()["optimizer"])
+        training.begin_batch()
+        training.model.optimize_parameters()
+        training.after_step()
+        if number % val_steps == 0:
+            training.update_learning_rate(measured)
+    return found
+
+
+def trained(opt: Namespace, kind: type[OneWeightModel] = OneWeightModel) -> TrainedModel:
+    """Return a model that is ready to train."""
+    model = kind(opt)
+    model.setup(opt)
+    return TrainedModel(model)
+
+
+@given(
+    policy=st.sampled_from(LR_POLICIES),
+    total=st.integers(1, 20),
+    decay=st.one_of(st.none(), st.integers(0, 20)),
+    more=st.integers(0, 9),
+    data=st.data(),
+)
+@settings(max_examples=40)
+def test_every_step_has_the_rate_of_the_closed_form(
+    policy: str, total: int, decay: int | None, more: int, data: st.DataObject
+) -> None:
+    """Also of a run that goes on, and of one that goes on longer than it was to be."""
+    assume(decay is None or decay <= total)
+    opt = options(lr_policy=policy, total_steps=total, decay_steps=decay)
+    first, stop = trained(opt), data.draw(st.integers(0, total), "stop")
+    found = rates_of_steps(first, stop)
+    assert found == close_to(wanted_rates(policy, total, decay)[:stop])
+
+    # Another --epoch_count, as of a run that was counted in epochs once, has no part in it.
+    changed = {"total_steps": total + more, "epoch_count": 3}
+    longer = trained(options(**{**vars(opt), **changed}))
+    state = first.training_state()
+    longer.load_training_state(state, steps=stop, keep_rates=more > 0 and policy != "plateau")
+    found = rates_of_steps(longer, total + more - stop)
+    assert found == close_to(wanted_rates(policy, total + more, decay)[stop:])
+
+
+def wanted_rates(policy: str, total: int, decay: int | None) -> list[float]:
+    decay = total // 2 if decay is None else decay
+    return [LR * BY_STEP[policy](step, total, decay) for step in range(1, total + 1)]
+
+
+def close_to(rates: list[float]) -> Any:
+    return pytest.approx(rates, rel=1e-9, abs=1e-15)
+
+
+def test_one_line_for_each_epoch_tells_what_its_steps_made_of_the_rate(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training = trained(options(total_steps=6, decay_steps=6))
+    capsys.readouterr()
+    rates_of_steps(training, 6)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "learning rate" in line]
+    assert lines == [
+        f"learning rate {LR * before / 7:.7f} -> {LR * after / 7:.7f}"
+        for before, after in ((6, 3), (3, 0))
+    ]
+
+
+def test_plateau_counts_epochs_in_a_run_of_steps() -> None:
+    training = trained(options(total_steps=30, lr_policy="plateau"))
+    found = rates_of_steps(training, 30, val_steps=4, measured=1.0)
+    assert found == pytest.approx([LR] * 28 + [LR * 0.2] * 2)
+
+
+class MakesOneLater(OneWeightModel):
+    """Has a second optimiser from its third batch on."""
+
+    def optimize_parameters(self) -> None:
+        """Take empty steps."""
+        self.batches = getattr(self, "batches", 0) + 1
+        if self.batches == 3:
+            self.later = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=LR)
+            self.optimizers.append(self.later)
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
+@pytest.mark.parametrize("policy", ["linear", "step", "cosine"])
+def test_an_optimiser_made_later_stands_in_the_same_step(policy: str) -> None:
+    training = trained(options(total_steps=9, decay_steps=8, lr_policy=policy), MakesOneLater)
+    rates_of_steps(training, 7)
+    found = training.learning_rates()
+    assert found["later"] == pytest.approx(found["optimizer"])
+    assert found["later"] < LR
+
+
+class OwnSchedule(OneWeightModel):
+    """Has made a schedule by itself, which counts epochs, beside the one of the options."""
+
+    def setup(self, opt: Namespace) -> None:
+        """Halve the second optimiser's rate after every epoch."""
+        super().setup(opt)
+        self.second = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        self.schedulers.append(torch.optim.lr_scheduler.StepLR(self.second, 1, gamma=0.5))
+
+    def optimize_parameters(self) -> None:
+        """Take two empty steps."""
+        super().optimize_parameters()
+        self.second.step()
+
+
+class OwnUpdate(OneWeightModel):
+    """Steps all its schedules, as the original does, and does something else after each epoch."""
+
+    epochs = 0
+
+    def update_learning_rate(self) -> None:
+        """Count."""
+        for scheduler in self.schedulers:
+            scheduler.step()
+        self.epochs += 1
+
+
+def test_what_a_model_has_of_its_own_goes_on_counting_epochs() -> None:
+    opt = options(total_steps=12, decay_steps=0, lr_policy="step", lr_decay_iters=5)
+    own = trained(opt, OwnSchedule)
+    found = rates_of_steps(own, 12, val_steps=4)
+    assert found == pytest.approx([LR] * 5 + [LR / 10] * 5 + [LR / 100] * 2)
+    assert own.model.second.param_groups[0]["lr"] == 0.5**3
+    assert len(own.model.schedulers) == 2
+
+    own = trained(opt, OwnUpdate)
+    assert rates_of_steps(own, 12, val_steps=4) == found
+    assert own.model.epochs == 3

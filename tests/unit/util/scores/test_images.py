@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from util.scores.images import C1, METRICS, l1, mean_over_images, psnr, ssim
+from util.base.errors import UserError
+from util.scores.images import C1, METRICS, Metric, l1, mean_over_images, psnr, ssim
 
 MEASURES = [l1, psnr, ssim]
 Measure = Callable[[Tensor, Tensor], Tensor]
@@ -141,7 +143,7 @@ def test_other_inputs_are_refused(measure: Measure, a: Tensor, b: Tensor, words:
 def test_the_table_knows_which_direction_is_better() -> None:
     a = images(1, 32, 32, seed=11)
     noise = images(1, 32, 32, seed=12) - 0.5
-    measured = {name: metric.measure for name, metric in METRICS.items() if metric.measure}
+    measured = {name: metric.of_each for name, metric in METRICS.items() if metric.measure}
     assert list(measured) == ["L1", "PSNR", "SSIM"]
     for name, measure in measured.items():
         slightly, badly = (measure(a, a + share * noise).item() for share in (0.1, 0.3))
@@ -164,3 +166,12 @@ def test_a_gpu_gives_the_same_values(measure: Measure) -> None:
     found = measure(a.cuda(), b.cuda())
     assert found.device.type == "cuda"
     assert found.tolist() == pytest.approx(measure(a, b).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize("measure", [lambda a, b: (a - b).mean(), lambda a, b: 0.5, torch.sub])
+def test_a_metric_that_gives_no_number_for_each_image_is_told(
+    measure: Callable[..., Any],
+) -> None:
+    images = torch.zeros(2, 3, 8, 8)
+    with pytest.raises(UserError, match=r"returns the shape \(.*\) for 2 images"):
+        Metric(measure, "min", "", 4).of_each(images, images)

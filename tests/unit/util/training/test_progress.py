@@ -47,7 +47,7 @@ def test_a_new_epoch_counts_its_own_images_and_goes_on_with_the_total() -> None:
     progress.advance(3)
     progress.next_epoch()
     progress.advance(2)
-    assert (progress.epoch, progress.epoch_images) == (5, 2)
+    assert (progress.epoch, progress.epoch_images, progress.epoch_steps) == (5, 2, 1)
     assert (progress.total_images, progress.step) == (8, 3)
 
 
@@ -73,16 +73,14 @@ def test_a_restored_progress_continues_as_the_saved_one(
         assert restored.crossed(every) == original.crossed(every)
 
 
-def test_the_last_batch_of_an_epoch_has_the_images_that_are_left() -> None:
-    progress = Progress(epoch_length=7)
+def test_a_batch_may_have_fewer_images_than_it_counts_for() -> None:
+    progress = Progress()
     found = []
-    for _ in range(2):
-        for _ in range(2):
-            progress.advance(4)
-            found.append(progress.step_images)
-        progress.next_epoch()
-    assert found == [4, 3, 4, 3]
-    assert (progress.images_here, progress.total_images) == (14, 16)
+    for there_are in (None, 3):
+        progress.advance(4, there_are)
+        found.append(progress.step_images)
+    assert found == [4, 3]
+    assert (progress.images_here, progress.total_images) == (7, 8)
 
 
 def test_a_saved_state_does_not_follow_later_steps() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.terminal import on_terminal
 from util.base.log import say
-from util.training.length import Length
+from util.training.length import InEpochs, InSteps
 from util.training.progress import Progress
 from util.training.time_left import TimeLeft, epoch_bar
 
@@ -16,7 +16,7 @@ def test_on_a_terminal_the_bar_appears_on_standard_error(
 ) -> None:
     with (
         on_terminal() as terminal,
-        epoch_bar(TimeLeft(Progress(epoch=3), Length(100, 100), 400)) as bar,
+        epoch_bar(TimeLeft(Progress(epoch=3), InEpochs(100, 100, images=400))) as bar,
     ):
         bar.update(100)
         bar.refresh()
@@ -39,7 +39,7 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> None:
     progress = Progress()
-    clock = TimeLeft(progress, length=Length(3, 0), images=10)
+    clock = TimeLeft(progress, InEpochs(3, 0, images=10))
     assert clock.seconds_left() is None
     assert clock.in_words() == "run ?"
     progress.advance(4)
@@ -58,7 +58,7 @@ def test_time_left_goes_by_the_mean_over_what_was_trained(now: list[float]) -> N
 
 def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list[float]) -> None:
     progress = Progress(epoch=2, epoch_images=5, total_images=15)
-    clock = TimeLeft(progress, length=Length(2, 0), images=10)
+    clock = TimeLeft(progress, InEpochs(2, 0, images=10))
     now[0] += 7
     assert clock.seconds_left() is None
     progress.advance(1)
@@ -66,10 +66,10 @@ def test_what_an_earlier_process_has_trained_says_nothing_of_the_speed(now: list
 
 
 def test_time_goes_by_the_images_that_there_are(now: list[float]) -> None:
-    progress = Progress(epoch_length=9)
-    clock = TimeLeft(progress, length=Length(3, 0), images=9)
-    for _ in range(2):
-        progress.advance(8)
+    progress = Progress()
+    clock = TimeLeft(progress, InEpochs(3, 0, images=9))
+    progress.advance(8)
+    progress.advance(8, 1)
     progress.next_epoch()
     now[0] += 9
     assert clock.seconds_left() == 18
@@ -77,7 +77,7 @@ def test_time_goes_by_the_images_that_there_are(now: list[float]) -> None:
 
 def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> None:
     progress = Progress()
-    clock = TimeLeft(progress, length=Length(1, 0), images=10)
+    clock = TimeLeft(progress, InEpochs(1, 0, images=10))
     now[0] += 1
     progress.advance(12)
     assert clock.seconds_left() == 0
@@ -89,7 +89,7 @@ def test_the_last_batch_may_be_larger_than_what_is_left(now: list[float]) -> Non
 )
 def test_days_are_written_as_days(now: list[float], seconds: int, words: str) -> None:
     progress = Progress()
-    clock = TimeLeft(progress, length=Length(2, 0), images=1)
+    clock = TimeLeft(progress, InEpochs(2, 0, images=1))
     progress.advance(1)
     now[0] += seconds
     progress.next_epoch()
@@ -98,7 +98,7 @@ def test_days_are_written_as_days(now: list[float], seconds: int, words: str) ->
 
 def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[float]) -> None:
     progress = Progress(epoch=2, epoch_images=100, total_images=500)
-    clock = TimeLeft(progress, length=Length(4, 0), images=400)
+    clock = TimeLeft(progress, InEpochs(4, 0, images=400))
     with on_terminal() as terminal, epoch_bar(clock) as bar:
         bar.start_t = bar._time() - 10
         now[0] += 10
@@ -112,11 +112,20 @@ def test_one_line_tells_epoch_speed_and_time_left_for_epoch_and_run(now: list[fl
     assert len(shown) <= 80
 
 
+def test_the_line_of_a_run_in_steps_is_about_the_epoch_too() -> None:
+    progress = Progress(epoch=4, step=12)
+    clock = TimeLeft(progress, InSteps(13, 0, images=5, batch_size=2, val_steps=4))
+    with on_terminal() as terminal, epoch_bar(clock) as bar:
+        assert bar.total == 2  # images in the last step
+        bar.refresh()
+    assert "epoch 4/4" in terminal.output
+
+
 def test_the_whole_line_fits_into_60_columns(
     now: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     progress = Progress(epoch=198, epoch_images=1000, total_images=200_000)
-    clock = TimeLeft(progress, length=Length(1000, 1000), images=2000)
+    clock = TimeLeft(progress, InEpochs(1000, 1000, images=2000))
     with on_terminal(columns=60) as terminal, epoch_bar(clock) as bar:
         bar.start_t = bar._time() - 60
         now[0] += 3.3
