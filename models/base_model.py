@@ -58,6 +58,8 @@ class BaseModel(ABC):
             module in whose weights these start: itself, or a copy with other weights (not after
             --pretrained, nor in a continued run). Called once, by setup; without it, all whose
             name begins with G
+        outputs_by_domain(self)  in a test: the domain of the image that was translated, and for
+            each domain the labels of what was made for it, which evaluate.py --diverse measures
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training
