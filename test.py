@@ -8,6 +8,7 @@
 open `index.html` there in a browser.
 """
 
+import os
 import sys
 
 if __name__ == "__main__":  # before the imports that take seconds
@@ -46,11 +47,13 @@ from util.inference.batching import images_at_once, one_by_one
 from util.inference.earlier_results import clear_away, images_on_page
 from util.inference.image_scores import show_scores
 from util.inference.once import OncePerSide
+from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
+from util.scores.comparisons import OUTPUTS_FILE
 from util.scores.sides import unequal_domains
 from util.storage.run_folder import RunFolder
 from util.storage.saved_options import read_saved_options
@@ -100,6 +103,8 @@ def translate(
     number = 0
     once = OncePerSide(dataset.dataset, opt.direction)
     pairs: dict[str, str] | None = None  # labels of what is made, with those of what it should be
+    outputs = OutputsByDomain(model)
+    outputs.save(results_folder(opt))  # nothing yet: what an earlier test wrote ends here
     with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
         for batch in dataset:
             model.set_input(batch)  # take the batch apart, move it to the device
@@ -117,8 +122,10 @@ def translate(
                 save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
                 show_scores(webpage, visuals, pairs, opt.aspect_ratio)
+                outputs.add(webpage.names.name(paths[0]), visuals)
                 number += 1
                 bar.update(1)
+    outputs.save(results_folder(opt))
 
 
 def take_images_in_order(opt: Namespace, given: Collection[str]) -> None:
@@ -166,7 +173,10 @@ def where_results_are(opt: Namespace, folder: str) -> str:
     where = f"Images and page: {link_to(f'{folder}/index.html')}"
     if opt.model == "test":
         return where
-    score = command("scripts/evaluate.py", {}, as_argument(folder))
+    real = {}
+    if os.path.isfile(os.path.join(folder, OUTPUTS_FILE)):
+        real["diverse"] = os.path.join(opt.dataroot, "train")
+    score = command("scripts/evaluate.py", real, as_argument(folder))
     return f"{where}\nScore them with:\n  {score}"
 
 

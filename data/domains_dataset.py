@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset, find_images
+from data.base_dataset import BaseDataset
 from data.checks.folders import domains_of, folders_in
+from data.pipeline.domains import images_by_domain, second_references, some_of
 from data.pipeline.image_reader import ImageReader
+from util.base.new_options import new_option
 from util.images import transforms as T
 
 
@@ -54,31 +56,14 @@ class DomainsDataset(BaseDataset):
         src_dir, ref_dir = (getattr(opt, name, "") or folder for name in ("src_dir", "ref_dir"))
         self.domains = domains_of(folder, opt.domains, opt.num_domains)
         opt.domains, opt.num_domains = ",".join(self.domains), len(self.domains)  # for the model
-        sources = self._files_in(src_dir)
+        sources = images_by_domain(opt, src_dir, self.domains)
         self.A_paths = [path for files in sources.values() for path in files]
         self.labels = [label for label, files in sources.items() for _ in files]
-        needs_references = getattr(opt, "mode", "") != "latent"  # an option of test.py
-        self.references = self._files_in(ref_dir, every=True) if needs_references else {}
-        self._second = {  # the same in every process and run
-            label: random.Random(label).sample(files, len(files))
-            for label, files in self.references.items()
-        }
+        draws = getattr(opt, "mode", "") == "latent"  # an option of test.py: no references then
+        self.references = {} if draws else images_by_domain(opt, ref_dir, self.domains, every=True)
+        self._second = second_references(self.references)
         self.reader = ImageReader.of(opt)
         self.transform = self._transform()
-
-    def _files_in(self, where: str, *, every: bool = False) -> dict[int, list[str]]:
-        """Return the images somewhere by label; what has no domain counts as of the first, or all.
-
-        In training, or with `every`, each domain must have some.
-        """
-        labels, there = range(len(self.domains)), folders_in(where)
-        folders = [os.path.join(where, domain) for domain in self.domains]
-        layout = "\n".join(f"{folder}/*.jpg" for folder in folders)
-        if os.path.isfile(where) or not (self.opt.isTrain or {*there} & {*self.domains}):
-            files = [where] if os.path.isfile(where) else find_images(self.opt, where, layout)
-            return dict.fromkeys(labels[: None if every else 1], files)
-        needed = [every or self.opt.isTrain or domain in there for domain in self.domains]
-        return {i: find_images(self.opt, folders[i], layout) for i in labels if needed[i]}
 
     def _transform(self) -> T.Compose:
         opt, size = self.opt, self.opt.crop_size
@@ -118,10 +103,12 @@ class DomainsDataset(BaseDataset):
         return item | {"B_domain": target, "B_paths": path}
 
     def _some(self, label: int, index: int) -> Tensor:
-        count, files = getattr(self.opt, "num_outs_per_domain", 1), self.references[label]
-        more = getattr(self.opt, "sheet_size", 0) if index == 0 else 0  # those of the sheets
-        numbers = range(index * count, max((index + 1) * count, min(more, len(files))))
-        return torch.stack([self._read(files[number % len(files)]) for number in numbers])
+        """Return references for one source: others than for the next one, and in another order."""
+        count = getattr(self.opt, "num_outs_per_domain", 1)
+        if index == 0:  # brings those of the sheets too
+            count = max(count, getattr(self.opt, "sheet_size", 0))
+        seed = new_option(self.opt, "seed"), label, index
+        return torch.stack([self._read(p) for p in some_of(self.references[label], count, seed)])
 
     def _read(self, path: str) -> Tensor:
         image: Tensor = self.reader.read(path, self.transform)

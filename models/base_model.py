@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from models import networks as networks  # for other people's code
 from models.optimization.step import Optimization
-from models.storage import network_files
+from models.storage import average_files, network_files
 from models.storage.names import named_values, networks_of, together
 from models.storage.state import adopt_new_optimizers, started_scheduler
 from util.base.errors import UserError
@@ -54,7 +54,14 @@ class BaseModel(ABC):
         validation_losses(self)  other numbers that a validation batch gives
         extra_state(self), load_extra_state(self, state)
             what else an exact resume needs: tensors, numbers, strings, lists, dicts
+        averaged_networks(self)  which networks --ema keeps averages of, by name, each with the
+            module in whose weights these start: itself, or a copy with other weights (not after
+            --pretrained, nor in a continued run). Called once, by setup; without it, all whose
+            name begins with G
+        outputs_by_domain(self)  in a test: the domain of the image that was translated, and for
+            each domain the labels of what was made for it, which evaluate.py --diverse measures
         memory_per_image(self)   bytes that a step needs for each image; too many are warned of
+        sheets(self)             in a test: what is made of all images together, see add_sheets
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training
@@ -121,6 +128,7 @@ class BaseModel(ABC):
                 network_files.load_pretrained(self, pretrained)
         if not self.isTrain or opt.continue_train:
             self.load_networks(label_of(opt.load_iter, opt.epoch))
+        average_files.begin(self) if self.isTrain else average_files.use(self)
         active = self._optimization.set_up(nets, self.optimizers)
         # A proxy makes no circle: memory is freed at once.
         self._optimization.adopt = partial(adopt_new_optimizers, proxy(self))
@@ -197,8 +205,8 @@ class BaseModel(ABC):
         return network_files.default_files(self, label)
 
     def save_networks(self, epoch: int | str) -> None:
-        """Write every network to its file, as CPU tensors."""
-        network_files.save(self, epoch)
+        """Write every network to its file, as CPU tensors; with averages, these too."""
+        network_files.save(self, epoch, average_files.states(self, epoch))
 
     def load_networks(self, epoch: int | str) -> None:
         """Read every network from its file; each must be whole, and made for such a network."""

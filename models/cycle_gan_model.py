@@ -166,6 +166,11 @@ class CycleGANModel(BaseModel):
         self._optimization.backward(loss, self.optimizer_D)
         return loss
 
+    def compute_visuals(self) -> None:
+        """Make the identity images of a batch that is no step's: there the losses make them."""
+        if self.isTrain and self.opt.lambda_identity > 0 and not torch.is_grad_enabled():
+            self.idt_A, self.idt_B = self.netG_A(self.real_B), self.netG_B(self.real_A)
+
     def validation_losses(self) -> dict[str, Tensor]:
         """Return the generators' loss on a validation batch."""
         return {"G": torch.stack(list(self.equation_3())).sum()}

@@ -280,6 +280,10 @@ class StarGANv2Model(BaseModel):
         """Yield what test.py shows of all images together; see `Sampler.sheets`."""
         return self.sampler.sheets()
 
+    def outputs_by_domain(self) -> tuple[str, dict[str, list[str]]]:
+        """Return the domain of the source, and what labels the images made for each domain have."""
+        return self.domains[int(self.source_domain[0])], self.sampler.outputs()
+
     def extra_state(self) -> dict[str, float]:
         """Return what an exact resume needs besides."""
         return {"lambda_ds": self.loss_lambda_ds}

@@ -67,6 +67,14 @@ class Sampler:
         wholes = [f"{domain}{end}" for domain in self.domains for end in ends]
         return [(f"reference_{whole}", f"fake_{whole}") for whole in wholes]
 
+    def outputs(self) -> dict[str, list[str]]:
+        """Return the names of the images that are made for each domain."""
+        names, count = [name for _, name in self._names()], self.opt.num_outs_per_domain
+        return {
+            domain: names[number * count : (number + 1) * count]
+            for number, domain in enumerate(self.domains)
+        }
+
     @property
     def _draws(self) -> bool:
         return bool(self.opt.mode == "latent")

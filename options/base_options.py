@@ -277,6 +277,8 @@ def _add_speed_and_saving_options(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("checkpoints and logs").add_argument
     add("--epoch", type=str, default="latest", help="which epoch to load: a number, latest, or "
         "best, which --save_best keeps")  # fmt: skip
+    add("--no_ema", action=NewOption, help="test, validate and show with the last weights, "
+        "though there are averages (--ema)")  # fmt: skip
     add("--load_iter", type=int, default="0", help="load iter_[load_iter] instead, unless 0")
     add("--verbose", action="store_true", help="print the networks' layers, and of errors "
         "where in the code they happen")  # fmt: skip

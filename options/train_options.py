@@ -100,6 +100,9 @@ def _add_saving_and_schedule_options(parser: ArgumentParser) -> None:
         "image pools, not for pix2pix, whose generator then learns from a discriminator that has "
         "not taken the step of these batches yet; --total_steps counts batches all the same"
         )  # fmt: skip
+    add("--ema", action=NewOption, help="keep averages of the generators' weights, which test.py, "
+        "validation and images shown use; each batch leaves this part of them, .999 for example, "
+        "and adds the rest of what the weights are then; 0: none")  # fmt: skip
     add("--grad_checkpoint", action=NewOption, help="less memory, more time: forget what is "
         "inside the generator's blocks and compute it again")  # fmt: skip
     add("--lr_decay_iters", type=int, default=50, help="epochs between drops of --lr_policy "

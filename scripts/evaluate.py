@@ -5,9 +5,12 @@
     python scripts/evaluate.py results/RUN/test_latest   what test.py wrote
     python scripts/evaluate.py --name RUN                run test.py first; its options may follow
     python scripts/evaluate.py RESULTS RESULTS ... --table markdown   several runs in one table
+    python scripts/evaluate.py RESULTS --diverse REAL    what was made of images for other domains;
+                                                         REAL has a folder for each domain
 
 Pairs give L1, PSNR, SSIM, LPIPS, FID and KID; sets of images give FID and KID. LPIPS, FID and
 KID need the extra `metrics` and files of trained weights; without them, one line says what to get.
+DIVERSITY is the mean LPIPS of all pairs among the outputs of one image, and its mean over images.
 Exit status: 0 fine, 1 a score that was asked for is missing, 2 the command itself was wrong.
 """
 
@@ -18,7 +21,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -39,6 +42,7 @@ from util.base.log import note, say
 from util.base.system import claim_device
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
+    OF_GROUPS,
     OF_PAIRS,
     Comparison,
     by_label,
@@ -49,6 +53,7 @@ from util.scores.comparisons import (
     same_names,
     sets,
 )
+from util.scores.diversity import between_domains, mean_of
 from util.scores.feature_cache import FeatureCache, default_folder
 from util.scores.images import METRICS
 from util.scores.networks import BACKBONES
@@ -93,6 +98,9 @@ def _add_images(parser: argparse.ArgumentParser, *, named: bool) -> None:
     add("--paired", action="store_true", help="x_fake_B.png belongs to x_real_B.png, x.png to "
         "x.jpg in the other folder; known of what test.py wrote")  # fmt: skip
     add("--side", choices=("A", "B"), help="of results in both directions, only this domain")
+    add("--diverse", metavar="REAL", help="real images, a folder for each domain: for each pair of "
+        "domains, what test.py made for the one of images of the other is scored, and how "
+        "different the outputs of one image are")  # fmt: skip
     add("--resize", action="store_true", help="bring generated images to the size of the real "
         "ones (bicubic): changes the scores of pairs")  # fmt: skip
 
@@ -138,25 +146,36 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 def argument_problem(args: argparse.Namespace, others: Sequence[str]) -> str | None:
     """Say what is wrong with the arguments, if anything."""
-    if args.name is None and others:
-        return f"there is no option {others[0]}. --help lists them all."
-    if args.table and args.name is not None:
-        return "--table compares folders that test.py wrote; give those, not --name."
-    if args.table and args.folders:
-        pass  # as many as there are
-    elif args.name is None and not 1 <= len(args.folders) <= 2:
-        return (
-            "give two folders, REAL and FAKE, or one that test.py wrote, or --name RUN. "
-            "--help explains more."
-        )
-    if args.name == "":
-        return "--name is empty. Give the name of a run, its folder below --checkpoints_dir."
+    if problem := images_problem(args, others):
+        return problem
     if args.json and not Path(args.json).absolute().parent.is_dir():
         return f"--json {args.json} cannot be written: its folder does not exist. Make it first."
     if args.kid_subset_size is not None and args.kid_subset_size < 2:
         return f"--kid_subset_size {args.kid_subset_size} cannot work: it must be 2 or more."
     if re.fullmatch(r"-?\d+(,-?\d+)*", args.gpu_ids) is None:
         return f"--gpu_ids {args.gpu_ids} is no number. Give 0, or -1 for the CPU."
+    return None
+
+
+def images_problem(args: argparse.Namespace, others: Sequence[str]) -> str | None:
+    """Say what is wrong with the arguments that tell which images are meant."""
+    if args.name is None and others:
+        return f"there is no option {others[0]}. --help lists them all."
+    if args.table and args.name is not None and not args.diverse:
+        return "--table compares folders that test.py wrote; give those, not --name."
+    if args.name == "":
+        return "--name is empty. Give the name of a run, its folder below --checkpoints_dir."
+    if args.diverse and (args.paired or args.side):
+        return "--diverse knows no pairs, and no sides A and B: leave --paired and --side out."
+    if args.name is not None or (args.table and args.folders):
+        return None  # as many folders as there are
+    if args.diverse and len(args.folders) != 1:
+        return "--diverse takes one folder that test.py wrote; several with --table."
+    if not 1 <= len(args.folders) <= 2:
+        return (
+            "give two folders, REAL and FAKE, or one that test.py wrote, or --name RUN. "
+            "--help explains more."
+        )
     return None
 
 
@@ -167,30 +186,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: with status 1 if a score is missing, 2 for a wrong command.
     """
     args, others = parse(argv)
-    if args.table:
-        comparisons = [comparison_of(folder, args) for folder in args.folders]
-    else:
-        comparisons = generate(args, others) if args.name else from_folders(args)
-    wanted = args.metrics or list(METRICS)
-    comparisons = suitable(comparisons, args.metrics)
-    scorer = Scorer(
-        default_loader,
-        cache=FeatureCache(None if args.no_cache else args.cache or default_folder()),
-        device=device_of(args.gpu_ids),
-        inception_weights=args.inception_weights,
-        lpips_weights=args.lpips_weights,
-        lpips_net=args.lpips_net,
-        resize=args.resize,
-        kid_subset_size=args.kid_subset_size,
-    )
-    results: list[Result] = []
-    said: set[str] = set()
-    for comparison in comparisons:
-        results.append(scorer.score(comparison, wanted))
-        if not args.table:
-            say("\n".join(["", *lines_of(results[-1], said)]))
-    if args.table:
-        print_table(args, results)
+    scorer = scorer_of(args)
+    results = score_diverse(scorer, args, others) if args.diverse else score(scorer, args, others)
     if scorer.identities:
         say("\n".join(["", *identity_lines(scorer.identities)]))
     if args.json:
@@ -200,18 +197,75 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def print_table(args: argparse.Namespace, results: Sequence[Result]) -> None:
-    """Print one table of several runs; beside it, what is not in it.
+def scorer_of(args: argparse.Namespace) -> Scorer:
+    """Return what measures as the command line says."""
+    return Scorer(
+        default_loader,
+        cache=FeatureCache(None if args.no_cache else args.cache or default_folder()),
+        device=device_of(args.gpu_ids),
+        inception_weights=args.inception_weights,
+        lpips_weights=args.lpips_weights,
+        lpips_net=args.lpips_net,
+        resize=args.resize,
+        kid_subset_size=args.kid_subset_size,
+    )
 
-    Raises:
-        UserError: a metric that was asked for makes no sense for some of them.
-    """
-    if len(results) < len(args.folders):
+
+def score(scorer: Scorer, args: argparse.Namespace, others: Sequence[str]) -> list[Result]:
+    """Score pairs or sets, and print what is found."""
+    if args.table:
+        comparisons = [comparison_of(folder, args) for folder in args.folders]
+    else:
+        comparisons = generate(args, others) if args.name else from_folders(args)
+    results = list(scored(scorer, suitable(comparisons, args.metrics), args))
+    if args.table and len(results) < len(args.folders):
         raise UserError(
             "Some of these results are pairs, others are not: --metrics FID,KID fits all."
         )
-    say(runs_table(dict(zip(titles(args.folders), results, strict=True)), args.table))
-    for name, reason in {n: why for one in results for n, why in one.missing.items()}.items():
+    if args.table:
+        print_table(dict(zip(titles(args.folders), results, strict=True)), args.table)
+    return results
+
+
+def score_diverse(scorer: Scorer, args: argparse.Namespace, others: Sequence[str]) -> list[Result]:
+    """Score what was made for other domains, and print it: each pair of domains, and the means.
+
+    With a table there is a row for each pair; of several runs, a row with the means of each.
+    """
+    folders = [os.path.dirname(translated(args, others)[0])] if args.name else args.folders
+    results: list[Result] = []
+    rows: dict[str, Result] = {}
+    for title, folder in zip(titles(folders), folders, strict=True):
+        comparisons = between_domains(folder, args.diverse, images_in)
+        found = list(scored(scorer, suitable(comparisons, args.metrics), args))
+        found.append(mean_of(found))
+        several = {title: found[-1]}
+        rows |= several if len(folders) > 1 else {one.comparison.title: one for one in found}
+        results += found
+        if not args.table:
+            say("\n".join(["", *lines_of(found[-1], set())]))
+    if args.table:
+        print_table(rows, args.table, best=len(folders) > 1)
+    return results
+
+
+def scored(
+    scorer: Scorer, comparisons: Sequence[Comparison], args: argparse.Namespace
+) -> Iterator[Result]:
+    """Yield the scores of each comparison; without a table, print them."""
+    said: set[str] = set()
+    for comparison in comparisons:
+        result = scorer.score(comparison, args.metrics or list(METRICS))
+        if not args.table:
+            say("\n".join(["", *lines_of(result, said)]))
+        yield result
+
+
+def print_table(rows: Mapping[str, Result], style: str, *, best: bool = True) -> None:
+    """Print one table, with the best values in bold; beside it, what is not in it."""
+    say(runs_table(rows, style, best=best))
+    missing = [one.missing for one in rows.values()]
+    for name, reason in {n: why for one in missing for n, why in one.items()}.items():
         note(f"not computed: {name}. {reason}")
 
 
@@ -229,6 +283,8 @@ def suitable(comparisons: list[Comparison], asked: list[str] | None) -> list[Com
                 f"--metrics {name} compares images one by one, but these are sets. If names "
                 "tell pairs, add --paired."
                 if name in OF_PAIRS
+                else f"--metrics {name} compares outputs of the same image: see --diverse."
+                if name in OF_GROUPS
                 else f"--metrics {name} compares sets of images, which there are none of here."
             )
     return [one for one in comparisons if not set(asked).isdisjoint(one.metrics)]
@@ -238,7 +294,7 @@ def is_complete(results: Sequence[Result], args: argparse.Namespace) -> bool:
     """Tell whether there is every score that was asked for, and at least one."""
     asked = set(args.metrics or ())
     if args.metrics is None:
-        asked |= {"LPIPS"} if args.lpips_weights else set()
+        asked |= {"LPIPS", "DIVERSITY"} if args.lpips_weights else set()
         asked |= {"FID", "KID"} if args.inception_weights else set()
     missing = {name for result in results for name in result.missing}
     return any(result.scores for result in results) and asked.isdisjoint(missing)
@@ -309,7 +365,12 @@ def results_in(folder: str) -> list[str]:
 
 
 def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison]:
-    """Run test.py, and return what it wrote, without what was there before.
+    """Run test.py, and return what it wrote, without what was there before."""
+    return from_results(*translated(args, others), paired=args.paired, side=args.side)
+
+
+def translated(args: argparse.Namespace, others: Sequence[str]) -> tuple[str, list[str]]:
+    """Run test.py, and return the folder of its images, and those that it wrote.
 
     Raises:
         SystemExit: with the status of test.py, which has said why.
@@ -326,8 +387,7 @@ def generate(args: argparse.Namespace, others: Sequence[str]) -> list[Comparison
     command = [sys.executable, str(ROOT / "test.py"), *argv]
     if status := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
         sys.exit(status)
-    written = [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
-    return from_results(images, written, paired=args.paired, side=args.side)
+    return images, [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
 
 
 def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:

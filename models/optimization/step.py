@@ -4,8 +4,8 @@
     self.optimization.backward(loss, self.optimizer)  # for loss.backward()
     self.optimization.step(self.optimizer, self.netG)  # for optimizer.step()
 
-Options decide what else happens there: `--accumulate`, `--precision`, and whatever attaches to
-`after_step`. Models that call their optimisers themselves train as ever, without these options.
+Options decide what else happens there: `--accumulate` and `--precision`. Models that call their
+optimisers themselves train as ever, without these options.
 """
 
 from argparse import Namespace
@@ -18,6 +18,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
+from models.optimization.averages import Averages
 from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
@@ -31,14 +32,17 @@ class Optimization:
     all gradients that were made with it have had their step; so a loss may train several
     optimisers, and an optimiser may step several times in a batch.
 
-    What is in `after_step` is called with the networks that an optimiser trains, after each of its
-    steps; the place for averages of weights. What is skipped for `--accumulate` is no step; one
-    that `--precision fp16` passes over is, since finding out would mean waiting for the device.
+    Attributes:
+        averages: those of `--ema`, which follow the steps of all optimisers. What is skipped for
+            `--accumulate` is no step; one that `--precision fp16` passes over may be, since finding
+            out would mean waiting for the device.
+        ended_averages: networks that had averages earlier in this run.
     """
 
     def __init__(self, opt: Namespace, device: torch.device) -> None:
         self.speed = Speed(opt, device)
-        self.after_step: list[Callable[[Sequence[nn.Module]], object]] = []
+        self.averages: Averages | None = None
+        self.ended_averages: set[str] = set()
         self.notes: list[Callable[[], str]] = []  # words for the line that `set_up` returns
         self.epochs = 0  # how often the learning rates were updated
         self.steps = 0  # batches since training began, as far as train.py tells
@@ -82,7 +86,7 @@ class Optimization:
         self._scaler.scale(loss).backward()
 
     def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
-        """Take one step of an optimiser that trains `nets`.
+        """Take one step of an optimiser that trains `nets`; these are named for whoever reads.
 
         With `--accumulate K` only every K-th batch takes it, with the mean of the gradients; with
         `--precision fp16` it is left out if a gradient is infinite, and the scale falls.
@@ -101,8 +105,6 @@ class Optimization:
             self._scaler.step(optimizer)
         finally:
             self._is_stepping = False
-        for follow in self.after_step:
-            follow(nets)
 
     def _unscale(self, optimizer: Optimizer) -> None:
         if optimizer not in self._scaled:
@@ -124,8 +126,10 @@ class Optimization:
     # ---- for training -----------------------------------------------------------------------
 
     def begin_batch(self) -> None:
-        """Tell that a new batch begins: `--accumulate` counts them."""
+        """Tell that a new batch begins: `--accumulate` and `--ema` count them."""
         self._accumulation.begin_batch()
+        if self.averages is not None:
+            self.averages.begin_batch()
         if not any(map(self._accumulation.holds_gradients_of, self.known)):
             self.speed.begin_step()
 

@@ -11,7 +11,7 @@ from models.storage.names import Model, names_in, networks_of
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
-from util.storage.run_folder import RunFolder, label_of
+from util.storage.run_folder import AVERAGE, RunFolder, label_of
 
 # Where networks go instead of to the disk, while somebody collects them.
 _collected: ContextVar[dict[Path, object] | None] = ContextVar("collected", default=None)
@@ -45,12 +45,13 @@ def collecting() -> Iterator[dict[Path, object]]:
         _collected.reset(before)
 
 
-def save(model: Model, label: int | str) -> None:
-    """Write every network to its file, as CPU tensors."""
+def save(model: Model, label: int | str, more: Mapping[Path, object]) -> None:
+    """Write every network to its file, as CPU tensors, and `more` state dicts to theirs."""
     files = files_of(model, label)
     states: dict[Path, object] = {
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
+    states |= more
     if (collected := _collected.get()) is None:
         with checkpoint.FileSet() as save:
             for path, state in states.items():
@@ -90,7 +91,8 @@ def load_pretrained(model: Model, source: str) -> None:
     files: dict[str, Path | None]
     if path.is_file():
         by_length = sorted(networks, key=len, reverse=True)  # G_A before A
-        ends = (name for name in by_length if path.stem.endswith(f"net_{name}"))
+        stems = path.stem, path.stem.removesuffix(AVERAGE)  # a network may be called G_ema
+        ends = (name for stem in stems for name in by_length if stem.endswith(f"net_{name}"))
         files = {next(ends, next(iter(networks))): path}
         if label != "latest":
             say(f"--pretrained {source} is one file: which epoch to take ({label}) means nothing.")

@@ -14,6 +14,7 @@ from models import networks
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.accumulation import parameters_of
 from models.optimization.schedulers import counts_steps
+from models.optimization.step import Optimization
 from models.storage.names import Model
 from util.base.errors import UserError
 from util.base.plugins import own_method
@@ -48,6 +49,7 @@ def training_state(model: Model) -> dict[str, Any]:
         "steps": model._optimization.state_dict(model.optimizers),
         "epochs": model._optimization.epochs,
         "made_later": model._optimization.made_later,
+        "averaged": sorted(_averaged(model._optimization)),
         "extra": extra_state() if extra_state and takes_it_back else {},
     }
 
@@ -80,11 +82,18 @@ def load_training_state(
     for name, pool in pools.items():
         load_pool_state(pool, state["image_pools"][name], model.device)
     model.metric = float(state["metric"])
+    model._optimization.ended_averages |= set(map(str, state.get("averaged", [])))
     if not kept.rates:
         model._optimization.epochs = int(state.get("epochs", 0))
     extra_state, load_extra_state = _extra_state_methods(model)
     if extra_state and load_extra_state:
         load_extra_state(state["extra"])
+
+
+def _averaged(optimization: Optimization) -> set[str]:
+    """Return the networks of which this run has averages on the disk, or had some."""
+    averages = optimization.averages
+    return optimization.ended_averages | (averages.nets.keys() if averages else set())
 
 
 def _extra_state_methods(model: Model) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ all models is no method of theirs; it is here, around the model.
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import lcm
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.optimization.averages import Averages
 from models.optimization.schedulers import counts_steps
+from models.storage import average_files
 from models.storage.names import names_in, networks_of, together
 from models.storage.network_files import collecting
 from models.storage.state import (
@@ -24,7 +26,10 @@ from models.storage.state import (
     state_bytes,
     training_state,
 )
+from util.base import rng
+from util.base.errors import in_words
 from util.base.log import warn
+from util.base.new_options import new_option
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
 
@@ -41,6 +46,7 @@ class TrainedModel:
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins; called before `set_input`."""
+        average_files.begin(self.model)  # unless `setup` has
         adopt_new_optimizers(self.model)
         self.model._optimization.begin_batch()
 
@@ -108,17 +114,20 @@ class TrainedModel:
     def without_trace(self, *, evaluation: bool) -> Iterator[None]:
         """Lend the model to something that is not training, without gradients; undo all it does.
 
+        Networks compute with their averages, if there are any (`--ema`, `--no_ema`).
+
         In evaluation there is no dropout, and statistics are those of training. Otherwise dropout
         stays and batch norm uses the batch, as test.py does without --eval.
         """
         model, nets = self.model, networks_of(self.model).values()
+        averages = self._averages_in_use()
         attributes = dict(vars(model))
         modes = [(module, module.training) for net in nets for module in net.modules()]
         buffers = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
         try:
             if evaluation:
                 model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), averages.in_use() if averages else nullcontext():
                 yield
         finally:
             for buffer, value in buffers:
@@ -127,6 +136,32 @@ class TrainedModel:
                 module.training = mode
             vars(model).clear()
             vars(model).update(attributes)
+
+    def _averages_in_use(self) -> Averages | None:
+        unused = new_option(self.model.opt, "no_ema")
+        return None if unused else self.model._optimization.averages
+
+    def visuals(self) -> Mapping[str, Any]:
+        """Return the images of the last batch, by name.
+
+        They are by-products of its step, without averages. With them, what counts is what these
+        make of it: a forward pass more, each time that images are shown.
+        """
+        if self._averages_in_use():
+            try:
+                with rng.isolated(0), self.without_trace(evaluation=False):
+                    self.model.forward()
+                    return self._current_visuals()
+            except Exception as error:  # noqa: BLE001 - images are for people alone
+                if "visuals" not in self._told:
+                    self._told.add("visuals")
+                    warn(f"Images are shown as the last weights make them: {in_words(error)}")
+        return self._current_visuals()
+
+    def _current_visuals(self) -> Mapping[str, Any]:
+        self.model.compute_visuals()
+        visuals: Mapping[str, Any] = self.model.get_current_visuals()
+        return visuals
 
     def validation_losses(self) -> dict[str, Tensor]:
         """Return what the model's own `validation_losses()` does: lower numbers are better."""
@@ -193,25 +228,45 @@ class TrainedModel:
         return lcm(*known) if stated and len(known) == len(stated) else None
 
     def broken_networks(self) -> list[str]:
-        """Return the names of the networks that hold numbers which are infinite or nan."""
+        """Return the names of networks that are infinite or nan somewhere, averages included."""
+        averages = self.model._optimization.averages
+        tensors = [
+            *((name, net.state_dict().values()) for name, net in networks_of(self.model).items()),
+            *(averages.values().items() if averages else ()),
+        ]
         sums = [  # one bad number spoils them
             (name, tensor.sum())
-            for name, net in networks_of(self.model).items()
-            for tensor in net.state_dict().values()
+            for name, of_network in tensors
+            for tensor in of_network
             if tensor.is_floating_point()
         ]
         finite = together([value for _, value in sums], self.model.device).isfinite().tolist()
         return sorted({name for (name, _), good in zip(sums, finite, strict=True) if not good})
 
     def save_networks(self, label: int | str) -> dict[Path, object]:
-        """Return what the model's `save_networks` would write, by file."""
+        """Return what the model's `save_networks` would write, by file, and all averages."""
         with collecting() as files:
             self.model.save_networks(label)
+        averages = self.model._optimization.averages
+        paths = average_files.average_files(self.model, label)
+        if averages and not all(paths[name] in files for name in averages.nets):
+            files |= average_files.states(self.model, label)  # it has a way of its own
         return files
+
+    def outdated_files(self, label: int | str) -> list[Path]:
+        """Return what an earlier save of this label may have left that does not belong to it."""
+        return average_files.outdated(self.model, label)
+
+    def load_networks(self, label: int | str) -> None:
+        """Bring networks and averages back to a save."""
+        self.model.load_networks(label)
+        average_files.load(self.model, label)
 
     def save_bytes(self) -> tuple[int, int]:
         """Return about how large the networks of a save are, and what else it holds."""
-        tensors = (t for net in networks_of(self.model).values() for t in net.state_dict().values())
+        averages = self.model._optimization.averages
+        nets = [*networks_of(self.model).values(), *(averages.nets.values() if averages else ())]
+        tensors = (tensor for net in nets for tensor in net.state_dict().values())
         return sum(t.numel() * t.element_size() for t in tensors), state_bytes(self.model)
 
     def training_state(self) -> dict[str, Any]:

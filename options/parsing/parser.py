@@ -120,6 +120,9 @@ class OptionParser(argparse.ArgumentParser):
 
     def _get_option_tuples(self, option_string: str) -> list[Any]:
         """Return what an abbreviation may mean; `--lam 5` still means --lambda_L1 in pix2pix."""
+        name = option_string.removeprefix("--").partition("=")[0]
+        if name in DEFAULTS and not self.is_complete:
+            return []  # ours, or a plugin's of that very name: not short for a longer one
         matches = super()._get_option_tuples(option_string)
         # argparse calls more than one ambiguous, which options of ours must not make it.
         return [match for match in matches if not isinstance(match[0], NewOption)] or matches

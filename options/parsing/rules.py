@@ -51,6 +51,7 @@ TRAIN_RANGES: Ranges = {
     **dict.fromkeys(("save_latest_freq", "save_epoch_freq", "lr_decay_iters"), AT_LEAST_1),
     "cache_gb": (lambda n: 0 < n < 10**6, "it must be above 0, and below a million"),
     "lr_gamma": (lambda n: 0 < n <= 1, "it must be above 0 and at most 1"),
+    "ema": (lambda n: 0 <= n < 1, "give 0 for no averages, else a number between 0 and 1"),
     "keep_last": (lambda n: n >= 0, "it counts checkpoints; 0 keeps all"),
     "beta1": (lambda n: 0 <= n < 1, "Adam needs a number from 0 to below 1"),
 }

@@ -33,6 +33,7 @@ SHORTER = {
     "--n_epochs_decay 150": "--n_epochs_decay 1",
     "--total_steps 100000 --val_steps 5000": "--total_steps 3 --val_steps 2",
     "--epoch_count 101": "--epoch_count 2",
+    "--n_epochs 6 --n_epochs_decay 3": "--n_epochs 1 --n_epochs_decay 0",
     "--n_epochs 5 --n_epochs_decay 5": "--n_epochs 1 --n_epochs_decay 0",
     "for seed in 1 2 3 4 5": "for seed in 1 2",
 }

@@ -4,9 +4,11 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,7 +22,7 @@ from torch import Tensor
 from tests.support.commands import ROOT, draw, imported, scene, start, train
 from tests.support.commands import script as run_script
 from util.scores import scorer
-from util.scores.comparisons import PAIRS_FILE
+from util.scores.comparisons import OUTPUTS_FILE, PAIRS_FILE
 from util.scores.networks import Identity
 
 SCRIPT = ROOT / "scripts" / "evaluate.py"
@@ -80,6 +82,10 @@ class Averages:
         self.identity = Identity("averages", "averages.pth", weights, published=False)
         self.seen = 0
 
+    def sizes(self, generated: tuple[int, int]) -> list[tuple[int, int]]:
+        """Take images as they are."""
+        return []
+
     def __call__(self, batch: Tensor) -> Tensor:
         """Return (N, 6)."""
         assert batch.dtype == torch.uint8
@@ -102,6 +108,11 @@ class Distances:
         """Return (N,)."""
         self.seen += len(a)
         return 2 * (a - b).abs().mean(dim=(1, 2, 3)).float()
+
+    def among(self, images: Tensor) -> Tensor:
+        """Return (1,)."""
+        pairs = list(combinations(images, 2))
+        return self(*map(torch.stack, zip(*pairs, strict=True))).mean().view(1)
 
 
 @pytest.fixture
@@ -508,6 +519,8 @@ def test_folders_without_images_are_named(
         (["a", "b", "--json", "no/such/folder/x.json"], "Make it first"),
         (["a", "b", "--gpu_ids", "cpu"], "-1 for the CPU"),
         (["a", "b", "--kid_subset_size", "1"], "2 or more"),
+        (["a", "b", "--diverse", "c"], "--diverse takes one folder"),
+        (["a", "--diverse", "c", "--paired"], "leave --paired and --side out"),
     ],
 )
 def test_wrong_commands_are_status_2(evaluate: Evaluate, arguments: list[str], words: str) -> None:
@@ -668,3 +681,130 @@ def test_the_command_itself(trained: Path, pairs: Path, tmp_path: Path) -> None:
     assert finished.returncode == 1
     assert "has no save nine: it has latest, 1." in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+# ---- several domains ----------------------------------------------------------------------
+
+DOMAINS = ("cat", "dog", "wild")
+K = 3  # outputs of each image for each domain
+
+
+@pytest.fixture
+def diverse(tmp_path: Path) -> tuple[Path, Path]:
+    """Return results for three domains, darker by 20 for each output, and real images of them."""
+    real, folder = tmp_path / "train", tmp_path / "results" / "run" / "test_latest"
+    outputs: dict[str, dict[str, list[list[str]]]] = {}
+    for number, source in enumerate(DOMAINS):
+        for image in range(4):
+            draw(real / source / f"{image}.png", scene(10 * number + image))
+        for target in DOMAINS:
+            groups = outputs.setdefault(source, {}).setdefault(target, [])
+            for image in range(2):
+                pixels = np.asarray(scene(50 + image)).clip(80)
+                names = [f"{source}{image}_fake_{target}_{k}.png" for k in range(K)]
+                for k, name in enumerate(names):
+                    draw(folder / "images" / name, Image.fromarray(pixels - 20 * k))
+                groups.append(names)
+    (folder / OUTPUTS_FILE).write_text(json.dumps(outputs))
+    return folder, real
+
+
+@pytest.mark.usefixtures("inception", "lpips")
+def test_each_pair_of_domains_is_scored_and_so_are_the_means(
+    evaluate: Evaluate, diverse: tuple[Path, Path]
+) -> None:
+    folder, real = diverse
+    status, report = evaluate.report(folder, "--diverse", real)
+    assert status == 0
+    *pairs, whole = report["comparisons"]
+    wanted = [f"{a} to {b}" for a in DOMAINS for b in DOMAINS if a != b]
+    assert [one["title"] for one in pairs] == wanted
+    assert all((one["generated"], one["real"]) == (2 * K, 4) for one in pairs)
+    for one in pairs:  # differences are 20, 20 and 40 of 255
+        assert one["scores"]["DIVERSITY"]["value"] == pytest.approx(2 * 80 / 3 / 255, rel=1e-5)
+        assert [image["name"] for image in one["images"]] == [f"{one['title'].split()[0]}{i}_fake_"
+            f"{one['title'].split()[-1]}_0" for i in range(2)]  # fmt: skip
+    for name in ("FID", "KID", "DIVERSITY"):
+        mean = sum(one["scores"][name]["value"] for one in pairs) / 6
+        assert whole["scores"][name]["value"] == pytest.approx(mean)
+    assert (whole["generated"], whole["real"]) == (6 * 2 * K, 12)
+
+
+@pytest.mark.usefixtures("inception", "lpips")
+def test_fid_is_that_of_all_outputs_against_the_real_images_of_the_target(
+    evaluate: Evaluate, diverse: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, real = diverse
+    made = tmp_path / "made"
+    made.mkdir()
+    for file in (folder / "images").glob("cat*_fake_dog_*.png"):
+        shutil.copy(file, made)
+    _, report = evaluate.report(real / "dog", made)
+    alone = report["comparisons"][0]["scores"]["FID"]["value"]
+    _, report = evaluate.report(folder, "--diverse", real, "--metrics", "FID")
+    assert report["comparisons"][0]["title"] == "cat to dog"
+    assert report["comparisons"][0]["scores"]["FID"]["value"] == pytest.approx(alone)
+    assert set(report["comparisons"][0]["scores"]) == {"FID"}
+
+
+@pytest.mark.usefixtures("inception", "lpips")
+def test_the_table_has_a_row_for_each_pair_or_of_several_runs_for_their_means(
+    evaluate: Evaluate, diverse: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder, real = diverse
+    _, said, _ = evaluate(folder, "--diverse", real, "--table", "markdown")
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
+    assert (rows[2], rows[-1], len(rows)) == ("cat to dog", "mean of 6 pairs of domains", 9)
+    assert "**" not in said
+    other = tmp_path / "results" / "other" / "test_latest"
+    shutil.copytree(folder, other)
+    _, said, _ = evaluate(folder, other, "--diverse", real, "--table", "markdown")
+    rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
+    assert rows[2:] == ["run", "other"]
+
+
+def test_diversity_is_kept_and_needs_several_outputs(
+    evaluate: Evaluate, diverse: tuple[Path, Path], lpips: Distances
+) -> None:
+    folder, real = diverse
+    arguments: list[str | Path] = [folder, "--diverse", real, "--metrics", "DIVERSITY"]
+    evaluate(*arguments)
+    seen = lpips.seen
+    assert seen == 2 * 3  # three pairs in each group; only two groups differ
+    evaluate(*arguments)
+    assert lpips.seen == seen
+    outputs = json.loads((folder / OUTPUTS_FILE).read_text())
+    outputs["cat"]["dog"] = [group[:1] for group in outputs["cat"]["dog"]]
+    (folder / OUTPUTS_FILE).write_text(json.dumps(outputs))
+    status, said, _ = evaluate(*arguments)
+    assert status == 1
+    assert "not computed: DIVERSITY. It compares several outputs of the same image" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "has no outputs.json, which test.py writes"),
+        ("[1]", "does not say what was made of what"),
+        ('{"cat": {"dog": [[1]]}}', "does not say what was made of what"),
+        ('{"cat": {"cat": [["a.png"]]}}', "has outputs for no other domain"),
+        ('{"cat": {"fox": [["a.png"]]}}', "There is no folder .*fox"),
+        ('{"cat": {"dog": [["gone.png"]]}}', "gone.png"),
+    ],
+)
+@pytest.mark.usefixtures("inception")
+def test_outputs_that_cannot_be_scored_are_explained(
+    evaluate: Evaluate, diverse: tuple[Path, Path], content: str | None, said: str
+) -> None:
+    folder, real = diverse
+    file = folder / OUTPUTS_FILE
+    file.unlink() if content is None else file.write_text(content)
+    with pytest.raises((ValueError, OSError), match=said):
+        evaluate(folder, "--diverse", real)
+
+
+def test_outputs_for_several_domains_ask_for_diverse(
+    evaluate: Evaluate, diverse: tuple[Path, Path]
+) -> None:
+    with pytest.raises(ValueError, match="--diverse REAL compares them with real ones"):
+        evaluate(diverse[0])

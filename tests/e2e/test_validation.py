@@ -12,6 +12,7 @@ import torch
 from models.pix2pix_model import Pix2PixModel
 from tests.support import commands
 from tests.support.commands import draw_pairs, draw_unpaired, names
+from util.scores.networks import Identity
 from util.storage import checkpoint
 
 Capture = pytest.CaptureFixture[str]
@@ -236,17 +237,21 @@ def test_plateau_without_a_loss_to_follow_is_said_once(
 # ---- what there is to measure -----------------------------------------------------------------
 
 
-def averages(images: torch.Tensor) -> torch.Tensor:
+class Averages:
     """Stand in for Inception: the mean and the deviation of the colours, (N, 6)."""
-    pixels = images.float().flatten(2) / 255
-    return torch.cat([pixels.mean(dim=2), pixels.std(dim=2)], dim=1)
+
+    identity = Identity("averages", "averages.pth", "", published=False, remark="of another scale")
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        pixels = images.float().flatten(2) / 255
+        return torch.cat([pixels.mean(dim=2), pixels.std(dim=2)], dim=1)
 
 
 @pytest.mark.parametrize(("model", "metric"), [("pix2pix", "FID"), ("cycle_gan", "A_KID")])
 def test_every_metric_can_be_the_best(
     model: str, metric: str, roots: dict[str, Path], tmp_path: Path, monkeypatch: Monkeypatch
 ) -> None:
-    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: averages)
+    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: Averages())
     more = ("--inception_weights", "stands in", "--save_best", metric)
     run = commands.train(tmp_path, roots["with"], model, *more)
     (record,) = epochs(run)
@@ -257,11 +262,13 @@ def test_every_metric_can_be_the_best(
 def test_one_image_has_no_distance_between_sets_but_all_else(
     roots: dict[str, Path], tmp_path: Path, monkeypatch: Monkeypatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: averages)
+    monkeypatch.setattr("util.training.validation.load_inception", lambda *_: Averages())
     more = ("--inception_weights", "stands in", "--num_val", "1", "--save_best")
     run = commands.train(tmp_path, roots["with"], "pix2pix", *more, "L1")
     assert set(epochs(run)[0]["val"]) == METRICS["pix2pix"]
-    assert "FID and KID need 2 images or more to validate on; there is 1" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "FID and KID need 2 images or more to validate on; there is 1" in said.err
+    assert "--inception_weights stands in: of another scale" in said.out + said.err
     with pytest.raises(ValueError, match="no such metric"):
         commands.train(tmp_path, roots["with"], "pix2pix", *more, "FID", "--name", "other")
 

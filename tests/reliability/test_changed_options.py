@@ -323,6 +323,22 @@ def test_batches_that_wait_for_a_step_are_dropped_if_there_are_too_many(
     assert steps(go_on(source, "--n_epochs", "2", "--accumulate", "2")) == (3, 1)  # 5 batches
 
 
+def test_averages_begin_go_on_and_end(root: Path, tmp_path: Path, go_on: Continued) -> None:
+    source = begun(root, tmp_path / "source", "--ema", "0.9")
+    state = go_on(source, "--n_epochs", "2", "--ema", "0.99")
+    assert "loading averages of G from " in state["said"]
+    assert "averages of G (--ema 0.99)" in state["said"]
+
+    ended = go_on(source, "--n_epochs", "2", "--ema", "0")
+    assert "--ema 0: the run goes on without averages, and so do its saves." in ended["said"]
+    assert not (ended["folder"] / "run" / "latest_net_G_ema.pth").exists()
+    assert (source / "run" / "latest_net_G_ema.pth").exists()
+
+    begun_again = go_on(ended["folder"], "--n_epochs", "3", "--ema", "0.9")
+    assert "No averages of G are saved for latest: they start from" in begun_again["said"]
+    assert (begun_again["folder"] / "run" / "latest_net_G_ema.pth").exists()
+
+
 SCALE = 128.0
 
 

@@ -178,6 +178,13 @@ def test_going_back_to_the_last_save_and_on(
     count("non-finite runs tried")
 
 
+def test_averages_go_back_with_the_networks(root: Path, tmp_path: Path, sick: Sick) -> None:
+    sick.weights_at = frozenset({STEPS + 2})
+    run(small(root, tmp_path, "--save_latest_freq", "3", "--on_nan", "rollback", "--ema", "0.5"))
+    assert (tmp_path / "run" / "latest_net_G_ema.pth").is_file()
+    assert assert_good_save(tmp_path)["step"] == 3 * STEPS  # of all files of networks
+
+
 def test_going_back_at_the_end_of_an_epoch_skips_its_save(
     root: Path, tmp_path: Path, sick: Sick
 ) -> None:

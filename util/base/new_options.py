@@ -11,7 +11,7 @@ from typing import Any
 DEFAULTS: Mapping[str, Any] = {
     "seed": None, "deterministic": False,
     "speed": "faithful", "precision": "fp32", "compile": False,
-    "grad_checkpoint": False, "accumulate": 1,
+    "grad_checkpoint": False, "accumulate": 1, "ema": 0.0, "no_ema": False,
     "cache": "none", "cache_gb": None, "skip_bad_images": False,
     "pretrained": "", "keep_last": 0, "keep_states": "2", "on_nan": "stop",
     "total_steps": 0, "val_steps": 0, "decay_steps": None,
@@ -46,6 +46,12 @@ def new_option(opt: Namespace, name: str) -> Any:
     """Return what an option of ours is set to; its default, where a fork's parser has none."""
     ours = getattr(opt, OURS, {})
     return ours[name] if name in ours else getattr(opt, name, DEFAULTS[name])
+
+
+def with_ours(saved: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return saved options, with ours where a plugin has taken a name."""
+    ours = saved.get(OURS)
+    return {**saved, **ours} if isinstance(ours, dict) else saved
 
 
 def framework_option(opt: Namespace, name: str) -> Any:

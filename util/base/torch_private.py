@@ -64,6 +64,19 @@ def multiply_each(tensors: Sequence[Tensor], number: float) -> None:
     torch._foreach_mul_(list(tensors), number)
 
 
+def copy_each(tensors: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy values into tensors, all in one operation."""
+    if tensors:  # torch refuses empty lists
+        with torch.no_grad():
+            torch._foreach_copy_(list(tensors), list(values))
+
+
+def move_each(tensors: Sequence[Tensor], towards: Sequence[Tensor], share: float) -> None:
+    """Move tensors in place by a share of the way towards others, all in one operation."""
+    if tensors:
+        torch._foreach_lerp_(list(tensors), list(towards), share)
+
+
 def leave_scale_to(optimizer: Optimizer) -> None:
     """Let GradScaler leave the scale of gradients to an optimiser whose steps are fused."""
     optimizer._step_supports_amp_scaling = True  # type: ignore[attr-defined]

@@ -16,11 +16,13 @@ from util.scores.images import METRICS
 from util.scores.sides import made_from
 
 OF_SETS = ("FID", "KID")
-OF_PAIRS = tuple(name for name in METRICS if name not in OF_SETS)
+OF_GROUPS = ("DIVERSITY",)  # of several images made of the same one
+OF_PAIRS = tuple(name for name in METRICS if name not in (*OF_SETS, *OF_GROUPS))
 ALL = (*OF_PAIRS, *OF_SETS)
 LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how test.py names images
 NAMED = 5  # files in a message
 PAIRS_FILE = "pairs.json"  # beside a test's page: labels of what was made, and of what for
+OUTPUTS_FILE = "outputs.json"  # likewise: what was made of what for which domain
 USUAL_PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # of the built-in models
 
 
@@ -42,6 +44,12 @@ class Comparison:
     metrics: tuple[str, ...]  # that make sense here
     alone: Sequence[str] = ()  # files without partner, which are left out
     notes: tuple[str, ...] = ()  # what to keep in mind
+    groups: Sequence[Sequence[NamedImage]] = ()  # of `fake`: what was made of the same image
+
+    @property
+    def units(self) -> Sequence[NamedImage]:
+        """What has values of its own, by its first image: a pair, or a group."""
+        return [group[0] for group in self.groups] or self.fake
 
 
 def pairs(title: str, real: list[NamedImage], fake: list[NamedImage], *metrics: str) -> Comparison:
@@ -84,7 +92,7 @@ def same_names(real: list[NamedImage], fake: list[NamedImage]) -> bool:
 def images_of(folder: str) -> str:
     """Return the images' folder in what test.py wrote; any other folder as it is."""
     inside = os.path.join(folder, "images")
-    beside = ("index.html", PAIRS_FILE)  # a test that was stopped has left no page
+    beside = ("index.html", PAIRS_FILE, OUTPUTS_FILE)  # a test that was stopped has left no page
     is_ours = any(os.path.isfile(os.path.join(folder, name)) for name in beside)
     return inside if is_ours and os.path.isdir(inside) else folder
 
@@ -145,6 +153,11 @@ def from_results(
         reals, fakes = (_labelled(folder, paths, label) for label in (wanted, made))
         if side is None and reals and fakes:
             comparisons.append(pairs(f"{made} against {wanted} in {folder}", reals, fakes))
+    if not comparisons and (Path(folder).parent / OUTPUTS_FILE).is_file():
+        raise UserError(
+            f"{folder} has images made for several domains: --diverse REAL compares them with real "
+            "ones. REAL has a folder for each domain, such as the folder train of the data set."
+        )
     if not comparisons:
         labels = ", ".join(f"x_{label}" for label in found if label) or "other names"
         raise UserError(

@@ -94,6 +94,7 @@ METRICS = {
     "LPIPS": Metric(None, "min", "0 if equal", 4),
     "FID": Metric(None, "min", "0 if equal", 2),
     "KID": Metric(None, "min", "about 0 if equal", 5),
+    "DIVERSITY": Metric(None, "max", "LPIPS among outputs of one image", 4),
 }
 
 

@@ -8,16 +8,17 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from util.base.errors import UserError
+from util.images.ranges import to_unit
 from util.storage.checkpoint import load_state
 
 
@@ -38,6 +39,9 @@ class Published(NamedTuple):
         return self.file.removesuffix(".pth").rpartition("-")[2]
 
 
+IMAGENET_INCEPTION = Published(
+    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth", 109
+)
 INCEPTION = Published(
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/"
     "weights-inception-2015-12-05-6726825d.pth",
@@ -48,6 +52,8 @@ BACKBONES = {
     "vgg": Published("https://download.pytorch.org/models/vgg16-397923af.pth", 553),
     "squeeze": Published("https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", 5),
 }
+INCEPTION_SIDE = 299  # pixels that Inception takes
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SMALLEST_SIDE = {"alex": 31, "vgg": 16, "squeeze": 17}  # pixels that the backbones can take
 
 
@@ -59,6 +65,7 @@ class Identity:
     file: str  # name of the file of weights
     sha256: str
     published: bool  # whether these are the weights that papers use
+    remark: str = ""  # what to keep in mind
 
 
 @dataclass(frozen=True)
@@ -72,17 +79,46 @@ class Inception:
     identity: Identity
     device: torch.device
 
+    def sizes(self, generated: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return to which sizes images are brought beforehand, one after the other.
+
+        `generated` is the size of generated images, width and height.
+        """
+        return []
+
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Return the features (N, 2048), float32 on the CPU, of images (N, 3, H, W), uint8 RGB."""
         return _finite(self.net(images.to(self.device))[0], self.identity)
 
 
+class ImageNetInception(Inception):
+    """torchvision's Inception v3, which classifies ImageNet: StarGAN v2's paper took it for FID.
+
+    Real images are brought to the size of generated ones, then all to 299 x 299.
+    """
+
+    def sizes(self, generated: tuple[int, int]) -> list[tuple[int, int]]:
+        """Return that of generated images, and the network's."""
+        return [generated, (INCEPTION_SIDE, INCEPTION_SIDE)]
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the features (N, 2048), as above."""
+        x, side = to_unit(images.to(self.device)), INCEPTION_SIDE
+        if x.shape[2:] != (side, side):  # of somebody who did not ask for `sizes`
+            x = nn.functional.interpolate(x, (side, side), mode="bilinear", antialias=True)
+        scaled = [
+            x.new_tensor(numbers).view(3, 1, 1) for numbers in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        ]
+        return _finite(self.net((x - scaled[0]) / scaled[1]), self.identity)
+
+
 @dataclass(frozen=True)
 class Lpips:
     """LPIPS 0.1: Zhang et al., "The unreasonable effectiveness of deep features", CVPR 2018."""
 
-    net: nn.Module
+    net: Any  # of lpips: `scaling_layer`, `net` and `lins` are its parts
     identity: Identity
     device: torch.device
     smallest: int  # pixels of the shortest side that images may have
@@ -108,6 +144,32 @@ class Lpips:
         a, b = (2 * x.to(self.device, torch.float32) - 1 for x in (a, b))
         return _finite(self.net(a, b).flatten(), self.identity)
 
+    @torch.no_grad()
+    def among(self, images: Tensor) -> Tensor:
+        """Return the mean distance of all pairs among RGB images, on the CPU.
+
+        Each image goes through the network once, not once for each pair.
+
+        Shapes:
+            images: (N, 3, H, W), values in [0, 1], N at least 2
+            result: (1,), float32
+        """
+        self.check(images)
+        x = self.net.scaling_layer(2 * images.to(self.device, torch.float32) - 1)
+        total = x.new_zeros(len(x), len(x))
+        for maps, weigh in zip(self.net.net(x), self.net.lins, strict=True):
+            maps = _of_length_one(maps)
+            for i in range(len(maps) - 1):
+                apart = weigh((maps[i + 1 :] - maps[i]).square())  # (N - i - 1, 1, h, w)
+                total[i, i + 1 :] += apart.mean(dim=(1, 2, 3))
+        pairs = len(x) * (len(x) - 1) / 2
+        return _finite(total.sum().view(1) / pairs, self.identity)
+
+
+def _of_length_one(maps: Tensor) -> Tensor:
+    """Divide the features (N, C, h, w) of each place by their length, as LPIPS does."""
+    return maps / (maps.square().sum(dim=1, keepdim=True).sqrt() + 1e-10)
+
 
 def _finite(values: Tensor, identity: Identity) -> Tensor:
     values = values.float().cpu()
@@ -117,13 +179,18 @@ def _finite(values: Tensor, identity: Identity) -> Tensor:
 
 
 def load_inception(file: str | Path | None = None, device: str | torch.device = "cpu") -> Inception:
-    """Build Inception with the weights of a file, or those in torch's cache."""
+    """Build Inception with the weights of a file, or those in torch's cache.
+
+    The file tells which of the two it is.
+    """
     _require("torch-fidelity", "torch_fidelity", "FID and KID need")
     from torch_fidelity import FeatureExtractorInceptionV3
 
     path = find_weights(file, INCEPTION, "--inception_weights")
     with path.open("rb") as opened:
-        load_state(path, file=opened)  # raises if it would run code; the library does not look
+        state = load_state(path, file=opened)  # raises if it would run code; the library does not
+        if isinstance(state, dict) and "AuxLogits.fc.weight" in state:
+            return _of_imagenet(path, state, opened, device)
         opened.seek(0)
         with _refusing_other_weights(path):
             net = FeatureExtractorInceptionV3(
@@ -132,6 +199,26 @@ def load_inception(file: str | Path | None = None, device: str | torch.device = 
         name = "Inception v3 (2015), features 2048"
         identity = _identify(name, "torch-fidelity", path, opened, INCEPTION)
     return Inception(net.to(device).eval(), identity, torch.device(device))
+
+
+def _of_imagenet(
+    path: Path, state: dict[str, Tensor], file: BufferedReader, device: str | torch.device
+) -> ImageNetInception:
+    _require("torchvision", "torchvision", "torchvision's Inception needs")
+    from torchvision.models import inception_v3
+
+    net = inception_v3(weights=None, init_weights=False)
+    with _refusing_other_weights(path):
+        net.load_state_dict(state)
+    net.fc = nn.Identity()  # features, not classes
+    name = "Inception v3 (ImageNet), features 2048"
+    identity = _identify(name, "torchvision", path, file, IMAGENET_INCEPTION)
+    remark = (
+        "this is torchvision's Inception, as in StarGAN v2's paper: FID and KID are on another "
+        "scale than the usual ones."
+    )
+    identity = replace(identity, remark=remark)
+    return ImageNetInception(net.to(device).eval(), identity, torch.device(device))
 
 
 def load_lpips(

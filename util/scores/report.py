@@ -65,6 +65,8 @@ def identity_lines(identities: Mapping[str, Identity]) -> Iterator[str]:
     for names, identity in identities.items():
         yield f"{names}: {identity.network}"
         yield f"  weights {identity.file}, sha256 {identity.sha256}"
+        if identity.remark:
+            yield f"  note: {identity.remark}"
         if not identity.published:
             yield "  note: these are not the published weights: do not compare with papers."
 
@@ -81,7 +83,7 @@ def as_json(results: Sequence[Result], identities: Mapping[str, Identity]) -> di
 def _result_as_json(result: Result) -> dict[str, Any]:
     comparison = result.comparison
     columns = {name: map(_finite, values.tolist()) for name, values in result.per_image.items()}
-    names = [printable(image.name) for image in comparison.fake] if columns else []
+    names = [printable(image.name) for image in comparison.units] if columns else []
     return {
         "title": printable(comparison.title),
         "paired": comparison.paired,

@@ -1,5 +1,6 @@
 """Scores of several runs in one table, for papers and read-me files."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,18 +17,18 @@ _LATEX = {
 }
 
 
-def runs_table(results: Mapping[str, Result], style: str) -> str:
-    """Return a table with a row for each run, the best value of each metric in bold.
+def runs_table(results: Mapping[str, Result], style: str, *, best: bool = True) -> str:
+    """Return a table with a row for each run; the `best` value of each metric is in bold.
 
     `results` has the scores by the run's name, `style` is one of `STYLES`; LaTeX needs the package
     booktabs. Intervals are those of 95%.
     """
     names = [name for name in METRICS if any(name in one.scores for one in results.values())]
-    best = {name: _best(name, [r.scores[name] for r in results.values() if name in r.scores])
-            for name in names}  # fmt: skip
+    bold = {name: _best(name, [r.scores[name] for r in results.values() if name in r.scores])
+            if best else math.nan for name in names}  # fmt: skip
     is_latex = style == "latex"
     rows = [
-        [_escaped(run, is_latex), *(_cell(one.scores.get(n), n, best[n], is_latex) for n in names)]
+        [_escaped(run, is_latex), *(_cell(one.scores.get(n), n, bold[n], is_latex) for n in names)]
         for run, one in results.items()
     ]
     heads = ["run", *(_head(name, is_latex) for name in names)]

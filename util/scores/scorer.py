@@ -1,10 +1,10 @@
 """Measure comparisons of image files: read, batch, look up, compute."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from util.base.errors import UserError
 from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
 from util.images.ranges import to_unit
-from util.scores.comparisons import OF_PAIRS, OF_SETS, Comparison, NamedImage, digest_of
+from util.scores.comparisons import OF_GROUPS, OF_PAIRS, OF_SETS, Comparison, NamedImage, digest_of
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
 from util.scores.feature_cache import FeatureCache, key_of
 from util.scores.images import METRICS, mean_over_images
@@ -95,6 +95,9 @@ class Scorer:
         wanted = [name for name in names if name in comparison.metrics]
         self._score_pairs(result, [name for name in wanted if name in OF_PAIRS])
         self._score_sets(result, [name for name in wanted if name in OF_SETS])
+        for name in wanted:
+            if name in OF_GROUPS:
+                self._score_groups(result, name)
         return result
 
     def _score_pairs(self, result: Result, names: list[str]) -> None:
@@ -172,7 +175,8 @@ class Scorer:
             result.missing |= dict.fromkeys(names, reason)
             return
         real, fake = result.comparison.real, result.comparison.fake
-        features = self._features([image.path for image in (*real, *fake)])
+        sizes = self.inception.sizes(self.read(fake[0].path).size)
+        features = self._features([image.path for image in (*real, *fake)], sizes)
         of_real, of_fake = features.split([len(real), len(fake)])
         for name in names:
             try:
@@ -195,11 +199,15 @@ class Scorer:
         how = f"{CONFIDENT} standard errors, from {kid.subsets} subsets of {kid.subset_size}"
         return Score(kid.mean, kid.mean - reach, kid.mean + reach, how, asdict(kid))
 
-    def _features(self, paths: list[str]) -> Tensor:
-        """Return the features of images, (N, 2048), from the cache where they are known."""
+    def _features(self, paths: list[str], sizes: list[tuple[int, int]]) -> Tensor:
+        """Return the features of images, (N, 2048), from the cache where they are known.
+
+        Images are brought to all the `sizes` first.
+        """
+        look_up = partial(self._look_up, sizes=sizes)
         rows: list[Tensor] = []
         with progress_bar("features", len(paths)) as bar:
-            for batch in self._batches(self._look_up, paths, lambda item: item[1].shape):
+            for batch in self._batches(look_up, paths, lambda item: item[1].shape):
                 found = [values for _, values in batch]
                 if found[0].dim() > 1:  # images
                     found = list(self.inception(torch.stack(found)))
@@ -209,12 +217,56 @@ class Scorer:
                 bar.update(len(batch))
         return torch.stack(rows)
 
-    def _look_up(self, path: str) -> tuple[str, Tensor]:
+    def _look_up(self, path: str, sizes: list[tuple[int, int]]) -> tuple[str, Tensor]:
         """Return the key of an image's features, and these, or the image if they are not known."""
         identity = self.inception.identity
-        key = key_of("inception", identity.network, identity.sha256, digest_of(path))
-        features = self.cache.get(key)
-        return key, as_tensor(self.read(path)) if features is None else features
+        ways = (f"{width}x{height}" for width, height in sizes)
+        key = key_of("inception", identity.network, identity.sha256, digest_of(path), *ways)
+        if (features := self.cache.get(key)) is not None:
+            return key, features
+        image = self.read(path)
+        for size in sizes:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        return key, as_tensor(image)
+
+    def _score_groups(self, result: Result, name: str) -> None:
+        """Measure how different the images of each group are, one group after the other."""
+        groups = result.comparison.groups
+        if min(map(len, groups)) < 2:
+            result.missing[name] = (
+                "It compares several outputs of the same image; here is only one. Models that can "
+                "make more have an option for it, as --num_outs_per_domain 10 of test.py."
+            )
+            return
+        first = as_tensor(self.read(groups[0][0].path))
+        if reason := _trouble(lambda: self.lpips.check(first)):
+            result.missing[name] = reason
+            return
+        values = result.per_image[name] = torch.cat(list(self._diversity(groups)))
+        result.scores[name] = _mean_score(values)
+
+    def _diversity(self, groups: Sequence[Sequence[NamedImage]]) -> Iterator[Tensor]:
+        """Yield the mean distance of the images of each group, (1,)."""
+        with progress_bar("diversity", len(groups)) as bar:
+            for key, found in read_ahead(self._load_group, groups):
+                if found.dim() > 1:  # images
+                    found = self.lpips.among(to_unit(found.to(self.device)))
+                    self.cache.put(key, found)
+                yield found
+                bar.update(1)
+
+    def _load_group(self, group: Sequence[NamedImage]) -> tuple[str, Tensor]:
+        """Return the key of a group, and its value, or the images if that is not known."""
+        identity = self.lpips.identity
+        digests = [digest_of(image.path) for image in group]
+        key = key_of("lpips among", identity.network, identity.sha256, *digests)
+        if (known := self.cache.get(key)) is not None:
+            return key, known
+        images = [self.read(image.path) for image in group]
+        if len({image.size for image in images}) > 1:
+            names = ", ".join(image.path for image in group[:2])
+            raise UserError(f"{names}, ...: outputs of one image must be of one size. Test anew.")
+        return key, torch.stack([as_tensor(image) for image in images])
 
     def _batches(
         self, load: Callable[[S], T], items: Iterable[S], shape: Callable[[T], Any]

@@ -9,6 +9,7 @@ from glob import escape
 from pathlib import Path
 
 ITERATION = "iter_"
+AVERAGE = "_ema"
 NUMBERED = re.compile(rf"({ITERATION})?(\d+)_(net_.+|state)\.pth")
 SAVED = re.compile(rf"(latest|best|({ITERATION})?\d+)_.+\.pth")  # what plugins save too
 
@@ -72,6 +73,11 @@ class RunFolder:
     def network_file(self, label: int | str, net: str) -> Path:
         """Return where a network is saved; `net` is its name in `model_names`."""
         return self.path / f"{label}_net_{net}.pth"
+
+    @staticmethod
+    def average_file(network: Path) -> Path:
+        """Return where the averages of a network's weights (`--ema`) are saved: beside its file."""
+        return network.with_name(f"{network.stem}{AVERAGE}{network.suffix}")
 
     def network_files(self, net: str | None = None) -> list[Path]:
         """Return the files of a network, or of all, that there are under any label."""

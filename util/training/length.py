@@ -179,6 +179,10 @@ class InSteps(Length):
     counts_steps = True
     longer = "--total_steps"
 
+    def share_of_rate(self, number: int) -> float:
+        # Without steps that decay there is no end to be seen; a run that is shortened is beyond it.
+        return max(0.0, super().share_of_rate(number)) if self.decay else 1.0
+
     @property
     def _epoch_steps(self) -> int:
         return self.val_steps or math.ceil(self.images / self.batch_size)

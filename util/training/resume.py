@@ -11,7 +11,7 @@ from torch import Tensor
 from util.base import rng
 from util.base.errors import UserError
 from util.base.log import say
-from util.base.new_options import DEFAULTS, OURS, framework_option, new_option
+from util.base.new_options import DEFAULTS, framework_option, new_option, with_ours
 from util.display.reporter import Reporter
 from util.scores.images import metric_and_direction
 from util.storage import checkpoint
@@ -73,9 +73,7 @@ class ResumePoint:
         there = {name: layout for name, layout in LATER.items() if name in self.state}
         if problems := list(problems_of(self.state, {**LAYOUT, **there})):
             raise self._unfit(f"it has {', '.join(problems)}")
-        self.saved = self.state["options"]
-        if isinstance(ours := self.saved.get(OURS), dict):  # where a plugin has taken names
-            self.saved = self.saved | ours
+        self.saved = with_ours(self.state["options"])
         saved_epoch = self.state["progress"]["epoch"]
         self.other_epoch = epoch_is_given and opt.epoch_count != saved_epoch
         if not self.other_epoch:
@@ -193,6 +191,8 @@ class ResumePoint:
                 f"--seed {seed} changes nothing: random numbers go on as those of the saved run, "
                 f"which began with {self.saved.get('seed')}."
             )
+        if self._changed("ema") and new_option(self.opt, "ema") == 0:
+            say("--ema 0: the run goes on without averages, and so do its saves.")
         if self._changed("direction"):
             say(f"--direction {opt.direction}: the networks have learned the other one until now.")
         if changed := self._changed(*OF_SIZE):

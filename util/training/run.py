@@ -212,8 +212,7 @@ class Run:
 
     def show_images(self, *, for_page: bool) -> None:
         """Show the images of the last step; the page takes the first ones of an epoch anyway."""
-        self.model.compute_visuals()
-        visuals = self.model.get_current_visuals()
+        visuals = self.trained.visuals()
         self.reporter.total_images = self.progress.total_images
 
         def show(visualizer: Any) -> None:
@@ -227,9 +226,7 @@ class Run:
 
     def show_first_images(self) -> None:
         """Put the images of the last step on the page, until those of its epoch are due."""
-        self.model.compute_visuals()
-        when = LogStep(self.progress.epoch)
-        self.reporter.first_images(when, self.model.get_current_visuals())
+        self.reporter.first_images(LogStep(self.progress.epoch), self.trained.visuals())
 
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""

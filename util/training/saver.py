@@ -85,6 +85,7 @@ class Saver:
         self.wait()  # one copy in memory is enough
         try:
             files = {str(label): self.trained.save_networks(label) for label in labels}
+            outdated = [path for label in labels for path in self.trained.outdated_files(label)]
         except OSError as error:  # from a plugin that writes by itself
             raise self._failure(error) from error
         new = [label for label in files if is_numbered(label) and label not in self.numbered]
@@ -99,7 +100,7 @@ class Saver:
             **self.losses.state_dict(),
             **{name: part.state_dict() for name, part in self.parts.items()},
         }
-        self._running = self._thread.submit(self._write, files, snapshot(state))
+        self._running = self._thread.submit(self._write, files, snapshot(state), outdated)
         self._before, self.last_label = self.last_label, str(labels[0])
         self.saves += 1
 
@@ -127,7 +128,7 @@ class Saver:
         assert self.last_label is not None
         self.wait()
         state = read_state(self.folder, self.last_label)
-        self.trained.model.load_networks(self.last_label)
+        self.trained.load_networks(self.last_label)
         if state is not None:
             self.trained.load_training_state(state["model"], keep_rates=True)
 
@@ -137,7 +138,12 @@ class Saver:
             return "Nothing had been saved yet."
         return f"Continue with:\n  {command_to_continue(self.opt, self.last_label)}"
 
-    def _write(self, files: Mapping[str, Mapping[Path, object]], state: dict[str, Any]) -> None:
+    def _write(
+        self,
+        files: Mapping[str, Mapping[Path, object]],
+        state: dict[str, Any],
+        outdated: Sequence[Path],
+    ) -> None:
         written: dict[str, Path] = {}  # state files by what they say
         with checkpoint.FileSet() as save:
             for label, networks in files.items():
@@ -154,6 +160,8 @@ class Saver:
                 else:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
+        for path in outdated:
+            path.unlink(missing_ok=True)
         for label in files:
             prune(self.folder, label, *kept_saves(self.opt), state["numbered"])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from util.base import rng
 from util.base.errors import UserError, in_words
-from util.base.log import say, warn
+from util.base.log import note, say, warn
 from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
@@ -194,10 +194,13 @@ def create_validator(
             f"FID and KID need {LEAST_OF_A_SET} images or more to validate on; there is "
             f"{len(data)}, so --inception_weights measures nothing."
         )
+    features = load_inception(inception, device) if inception else None
+    if features and (remark := features.identity.remark):
+        note(f"--inception_weights {inception}: {remark}")
     validator = Validator(
         trained, data, evaluation=new_option(opt, "val_eval"), every=every,
         lpips=load_lpips(lpips, device) if lpips else None,
-        inception=load_inception(inception, device) if inception else None,
+        inception=features,
         direction=opt.direction if unequal_domains(getattr(data, "dataset", None)) else "",
         divisor=divisor or 1,
     )  # fmt: skip

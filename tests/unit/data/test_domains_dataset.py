@@ -127,6 +127,21 @@ def test_a_test_has_as_many_references_of_each_domain_as_images_are_made(root: P
     assert torch.equal(references[2, 0], references[2, 1])  # there is one of these
 
 
+def test_references_of_a_test_differ_from_source_to_source_and_are_the_same_again(
+    root: Path,
+) -> None:
+    opt = options(root, training=False)
+    opt.no_flip, opt.num_outs_per_domain = True, 5
+    opt.mode = "reference"
+    dataset = DomainsDataset(opt)
+    of_cats = [dataset[index]["references"][0] for index in range(4)]
+    assert all(len({image.sum().item() for image in one}) == 5 for one in of_cats)  # no cat twice
+    assert len({tuple(image.sum().item() for image in one) for one in of_cats}) == 4
+    assert torch.equal(DomainsDataset(opt)[2]["references"][0], of_cats[2])
+    opt.seed = 5
+    assert not torch.equal(DomainsDataset(opt)[2]["references"][0], of_cats[2])
+
+
 def test_sources_and_references_may_be_elsewhere(root: Path, tmp_path: Path) -> None:
     draw(tmp_path / "mine" / "one.png", scene(77))
     one = str(tmp_path / "mine" / "one.png")

@@ -149,6 +149,22 @@ def test_a_plugins_option_is_abbreviated_as_on_the_original(parse: Any, plugin: 
     assert "ambiguous" in parse.refused("--model", "taking", "--pre", "3")  # or --preprocess
 
 
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [(["--ema", "0.9"], 0.9), (["--ema=0.9"], 0.9), (["--speed", "max"], "max"),
+     (["--seed", "3"], 3), (["--deterministic"], True)],
+)  # fmt: skip
+def test_a_whole_name_of_ours_is_no_abbreviation_of_a_plugins(
+    given: list[str], value: object, parse: Any, plugin: Plugin
+) -> None:
+    name = given[0].removeprefix("--").partition("=")[0]
+    longer = f"parser.add_argument('--{name}_of_mine', default='a', choices=['a', 'b'])"
+    plugin("taking_model", MODEL.format(definition=longer))
+    opt = parse.train("--model", "taking", *given)
+    assert new_option(opt, name) == value
+    assert getattr(opt, f"{name}_of_mine") == "a"
+
+
 def test_nothing_is_said_where_no_name_is_taken(parse: Any, capsys: Capture) -> None:
     opt = parse.train("--seed", "3", "--cache", "decoded")
     assert not hasattr(opt, OURS)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from models import networks
 from models.base_model import BaseModel
+from models.optimization.averages import Averages
 from models.optimization.step import Optimization
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -279,19 +280,23 @@ def test_two_steps_of_a_batch_cannot_be_scaled_and_accumulated() -> None:
 # ---- averages of weights ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("every", [1, 2])
-def test_averages_of_weights_attach_to_the_steps_that_are_taken(every: int) -> None:
-    two = Two(accumulate=every)
-    average = torch.optim.swa_utils.AveragedModel(two.G, avg_fn=lambda old, new, _: new * 0.5)
-
-    def follow(nets: Sequence[nn.Module]) -> None:
-        if two.G in nets:
-            average.update_parameters(two.G)
-
-    two.tools.after_step.append(follow)
-    train_both(two, 4, one_loss_for_both)
-    assert int(average.n_averaged) == 4 // every
-    assert torch.equal(average.module.weight, two.G.weight * 0.5)
+@pytest.mark.parametrize("each", [one_loss_for_both, two_steps_of_D])
+@pytest.mark.parametrize(
+    ("options", "every"), [({}, 1), ({"accumulate": 2}, 2), ({"precision": "fp16"}, 1)]
+)
+def test_averages_follow_once_in_each_batch_whose_steps_are_taken(
+    each: Callable[[Two, int], None], options: dict[str, Any], every: int
+) -> None:
+    two = Two(**options)
+    averages = two.tools.averages = Averages(0.5, {"G": two.G, "D": two.D})
+    wanted = two.weights()
+    for number in range(4):
+        now = train_both(two, 1, lambda two, _: each(two, number))  # noqa: B023 - called at once
+        if number % every == every - 1:
+            wanted = [(old + new) / 2 for old, new in zip(wanted, now, strict=True)]
+    found = averages.values()
+    for value, formula in zip([*found["G"], *found["D"]], wanted, strict=True):
+        torch.testing.assert_close(value, formula, rtol=1e-12, atol=0)
 
 
 # ---- optimisers made later -------------------------------------------------------------------

@@ -101,6 +101,13 @@ def test_lists_of_tensors_change_in_place() -> None:
     assert [tensor.tolist() for tensor in tensors] == [[4, 4], 3]
     torch_private.multiply_each(tensors[:1], 0.5)
     assert tensors[0].tolist() == [2, 2]
+    torch_private.move_each(tensors[:1], [torch.tensor([4.0, 0.0])], 0.25)
+    assert tensors[0].tolist() == [2.5, 1.5]
+    weight = nn.Parameter(torch.zeros(2))
+    torch_private.copy_each([weight, tensors[1]], [tensors[0], torch.tensor(7)])
+    assert (weight.tolist(), int(tensors[1])) == ([2.5, 1.5], 7)
+    torch_private.copy_each([], [])
+    torch_private.move_each([], [], 0.5)
 
 
 def test_fused_optimisers_get_the_scale() -> None:

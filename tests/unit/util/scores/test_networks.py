@@ -6,6 +6,7 @@ import os
 import pickle
 import sys
 from io import BytesIO
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -358,6 +359,33 @@ def test_inception_gives_features_and_tells_its_weights(inception_file: Path) ->
     assert "torch-fidelity" in net.identity.network
 
 
+@pytest.mark.slow  # for the file, 109 MB
+def test_torchvisions_inception_is_known_by_its_weights_and_said_to_be_on_another_scale(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("torch_fidelity")
+    from torchvision.models import inception_v3
+
+    network = inception_v3(weights=None, init_weights=False).eval()
+    save_state(network.state_dict(), tmp_path / "google.pth")
+    net = load_inception(tmp_path / "google.pth")
+    assert "on another scale" in net.identity.remark
+    assert not net.identity.published
+    assert net.sizes((64, 48)) == [(64, 48), (299, 299)]
+    pooled: list[Tensor] = []
+    network.avgpool.register_forward_hook(lambda _, __, out: pooled.append(out.flatten(1)))
+    batch = torch.rand(2, 3, 299, 299).mul(255).byte()
+    mean, deviation = (torch.tensor(n).view(3, 1, 1) for n in (
+        [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    ))  # fmt: skip
+    with torch.no_grad():
+        network((batch / 255 - mean) / deviation)
+    features = net(batch)
+    assert features.shape == (2, 2048)
+    assert torch.allclose(features, pooled[0], atol=1e-5)
+    assert net(batch[:, :, :64, :64]).shape == (2, 2048)  # enlarged
+
+
 def test_weights_in_torchs_cache_are_found(inception_file: Path, hub: Path) -> None:
     os.link(inception_file, hub / networks.INCEPTION.file)
     assert load_inception().identity.file == networks.INCEPTION.file
@@ -386,6 +414,45 @@ def test_lpips_equals_the_package_with_the_same_weights(tmp_path: Path) -> None:
     assert (found > 0).all()
     assert net(a, a).tolist() == [0, 0]
     assert not net.identity.published
+
+
+def test_lpips_among_images_is_the_mean_over_all_pairs(tmp_path: Path) -> None:
+    pytest.importorskip("lpips")
+    save_state(squeezenet(), tmp_path / "weights.pth")
+    net = load_lpips(tmp_path / "weights.pth", net="squeeze")
+    batch = images(4, seed=6)
+    pairs = [net(batch[i : i + 1], batch[j : j + 1]) for i, j in combinations(range(4), 2)]
+    assert torch.allclose(net.among(batch), torch.cat(pairs).mean().view(1), rtol=1e-5)
+    assert net.among(batch[:1].repeat(3, 1, 1, 1)).tolist() == [0]
+    with pytest.raises(UserError, match="17x17 and more; there is one of 40x16"):
+        net.among(torch.zeros(2, 3, 16, 40))
+
+
+@pytest.mark.slow  # for the file, 240 MB
+def test_lpips_is_the_formula_of_the_paper(tmp_path: Path) -> None:
+    pytest.importorskip("lpips")
+    from torchvision.models import alexnet
+
+    backbone = alexnet(weights=None).eval()
+    save_state(backbone.state_dict(), tmp_path / "weights.pth")
+    net = load_lpips(tmp_path / "weights.pth")
+    a, b = (images(1, seed=seed) for seed in (7, 8))
+    shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
+    x = torch.cat([a, b]) * 2 - 1
+    x, total, weights = (
+        (x - shift.view(3, 1, 1)) / scale.view(3, 1, 1),
+        torch.zeros(1),
+        net.net.lins,
+    )
+    with torch.no_grad():
+        for layer in backbone.features[:-1]:
+            x = layer(x.clone())
+            if isinstance(layer, torch.nn.ReLU):
+                unit = x / (x.square().sum(dim=1, keepdim=True) + 1e-10).sqrt()
+                weight = weights[0].model[-1].weight.view(-1, 1, 1)
+                total += (weight * (unit[0] - unit[1]).square()).sum(dim=0).mean()
+                weights = weights[1:]
+    assert torch.allclose(net(a, b), total, rtol=1e-4)
 
 
 def test_lpips_says_which_images_are_too_small(tmp_path: Path) -> None:

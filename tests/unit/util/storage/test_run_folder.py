@@ -56,13 +56,14 @@ def test_the_files_of_ours_have_the_names_of_earlier_versions(tmp_path: Path) ->
 def test_a_file_of_a_save_is_found_by_its_short_name(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     file = run.network_file("iter_8", "G")
+    assert run.average_file(file).name == "iter_8_net_G_ema.pth"
     assert run.short_name(file, "iter_8") == "net_G.pth"
     assert run.file_of("iter_8", "net_G.pth") == file
 
 
 def test_files_of_a_network_are_found_under_every_label(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    for name in ("2_net_G.pth", "latest_net_G.pth", "latest_net_D.pth", "latest_state.pth"):
+    for name in ("2_net_G.pth", "latest_net_G.pth", "latest_net_G_ema.pth", "latest_state.pth"):
         (tmp_path / name).touch()
     (tmp_path / ".99-0.tmp-latest_net_G.pth").touch()  # of a process that was killed
     assert [file.name for file in run.network_files("G")] == ["2_net_G.pth", "latest_net_G.pth"]
@@ -75,8 +76,9 @@ def test_saves_before_are_given_newest_first_with_states_in_front(tmp_path: Path
     run = RunFolder(tmp_path)
     for name in ("1_net_G.pth", "10_net_G.pth", "10_state.pth", "11_net_G.pth", "iter_2_net_G.pth"):
         (tmp_path / name).touch()
+    (tmp_path / "10_net_G_ema.pth").touch()
     before = [[file.name for file in files] for files in run.saves_before("11")]
-    assert before == [["10_state.pth", "10_net_G.pth"], ["1_net_G.pth"]]
+    assert before == [["10_state.pth", "10_net_G_ema.pth", "10_net_G.pth"], ["1_net_G.pth"]]
     assert run.saves_before("latest") == []
 
 

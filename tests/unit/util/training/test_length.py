@@ -126,6 +126,17 @@ def test_the_rate_stays_and_then_falls_nearly_to_zero(
 
 
 @pytest.mark.parametrize(
+    ("decay", "shares"), [(0, [1, 1, 1, 1]), (3, [1, 0.75, 0.25, 0]), (4, [0.8, 0.6, 0.2, 0])]
+)
+def test_the_rate_is_never_below_zero_and_stays_without_steps_that_decay(
+    decay: int, shares: list[float]
+) -> None:
+    length = InSteps(4 - decay, decay)
+    found = [length.share_of_rate(step) for step in (1, 2, 4, 9)]
+    assert found == pytest.approx(shares)
+
+
+@pytest.mark.parametrize(
     ("decay", "wanted"), [(None, (7, 6)), (0, (13, 0)), (4, (9, 4)), (13, (0, 13))]
 )
 def test_half_of_the_steps_decay_unless_something_else_is_said(

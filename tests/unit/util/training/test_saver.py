@@ -69,6 +69,9 @@ class FakeModel:
             for name, tensor in self.networks.items()
         }
 
+    def outdated_files(self, label: int | str) -> list[Path]:
+        return []
+
     def load_networks(self, label: int | str) -> None:
         for name in self.networks:
             path = self.folder / f"{label}_net_{name}.pth"
