@@ -95,11 +95,10 @@ class StarGANv2Model(BaseModel):
             self.visual_names = ["source", *self.sampler.labels()]
             return
         averaged = {"G": self.netG, "F": self.netF, "E": self.netE}
-        self._starts = {name: copy.deepcopy(net) for name, net in averaged.items()}
+        starts = copy.deepcopy(averaged)
         for net in (*averaged.values(), self.netD):
             stargan_v2.draw_weights(net.to(self.device))
-        if opt.ema_start == "copy":
-            self._starts = {name: copy.deepcopy(net) for name, net in averaged.items()}
+        self._starts = copy.deepcopy(averaged) if opt.ema_start == "copy" else starts
         self.criterionGAN = networks.GANLoss("vanilla").to(self.device)
         make = partial(adam, opt, beta2=opt.beta2, weight_decay=opt.weight_decay)
         self.optimizer_G, self.optimizer_F = make("G", self.netG), make("F", self.netF)
@@ -269,9 +268,11 @@ class StarGANv2Model(BaseModel):
             toy.criterionGAN = networks.GANLoss("vanilla")
 
         def equation_5(count: int) -> Tensor:
-            image, label = torch.empty(count, 3, *[self.opt.crop_size] * 2), torch.zeros(count)
-            toy.set_input({"A": image, "A_domain": label.long(), "A_paths": [],
-                           "B": image, "B_domain": label.long()})  # fmt: skip
+            image = torch.empty(count, 3, *[self.opt.crop_size] * 2)
+            label = torch.zeros(count, dtype=torch.long)
+            toy.set_input(
+                {"A": image, "B": image, "A_domain": label, "B_domain": label, "A_paths": []}
+            )
             return toy.equation_5(LATENT)[1]
 
         return graph_bytes(lambda: equation_5(2)) - graph_bytes(lambda: equation_5(1))
