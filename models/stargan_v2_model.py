@@ -14,10 +14,10 @@ from models import networks
 from models.architectures import stargan_v2
 from models.architectures.losses import differentiable_twice, r1_penalty
 from models.base_model import BaseModel
+from models.gan.inputs import require_keys
 from models.gan.options import adam
 from models.optimization.memory import graph_bytes
 from models.stargan_v2_sampling import Sampler, Source, add_sampling_options, batch_sheet
-from util.base.errors import UserError
 from util.base.plugins import import_function
 
 LATENT, REFERENCE = "latent", "ref"  # where a style comes from
@@ -122,14 +122,8 @@ class StarGANv2Model(BaseModel):
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device, and draw the random numbers of its styles."""
-        opt = self.opt
-        needed = {"A", "A_domain", "A_paths", *(["B", "B_domain"] if self.isTrain else [])}
-        if missing := needed - input.keys():
-            raise UserError(
-                f"--model {opt.model} needs sources and references of several domains, but "
-                f"--dataset_mode {opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. "
-                "Use --dataset_mode domains, or one of yours that gives the same."
-            )
+        keys = {"A", "A_domain", "A_paths", *(["B", "B_domain"] if self.isTrain else [])}
+        require_keys(self, input, keys, "images of several domains", "--dataset_mode domains")
         # Images (N, 3, H, W) in [-1, 1], labels (N,)
         self.image_paths = input["A_paths"]
         self.fake_trained: Tensor | None = None
@@ -140,7 +134,7 @@ class StarGANv2Model(BaseModel):
             return
         self.reference, self.domain = self._moved(input["B"]), self._moved(input["B_domain"])
         self.reference_2 = self._moved(input.get("B2", input["B"]))  # another one of its domain
-        size = len(self.source), opt.latent_dim
+        size = len(self.source), self.opt.latent_dim
         self.z, self.z_2 = (self._moved(torch.randn(size)) for _ in range(2))
 
     def _moved(self, tensor: Tensor) -> Tensor:
