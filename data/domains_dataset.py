@@ -105,6 +105,8 @@ class DomainsDataset(BaseDataset):
     def _some(self, label: int, index: int) -> Tensor:
         """Return references for one source: others than for the next one, and in another order."""
         count = getattr(self.opt, "num_outs_per_domain", 1)
+        if index == 0:  # brings those of the sheets too
+            count = max(count, getattr(self.opt, "sheet_size", 0))
         seed = new_option(self.opt, "seed"), label, index
         return torch.stack([self._read(p) for p in some_of(self.references[label], count, seed)])
 

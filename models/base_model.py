@@ -60,6 +60,8 @@ class BaseModel(ABC):
             name begins with G
         outputs_by_domain(self)  in a test: the domain of the image that was translated, and for
             each domain the labels of what was made for it, which evaluate.py --diverse measures
+        memory_per_image(self)   bytes that a step needs for each image; too many are warned of
+        sheets(self)             in a test: what is made of all images together, see add_sheets
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training

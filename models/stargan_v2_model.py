@@ -3,22 +3,25 @@
 import copy
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from models import networks
 from models.architectures import stargan_v2
 from models.architectures.losses import differentiable_twice, r1_penalty
 from models.base_model import BaseModel
-from models.stargan_v2_sampling import Sampler, Source, add_sampling_options
-from util.base.errors import UserError
+from models.gan.inputs import require_keys
+from models.gan.options import adam
+from models.optimization.memory import graph_bytes
+from models.stargan_v2_sampling import Sampler, Source, add_sampling_options, batch_sheet
 from util.base.plugins import import_function
 
 LATENT, REFERENCE = "latent", "ref"  # where a style comes from
+VISUALS = ("source", "reference", "fake_latent", "fake_reference", "cycle")
 LOSSES = {"D": ("real", "fake", "reg"), "G": ("adv", "sty", "ds", "cyc")}
 
 
@@ -44,8 +47,8 @@ class StarGANv2Model(BaseModel):
         add = parser.add_argument
         add("--latent_dim", type=int, default=16, help="how many random numbers make a style")
         add("--style_dim", type=int, default=64, help="length of a style")
-        add("--w_hpf", type=float, default=0.0, help="share of the edges that come from the source "
-            "itself: 0 none; 1 for faces, which needs --masks")  # fmt: skip
+        add("--w_hpf", type=float, default=0.0, help="0: nothing is copied; above, edges of the "
+            "source divided by it are, where --masks say so; 1 for faces")  # fmt: skip
         add("--masks", default="", help="MODULE:FUNCTION of yours that tells where edges come from "
             "the source: it makes two masks (N, 1, h, w) of images (N, 3, H, W)")  # fmt: skip
         if not is_train:
@@ -82,38 +85,36 @@ class StarGANv2Model(BaseModel):
         steps = [(net, kind) for net in LOSSES for kind in (LATENT, REFERENCE)]
         self.loss_names = [f"{net}_{kind}_{t}" for net, kind in steps for t in LOSSES[net]]
         self.loss_names.append("lambda_ds")
-        self.visual_names = ["source", "reference", "fake_latent", "fake_reference", "cycle"]
+        self.visual_names = [*VISUALS, "sheet"]
         self.model_names = ["G", "F", "E", "D"] if self.isTrain else ["G", "F", "E"]
         self.masks_of = import_function("--masks", opt.masks) if opt.w_hpf > 0 else None
 
-        # The order of construction decides which random numbers each network starts from.
-        size, style, count = opt.crop_size, opt.style_dim, len(self.domains)
-        self.netG = stargan_v2.Generator(size, style, w_hpf=opt.w_hpf, ngf=opt.ngf)
-        self.netF = stargan_v2.MappingNetwork(opt.latent_dim, style, count)
-        self.netE = stargan_v2.StyleEncoder(size, style, count, ndf=opt.ndf)
+        self._make_networks()
         if not self.isTrain:
             self.sampler = Sampler(self.netG, self.netF, self.netE, self.domains, opt)
             self.visual_names = ["source", *self.sampler.labels()]
             return
-        self.netD = stargan_v2.Discriminator(size, count, ndf=opt.ndf)
         averaged = {"G": self.netG, "F": self.netF, "E": self.netE}
-        self._starts = {name: copy.deepcopy(net) for name, net in averaged.items()}
+        starts = copy.deepcopy(averaged)
         for net in (*averaged.values(), self.netD):
             stargan_v2.draw_weights(net.to(self.device))
-        if opt.ema_start == "copy":
-            self._starts = {name: copy.deepcopy(net) for name, net in averaged.items()}
+        self._starts = copy.deepcopy(averaged) if opt.ema_start == "copy" else starts
         self.criterionGAN = networks.GANLoss("vanilla").to(self.device)
-        self.optimizer_G = self._adam(self.netG, opt.lr)
-        self.optimizer_F = self._adam(self.netF, opt.lr_F)
-        self.optimizer_E = self._adam(self.netE, opt.lr)
-        self.optimizer_D = self._adam(self.netD, opt.lr)
+        make = partial(adam, opt, beta2=opt.beta2, weight_decay=opt.weight_decay)
+        self.optimizer_G, self.optimizer_F = make("G", self.netG), make("F", self.netF)
+        self.optimizer_E, self.optimizer_D = make("E", self.netE), make("D", self.netD)
         self.optimizers = [self.optimizer_G, self.optimizer_F, self.optimizer_E, self.optimizer_D]
         self.loss_lambda_ds: float = opt.lambda_ds
 
-    def _adam(self, net: nn.Module, rate: float) -> Adam:
-        opt = self.opt
-        betas = (opt.beta1, opt.beta2)
-        return Adam(net.parameters(), lr=rate, betas=betas, weight_decay=opt.weight_decay)
+    def _make_networks(self) -> None:
+        # The order of construction decides which random numbers each network starts from.
+        opt, count = self.opt, len(self.domains)
+        size, style = opt.crop_size, opt.style_dim
+        self.netG = stargan_v2.Generator(size, style, w_hpf=opt.w_hpf, ngf=opt.ngf)
+        self.netF = stargan_v2.MappingNetwork(opt.latent_dim, style, count)
+        self.netE = stargan_v2.StyleEncoder(size, style, count, ndf=opt.ndf)
+        if self.isTrain:
+            self.netD = stargan_v2.Discriminator(size, count, ndf=opt.ndf)
 
     def averaged_networks(self) -> dict[str, nn.Module]:
         """Return what `--ema` averages, and the weights that the averages begin with."""
@@ -121,16 +122,11 @@ class StarGANv2Model(BaseModel):
 
     def set_input(self, input: dict[str, Any]) -> None:
         """Move a batch to the device, and draw the random numbers of its styles."""
-        opt = self.opt
-        needed = {"A", "A_domain", "A_paths", *(["B", "B_domain"] if self.isTrain else [])}
-        if missing := needed - input.keys():
-            raise UserError(
-                f"--model {opt.model} needs sources and references of several domains, but "
-                f"--dataset_mode {opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. "
-                "Use --dataset_mode domains, or one of yours that gives the same."
-            )
+        keys = {"A", "A_domain", "A_paths", *(["B", "B_domain"] if self.isTrain else [])}
+        require_keys(self, input, keys, "images of several domains", "--dataset_mode domains")
         # Images (N, 3, H, W) in [-1, 1], labels (N,)
         self.image_paths = input["A_paths"]
+        self.fake_trained: Tensor | None = None
         self.source, self.source_domain = self._moved(input["A"]), self._moved(input["A_domain"])
         self.masks = self._masks(self.source)
         if not self.isTrain:  # (N, domains, outputs, 3, H, W), unless styles are drawn
@@ -138,7 +134,7 @@ class StarGANv2Model(BaseModel):
             return
         self.reference, self.domain = self._moved(input["B"]), self._moved(input["B_domain"])
         self.reference_2 = self._moved(input.get("B2", input["B"]))  # another one of its domain
-        size = len(self.source), opt.latent_dim
+        size = len(self.source), self.opt.latent_dim
         self.z, self.z_2 = (self._moved(torch.randn(size)) for _ in range(2))
 
     def _moved(self, tensor: Tensor) -> Tensor:
@@ -187,8 +183,14 @@ class StarGANv2Model(BaseModel):
         self._step(f"D_{kind}", terms, loss, "D")
 
     def step_G(self, kind: str, learners: str) -> None:
-        """Let these networks learn equation 5, whose terms are equations 1 to 4."""
+        """Let these networks learn equation 5."""
         self._let_learn(learners)
+        terms, loss = self.equation_5(kind)
+        self.loss_G = loss.detach()
+        self._step(f"G_{kind}", terms, loss, learners)
+
+    def equation_5(self, kind: str) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the paper's equations 1 to 4 by name, and equation 5, their weighted sum."""
         style = self._style(kind)
         fake = self.netG(self.source, style, self.masks)
         with torch.no_grad():  # only `fake` learns to differ
@@ -201,9 +203,8 @@ class StarGANv2Model(BaseModel):
         }
         opt, lambda_ds = self.opt, self.loss_lambda_ds
         loss = terms["adv"] + opt.lambda_sty * terms["sty"] - lambda_ds * terms["ds"]
-        loss = loss + opt.lambda_cyc * terms["cyc"]
-        self.loss_G = loss.detach()
-        self._step(f"G_{kind}", terms, loss, learners)
+        self.fake_trained = fake.detach()
+        return terms, loss + opt.lambda_cyc * terms["cyc"]
 
     def _let_learn(self, learners: str) -> None:
         """Compute gradients of the weights of these networks only."""
@@ -242,8 +243,33 @@ class StarGANv2Model(BaseModel):
         with torch.no_grad():
             self.forward()
             self.fake_latent = self.netG(self.source, self._style(LATENT), self.masks)
-        for name in self.visual_names:  # G does not limit its values
+            self.sheet = batch_sheet(
+                (self.netG, self.netF, self.netE), self.source, self.masks,
+                self.reference, self.domain, self.z[:1], self.domains,
+            )  # fmt: skip
+        # While averaged weights begin to follow, it helps to see what those that are trained make.
+        names = VISUALS if self.fake_trained is None else (*VISUALS, "fake_trained")
+        for name in names:  # G does not limit its values
             setattr(self, name, getattr(self, name).clamp(-1, 1))
+        self.visual_names = [*names, "sheet"]
+
+    def memory_per_image(self) -> int:
+        """Return about how many bytes the graph of a step takes for each image of a batch."""
+        toy = copy.copy(self)
+        toy.device, toy.masks_of = torch.device("meta"), None  # where sizes alone are computed
+        with toy.device:
+            toy._make_networks()
+            toy.criterionGAN = networks.GANLoss("vanilla")
+
+        def equation_5(count: int) -> Tensor:
+            image = torch.empty(count, 3, *[self.opt.crop_size] * 2)
+            label = torch.zeros(count, dtype=torch.long)
+            toy.set_input(
+                {"A": image, "B": image, "A_domain": label, "B_domain": label, "A_paths": []}
+            )
+            return toy.equation_5(LATENT)[1]
+
+        return graph_bytes(lambda: equation_5(2)) - graph_bytes(lambda: equation_5(1))
 
     def sheets(self) -> Iterator[tuple[str, Any]]:
         """Yield what test.py shows of all images together; see `Sampler.sheets`."""

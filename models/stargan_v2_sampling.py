@@ -16,6 +16,7 @@ MODES = ("latent", "reference", "interpolate")
 FOR_MEAN = 10_000  # styles whose mean `--psi` goes by
 # From one style to the next: slowly away from the first, and a rest at the second.
 STEPS = [0.0, *torch.sigmoid(torch.arange(-5.0, 5.0, 0.5)).tolist(), *[1.0] * 10]
+MOST_COLUMNS, MOST_REFERENCES = 8, 4  # on a sheet of a batch
 Masks = tuple[Tensor, Tensor] | None
 Sheet = NDArray[np.uint8]  # (H, W, 3)
 
@@ -81,7 +82,7 @@ class Sampler:
     def translate(self, source: Source, references: Tensor) -> dict[str, Tensor]:
         """Return images (1, 3, H, W) by label: what is made of a source, and of what its style is.
 
-        `references` are (domains, outputs, 3, H, W); where styles are drawn, from torch's
+        `references` are (domains, outputs or more, 3, H, W); where styles are drawn, from torch's
         generator, they are not looked at.
         """
         self._keep(source, references)
@@ -149,8 +150,36 @@ class Sampler:
         return sheet(rows, columns=[*corner, *(source.name for source in self._sources)])
 
 
+def batch_sheet(
+    nets: tuple[nn.Module, nn.Module, nn.Module],
+    sources: Tensor,
+    masks: Masks,
+    references: Tensor,
+    labels: Tensor,
+    z: Tensor,
+    domains: Sequence[str],
+) -> Sheet:
+    """Return a sheet of a batch of training: a drawn style of each domain, then references.
+
+    `nets` are G, F and E; `labels` (N,) those of the references (N, 3, H, W); `z` (1, latent_dim).
+    """
+    netG, netF, netE = nets
+    count = min(len(sources), MOST_COLUMNS)
+    masks = masks and (masks[0][:count], masks[1][:count])
+    each = torch.arange(len(domains), device=labels.device)
+    styles = [*netF(z.expand(len(domains), -1), each)]
+    styles += [*netE(references[:MOST_REFERENCES], labels[:MOST_REFERENCES])]
+    left = [None] * (1 + len(domains)) + [*references[:MOST_REFERENCES]]
+    rows = [[*sources[:count]]]
+    rows += [[*netG(sources[:count], style.expand(count, -1), masks)] for style in styles]
+    names = ["", *domains, *(domains[label] for label in labels[:MOST_REFERENCES].tolist())]
+    return sheet([[first, *row] for first, row in zip(left, rows, strict=True)], rows=names)
+
+
 def between(styles: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield styles on the way from each one to the next."""
+    """Yield styles on the way from each one to the next; the style itself if there is one."""
+    if len(styles) == 1:
+        yield styles[0]
     for first, second in pairwise(styles):
         for step in STEPS:
             yield first.lerp(second, step)

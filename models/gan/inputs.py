@@ -1,6 +1,6 @@
 """Batches as the models take them, and whether what is made of them fits."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from torch import Tensor
@@ -16,17 +16,26 @@ def both_sides(model: Model, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor, 
     """
     opt = model.opt
     source, target = ("A", "B") if opt.direction == "AtoB" else ("B", "A")
-    if missing := {source, target, f"{source}_paths"} - batch.keys():
-        raise UserError(
-            f"--model {opt.model} needs images of both domains, but --dataset_mode "
-            f"{opt.dataset_mode} gives no {' and no '.join(sorted(missing))}. Use "
-            "another --dataset_mode, or --model test for single images."
-        )
+    require_keys(
+        model, batch, {source, target, f"{source}_paths"}, "images of both domains",
+        "another --dataset_mode, or --model test for single images",
+    )  # fmt: skip
     return (
         batch[source].to(model.device, non_blocking=True),
         batch[target].to(model.device, non_blocking=True),
         batch[f"{source}_paths"],
     )
+
+
+def require_keys(
+    model: Model, batch: Mapping[str, Any], keys: Set[str], what: str, instead: str
+) -> None:
+    """Refuse a batch without these keys, which hold `what` the model needs; use something else."""
+    if missing := keys - batch.keys():
+        raise UserError(
+            f"--model {model.opt.model} needs {what}, but --dataset_mode {model.opt.dataset_mode} "
+            f"gives no {' and no '.join(sorted(missing))}. Use {instead}."
+        )
 
 
 def require_equal_size(made: Tensor, target: Tensor) -> None:

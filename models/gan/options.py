@@ -11,7 +11,7 @@ from models import networks
 from models.architectures import registry
 from models.architectures.losses import GAN_MODES, GANLoss
 from util.base.errors import suggest
-from util.base.new_options import NewOption, new_option
+from util.base.new_options import NewOption, framework_option, new_option
 
 
 def add_gradient_penalty_option(parser: ArgumentParser) -> None:
@@ -55,8 +55,14 @@ def builtin_option_problems(opt: Namespace) -> Iterator[str]:
         )
 
 
-def adam(opt: Namespace, side: str, *nets: nn.Module) -> Adam:
-    """Return an optimiser of networks, whose rate is `--lr_G` or `--lr_D` if given, else `--lr`."""
-    own: float | None = new_option(opt, f"lr_{side}")
+def adam(
+    opt: Namespace, side: str, *nets: nn.Module, beta2: float = 0.999, weight_decay: float = 0.0
+) -> Adam:
+    """Return an optimiser of networks; its rate is `--lr_<side>`, if given, else `--lr`.
+
+    There are `--lr_G` and `--lr_D`, and what a model adds.
+    """
+    own: float | None = framework_option(opt, f"lr_{side}")
     parameters = chain.from_iterable(net.parameters() for net in nets)
-    return Adam(parameters, lr=float(opt.lr) if own is None else own, betas=(opt.beta1, 0.999))
+    rate = float(opt.lr) if own is None else own
+    return Adam(parameters, lr=rate, betas=(opt.beta1, beta2), weight_decay=weight_decay)

@@ -214,6 +214,12 @@ class TrainedModel:
             )
         return None if strange else dict(found)
 
+    def memory_per_image(self) -> int | None:
+        """Return how many bytes a step needs for each image; None if the model does not say."""
+        method = own_method(self.model, "memory_per_image", arguments=0)
+        found = None if method is None else method()
+        return found if isinstance(found, int) and found > 0 else None
+
     def divisor(self) -> int | None:
         """Return what sides of images must be multiples of; None if a generator does not say."""
         generators = (net for name, net in networks_of(self.model).items() if name[:1] == "G")

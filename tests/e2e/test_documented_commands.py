@@ -20,6 +20,8 @@ from tests.support.web_server import server as server
 # Options that make commands small. They stand before those of the document, which win.
 SMALL = "--ngf 2 --ndf 2 --max_dataset_size 2 --print_freq 1"
 FIRST = {  # by what follows `python`
+    "train.py *--continue_train --total_steps*": "--print_freq 1",
+    "train.py *--model stargan_v2*": f"{SMALL} --crop_size 64 --batch_size 1 --total_steps 1",
     # A run that is continued goes on to another epoch, as if it had been stopped before that.
     "train.py *--continue_train*": f"{SMALL} --n_epochs 2 --n_epochs_decay 0",
     "train.py *--total_steps*": SMALL,
@@ -32,6 +34,8 @@ FIRST = {  # by what follows `python`
 SHORTER = {
     "--n_epochs_decay 150": "--n_epochs_decay 1",
     "--total_steps 100000 --val_steps 5000": "--total_steps 3 --val_steps 2",
+    "--total_steps 200 --val_steps 50": "--total_steps 2 --val_steps 1",
+    "--total_steps 300": "--total_steps 3",
     "--epoch_count 101": "--epoch_count 2",
     "--n_epochs 6 --n_epochs_decay 3": "--n_epochs 1 --n_epochs_decay 0",
     "--n_epochs 5 --n_epochs_decay 5": "--n_epochs 1 --n_epochs_decay 0",

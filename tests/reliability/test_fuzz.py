@@ -48,7 +48,7 @@ from util.training.saver import FORMAT, read_state
 
 # ---- command lines ------------------------------------------------------------------------------
 
-MODELS = ("cycle_gan", "pix2pix", "colorization", "template", "test")
+MODELS = ("cycle_gan", "pix2pix", "colorization", "stargan_v2", "template", "test")
 DATASETS = ("unaligned", "aligned", "single", "colorization", "template")
 
 

@@ -57,7 +57,7 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("model", some(MODELS, 2))
+@pytest.mark.parametrize("model", some(MODELS, 3))
 @given(data=st.data())
 @settings(
     max_examples=80 if LONG else 5,

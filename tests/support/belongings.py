@@ -44,6 +44,19 @@ def draw_domains(root: Path) -> None:
         draw_images(root / f"{phase}B", outlined=True)
 
 
+def draw_animals(root: Path) -> None:
+    """Draw folders of domains for all phases."""
+    for phase in ("train", "val", "test"):
+        draw_images(root / phase / "cat")
+        draw_images(root / phase / "dog", outlined=True)
+
+
+def write_masks(file: Path) -> None:
+    """Write a function that takes edges from everywhere."""
+    file.write_text("def of_faces(images):\n    everywhere = images[:, :1] * 0 + 1\n"
+                    "    return everywhere, everywhere\n")  # fmt: skip
+
+
 def draw_phases(root: Path) -> None:
     """Draw images for training and testing."""
     draw_images(root / "train")
@@ -95,7 +108,12 @@ BELONGINGS: dict[str, Callable[[Path], None]] = {
     "./datasets/photos": draw_phases,
     "./datasets/cityscapes": draw_streets,
     "./datasets/unsorted": draw_domains,
+    "./datasets/animals": draw_animals,
+    "./datasets/afhq": draw_animals,
+    "./datasets/celeba_hq": draw_animals,
     "./my_horses": draw_images,
+    "./my_cats": draw_images,
+    "my_masks": lambda file: write_masks(file.with_suffix(".py")),
     "./photos": draw_phases,
     "./labels": draw_phases,
     "./gtFine": draw_cityscapes,

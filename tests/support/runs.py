@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.commands import draw_pairs, draw_unpaired, script
+from tests.support.commands import draw, draw_pairs, draw_unpaired, scene, script
 from util.display.sinks.jsonl import continued, read_losses
 from util.storage import checkpoint
 from util.training.progress import Progress
@@ -22,6 +22,8 @@ MODELS: Mapping[str, list[str]] = {
                   "--load_size", "36", "--pool_size", "3"],
     "pix2pix": ["--model", "pix2pix", "--netG", "unet_128", "--crop_size", "128",
                 "--load_size", "132"],
+    "stargan_v2": ["--model", "stargan_v2", "--crop_size", "16", "--ngf", "1", "--ndf", "1",
+                   "--batch_size", "1", "--total_steps", "0"],
     "colorization": ["--model", "colorization", "--netG", "resnet_6blocks", "--crop_size", "32",
                      "--load_size", "36"],
     "foo": ["--model", "foo", "--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36",
@@ -29,18 +31,24 @@ MODELS: Mapping[str, list[str]] = {
 }  # fmt: skip
 
 
+IN_FOLDERS = {"stargan_v2": "domains"}  # models whose data lie in a folder of their own
+
+
 def draw_data(root: Path) -> Path:
-    """Draw 5 pairs and 5 + 4 unpaired images."""
+    """Draw 5 pairs, 5 + 4 unpaired images, and 5 in three domains."""
     draw_pairs(root, "train", 5)
     draw_unpaired(root, "train", 5, 4)
+    for number, domain in enumerate(("cat", "cat", "dog", "dog", "wild")):
+        draw(root / "domains" / "train" / domain / f"{number}.png", scene(number))
     return root
 
 
 def command(root: Path, checkpoints: Path, model: str, *more: str) -> list[str]:
     """Return the command line of a run that saves often, in three epochs or `--total_steps`."""
     length = [] if "--total_steps" in more else ["--n_epochs", "1", "--n_epochs_decay", "2"]
+    root = root / IN_FOLDERS.get(model, "")
     argv = ["--dataroot", str(root), "--name", "run", "--checkpoints_dir", str(checkpoints)]
-    argv += [*MODELS[model], "--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--display_id", "-1"]
+    argv += ["--ngf", "2", "--ndf", "2", *MODELS[model], "--gpu_ids", "-1", "--display_id", "-1"]
     argv += ["--seed", "7", "--print_freq", "1", "--save_epoch_freq", "2", "--display_freq", "4"]
     return [*argv, *length, *more]
 

@@ -129,3 +129,8 @@ def shared_bytes(size: int) -> torch.UntypedStorage:
     """Return memory that processes share; the system provides what is written to."""
     storage: torch.UntypedStorage = torch.UntypedStorage._new_shared(size)
     return storage
+
+
+def address_of(storage: torch.UntypedStorage) -> int:
+    """Return what tells a storage from all others that are alive, whatever device it is on."""
+    return int(storage._cdata)

@@ -1,6 +1,7 @@
 """What a model makes of all images of a test together: sheets and animations."""
 
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,10 @@ def add_sheets(opt: Namespace, model: object, webpage: Any) -> None:
     It yields names with one image each, (H, W, 3) of stored values, or with a list of them, the
     frames of an animation. `webpage` is a page of util/html.py.
     """
-    sheets = own_method(model, "sheets", arguments=0)
-    if sheets is None:
-        return
     folder = Path(webpage.get_image_dir())
     names, files, links = [], [], []
     with torch.no_grad():
-        for name, made in sheets():
+        for name, made in _sheets_of(model):
             file = _write(folder, f"sheet_{name}", made, new_option(opt, "animation"))
             names.append(name)
             links.append(file)
@@ -39,6 +37,20 @@ def add_sheets(opt: Namespace, model: object, webpage: Any) -> None:
         width = max(opt.display_winsize, 3 * opt.display_winsize // len(files))
         webpage.add_images(files, names, links, width=width)
         getattr(webpage, "show_last_first", lambda: None)()  # not every fork's page can
+
+
+def _sheets_of(model: object) -> Iterator[tuple[str, Any]]:
+    """Yield the model's sheets; a method of that name may also be a plugin's own business."""
+    method = own_method(model, "sheets", arguments=0)
+    found = None if method is None else method()
+    for item in found if isinstance(found, Iterable) else ():
+        match item:
+            case (str() as name, np.ndarray() as made):
+                yield name, made
+            case (str() as name, [np.ndarray(), *_] as made):
+                yield name, made
+            case _:
+                return
 
 
 def _write(folder: Path, name: str, made: Any, animation: str) -> str:

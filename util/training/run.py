@@ -27,6 +27,7 @@ from util.training.disk_space import forecast, tell_of_disk_space
 from util.training.fixed_images import FixedImages, create_fixed_images
 from util.training.health import HealthMonitor
 from util.training.length import Length
+from util.training.memory import tell_of_memory
 from util.training.meters import LossMeter
 from util.training.new_run import NewRun
 from util.training.progress import Progress
@@ -150,6 +151,7 @@ class Run:
         else:
             needed = forecast(self.opt, self.trained, self.progress, len(self.dataset))
             tell_of_disk_space(self.saver.folder, needed)
+            tell_of_memory(self.opt, self.trained)
         to_validate = len(self.validator.dataset) if self.validator else 0
         sizes, device = self.trained.parameters(), self.model.device
         why_none = self._why_no_validation
