@@ -26,6 +26,7 @@ from util.scores.comparisons import OUTPUTS_FILE, PAIRS_FILE
 from util.scores.networks import Identity
 
 SCRIPT = ROOT / "scripts" / "evaluate.py"
+BILINEAR = Image.Resampling.BILINEAR
 
 
 @pytest.fixture(scope="module")
@@ -761,6 +762,25 @@ def test_the_table_has_a_row_for_each_pair_or_of_several_runs_for_their_means(
     _, said, _ = evaluate(folder, other, "--diverse", real, "--table", "markdown")
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
     assert rows[2:] == ["run", "other"]
+
+
+def test_inception_may_ask_for_sizes_that_images_go_through(
+    evaluate: Evaluate, tmp_path: Path, inception: Averages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        draw(tmp_path / "real" / f"{number}.png", scene(number, 60))
+        draw(tmp_path / "fake" / f"{number}.png", scene(number, 30))
+    first, inside = scene(1, 60).resize((30, 30), BILINEAR).resize((50, 50), BILINEAR), []
+    monkeypatch.setattr(inception, "sizes", lambda generated: [generated, (50, 50)])
+    monkeypatch.setattr(
+        Averages, "__call__", lambda _, batch: inside.append(batch) or batch[:, 0, 0]
+    )
+    evaluate(tmp_path / "real", tmp_path / "fake", "--metrics", "FID")
+    found = torch.cat(inside)
+    assert found.shape == (8, 3, 50, 50)
+    assert torch.equal(found[1], scorer.as_tensor(first))
+    evaluate(tmp_path / "real", tmp_path / "real", "--metrics", "FID")  # other sizes: anew
+    assert sum(map(len, inside)) >= 8 + 4
 
 
 def test_diversity_is_kept_and_needs_several_outputs(

@@ -183,7 +183,7 @@ def load_network_state(
 def load_network(net: nn.Module, path: str | Path, *, file: IO[bytes] | None = None) -> None:
     """Fill a network from a checkpoint file; one for another network is a MismatchError."""
     state = load_network_state(net, path, file=file)
-    if problems := list(_mismatches(state, net.state_dict())):
+    if problems := list(mismatches(state, net.state_dict())):
         raise MismatchError(
             f"{path} does not fit the network that the options describe: "
             f"{'; '.join(problems[:3])}{'; ...' if len(problems) > 3 else ''}.\n"
@@ -198,10 +198,11 @@ def load_what_fits(net: nn.Module, path: str | Path) -> list[str]:
     state, wanted = load_network_state(net, path), net.state_dict()
     fitting = {k: v for k, v in state.items() if k in wanted and v.shape == wanted[k].shape}
     net.load_state_dict({**wanted, **fitting})
-    return list(_mismatches(state, wanted))
+    return list(mismatches(state, wanted))
 
 
-def _mismatches(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+def mismatches(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield in what a state dict differs from the `wanted` one, by names and shapes."""
     for key in wanted:
         if key not in state:
             # torch itself fills this counter in, which batch norm has since 0.4
