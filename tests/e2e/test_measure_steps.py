@@ -8,14 +8,15 @@ import pytest
 from tests.support.commands import ROOT, draw_pairs, ended, imported, start
 
 SMALL = ["--ngf", "2", "--ndf", "2", "--gpu_ids", "-1", "--num_threads", "0", "--netG", "unet_128"]
-ROW = re.compile(r"\\| 128 \\| (\\S.*?) +\\| ([\\d.]+) \\| ([\\d.]+) \\| (\\S+) \\|")
+ROW = re.compile(r"\| 128 \| (\S.*?) +\| ([\d.]+) \| ([\d.]+) \| (\S+) \|")
 
 
 @pytest.mark.slow
 def test_each_way_gets_a_row_with_its_difference(tmp_path: Path) -> None:
     draw_pairs(tmp_path, "train", 2)
     script = ROOT / "scripts" / "measure_steps.py"
-    argv = [script, "--dataroot", tmp_path, "--model", "pix2pix", "--crop_sizes", "128"]
+    argv: list[str | Path] = [script, "--dataroot", tmp_path, "--model", "pix2pix"]
+    argv += ["--crop_sizes", "128"]
     argv += ["--steps", "2", "--ways", "plain, precision bf16", "--", *SMALL]
     done = start(argv, tmp_path)
     assert done.returncode == 0, done.stderr
