@@ -56,11 +56,14 @@ from util.training.saver import SaveError, Saver, read_state
 
 PROGRAM = (sys.executable, "train.py")
 STEPS = 5  # of an epoch
-# By the number of workers, and options.
+# By the model, the number of workers, and options.
 KILLS: dict[tuple[str, ...], int] = {
-    ("2", "--keep_states", "2", "--save_best", "L1", "--val_freq", "1"): 100 if LONG else 2,
-    ("0", "--keep_last", "2"): 100 if LONG else 2,
-    ("2", "--keep_last", "2"): 100,
+    ("pix2pix", "2", "--keep_states", "2", "--save_best", "L1", "--val_freq", "1"): 100
+    if LONG
+    else 2,
+    ("pix2pix", "0", "--keep_last", "2"): 100 if LONG else 2,
+    ("pix2pix", "2", "--keep_last", "2"): 100,
+    ("stargan_v2", "2", "--keep_last", "2"): 40,
 }
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36", "--val_freq", "0")
 
@@ -70,8 +73,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return draw_data(tmp_path_factory.mktemp("data"))
 
 
-def small(root: Path, checkpoints: Path, *more: str) -> list[str]:
-    return command(root, checkpoints, "pix2pix", *SMALL, "--num_threads", "0", *more)
+def small(root: Path, checkpoints: Path, *more: str, model: str = "pix2pix") -> list[str]:
+    smaller = SMALL if model == "pix2pix" else ()
+    return command(root, checkpoints, model, *smaller, "--num_threads", "0", *more)
 
 
 # ---- processes ----------------------------------------------------------------------------------
@@ -202,16 +206,17 @@ class Victim:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", some(KILLS), ids=lambda options: "".join(options[:2]))
+@pytest.mark.parametrize("options", some(KILLS), ids=lambda options: "".join(options[:3]))
 def test_killed_at_any_moment_and_continued_a_run_ends_as_if_nothing_had_happened(
     options: tuple[str, ...], root: Path, tmp_path: Path, start: Start, count: Count
 ) -> None:
-    kills = KILLS[options]
-    more = ("--num_threads", *options, "--save_latest_freq", "1", "--save_epoch_freq", "1",
+    kills, (model, *others) = KILLS[options], options
+    more = ("--num_threads", *others, "--save_latest_freq", "1", "--save_epoch_freq", "1",
             "--n_epochs", str(2 + kills // 2))  # fmt: skip
     draw_pairs(root, "val", 2)
-    run(small(root, tmp_path / "whole", *more))
-    victim = Victim(small(root, tmp_path / "killed", *more), tmp_path / "killed", start, kills)
+    run(small(root, tmp_path / "whole", *more, model=model))
+    killed = small(root, tmp_path / "killed", *more, model=model)
+    victim = Victim(killed, tmp_path / "killed", start, kills)
     for _ in range(kills):
         # One interval, and the step during which the save before is still being written.
         assert victim.kill() <= 2
