@@ -82,6 +82,7 @@ PLACES = (
     "prepare_cityscapes_dataset --gtFine_dir {D} --leftImg8bit_dir={X} --output_dir {R}.c",
     "make_figure run --results_dir={X} --output {R}.png", "make_figure {X} --output {R}.png",
     "make_progress run --checkpoints_dir={X}",
+    "measure_steps --dataroot {X} --steps 1",
     "make_progress run --checkpoints_dir {C} --output={X}",
     "download {X}", "download maps --technique pix2pix --base-url http://127.0.0.1:9 --dir={X}",
     "download_model {X}",
