@@ -43,7 +43,7 @@ from util.base.system import claim_device
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
     OF_GROUPS,
-    OF_PAIRS,
+    OF_SETS,
     Comparison,
     by_label,
     from_results,
@@ -279,15 +279,19 @@ def suitable(comparisons: list[Comparison], asked: list[str] | None) -> list[Com
         return comparisons
     for name in asked:
         if not any(name in comparison.metrics for comparison in comparisons):
-            raise UserError(
-                f"--metrics {name} compares images one by one, but these are sets. If names "
-                "tell pairs, add --paired."
-                if name in OF_PAIRS
-                else f"--metrics {name} compares outputs of the same image: see --diverse."
-                if name in OF_GROUPS
-                else f"--metrics {name} compares sets of images, which there are none of here."
-            )
+            raise UserError(f"--metrics {name} {why_senseless(name, comparisons)}")
     return [one for one in comparisons if not set(asked).isdisjoint(one.metrics)]
+
+
+def why_senseless(name: str, comparisons: Sequence[Comparison]) -> str:
+    """Say why a metric makes no sense for any of the comparisons, and what does."""
+    if name in OF_GROUPS:
+        return "compares outputs of the same image: see --diverse."
+    if name in OF_SETS:
+        return "compares sets of images, which there are none of here."
+    if any(comparison.groups for comparison in comparisons):
+        return "compares pairs; how different outputs are, by LPIPS, is called DIVERSITY."
+    return "compares images one by one, but these are sets. If names tell pairs, add --paired."
 
 
 def is_complete(results: Sequence[Result], args: argparse.Namespace) -> bool:

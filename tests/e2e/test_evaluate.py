@@ -823,6 +823,26 @@ def test_outputs_that_cannot_be_scored_are_explained(
         evaluate(folder, "--diverse", real)
 
 
+@pytest.mark.usefixtures("inception")
+def test_a_run_may_be_translated_first(
+    evaluate: Evaluate, diverse: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = diverse
+    translated = str(folder / "images"), list[str]()
+    monkeypatch.setattr(evaluate.script, "translated", lambda args, others: translated)
+    status, report = evaluate.report("--name", "run", "--diverse", real, "--metrics", "FID")
+    assert (status, len(report["comparisons"])) == (0, 7)
+
+
+def test_metrics_of_pairs_say_what_diversity_is_called(
+    evaluate: Evaluate, diverse: tuple[Path, Path], two_folders: tuple[Path, Path]
+) -> None:
+    with pytest.raises(ValueError, match="--metrics LPIPS compares pairs; .* called DIVERSITY"):
+        evaluate(diverse[0], "--diverse", diverse[1], "--metrics", "FID,LPIPS")
+    with pytest.raises(ValueError, match="--metrics DIVERSITY compares outputs .* see --diverse"):
+        evaluate(*two_folders, "--metrics", "DIVERSITY")
+
+
 def test_outputs_for_several_domains_ask_for_diverse(
     evaluate: Evaluate, diverse: tuple[Path, Path]
 ) -> None:
