@@ -120,8 +120,9 @@ class Sampler:
         if len(self._sources) < most:
             self._sources.append(source)
         for kept, images in zip(self._references, () if self._draws else references, strict=False):
-            new = [i for i in images if not any(torch.equal(i, old) for old in kept)]
-            kept += new[: most - len(kept)]
+            for image in images:
+                if len(kept) < most and not any(torch.equal(image, other) for other in kept):
+                    kept.append(image)
 
     def sheets(self) -> Iterator[tuple[str, Sheet | list[Sheet]]]:
         """Yield, for each domain, a sheet of sources in several styles, or frames of an animation.

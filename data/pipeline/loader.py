@@ -2,6 +2,7 @@
 
 import atexit
 import hashlib
+import math
 import os
 import weakref
 from collections.abc import Generator, Iterator, Mapping
@@ -50,7 +51,7 @@ class BatchLoader:
         # The order of the items; set `sampler.epoch` to begin elsewhere.
         weights, length = weights_of(dataset), len(dataset)
         if weights:  # what is drawn with replacement fills whole batches
-            length = max(length // batch_size, 1) * batch_size
+            length = math.ceil(length / batch_size) * batch_size
         self.sampler = sampling.EpochSampler(length, shuffle=shuffle, seed=seed, weights=weights)
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
@@ -126,7 +127,8 @@ class BatchLoader:
     def images_in_batch(self) -> int:
         """How many images the last batch has: fewer than others at the end of a pass."""
         before = self._delivered - self._batch_size
-        return max(1, min(self._batch_size, len(self) - before))
+        most = self.sampler.length if self.sampler.weights else len(self)
+        return max(1, min(self._batch_size, most - before))
 
     def _next(self, batches: Iterator[Any]) -> Any:
         """Return the next batch, None at the end; errors that a user can mend are LoadErrors."""

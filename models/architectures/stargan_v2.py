@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.architectures.fast.convolutions import Conv2d
 from models.architectures.layers import guard_instance_norm
 from util.base.errors import UserError
 
@@ -47,12 +48,12 @@ class ResBlk(nn.Module):
     ) -> None:
         super().__init__()
         self.normalize, self.downsample = normalize, downsample
-        self.conv1 = nn.Conv2d(dim_in, dim_in, 3, padding=1)
-        self.conv2 = nn.Conv2d(dim_in, dim_out, 3, padding=1)
+        self.conv1 = Conv2d(dim_in, dim_in, 3, padding=1)
+        self.conv2 = Conv2d(dim_in, dim_out, 3, padding=1)
         if normalize:
             self.norm1 = nn.InstanceNorm2d(dim_in, affine=True)
             self.norm2 = nn.InstanceNorm2d(dim_in, affine=True)
-        self.conv1x1 = nn.Conv2d(dim_in, dim_out, 1, bias=False) if dim_in != dim_out else None
+        self.conv1x1 = Conv2d(dim_in, dim_out, 1, bias=False) if dim_in != dim_out else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (N, dim_in, H, W) to (N, dim_out, H, W), or half as high and wide."""
@@ -96,11 +97,11 @@ class AdainResBlk(nn.Module):
     ) -> None:
         super().__init__()
         self.adds, self.upsample = adds, upsample
-        self.conv1 = nn.Conv2d(dim_in, dim_out, 3, padding=1)
-        self.conv2 = nn.Conv2d(dim_out, dim_out, 3, padding=1)
+        self.conv1 = Conv2d(dim_in, dim_out, 3, padding=1)
+        self.conv2 = Conv2d(dim_out, dim_out, 3, padding=1)
         self.norm1 = AdaIN(style_dim, dim_in)
         self.norm2 = AdaIN(style_dim, dim_out)
-        self.conv1x1 = nn.Conv2d(dim_in, dim_out, 1, bias=False) if dim_in != dim_out else None
+        self.conv1x1 = Conv2d(dim_in, dim_out, 1, bias=False) if dim_in != dim_out else None
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """Transform (N, dim_in, H, W) to (N, dim_out, H, W), or twice as high and wide."""
@@ -158,10 +159,10 @@ class Generator(nn.Module):
         width = first_width(img_size, ngf)
         self.recompute_blocks = False
         self.divisor = img_size
-        self.from_rgb = nn.Conv2d(3, width, 3, padding=1)
+        self.from_rgb = Conv2d(3, width, 3, padding=1)
         self.encode, self.decode = nn.ModuleList(), nn.ModuleList()
         self.to_rgb = nn.Sequential(
-            nn.InstanceNorm2d(width, affine=True), nn.LeakyReLU(SLOPE), nn.Conv2d(width, 3, 1)
+            nn.InstanceNorm2d(width, affine=True), nn.LeakyReLU(SLOPE), Conv2d(width, 3, 1)
         )
         adds = w_hpf == 0
         for _ in range(int(math.log2(img_size)) - 4 + (not adds)):
@@ -226,12 +227,12 @@ def _down_to_one_pixel(
 ) -> tuple[list[nn.Module], int]:
     """Return layers that make one pixel of an image, and its channels."""
     width = first_width(img_size, filters)
-    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, padding=1)]
+    layers: list[nn.Module] = [Conv2d(3, width, 3, padding=1)]
     for _ in range(int(math.log2(img_size)) - 2):
         wider = min(2 * width, max_conv_dim)
         layers.append(ResBlk(width, wider, downsample=True))
         width = wider
-    layers += [nn.LeakyReLU(SLOPE), nn.Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)]
+    layers += [nn.LeakyReLU(SLOPE), Conv2d(width, width, 4), nn.LeakyReLU(SLOPE)]
     return layers, width
 
 
@@ -261,7 +262,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         layers, width = _down_to_one_pixel(img_size, max_conv_dim, ndf)
-        self.main = nn.Sequential(*layers, nn.Conv2d(width, num_domains, 1))
+        self.main = nn.Sequential(*layers, Conv2d(width, num_domains, 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return a logit (N,) for each image (N, 3, H, W) as one of its domain `y` (N,)."""

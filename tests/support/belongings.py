@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from models.architectures import stargan_v2
 from models.networks import define_G
 from tests.support.checkpoints import save_state, save_untrained_inception
 from tests.support.commands import draw, imported, scene
@@ -55,6 +56,16 @@ def write_masks(file: Path) -> None:
     """Write a function that takes edges from everywhere."""
     file.write_text("def of_faces(images):\n    everywhere = images[:, :1] * 0 + 1\n"
                     "    return everywhere, everywhere\n")  # fmt: skip
+
+
+def save_stargan(file: Path) -> None:
+    """Save untrained networks as the published ones are."""
+    nets = {
+        "generator": stargan_v2.Generator(64, w_hpf=0, ngf=2),
+        "mapping_network": stargan_v2.MappingNetwork(num_domains=3),
+        "style_encoder": stargan_v2.StyleEncoder(64, num_domains=3, ndf=2),
+    }
+    save_state({name: net.state_dict() for name, net in nets.items()}, file)
 
 
 def draw_phases(root: Path) -> None:
@@ -113,6 +124,7 @@ BELONGINGS: dict[str, Callable[[Path], None]] = {
     "./datasets/celeba_hq": draw_animals,
     "./my_horses": draw_images,
     "./my_cats": draw_images,
+    "100000_nets_ema.ckpt": save_stargan,
     "my_masks": lambda file: write_masks(file.with_suffix(".py")),
     "./photos": draw_phases,
     "./labels": draw_phases,
@@ -144,7 +156,7 @@ def prepare(reader: Reader, command: str) -> Iterator[str]:
         made_now = path in MADE_BY and MADE_BY[path] in command
         if mentions(command, path) and not made_now and not target.exists():
             make(target)
-    if mentions(command, "REAL"):
+    if mentions(command, "REAL") or "--diverse" in command:
         save_weights(reader.home / ".cache" / "torch" / "hub" / "checkpoints" / INCEPTION.file)
     if "../old/" in command:
         yield from begin_elsewhere(reader)
