@@ -123,6 +123,10 @@ class Optimization:
             self._scaler.update()
             self._stepped.clear()
 
+    def holds_gradients_of(self, optimizer: Optimizer) -> bool:
+        """Tell whether gradients of earlier batches wait for a step (`--accumulate`)."""
+        return self._accumulation.holds_gradients_of(optimizer)
+
     # ---- for training -----------------------------------------------------------------------
 
     def begin_batch(self) -> None:

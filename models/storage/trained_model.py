@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.optimization.accumulation import gradients_of
 from models.optimization.averages import Averages
 from models.optimization.schedulers import counts_steps
 from models.storage import average_files
@@ -90,6 +91,13 @@ class TrainedModel:
                 optimization.rate_before = float(self.model.optimizers[0].param_groups[0]["lr"])
             count_as_stepped(scheduler.optimizer)  # `--precision fp16` may have left its step out
             scheduler.step()
+
+    def learns(self) -> bool:
+        """Tell whether any weight has, or had, a gradient; of what no list names nobody knows."""
+        optimizers, waits = self.model.optimizers, self.model._optimization.holds_gradients_of
+        return not optimizers or any(
+            each.state or gradients_of(each) or waits(each) for each in optimizers
+        )
 
     def update_learning_rate(self, measured: float | None) -> None:
         """Step the other schedules at the end of an epoch; None: nothing new for `plateau`.

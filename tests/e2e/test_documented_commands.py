@@ -49,6 +49,7 @@ NOT_RUN = {
     r": tensorboard ": "serves until it is stopped",
     r": docker ": "there is no Docker",
     r": git worktree ": "the copy has no history",
+    r": python scripts/measure_steps\.py ": "takes minutes; test_measure_steps.py runs it",
     r": python scripts/bench\.py ": "takes an hour, and needs another checkout",
 }
 # Commands that end with another status than 0, and why.

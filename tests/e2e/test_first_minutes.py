@@ -122,6 +122,22 @@ def test_a_loss_that_is_listed_and_never_set_is_named_once(
     assert said.count("TemplateModel lists 'g' in loss_names but has not set self.loss_g") == 1
 
 
+@pytest.mark.parametrize("forgets", [True, False])
+def test_a_model_that_computes_no_gradients_is_told_so_once(
+    forgets: bool, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def forgetful(self: TemplateModel) -> None:
+        self.loss_G = self.criterionLoss(self.output, self.data_B)
+
+    if forgets:
+        monkeypatch.setattr(TemplateModel, "backward", forgetful)
+    # Without it the gradients of the only two batches wait for a third: that is no mistake.
+    more = ["--n_epochs", "2"] if forgets else ["--accumulate", "3", "--n_epochs", "2"]
+    commands.train(tmp_path, pairs, "template", "--no_html", *more)
+    said = capsys.readouterr().err
+    assert said.count("TemplateModel has trained nothing in this epoch") == (1 if forgets else 0)
+
+
 def test_nothing_is_told_of_a_run_that_has_nothing_left_to_do(
     pairs: Path, tmp_path: Path, capsys: Capture
 ) -> None:

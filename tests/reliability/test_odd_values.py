@@ -18,7 +18,7 @@ from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.reliability.conftest import Count
-from tests.support.commands import ROOT, draw_pairs, draw_unpaired
+from tests.support.commands import ROOT, draw, draw_pairs, draw_unpaired, scene
 from tests.support.forked import IN_ORDER, Ended, Main, run_forked
 from tests.support.paths import needs_any_name
 from tests.support.tiers import LONG
@@ -32,6 +32,7 @@ VALUES: dict[object, Sequence[str]] = {
     str: ("", " ", "-1", "0", "nosuch", "{", "%s", "é\u2028", "\udc80", "/dev/null", "a" * 300,
           "run\r", "\u201crun\u201d", "..", *HUGE),
 }  # fmt: skip
+OTHERS = ("colorization", "template", "stargan_v2")
 LONG_RUNS = ("n_epochs", "n_epochs_decay")  # what is huge there takes long
 
 
@@ -69,8 +70,8 @@ def every_case() -> Iterator[Case]:
     """Yield all options of both commands; of other models only those that the first lacks."""
     seen: set[tuple[str, str]] = set()
     for script, options, models in (
-        ("train", TrainOptions, ("pix2pix", "cycle_gan", "colorization", "template")),
-        ("test", TestOptions, ("pix2pix", "cycle_gan", "colorization", "test", "template")),
+        ("train", TrainOptions, ("pix2pix", "cycle_gan", *OTHERS)),
+        ("test", TestOptions, ("pix2pix", "cycle_gan", "test", *OTHERS)),
     ):
         for model in models:
             for action in parser_of(options, model)._actions:
@@ -95,7 +96,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for phase in ("train", "test", "val"):
         draw_pairs(root / "d", phase, 2)
         draw_unpaired(root / "d", phase, 2, 2)
-    for model in ("pix2pix", "cycle_gan", *(("colorization", "template") if LONG else ())):
+        for domain in ("cat", "dog"):
+            draw(root / "d" / "domains" / phase / domain / "1.png", scene(1))
+    for model in ("pix2pix", "cycle_gan", "stargan_v2", *(OTHERS[:2] if LONG else ())):
         ended = run_forked(main_of("train"), arguments(root, "train", model, model), script="x")
         assert ended.status == 0, ended.said
     shutil.copytree(root / "c" / "cycle_gan", root / "c" / "test")
@@ -113,11 +116,10 @@ def main_of(script: str) -> Main:
 def arguments(root: Path, script: str, model: str, name: str) -> list[str]:
     """Return the words of a small run."""
     argv = ["--dataroot", str(root / "d"), "--checkpoints_dir", str(root / "c"), "--name", name]
-    if model == "test":
-        argv[1] += "/testA"
+    argv[1] += {"test": "/testA", "stargan_v2": "/domains"}.get(model, "")
     argv += ["--gpu_ids", "-1", "--num_threads", "0", "--crop_size", "32", "--model", model]
     if model != "template":
-        argv += ["--netG", "resnet_6blocks", "--ngf", "2"]
+        argv += ["--netG", "resnet_6blocks", "--ngf", "1" if model == "stargan_v2" else "2"]
     if script == "test":
         return [*argv, "--results_dir", str(root / "results")]
     argv += ["--load_size", "36", "--ndf", "2", "--display_id", "-1"]

@@ -82,7 +82,8 @@ def test_other_commands_have_these_options(document: str, words: list[str]) -> N
     options = TestOptions()
     options.gather_options(["--dataroot", "x"])
     of_test = options.parser._option_string_actions  # which evaluate.py passes on
-    for word in words[1:]:
+    own = words[1 : words.index("--")] if "--" in words else words[1:]  # the rest is train.py's
+    for word in own:
         if word.startswith("--"):
             known = (
                 f'"{word}"' in text

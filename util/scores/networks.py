@@ -93,7 +93,7 @@ class Inception:
 
 
 class ImageNetInception(Inception):
-    """torchvision's Inception v3, which classifies ImageNet: StarGAN v2's paper took it for FID.
+    """torchvision's Inception v3, which classifies ImageNet: some papers take it for FID.
 
     Real images are brought to the size of generated ones, then all to 299 x 299.
     """
@@ -214,8 +214,8 @@ def _of_imagenet(
     name = "Inception v3 (ImageNet), features 2048"
     identity = _identify(name, "torchvision", path, file, IMAGENET_INCEPTION)
     remark = (
-        "this is torchvision's Inception, as in StarGAN v2's paper: FID and KID are on another "
-        "scale than the usual ones."
+        "this is torchvision's Inception, trained on ImageNet: FID and KID are on another scale "
+        "than the usual ones."
     )
     identity = replace(identity, remark=remark)
     return ImageNetInception(net.to(device).eval(), identity, torch.device(device))

@@ -85,7 +85,7 @@ class Run:
         self._facts, self._has_split = facts, has_split
         self._stop = StopSignals()
         self._is_in_step = False
-        self._told_of_losses = False
+        self._told_of_losses = self._told_of_gradients = False
 
     def _look_at_accumulation(self) -> None:
         """Say what `--accumulate` leaves over at the end of the run; all of it is an error."""
@@ -282,6 +282,7 @@ class Run:
             note(f"mean losses of epoch {epoch}: {means}")
         if is_fine and self.health.steps:
             self._look_for_losses(record["train"])
+            self._look_for_gradients()
         return is_fine, is_best
 
     def _look_for_losses(self, known: Mapping[str, float]) -> None:
@@ -293,6 +294,17 @@ class Run:
             warn(
                 f"{type(self.model).__name__} lists {unset[0]!r} in loss_names but has not set "
                 f"self.loss_{unset[0]} in this epoch. {suggest(unset[0], known, 'Set')}"
+            )
+
+    def _look_for_gradients(self) -> None:
+        """Say once that an epoch has computed no gradient, so that nothing is learned."""
+        if not self._told_of_gradients and not self.trained.learns():
+            self._told_of_gradients = True
+            kind = type(self.model).__name__
+            warn(
+                f"{kind} has trained nothing in this epoch: no weight has a gradient. Let its "
+                "optimize_parameters call self.optimization.backward(loss, optimizer) before the "
+                "step, and see that the loss depends on the network's output."
             )
 
     def _record(self, seconds: float, found: Validation | None) -> EpochRecord:
