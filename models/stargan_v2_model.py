@@ -14,10 +14,10 @@ from models import networks
 from models.architectures import stargan_v2
 from models.architectures.losses import differentiable_twice, r1_penalty
 from models.base_model import BaseModel
+from models.gan import stargan_v2_sampling as sampling
 from models.gan.inputs import require_keys
 from models.gan.options import adam
 from models.optimization.memory import graph_bytes
-from models.stargan_v2_sampling import Sampler, Source, add_sampling_options, batch_sheet
 from util.base.plugins import import_function
 
 LATENT, REFERENCE = "latent", "ref"  # where a style comes from
@@ -52,7 +52,7 @@ class StarGANv2Model(BaseModel):
         add("--masks", default="", help="MODULE:FUNCTION of yours that tells where edges come from "
             "the source: it makes two masks (N, 1, h, w) of images (N, 3, H, W)")  # fmt: skip
         if not is_train:
-            add_sampling_options(parser)
+            sampling.add_options(parser)
             return parser
         parser.set_defaults(batch_size=8, lr=1e-4, beta1=0.0, ema=0.999)
         parser.set_defaults(total_steps=100_000, decay_steps=0, val_steps=10_000)
@@ -72,6 +72,7 @@ class StarGANv2Model(BaseModel):
     @staticmethod
     def option_problems(opt: Namespace) -> Iterator[str]:
         """Yield what is wrong with the options."""
+        yield from sampling.problems(opt)
         if opt.w_hpf > 0 and not opt.masks:
             yield (
                 f"--w_hpf {opt.w_hpf:g} takes edges from the source where masks say so; for faces "
@@ -91,7 +92,7 @@ class StarGANv2Model(BaseModel):
 
         self._make_networks()
         if not self.isTrain:
-            self.sampler = Sampler(self.netG, self.netF, self.netE, self.domains, opt)
+            self.sampler = sampling.Sampler(self.netG, self.netF, self.netE, self.domains, opt)
             self.visual_names = ["source", *self.sampler.labels()]
             return
         averaged = {"G": self.netG, "F": self.netF, "E": self.netE}
@@ -151,7 +152,7 @@ class StarGANv2Model(BaseModel):
         """Translate the sources into the styles of the references and back; test.py, as asked."""
         if not self.isTrain:
             name = Path(self.image_paths[0]).stem
-            source = Source(self.source, self.masks, name)
+            source = sampling.Source(self.source, self.masks, name)
             vars(self).update(self.sampler.translate(source, self.references[0]))
             return
         self.fake_reference = self.netG(self.source, self._style(REFERENCE), self.masks)
@@ -243,7 +244,7 @@ class StarGANv2Model(BaseModel):
         with torch.no_grad():
             self.forward()
             self.fake_latent = self.netG(self.source, self._style(LATENT), self.masks)
-            self.sheet = batch_sheet(
+            self.sheet = sampling.batch_sheet(
                 (self.netG, self.netF, self.netE), self.source, self.masks,
                 self.reference, self.domain, self.z[:1], self.domains,
             )  # fmt: skip

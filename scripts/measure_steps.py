@@ -37,7 +37,7 @@ from models.storage.trained_model import TrainedModel
 from options.train_options import TrainOptions
 from util.base import rng
 from util.base.commands import parser_of
-from util.base.errors import UserError, run_command
+from util.base.errors import run_command
 from util.base.log import say
 from util.training.run import most_memory
 
@@ -66,7 +66,7 @@ def measured(args: argparse.Namespace, size: int, way: str) -> dict[str, Any]:
     """Measure in a process of its own.
 
     Raises:
-        UserError: it failed; its last words are on standard error.
+        SystemExit: it failed, and has said why.
     """
     sizes = ["--crop_size", str(size), "--load_size", str(size)]
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +76,7 @@ def measured(args: argparse.Namespace, size: int, way: str) -> dict[str, Any]:
         command += [*given, *sizes, *options_of(way), "--checkpoints_dir", folder]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
         if done.returncode != 0 or not file.is_file():
-            raise UserError(f"{size} pixels could not be measured ({way}).")
+            raise SystemExit(done.returncode or 1)
         found: dict[str, Any] = json.loads(file.read_text())
     return found
 

@@ -49,7 +49,7 @@ class BatchLoader:
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
         # The order of the items; set `sampler.epoch` to begin elsewhere.
-        weights, length = weights_of(dataset), len(dataset)
+        weights, length = weights_of(dataset) if shuffle else [], len(dataset)
         if weights:  # what is drawn with replacement fills whole batches
             length = math.ceil(length / batch_size) * batch_size
         self.sampler = sampling.EpochSampler(length, shuffle=shuffle, seed=seed, weights=weights)

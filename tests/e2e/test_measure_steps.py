@@ -36,7 +36,11 @@ def test_mistakes_are_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
             ([], 2, "--dataroot is missing"),
             (["--dataroot", "x", "--crop_sizes", "big"], 2, "is no list of numbers"),
             (["--dataroot", "x", "--steps", "0"], 2, "takes no step"),
-            (["--dataroot", str(tmp_path / "nowhere")], 1, "256 pixels could not be measured"),
+            (
+                ["--dataroot", str(tmp_path / "nowhere")],
+                1,
+                "nowhere/trainA is not a valid directory",
+            ),
         ):
             assert ended(script.main, argv) == status
             assert said in capfd.readouterr().err

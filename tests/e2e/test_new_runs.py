@@ -307,7 +307,7 @@ def test_a_disk_that_is_too_small_is_warned_of(
     train(tmp_path, pairs)
     (line,) = (line for line in capsys.readouterr().err.splitlines() if "Saves and pages" in line)
     assert line.startswith("warning: Saves and pages will take about")
-    assert "0 MB are free. Give a larger --save_epoch_freq, --keep_last or --no_html" in line
+    assert "1 MB are free. Give a larger --save_epoch_freq, --keep_last or --no_html" in line
 
 
 @pytest.mark.parametrize(

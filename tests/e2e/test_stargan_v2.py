@@ -159,6 +159,24 @@ def test_mistakes_are_told(
     assert said in str(caught.value) + capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--num_outs_per_domain", "0"], "--num_outs_per_domain 0 makes no image"),
+        (["--psi", "nan"], "--psi nan is not between 0"),
+        (["--mode", "nosuch"], "invalid choice: 'nosuch'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
+)
+def test_mistakes_of_a_test_are_told(
+    more: Sequence[str], said: str, root: Path, trained: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    with pytest.raises(SystemExit):
+        test(root, trained, tmp_path, *more)
+    assert said in capsys.readouterr().err
+
+
 def test_edges_of_the_source_are_kept_where_a_function_of_ones_own_says(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

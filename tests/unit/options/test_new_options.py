@@ -22,7 +22,7 @@ from util.base.new_options import DEFAULTS, OURS, NewOption, new_option
 Plugin = Callable[[str, str], None]
 Capture = pytest.CaptureFixture[str]
 
-MODELS = ("cycle_gan", "pix2pix", "colorization", "stargan_v2", "template")
+MODELS = ("cycle_gan", "pix2pix", "colorization", "template")
 DATASETS = ("aligned", "unaligned", "single", "colorization", "template")
 
 

@@ -16,7 +16,7 @@ from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.base.new_options import NewOption
 
-TRAIN_MODELS = ["cycle_gan", "pix2pix", "colorization", "stargan_v2", "template"]
+TRAIN_MODELS = ["cycle_gan", "pix2pix", "colorization", "template"]
 PHASES = [(TrainOptions, model) for model in TRAIN_MODELS] + [
     (TestOptions, model) for model in [*TRAIN_MODELS, "test"]
 ]

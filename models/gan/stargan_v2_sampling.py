@@ -21,7 +21,7 @@ Masks = tuple[Tensor, Tensor] | None
 Sheet = NDArray[np.uint8]  # (H, W, 3)
 
 
-def add_sampling_options(parser: ArgumentParser) -> None:
+def add_options(parser: ArgumentParser) -> None:
     """Add the options of test.py."""
     add = parser.add_argument
     add("--mode", choices=MODES, default="latent", help="latent: drawn styles; reference: those "
@@ -31,6 +31,14 @@ def add_sampling_options(parser: ArgumentParser) -> None:
     add("--num_outs_per_domain", type=int, default=1, help="images of each domain to make of each "
         "source; 10 to measure how diverse they are")  # fmt: skip
     add("--sheet_size", type=int, default=8, help="most rows and columns of a sheet; 0: no sheets")
+
+
+def problems(opt: Namespace) -> Iterator[str]:
+    """Yield what is wrong with these options, which only test.py has."""
+    if getattr(opt, "num_outs_per_domain", 1) < 1:
+        yield f"--num_outs_per_domain {opt.num_outs_per_domain} makes no image. Give 1 or more."
+    if not 0 <= getattr(opt, "psi", 1) <= 1:  # nan neither
+        yield f"--psi {opt.psi} is not between 0 (all styles the mean) and 1 (as they are drawn)."
 
 
 @dataclass(frozen=True)
