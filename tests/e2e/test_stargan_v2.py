@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing import event_accumulator
 
 from tests.support.commands import draw, loss_lines, names, scene, script, size
 from util.base.errors import UserError
@@ -36,7 +37,8 @@ def training(root: Path, folder: Path, *more: str) -> list[str]:
 @pytest.fixture(scope="module")
 def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    script("train", training(root, folder))
+    # Images are shown from the third step on, by averages that have taken a step.
+    script("train", training(root, folder, "--tensorboard", "--display_freq", "3"))
     return folder
 
 
@@ -58,8 +60,16 @@ def test_a_run_leaves_networks_averages_losses_and_a_page(trained: Path) -> None
     kinds = [f"{net}_{kind}" for net in "DG" for kind in ("latent", "ref")]
     assert all(any(loss.startswith(kind) for loss in lines[0][2]) for kind in kinds)
     shown = names(run / "web" / "images", "epoch001_*.png")
-    for label in ("source", "reference", "fake_latent", "fake_reference", "cycle"):
+    labels = ("source", "reference", "fake_latent", "fake_reference", "fake_trained", "sheet")
+    for label in labels:
         assert f"epoch001_{label}.png" in shown
+    # Two sources and three domains: beside a column of references, rows of styles.
+    width, height = size(run / "web" / "images" / "epoch001_sheet.png")
+    assert width > 3 * 16
+    assert height > (1 + 3 + 2) * 16
+    events = event_accumulator.EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    assert {f"images/{label}" for label in labels} <= {*events.Tags()["images"]}
 
 
 def test_a_latent_test_makes_an_image_of_every_domain_and_sheets(
