@@ -6,12 +6,13 @@ something better (Yazici et al. 2019, "The Unusual Effectiveness of Averaging in
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from weakref import WeakMethod, finalize
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
 
 from models.architectures.fast.memory_format import laid_out_as
 from models.optimization.accumulation import parameters_of
@@ -44,8 +45,9 @@ class Averages:
         for name, net in self.nets.items():
             self.start(name, net)
         # Of all optimisers, of which a model need not list each; the hook does not keep us alive.
-        hook = register_optimizer_step_post_hook(_call_while_alive(WeakMethod(self._note)))
-        finalize(self, hook.remove)
+        _forget_dead_hooks()
+        method: WeakMethod[Callable[[Optimizer], None]] = WeakMethod(self._note)
+        _hooks.append((method, register_optimizer_step_post_hook(_call_while_alive(method))))
 
     def start(self, name: str, where: nn.Module) -> None:
         """Let the averages of a network begin with the weights of a module that is made like it."""
@@ -105,12 +107,23 @@ class Averages:
         self._changed.clear()
 
 
+# Of all averages there were. One that ends may do so while torch goes through its hooks, so its
+# own is not removed then, but when the next averages begin.
+_hooks: list[tuple[WeakMethod[Callable[[Optimizer], None]], RemovableHandle]] = []
+
+
+def _forget_dead_hooks() -> None:
+    for method, handle in [each for each in _hooks if each[0]() is None]:
+        handle.remove()
+        _hooks.remove((method, handle))
+
+
 def weights_of(net: nn.Module) -> list[Tensor]:
     """Return what of a network has averages: parameters, unless they count something."""
     return [p for p in net.parameters() if p.is_floating_point() or p.is_complex()]
 
 
-def _call_while_alive(method: WeakMethod[Callable[[Optimizer], object]]) -> Callable[..., None]:
+def _call_while_alive(method: WeakMethod[Callable[[Optimizer], None]]) -> Callable[..., None]:
     def call(optimizer: Optimizer, *_: object) -> None:
         if (alive := method()) is not None:
             alive(optimizer)

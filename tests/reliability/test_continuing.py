@@ -33,6 +33,8 @@ from util.display.sinks.jsonl import read_losses
 from util.storage import checkpoint
 from util.training.progress import Progress
 
+pytestmark = pytest.mark.slow  # all of it together: a minute
+
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36", "--val_freq", "0")
 STEPS = 5  # of an epoch
 WORKERS = ("0", "2")

@@ -54,6 +54,8 @@ from util.training.progress import Progress
 from util.training.run_lock import RunLock
 from util.training.saver import SaveError, Saver, read_state
 
+pytestmark = pytest.mark.slow  # all of it together: a minute
+
 PROGRAM = (sys.executable, "train.py")
 STEPS = 5  # of an epoch
 # By the model, the number of workers, and options.

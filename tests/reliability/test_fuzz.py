@@ -46,6 +46,8 @@ from util.storage.checkpoint import CheckpointError, load_network, load_state
 from util.storage.run_folder import RunFolder
 from util.training.saver import FORMAT, read_state
 
+pytestmark = pytest.mark.slow  # all of it together: a minute
+
 # ---- command lines ------------------------------------------------------------------------------
 
 MODELS = ("cycle_gan", "pix2pix", "colorization", "stargan_v2", "template", "test")

@@ -26,6 +26,8 @@ from tests.support.runs import (
 from tests.support.tiers import LONG, some
 from util.storage import checkpoint
 
+pytestmark = pytest.mark.slow  # all of it together: a minute
+
 Capture = pytest.CaptureFixture[str]
 
 SMALL = ("--netG", "resnet_6blocks", "--crop_size", "32", "--load_size", "36")

@@ -144,8 +144,10 @@ def test_a_network_without_weights_does_no_harm() -> None:
 
 def test_nothing_is_left_of_averages_that_nobody_has() -> None:
     hooks = torch_optimizer._global_optimizer_post_hooks
-    before, net = len(hooks), network()
+    net = network()
     averages = Averages(0.5, {"G": net})
-    assert len(hooks) == before + 1
+    before = len(hooks)
     del averages
-    assert len(hooks) == before
+    assert len(hooks) == before  # torch may be going through them
+    Averages(0.5, {"G": net})
+    assert len(hooks) <= before
