@@ -83,19 +83,20 @@ class DomainsDataset(BaseDataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return the source `A`, the references `B` and `B2` of one domain, labels and paths.
 
-        Not in training `references` are as many of each domain as test.py makes images of it.
+        Or, in test.py, `references`: as many of each domain as images are made of it.
         """
         path, label = self.A_paths[index], self.labels[index]
         item = {"A": self._read(path), "A_domain": label, "A_paths": path}
         if not self.references:
             return item
+        if hasattr(self.opt, "mode"):
+            return item | {
+                "references": torch.stack([self._some(i, index) for i in self.references])
+            }
         if self.opt.isTrain:
             target = random.choice(list(self.references))
             number = random.randrange(len(self.references[target]))
         else:
-            item["references"] = torch.stack(
-                [self._some(label, index) for label in self.references]
-            )
             target = (label + 1 + index % max(1, len(self.domains) - 1)) % len(self.domains)
             number = index % len(self.references[target])
         path, path_2 = self.references[target][number], self._second[target][number]

@@ -128,6 +128,7 @@ class StarGANv2Model(BaseModel):
         # Images (N, 3, H, W) in [-1, 1], labels (N,)
         self.image_paths = input["A_paths"]
         self.fake_trained: Tensor | None = None
+        self.is_translated = False
         self.source, self.source_domain = self._moved(input["A"]), self._moved(input["A_domain"])
         self.masks = self._masks(self.source)
         if not self.isTrain:  # (N, domains, outputs, 3, H, W), unless styles are drawn
@@ -156,7 +157,7 @@ class StarGANv2Model(BaseModel):
             vars(self).update(self.sampler.translate(source, self.references[0]))
             return
         self.fake_reference = self.netG(self.source, self._style(REFERENCE), self.masks)
-        self.cycle = self._back(self.fake_reference)
+        self.cycle, self.is_translated = self._back(self.fake_reference), True
 
     def optimize_parameters(self) -> None:
         """Take four steps: D by both kinds of styles, then the others by both."""
@@ -242,7 +243,8 @@ class StarGANv2Model(BaseModel):
         if not self.isTrain:
             return
         with torch.no_grad():
-            self.forward()
+            if not self.is_translated:
+                self.forward()
             self.fake_latent = self.netG(self.source, self._style(LATENT), self.masks)
             self.sheet = sampling.batch_sheet(
                 (self.netG, self.netF, self.netE), self.source, self.masks,

@@ -15,7 +15,8 @@ from util.images.sheets import sheet
 MODES = ("latent", "reference", "interpolate")
 FOR_MEAN = 10_000  # styles whose mean `--psi` goes by
 # From one style to the next: slowly away from the first, and a rest at the second.
-STEPS = [0.0, *torch.sigmoid(torch.arange(-5.0, 5.0, 0.5)).tolist(), *[1.0] * 10]
+STEPS = [0.0, *torch.sigmoid(torch.arange(-5.0, 5.0, 0.5)).tolist()]
+REST = 10  # frames
 MOST_COLUMNS, MOST_REFERENCES = 8, 4  # on a sheet of a batch
 Masks = tuple[Tensor, Tensor] | None
 Sheet = NDArray[np.uint8]  # (H, W, 3)
@@ -141,7 +142,8 @@ class Sampler:
             images = self._references[domain]
             styles = [self.encoded(domain, image[None]) for image in images]
             if self.opt.mode == "interpolate":
-                yield name, [self._sheet([style], []) for style in between(styles)]
+                way = ((self._sheet([style], []), frames) for style, frames in between(styles))
+                yield name, [made for made, frames in way for _ in range(frames)]
                 continue
             if self._draws:
                 size = self.opt.sheet_size, self.opt.latent_dim
@@ -185,13 +187,17 @@ def batch_sheet(
     return sheet([[first, *row] for first, row in zip(left, rows, strict=True)], rows=names)
 
 
-def between(styles: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Yield styles on the way from each one to the next; the style itself if there is one."""
+def between(styles: Sequence[Tensor]) -> Iterator[tuple[Tensor, int]]:
+    """Yield styles on the way from each one to the next, and for how many frames they are shown.
+
+    Of a single style there is nothing else.
+    """
     if len(styles) == 1:
-        yield styles[0]
+        yield styles[0], 1
     for first, second in pairwise(styles):
         for step in STEPS:
-            yield first.lerp(second, step)
+            yield first.lerp(second, step), 1
+        yield second, REST
 
 
 def _labels(domain: int, items: Tensor) -> Tensor:

@@ -53,12 +53,12 @@ class Result:
             warn(f"The options of this test are not kept beside the checkpoints. {error}")
 
     def _with_those_of_plugins(self, opt: Namespace) -> "Result":
-        now = {name: _json_value(getattr(opt, name, None)) for name in self.of_plugins}
-        changed = {
-            name: value
-            for name, value in now.items()
-            if value is not None and value != self.values.get(name)
-        }
+        """Take what nobody gave and is still of its type: else a command line could not give it."""
+        changed = {}
+        for name in self.of_plugins - self.given:
+            before, now = self.values.get(name), getattr(opt, name, None)
+            if type(now) is type(before) and now != before:
+                changed[name] = _json_value(now)
         lines = {name: _line(name, value, self.values[name]) for name, value in changed.items()}
         return replace(self, values={**self.values, **changed}, lines={**self.lines, **lines})
 

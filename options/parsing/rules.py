@@ -10,6 +10,7 @@ from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
 from util.base.new_options import framework_option, new_option
+from util.images.animation import mp4_problem
 from util.training.length import Length
 
 PREPROCESSING = (
@@ -71,7 +72,7 @@ TRAIN_CHOICES = {
 def problems(opt: Namespace) -> Iterator[str]:
     """Yield one message for each value that cannot work; forks may lack some of the options."""
     yield from base_problems(opt)
-    yield from train_problems(opt) if opt.isTrain else _out_of_range(opt, TEST_RANGES)
+    yield from train_problems(opt) if opt.isTrain else test_problems(opt)
 
 
 def base_problems(opt: Namespace) -> Iterator[str]:
@@ -85,6 +86,13 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     if words not in [sorted(mode.split("_and_")) for mode in PREPROCESSING]:
         mode = opt.preprocess
         yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
+
+
+def test_problems(opt: Namespace) -> Iterator[str]:
+    """Yield what is wrong with the options of testing."""
+    yield from _out_of_range(opt, TEST_RANGES)
+    if new_option(opt, "animation") == "mp4" and (problem := mp4_problem()):
+        yield f"--animation mp4: {problem}"
 
 
 def train_problems(opt: Namespace) -> Iterator[str]:

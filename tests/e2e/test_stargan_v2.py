@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing import event_accumulator
 
 from tests.support.commands import draw, loss_lines, names, scene, script, size
 from util.base.errors import UserError
+from util.images import animation
 
 DOMAINS = ("cat", "dog", "wild")
 
@@ -119,11 +120,12 @@ def test_references_give_their_styles(root: Path, trained: Path, tmp_path: Path)
 
 @pytest.mark.parametrize("ending", ["webp", "gif", "mp4"])
 def test_interpolation_is_an_animation(
-    ending: str, root: Path, trained: Path, tmp_path: Path
+    ending: str, root: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one = root / "test" / "cat" / "cat0.png"
     argv = ["--mode", "interpolate", "--src_dir", str(one), "--animation", ending]
     folder = test(root, trained, tmp_path, *argv)
+    assert "are not of this test" not in capsys.readouterr().out
     file = folder / "images" / f"sheet_wild.{ending}"
     page = (folder / "index.html").read_text()
     if ending == "mp4":
@@ -132,10 +134,10 @@ def test_interpolation_is_an_animation(
         assert 'src="images/sheet_wild.png"' in page
         return
     assert f'src="images/sheet_wild.{ending}"' in page
-    with Image.open(file) as animation:
-        frames = getattr(animation, "n_frames", 1)
+    with Image.open(file) as moving:
+        frames = getattr(moving, "n_frames", 1)
         assert frames > 5 or ending == "webp"  # equal ones are joined, which WebP blurs into
-        assert animation.size[0] >= 16
+        assert moving.size[0] >= 16
 
 
 def test_a_single_image_may_be_the_reference_of_every_domain(
@@ -167,6 +169,17 @@ def test_mistakes_are_told(
     with pytest.raises((UserError, SystemExit)) as caught:
         script("train", training(root, tmp_path, *more))
     assert said in str(caught.value) + capsys.readouterr().err
+
+
+def test_what_writes_mp4_is_looked_for_before_anything_is_translated(
+    root: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(animation, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        test(root, trained, tmp_path, "--mode", "interpolate", "--animation", "mp4")
+    assert "--animation mp4: MP4 needs the package av" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

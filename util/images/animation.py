@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -30,15 +31,22 @@ def write_animation(
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=times, loop=0)
 
 
+def mp4_problem() -> str:
+    """Say why MP4 cannot be written, and what to do; nothing if it can."""
+    if find_spec("av") is not None:
+        return ""
+    return (
+        "MP4 needs the package av, which is not installed. Install it (pip install av, or uv sync "
+        "--extra video), or write a .gif or .webp."
+    )
+
+
 def _write_video(path: Path, frames: Sequence[Image.Image], seconds: float) -> None:
     """Write MP4 (H.264), whose sides are even: an odd one loses a row or column of pixels."""
-    try:
-        import av
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "MP4 needs the package av, which is not installed. Install it (pip install av, or uv "
-            "sync --extra video), or write a .gif or .webp."
-        ) from error
+    if problem := mp4_problem():
+        raise UserError(problem)
+    import av
+
     width, height = (side - side % 2 for side in frames[0].size)
     with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(1 / seconds).limit_denominator(1000))

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from util.base.log import say
 from util.scores.comparisons import shown
 
-IMAGE = re.compile(r'\bsrc="images/([^"]+)"')
+IMAGE = re.compile(r'\b(?:src|href)="images/([^"]+)"')  # shown, or linked as animations are
 
 
 def images_on_page(folder: str) -> set[str]:

@@ -15,7 +15,6 @@ from util.images.animation import write_animation
 from util.images.writing import save_image
 
 SECONDS = 0.1  # for which a frame is shown
-SHOWN = (".gif", ".webp")  # animations that a page shows as an image
 
 
 def add_sheets(opt: Namespace, model: object, webpage: Any) -> None:

@@ -28,7 +28,7 @@ def tell_of_memory(opt: Namespace, trained: TrainedModel) -> None:
         return
     fits = int(max(0, free - fixed) // per_image)
     advice = (
-        f"--batch_size {fits} fits, and with --accumulate its steps are those of more images."
+        f"--batch_size {fits} fits; --accumulate then makes steps nearly as of more images."
         if fits
         else "Not even one image fits: give a smaller --crop_size, --ngf or --ndf."
     )

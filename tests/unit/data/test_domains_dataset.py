@@ -114,13 +114,16 @@ def test_validation_draws_nothing(root: Path) -> None:
     assert str(rng.state_dict()) == str(before)
     assert {item["A_domain"] for item in items} == {0, 1, 2}
     assert all(item["A_domain"] != item["B_domain"] for item in items)
+    assert all("references" not in item for item in items)  # of every domain: for test.py
     assert torch.equal(items[2]["A"], dataset[2]["A"])
 
 
 def test_a_test_has_as_many_references_of_each_domain_as_images_are_made(root: Path) -> None:
     opt = options(root, training=False)
     opt.no_flip, opt.num_outs_per_domain = True, 2
+    opt.mode = "reference"
     dataset = DomainsDataset(opt)
+    assert dataset[0].keys() == {"A", "A_domain", "A_paths", "references"}  # nothing else is read
     references = dataset[0]["references"]
     assert references.shape == (3, 2, 3, 32, 32)
     assert not torch.equal(references[0, 0], references[0, 1])  # two cats

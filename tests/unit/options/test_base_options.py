@@ -657,6 +657,26 @@ def test_a_plugin_may_give_an_option_another_default_or_type(parse: Any, plugin:
     assert parse.train("--model", "rates", "--lr", "1", "2").lr == [1.0, 2.0]
 
 
+def test_what_a_plugin_completes_is_saved_and_what_it_converts_is_not(
+    plugin: Plugin, tmp_path: Path
+) -> None:
+    """A command line could not give back what has another type; what was given stays given."""
+    options = "[parser.add_argument(f'--{name}', default='') for name in ('found', 'list', 'said')]"
+    plugin("completing_model", model("Completing", options))
+    gathered = TrainOptions()
+    argv = ["--dataroot", "X", "--model", "completing", "--list", "1,2", "--said", "this"]
+    argv += ["--checkpoints_dir", str(tmp_path), "--gpu_ids", "-1"]
+    opt = gathered.parse(argv, quiet=True)
+    vars(opt).update(found="cat,dog", list=[1, 2], said="that", lr=7.0)
+    gathered.result.save(opt)
+    folder = tmp_path / "experiment_name"
+    saved = json.loads((folder / "train_opt.json").read_text())
+    assert [saved[name] for name in ("found", "list", "said")] == ["cat,dog", "1,2", "this"]
+    assert saved["lr"] == 2e-4
+    assert "found: cat,dog" in (folder / "train_opt.txt").read_text()
+    assert gathered.result.values["found"] == ""
+
+
 def test_an_option_of_a_plugin_may_be_what_abbreviates_one_of_ours(
     parse: Any, plugin: Plugin, capsys: pytest.CaptureFixture[str]
 ) -> None:
