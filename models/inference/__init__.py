@@ -1,0 +1,1 @@
+"""Generators at work: any size, and images that are larger than memory."""
