@@ -1,1 +1,1 @@
-"""Generators at work: any size, and images that are larger than memory."""
+"""Trained generators without a data set: from Python, for images of any size."""
