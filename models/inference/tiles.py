@@ -8,7 +8,7 @@ it is large. So the result differs from that of the whole image by rounding alon
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -95,12 +95,29 @@ def translate_tiled(net: nn.Module, x: Tensor, tile: int, overlap: int = 0) -> T
     Raises:
         UserError: this network cannot be computed in tiles.
     """
+    require_tiles(net)
+    return net(x) if max(x.shape[2:]) <= tile else _in_tiles(net, x, tile, overlap)
+
+
+def compute_in_tiles(net: nn.Module, tile: int, overlap: int = 0) -> None:
+    """Let a network compute in tiles from now on, whoever calls it; see `translate_tiled`."""
+    require_tiles(net)
+
+    def forward(x: Tensor) -> Tensor:
+        fits = max(x.shape[2:]) <= tile
+        return type(net).forward(net, x) if fits else _in_tiles(net, x, tile, overlap)
+
+    net.forward = forward  # what watches the network, as --precision does, goes on
+
+
+def require_tiles(net: nn.Module) -> None:
+    """Raise a UserError unless a network can be computed in tiles."""
     if why := why_not_tiled(net):
-        raise UserError(f"This network cannot be computed in tiles (--tile): {why}.")
-    if max(x.shape[2:]) <= tile:
-        return net(x)
-    strips = translate_strips(net, InMemory(x), tile, overlap)
-    return torch.cat(list(strips), dim=2)
+        raise UserError(f"--tile: this network cannot be computed in tiles: {why}.")
+
+
+def _in_tiles(net: nn.Module, x: Tensor, tile: int, overlap: int) -> Tensor:
+    return torch.cat(list(translate_strips(net, InMemory(x), tile, overlap)), dim=2)
 
 
 def translate_strips(
@@ -115,17 +132,22 @@ def translate_strips(
     device = next(net.parameters()).device
     layout = torch.channels_last if device.type in net.channels_last_on else torch.contiguous_format
     sweeps = _Sweeps(source, _Way(tile, overlap, device, layout))
-    with torch.no_grad(), _autocast(net, device):
+    with _computing(net, device):
         for layer in net.model:
             sweeps.add(layer)
-        for row in sweeps.pending.rows():
-            yield torch.cat([_in_float32(values).contiguous() for _, values in row], dim=3)
+    for row in sweeps.pending.rows():
+        with _computing(net, device):  # not while somebody else uses the strip
+            strip = torch.cat([_in_float32(values).contiguous() for _, values in row], dim=3)
+        yield strip
 
 
-def _autocast(net: nn.Module, device: torch.device) -> AbstractContextManager[object]:
-    """Compute as `--precision` says, whose hooks see whole networks only."""
+@contextmanager
+def _computing(net: nn.Module, device: torch.device) -> Iterator[None]:
+    """Compute without gradients, and as `--precision` says, whose hooks see whole networks only."""
     dtype = PRECISIONS[getattr(net, "computes_in", "fp32")]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    half = nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+    with torch.no_grad(), half:
+        yield
 
 
 class _Way(NamedTuple):

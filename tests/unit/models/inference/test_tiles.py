@@ -10,7 +10,13 @@ from torch.nn.utils import parametrizations
 from models.architectures.layers import get_norm_layer
 from models.architectures.resnet import ResnetGenerator
 from models.inference import scratch
-from models.inference.tiles import translate_tiled, why_not_tiled
+from models.inference.tiles import (
+    InMemory,
+    compute_in_tiles,
+    translate_strips,
+    translate_tiled,
+    why_not_tiled,
+)
 from models.networks import define_G
 from models.optimization.precision import Precision
 from tests.support.small_models import noise
@@ -107,6 +113,27 @@ def test_tiles_compute_in_the_precision_of_the_network() -> None:
     assert (whole - tiled).abs().mean() < 0.01
     del net.__dict__["computes_in"]
     assert not torch.equal(tiled, translate_tiled(net, x, 16))
+
+
+def test_a_network_computes_in_tiles_whoever_calls_it() -> None:
+    net, x = generator(), images(40, 36)
+    with torch.no_grad():
+        whole, small = net(x), net(x[..., :12, :12])
+    calls = []
+    net.register_forward_hook(lambda *_: calls.append(1))
+    compute_in_tiles(net, 12)
+    assert torch.allclose(net(x), whole, atol=1e-12, rtol=0)
+    assert not torch.equal(net(x), whole)
+    assert torch.equal(net(x[..., :12, :12]), small)
+    assert len(calls) == 3  # what watches the network still does
+
+
+def test_gradients_are_on_again_while_somebody_uses_a_strip() -> None:
+    net = generator()
+    Precision("bf16", torch.device("cpu")).attach(net)
+    for _ in translate_strips(net.float(), InMemory(images(40, 36).float()), 12):
+        assert torch.is_grad_enabled()
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_computing_in_tiles_leaves_the_network_as_it_was() -> None:
