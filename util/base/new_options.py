@@ -21,6 +21,7 @@ DEFAULTS: Mapping[str, Any] = {
     "lpips_weights": "", "inception_weights": "",
     "animation": "webp",
     "value_range": None,
+    "tile": 0, "overlap": 0,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 
