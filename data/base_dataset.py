@@ -16,9 +16,10 @@ from PIL import Image
 from torch.utils import data
 from torch.utils.data import Dataset
 
-from data.image_folder import make_dataset
+from data.pipeline.files import list_files
 from util.base.errors import UserError
 from util.images import transforms as T
+from util.images.ranges import ValueRange
 
 # What `from data.base_dataset import *` brings: the original's names.
 __all__ = [
@@ -111,13 +112,16 @@ def get_transform(
     grayscale: bool = False,
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
+    *,
+    value_range: ValueRange | None = None,
 ) -> T.Compose:
     """Return the transform from an image to a tensor that the options describe.
 
     `params` is what `get_params` drew; without it crop and flip are drawn anew for every image,
     from torch's generator. `grayscale` reduces to one channel first. `method` says how to resample:
     Pillow's constant, or torchvision's of the same name. With `convert` the result is a float32
-    tensor (C, H, W) in [-1, 1], otherwise a Pillow image.
+    tensor (C, H, W) in [-1, 1], otherwise an image as it came; `value_range` are the stored values
+    that become -1 and 1, if not the usual ones of their type.
     """
     method = __transforms2pil_resize(method)
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
@@ -138,7 +142,7 @@ def get_transform(
     if not opt.no_flip and (params is None or params["flip"]):
         steps.append(T.RandomFlip() if params is None else T.Flip())
     if convert:
-        steps += [T.ToTensor(), T.Normalize()]
+        steps += [T.ToTensor(value_range), T.Normalize()]
     return T.Compose(steps)
 
 
@@ -150,13 +154,6 @@ def check_crop_fits(opt: Namespace) -> None:
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
             f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."
         )
-
-
-def channels_of_sides(opt: Namespace) -> tuple[int, int]:
-    """Return the numbers of channels of A and of B; `--direction` says which of them goes in."""
-    if opt.direction == "BtoA":
-        return opt.output_nc, opt.input_nc
-    return opt.input_nc, opt.output_nc
 
 
 def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
@@ -192,14 +189,14 @@ def _are_files(values: object) -> bool:
 
 
 def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
-    """List the images of a folder, at most `opt.max_dataset_size`.
+    """List the images of a folder, or the arrays if there are none, at most `max_dataset_size`.
 
     Raises:
         UserError: no such folder, or no images in it; shows what is `expected`, one line for each
             folder of the data set, and what is there.
     """
     is_folder = os.path.isdir(folder)
-    if is_folder and (paths := make_dataset(folder, opt.max_dataset_size)):
+    if is_folder and (paths := list_files(folder, opt.max_dataset_size)):
         return paths
     problem = "There are no images in {}" if is_folder else "{} is not a valid directory"
     raise UserError(

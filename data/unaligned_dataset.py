@@ -7,15 +7,10 @@ from typing import Any
 
 from PIL import Image as Image
 
-from data.base_dataset import (
-    BaseDataset,
-    channels_of_sides,
-    check_crop_fits,
-    find_images,
-    get_transform,
-)
+from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.sides import Side, sides_of
 
 
 class UnalignedDataset(BaseDataset):
@@ -26,6 +21,8 @@ class UnalignedDataset(BaseDataset):
     """
 
     reader = ImageReader()
+    side_A: Side | None = None
+    side_B: Side | None = None
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
@@ -38,9 +35,11 @@ class UnalignedDataset(BaseDataset):
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
         self.reader = ImageReader.of(opt)
-        channels_A, channels_B = channels_of_sides(opt)
-        self.transform_A = get_transform(opt, grayscale=channels_A == 1)
-        self.transform_B = get_transform(opt, grayscale=channels_B == 1)
+        self.side_A, self.side_B = sides = sides_of(opt, self.A_paths, self.B_paths)
+        self.transform_A, self.transform_B = (
+            get_transform(opt, grayscale=side.channels == 1, value_range=side.value_range)
+            for side in sides
+        )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""
@@ -50,8 +49,8 @@ class UnalignedDataset(BaseDataset):
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]
-        A = self.reader.read(A_path, self.transform_A)
-        B = self.reader.read(B_path, self.transform_B)
+        A = self.reader.read(A_path, self.transform_A, self.side_A)
+        B = self.reader.read(B_path, self.transform_B, self.side_B)
         return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from data.image_folder import make_dataset
+from data.pipeline.files import list_files
 from util.base.errors import UserError
 from util.base.log import say, warn
 
@@ -40,7 +40,7 @@ def match_folders(
         UserError: no such folder.
     """
     A, B = (
-        {name_without(mark, os.path.relpath(path, folder)): path for path in make_dataset(folder)}
+        {name_without(mark, os.path.relpath(path, folder)): path for path in list_files(folder)}
         for folder, mark in zip((folder_A, folder_B), marks, strict=True)
     )
     names = {name: name for name in A.keys() & B.keys()}
