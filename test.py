@@ -31,6 +31,8 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.inference.tiles import compute_in_tiles
+from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from options.test_options import TestOptions
 from util.base import rng
@@ -78,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.result.save()  # now that it is clear that there is such a run
     if opt.eval:
         model.eval()
+    if tile := new_option(opt, "tile"):
+        for net in networks_of(model).values():
+            compute_in_tiles(net, tile, new_option(opt, "overlap"))
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")

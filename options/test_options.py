@@ -29,6 +29,10 @@ class TestOptions(BaseOptions):
             "statistics of training")  # fmt: skip
         add("--animation", action=NewOption, choices=("gif", "webp", "mp4"), help="format of "
             "animations, of models that make some: gif, webp or mp4, which needs av")  # fmt: skip
+        add("--tile", action=NewOption, help="compute ResNet generators in tiles of this side: "
+            "less memory, the same result; 0: whole images")  # fmt: skip
+        add("--overlap", action=NewOption, help="pixels around each tile to compute at least; "
+            "more than 0 costs time and changes nothing")  # fmt: skip
         add("--num_test", type=int, default=50, help="how many images to translate")
         parser.set_defaults(model="test")
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop

@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, Any] = {
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
     "animation": "webp",
+    "tile": 0, "overlap": 0,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 
