@@ -37,7 +37,8 @@ def processes_at_once(opt: Namespace, model: type, images: int) -> int:
     side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
     is_usual = ("crop" in opt.preprocess or "resize" in opt.preprocess) and side**2 <= MOST_PIXELS
     is_alone = not declares(model, "batch_independent") or opt.batch_size > 1
-    if opt.gpu_ids or is_alone or not is_usual or new_option(opt, "compile"):
+    has_own_ways = new_option(opt, "compile") or new_option(opt, "tile")
+    if opt.gpu_ids or is_alone or not is_usual or has_own_ways:
         return 1
     return processes_for(images)
 
