@@ -20,6 +20,7 @@ DEFAULTS: Mapping[str, Any] = {
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
     "animation": "webp",
+    "value_range": None,
     "tile": 0, "overlap": 0,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
@@ -29,11 +30,14 @@ OURS = "framework_options"
 
 
 class NewOption(Action):
-    """An option of ours, of the type that its default has; one that is False is a switch."""
+    """An option of ours, of the type that its default has; one that is False is a switch.
+
+    Where the default has no type, `type` and `nargs` are as of other options.
+    """
 
     def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
         default = DEFAULTS[dest]
-        nargs = 0 if default is False else None
+        nargs = 0 if default is False else keywords.pop("nargs", None)
         if nargs is None and default is not None:
             keywords["type"] = type(default)
         super().__init__(option_strings, dest, nargs=nargs, default=default, **keywords)
