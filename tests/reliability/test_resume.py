@@ -53,7 +53,10 @@ VARIANTS = [
     ("--num_threads", workers, "--batch_size", batch, *order)
     for workers in ("0", "2")
     for batch in ("1", "3")
-    for order in ((), ("--serial_batches",), ("--cache", "resized"))
+    for order in (
+        *[(), ("--serial_batches",), ("--cache", "resized")],
+        ("--epoch_size", "7", "--rotate90", "--balanced"),
+    )
 ]
 
 

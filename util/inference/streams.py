@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from util.base import rng
 from util.base.new_options import new_option
+from util.images.file_lists import folder_of
 
 
 def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
@@ -15,6 +16,6 @@ def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
     Of several paths, which a batch without random numbers may have, it is the first.
     """
     path = str(paths[0]) if len(paths) else "."
-    below = os.path.relpath(path, opt.dataroot).replace(os.sep, "/")
+    below = os.path.relpath(path, folder_of(opt.dataroot)).replace(os.sep, "/")
     digest = blake2b(os.fsencode(below), digest_size=8).digest()
     return rng.fold_seed(new_option(opt, "seed"), int.from_bytes(digest, "big"))
