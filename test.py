@@ -29,9 +29,9 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.inference.tiles import compute_in_tiles
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
-from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base import rng
 from util.base.commands import as_argument, command
@@ -59,6 +59,7 @@ from util.inference.trained_as import if_pairs, warn_of_other_sizes
 from util.inference.visuals import SavedVisuals
 from util.scores.comparisons import OUTPUTS_FILE
 from util.scores.sides import unequal_domains
+from util.storage.old_names import in_names_of_today
 from util.storage.run_folder import RunFolder
 from util.storage.saved_options import read_saved_options
 from util.visualizer import save_images
@@ -82,6 +83,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if opt.eval:
         model.eval()
     LayerModes.of(opt).switch(networks_of(model))
+    if tile := new_option(opt, "tile"):
+        for net in networks_of(model).values():
+            compute_in_tiles(net, tile, new_option(opt, "overlap"))
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")

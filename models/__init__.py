@@ -4,6 +4,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from models.base_model import BaseModel
+from models.inference.generator import load_generator as load_generator
 from util.base.log import say
 from util.base.plugins import find_plugin
 

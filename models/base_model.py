@@ -68,6 +68,9 @@ class BaseModel(ABC):
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.
+        generators = ("G_A", "G_B")
+            the networks that translate an image by themselves, which load_generator takes: as in
+            training, and if there is one the other way round. Each class says so for itself.
     """
 
     def __init__(self, opt: Namespace) -> None:

@@ -30,6 +30,7 @@ class CycleGANModel(BaseModel):
     """
 
     batch_independent = True
+    generators = ("G_A", "G_B")
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod

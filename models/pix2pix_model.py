@@ -20,6 +20,7 @@ class Pix2PixModel(BaseModel):
     """
 
     batch_independent = True
+    generators = ("G",)
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod

@@ -16,7 +16,6 @@ from models.architectures.registry import DISCRIMINATORS, GENERATORS
 from models.optimization.precision import PRECISIONS
 from options.parsing import resumed_run, rules, run_length, trained_run
 from options.parsing.misspelt import typed_by_programs
-from options.parsing.old_names import with_old_names
 from options.parsing.parser import (
     OptionParser,
     ParsedOptions,
@@ -32,6 +31,7 @@ from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
 from util.base.plugins import available
+from util.storage.old_names import with_old_names
 
 
 class BaseOptions:

@@ -35,7 +35,6 @@ if __name__ == "__main__":
 import torch
 
 from data.image_folder import default_loader, make_dataset
-from options.parsing.old_names import in_names_of_today
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import note, say
@@ -62,6 +61,7 @@ from util.scores.runs_table import STYLES, runs_table, titles
 from util.scores.scorer import Result, Scorer
 from util.storage.checkpoint import require_run, require_save
 from util.storage.files import write_text
+from util.storage.old_names import in_names_of_today
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 

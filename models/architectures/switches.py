@@ -53,6 +53,19 @@ def is_batch_independent(net: nn.Module) -> bool:
     return _is_as_built(net) and not _has_batch_norm(net)
 
 
+def translates_alone(net: nn.Module) -> bool:
+    """Tell whether a network, in the mode that it is in, makes the same of an image in any batch.
+
+    Unlike in training, batch norm may be there if it is in evaluation mode.
+    """
+    return is_batch_independent(net) or (type(net) in BUILT_IN and not net.training)
+
+
+def draws_nothing(net: nn.Module) -> bool:
+    """Tell whether a pass through a network, in the mode that it is in, draws no random numbers."""
+    return _is_as_built(net) or (type(net) in BUILT_IN and not net.training)
+
+
 def discriminate_as_one_batch(
     netD: nn.Module, first: Tensor, second: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -174,6 +174,16 @@ def use(model: Model) -> None:
             checkpoint.load_network(nets[name], file, file=opened[file])
 
 
+def file_in_use(network: Path, saved: Mapping[str, object]) -> Path:
+    """Return the file that tests load for a network: its averages, where the run has them.
+
+    `saved` are the options of the training, or nothing.
+    """
+    averages = RunFolder.average_file(network)
+    is_known = not saved or _has_averages(saved)
+    return averages if is_known and journal.exists(averages) else network
+
+
 def _has_averages(saved: Mapping[str, object]) -> bool:
     """Tell whether a run was trained with `--ema`, by its options: text, or values of JSON."""
     try:

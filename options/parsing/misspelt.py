@@ -5,9 +5,9 @@ from argparse import Action
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from options.parsing.old_names import OLD_NAMES
 from options.parsing.pieces import DASHES, NEGATIVE_NUMBER, Piece, is_flag, pieces
 from util.base.new_options import DEFAULTS
+from util.storage.old_names import OLD_NAMES
 
 # What options of today are called elsewhere, or thought to be.
 ELSEWHERE = {

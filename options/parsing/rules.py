@@ -60,6 +60,7 @@ TRAIN_RANGES: Ranges = {
 TEST_RANGES: Ranges = {
     "aspect_ratio": (lambda n: 0.01 <= n <= 100, "it must be above 0, from 0.01 to 100"),
     "num_test": (lambda n: n >= 1 or n == -1, "it must be 1 or more, or -1 for all"),
+    **dict.fromkeys(("tile", "overlap"), AT_LEAST_0),
 }
 
 BASE_CHOICES = {"direction": ("AtoB", "BtoA")}
@@ -94,6 +95,8 @@ def test_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TEST_RANGES)
     if new_option(opt, "animation") == "mp4" and (problem := mp4_problem()):
         yield f"--animation mp4: {problem}"
+    if (overlap := new_option(opt, "overlap")) and not new_option(opt, "tile"):
+        yield f"--overlap {overlap} needs --tile, the side of a tile in pixels, such as --tile 512."
 
 
 def train_problems(opt: Namespace) -> Iterator[str]:

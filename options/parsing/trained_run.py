@@ -13,11 +13,11 @@ from typing import Any
 from data.base_dataset import LAYOUTS, layout_of
 from data.checks.folders import PHASES, phase_folders
 from models.architectures.describe import describe_generator
-from options.parsing.old_names import in_names_of_today
 from options.parsing.parser import given, known, names, value_from_file
 from util.base.log import say, warn
 from util.base.plugins import available
 from util.storage.checkpoint import CheckpointError, load_state_dict
+from util.storage.old_names import in_names_of_today
 from util.storage.run_folder import RunFolder, label_of
 from util.storage.saved_options import read_saved_options
 

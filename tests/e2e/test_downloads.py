@@ -16,6 +16,7 @@ from PIL import Image
 from models.networks import define_G
 from tests.support.commands import ROOT, scene
 from tests.support.tiers import LONG, some
+from tests.support.warm import run
 from tests.support.web_server import Server
 from tests.support.web_server import server as server
 from util.storage.checkpoint import load_state_dict
@@ -37,10 +38,7 @@ def command(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a command elsewhere; python is this one."""
     environment = {**os.environ, "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        list(map(str, arguments)), cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=150, check=False,
-    )  # fmt: skip
+    done = run(list(map(str, arguments)), cwd=folder, env=environment)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr
     return done

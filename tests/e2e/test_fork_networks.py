@@ -1,13 +1,11 @@
 """A fork's own models/networks.py in the place of ours: the built-in models train through it."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.commands import ROOT, names, small
+from tests.support.commands import ROOT, names, small, start
 from tests.support.tiers import some
 
 NETWORKS = """
@@ -70,8 +68,7 @@ def fork(tmp_path: Path) -> Path:
 
 def run(fork: Path, script: str, argv: list[str]) -> str:
     """Run a script of the fork and return what it says."""
-    command = [sys.executable, f"{script}.py", *argv]
-    done = subprocess.run(command, cwd=fork, capture_output=True, text=True, timeout=300)
+    done = start([f"{script}.py", *argv], fork, seconds=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return done.stdout
 

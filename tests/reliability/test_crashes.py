@@ -42,6 +42,7 @@ from tests.support.runs import (
 from tests.support.small_disk import small_disk
 from tests.support.small_models import build, train_options
 from tests.support.tiers import LONG, some
+from tests.support.warm import popen
 from tests.unit.util.storage.test_journal import KILLED, each_line, in_child, restart
 from util.base.errors import UserError, run_command
 from util.display.create import create_sinks
@@ -92,7 +93,7 @@ class Training:
         environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
         environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
         with self.out.open("w") as out, self.err.open("w") as err:
-            self.process = subprocess.Popen(
+            self.process = popen(
                 command,
                 cwd=ROOT,
                 env=environment,

@@ -25,7 +25,6 @@ from PIL import Image, features
 from data.image_folder import default_loader, is_image_file, make_dataset
 from models.networks import define_D, define_G
 from options.base_options import BaseOptions
-from options.parsing.old_names import OLD_NAMES, OLD_SWITCHES, OLD_VALUES
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.reliability.conftest import Count
@@ -43,6 +42,7 @@ from tests.support.paths import needs_any_name
 from util.base.errors import UserError
 from util.display.sinks.jsonl import LossRecord, parse_loss_log, read_losses
 from util.storage.checkpoint import CheckpointError, load_network, load_state
+from util.storage.old_names import OLD_NAMES, OLD_SWITCHES, OLD_VALUES
 from util.storage.run_folder import RunFolder
 from util.training.saver import FORMAT, read_state
 

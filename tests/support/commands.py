@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tests.support.paths import ROOT as ROOT
+from tests.support.warm import run
 from util.base.errors import run_command
 
 THIRD_PARTY = ROOT / "tests" / "e2e" / "third_party"
@@ -144,15 +145,7 @@ def start(
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
+    return run([sys.executable, *arguments], cwd=folder, env=environment, timeout=seconds)
 
 
 # ---- what is left -------------------------------------------------------------------------

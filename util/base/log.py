@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +27,7 @@ def _write_line(text: str, stream: TextIO) -> None:
 
 
 _write: Writer = _write_line
+_is_silent = ContextVar("silent", default=False)  # of one thread
 
 
 def say(text: str) -> None:
@@ -56,7 +58,7 @@ def link_to(path: str | Path) -> str:
 
 def _tell(text: str, stream: TextIO) -> None:
     """Print a line; work goes on if nobody can read it any more."""
-    if not system.is_main_process():
+    if _is_silent.get() or not system.is_main_process():
         return
     try:
         _write(showable(text, stream), stream)
@@ -123,3 +125,13 @@ def lines_through(write: Writer) -> Iterator[None]:
         yield
     finally:
         _write = before
+
+
+@contextmanager
+def silently() -> Iterator[None]:
+    """Say nothing in this thread meanwhile: whoever calls from Python has not asked."""
+    before = _is_silent.set(True)
+    try:
+        yield
+    finally:
+        _is_silent.reset(before)

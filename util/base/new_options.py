@@ -23,6 +23,7 @@ DEFAULTS: Mapping[str, Any] = {
     "test_norm": None, "test_dropout": None,
     "epoch_size": 0, "balanced": False,
     "vertical_flip": False, "rotate90": False, "jitter": "", "jitter_both": False,
+    "tile": 0, "overlap": 0,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 

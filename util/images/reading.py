@@ -45,8 +45,7 @@ def default_loader(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
             if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
                 raise UserError(f"{path} is PostScript. Convert it to PNG.")
-            upright = _upright(image)
-            return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
+            return upright_rgb(image)
     except (UserError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -57,6 +56,12 @@ def default_loader(path: str | Path) -> Image.Image:
         raise UserError(
             f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image that is open as 8-bit RGB, turned as its EXIF orientation says."""
+    upright = _upright(image)
+    return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
 
 
 def _upright(image: Image.Image) -> Image.Image:

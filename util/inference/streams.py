@@ -16,6 +16,11 @@ def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
     Of several paths, which a batch without random numbers may have, it is the first.
     """
     path = str(paths[0]) if len(paths) else "."
-    below = os.path.relpath(path, folder_of(opt.dataroot)).replace(os.sep, "/")
-    digest = blake2b(os.fsencode(below), digest_size=8).digest()
-    return rng.fold_seed(new_option(opt, "seed"), int.from_bytes(digest, "big"))
+    return seed_of_image(new_option(opt, "seed"), os.path.relpath(path, folder_of(opt.dataroot)))
+
+
+def seed_of_image(seed: int, below: str) -> int:
+    """Return what begins the random numbers of an image: of a seed, and its path below a folder."""
+    name = os.fsencode(below.replace(os.sep, "/"))
+    digest = blake2b(name, digest_size=8).digest()
+    return rng.fold_seed(seed, int.from_bytes(digest, "big"))

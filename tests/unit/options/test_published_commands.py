@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from options.parsing.old_names import OLD_NAMES, OLD_SWITCHES
+from util.storage.old_names import OLD_NAMES, OLD_SWITCHES
 
 LINES = Path(__file__).with_name("published_commands.txt").read_text("utf-8").splitlines()
 COMMANDS = [line.split(" => ") for line in LINES if line and not line.startswith("#")]

@@ -6,10 +6,10 @@ import pytest
 
 from options.base_options import BaseOptions
 from options.parsing.misspelt import OF_ANOTHER, near
-from options.parsing.old_names import OLD_NAMES
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from util.base.new_options import DEFAULTS
+from util.storage.old_names import OLD_NAMES
 
 DID_YOU_MEAN = {
     "--continue_tran": "--continue_train",

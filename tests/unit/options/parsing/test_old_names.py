@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from options.base_options import BaseOptions
-from options.parsing.old_names import OLD_NAMES, OLD_SWITCHES, OLD_VALUES
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
+from util.storage.old_names import OLD_NAMES, OLD_SWITCHES, OLD_VALUES
 
 Plugin = Callable[[str, str], None]
 Capture = pytest.CaptureFixture[str]

@@ -1,0 +1,1 @@
+"""Trained generators without a data set: from Python, for images of any size."""
