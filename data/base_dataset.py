@@ -301,13 +301,13 @@ def __transforms2pil_resize(method: Any) -> int:
 
 def __make_power_2(
     img: Image.Image, base: int, method: Any = Image.Resampling.BICUBIC
-) -> Image.Image:
+) -> T.AnyImage:
     return T.RoundSides(base, __transforms2pil_resize(method))(img)
 
 
 def __scale_width(
     img: Image.Image, target_size: int, crop_size: int, method: Any = Image.Resampling.BICUBIC
-) -> Image.Image:
+) -> T.AnyImage:
     return T.ScaleWidth(target_size, crop_size, __transforms2pil_resize(method))(img)
 
 

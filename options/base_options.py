@@ -263,6 +263,10 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "a folder")  # fmt: skip
     add("--preprocess", type=str, default="resize_and_crop", help=f"{either(rules.PREPROCESSING)}; "
         "scale_* bring the width or the shorter side to --load_size")  # fmt: skip
+    add("--value_range", action=NewOption, type=str, nargs="+", metavar="LO,HI", help="stored "
+        "values that the network sees as -1 and 1, for files of any depth, for example -1000,3000; "
+        "a second range is that of what comes out; auto: what the training images have (default: "
+        "0,255 of 8 bits, 0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror images at random")
     add("--display_winsize", type=int, default=256, help="width of images on pages")
 

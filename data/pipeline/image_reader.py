@@ -106,7 +106,7 @@ class LazyImage:
 
     def _resized(self, fixed: tuple[T.Step, ...], *, as_tensor: bool) -> T.AnyImage:
         resize = T.Compose(fixed)
-        kept = self._keep("resized", fixed, lambda: T.to_stored(resize(self.image)).numpy())
+        kept = self._keep("resized", fixed, lambda: T.stored_values(resize(self.image)).numpy())
         if kept is None:
             return resize(self.image)
         stored = torch.from_numpy(kept)

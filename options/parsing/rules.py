@@ -12,6 +12,7 @@ from models.optimization.speed import speed_problems
 from util.base.errors import suggest
 from util.base.new_options import framework_option, new_option
 from util.images.animation import mp4_problem
+from util.images.ranges import ValueRange
 from util.training.length import Length
 
 PREPROCESSING = (
@@ -84,10 +85,25 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)
+    yield from _of_value_range(opt)
     words = sorted(opt.preprocess.split("_and_"))  # in any order
     if words not in [sorted(mode.split("_and_")) for mode in PREPROCESSING]:
         mode = opt.preprocess
         yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
+
+
+def _of_value_range(opt: Namespace) -> Iterator[str]:
+    texts = new_option(opt, "value_range") or []
+    shown = f"--value_range {' '.join(texts)}"
+    if len(texts) > 2:
+        yield f"{shown} gives {len(texts)} ranges. There may be two: of what goes in and comes out."
+    if "auto" in texts and not opt.isTrain:
+        yield f"{shown}: auto is found when training. Leave it out, or give LO,HI."
+    for text in texts:
+        try:
+            _ = text == "auto" or ValueRange.parse(text)
+        except ValueError:
+            yield f"{shown}: {text} is no range. Give LO,HI with LO below HI: 0,4095, say; or auto."
 
 
 def test_problems(opt: Namespace) -> Iterator[str]:
