@@ -17,6 +17,7 @@ from tests.support.drawn import draw, drawn_image, options
 from util.base import rng
 from util.base.errors import UserError
 from util.images import transforms as T
+from util.images.pixels import stored_values
 
 pytestmark = pytest.mark.usefixtures("own_randomness")
 TURNS: dict[str, Any] = {"vertical_flip": True, "rotate90": True}
@@ -129,5 +130,4 @@ def test_colorization_keeps_colours_as_they_are(root: Path) -> None:
 def test_turns_are_the_same_for_images_and_tensors(quarters: int) -> None:
     image = drawn_image(5, 3, 1)
     for step in (T.Turn(quarters), T.VerticalFlip()):
-        of_tensor = step(T.to_stored(image))
-        assert torch.equal(T.to_stored(step(image)), of_tensor)  # type: ignore[arg-type]
+        assert torch.equal(stored_values(step(image)), step(stored_values(image)))
