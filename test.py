@@ -21,7 +21,9 @@ if __name__ == "__main__":  # before the imports that take seconds
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -45,13 +47,14 @@ from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.file_lists import folder_of
 from util.images.writing import ImageWriter
-from util.inference.batching import images_at_once, one_by_one
+from util.inference.batching import images_at_once, one_by_one, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
 from util.inference.image_scores import show_scores
 from util.inference.layer_modes import LayerModes
 from util.inference.once import OncePerSide
 from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
+from util.inference.parallel import in_processes
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
@@ -117,13 +120,10 @@ def translate(
     outputs = OutputsByDomain(model)
     outputs.save(results_folder(opt))  # nothing yet: what an earlier test wrote ends here
     saved = SavedVisuals.of(opt)
-    with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
-        for batch in dataset:
-            model.set_input(batch)  # take the batch apart, move it to the device
-            rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
-            with about(", ".join(map(str, model.get_image_paths()))):
-                model.test()  # forward without gradients
-            made, sources = model.get_current_visuals(), model.get_image_paths()
+    count = min(len(dataset), opt.num_test)
+    at_once = processes_at_once(opt, type(model), count)
+    with progress_bar("translating", count) as bar:
+        for batch, (made, sources) in in_processes(partial(run, opt, model), dataset, at_once):
             if pairs is None:
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
                 saved.require_in(made)
@@ -141,6 +141,15 @@ def translate(
                 number += 1
                 bar.update(1)
     outputs.save(results_folder(opt))
+
+
+def run(opt: Namespace, model: BaseModel, batch: dict[str, Any]) -> tuple[Any, Sequence[str]]:
+    """Return what the model makes of a batch, by label, and where that came from."""
+    model.set_input(batch)  # take the batch apart, move it to the device
+    rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
+    with about(", ".join(map(str, model.get_image_paths()))):
+        model.test()  # forward without gradients
+    return model.get_current_visuals(), model.get_image_paths()
 
 
 def take_images_in_order(opt: Namespace, given: Collection[str]) -> None:

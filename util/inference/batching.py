@@ -5,9 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from util.base.log import say
+from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.images.transforms import resizes
 from util.inference.layer_modes import LayerModes
+from util.inference.parallel import MOST_PIXELS, processes_for
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one image at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
@@ -25,6 +27,21 @@ def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
         return 1
     side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
     return max(1, ON_CUDA // side**2)
+
+
+def processes_at_once(opt: Namespace, model: type, images: int) -> int:
+    """Return in how many processes test.py translates images; 1: in its own alone.
+
+    Several where what is made of an image does not depend on the others, on the CPU, and images
+    are known to be of usual sizes.
+    """
+    side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
+    is_usual = ("crop" in opt.preprocess or "resize" in opt.preprocess) and side**2 <= MOST_PIXELS
+    is_alone = not declares(model, "batch_independent") or opt.batch_size > 1
+    has_own_ways = new_option(opt, "compile") or new_option(opt, "tile")
+    if opt.gpu_ids or is_alone or not is_usual or has_own_ways:
+        return 1
+    return processes_for(images)
 
 
 def one_by_one(

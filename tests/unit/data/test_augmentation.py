@@ -130,4 +130,6 @@ def test_colorization_keeps_colours_as_they_are(root: Path) -> None:
 def test_turns_are_the_same_for_images_and_tensors(quarters: int) -> None:
     image = drawn_image(5, 3, 1)
     for step in (T.Turn(quarters), T.VerticalFlip()):
-        assert torch.equal(stored_values(step(image)), step(stored_values(image)))
+        turned = step(stored_values(image))
+        assert isinstance(turned, Tensor)
+        assert torch.equal(stored_values(step(image)), turned)
