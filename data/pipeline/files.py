@@ -7,16 +7,15 @@ from data.image_folder import make_dataset
 from util.images.arrays import ARRAYS
 
 
-def list_files(folder: str | Path, most: float = float("inf")) -> list[str]:
-    """List the images below a folder, sorted, at most so many; without any, the arrays there.
+def list_files(folder: str | Path) -> list[str]:
+    """List the images below a folder, sorted; if there are none, the arrays.
 
     So arrays that lie beside images, as other programs leave them, do not become images.
 
     Raises:
         UserError: no such folder.
     """
-    images = make_dataset(folder, most)
-    return images or _arrays_below(str(folder))[: int(min(most, 2**62))]
+    return make_dataset(folder) or _arrays_below(str(folder))
 
 
 def _arrays_below(folder: str) -> list[str]:

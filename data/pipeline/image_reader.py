@@ -54,14 +54,18 @@ class ImageReader:
         return LazyImage(self, path, side)
 
     def open_pair(
-        self, path_A: str, path_B: str, side_A: Side | None = None, side_B: Side | None = None
+        self,
+        path_A: str,
+        path_B: str | None,
+        side_A: Side | None = None,
+        side_B: Side | None = None,
     ) -> tuple["LazyImage", "LazyImage"]:
-        """Return the images of a pair: the halves of a file, or two files.
+        """Return the images of a pair: two files, or without the second the halves of the first.
 
         Raises:
             UserError: the two files are not equally large.
         """
-        if path_A == path_B:  # read once: it has the channels of either side
+        if path_B is None:  # read once: it has the channels of either side
             wider = max((side for side in (side_A, side_B) if side), default=None)
             whole = self.open(path_A, wider)
             left = replace(whole, side=side_A, half=0, whole=whole)

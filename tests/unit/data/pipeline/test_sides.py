@@ -111,7 +111,7 @@ def test_memory_gives_the_same_as_the_disk(mode: str, side: Side, tmp_path: Path
 def test_halves_of_a_deep_file_are_a_pair(channels: tuple[int, int], tmp_path: Path) -> None:
     path = volume(tmp_path / "pair.npy", max(channels), 0, 1)
     sides = [Side(number) for number in channels]
-    halves = ImageReader().open_pair(path, path, *sides)
+    halves = ImageReader().open_pair(path, None, *sides)
     whole = np.load(path)
     for half, side, place in zip(halves, sides, (slice(12), slice(12, None)), strict=True):
         found = half.transformed(T.ToTensor())
@@ -163,6 +163,5 @@ def test_arrays_are_listed_where_there_are_no_images(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     names = [Path(path).relative_to(tmp_path).as_posix() for path in list_files(tmp_path)]
     assert names == ["b.npy", "inner/a.NPZ"]
-    assert len(list_files(tmp_path, 1)) == 1
     draw(tmp_path / "x.png", Image.new("RGB", (4, 4)))
     assert list_files(tmp_path) == [str(tmp_path / "x.png")]
