@@ -60,7 +60,7 @@ def default_loader(path: str | Path) -> Image.Image:
         UserError: the file is missing, broken or no image.
     """
     with errors_naming(path), _opened(path) as image:
-        return upright_rgb(image)
+        return _as_rgb(image)
 
 
 def read_image(path: str | Path, channels: int) -> AnyImage:
@@ -99,8 +99,17 @@ def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImag
             _at_its_depth(_upright(page), kind="TIFF") for page in deep.pages_as_channels(image)
         ]
         return _on_its_way(torch.cat(pages))
+    return as_it_is(image, channels)
+
+
+def as_it_is(image: Image.Image, channels: int) -> AnyImage:
+    """Return a Pillow image, the right way up, with as many channels as `read_image` gives.
+
+    Raises:
+        UserError: it has others; the message is to follow the image's name.
+    """
     if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3):
-        rgb = upright_rgb(image)
+        rgb = _as_rgb(image)
         return rgb if channels == 3 else rgb.convert("L")
     stored = _at_its_depth(_plain(_upright(image), channels), kind=str(image.format))
     has_alpha = stored.shape[0] in (2, 4) and image.mode != "CMYK"
@@ -214,7 +223,7 @@ def _opened(path: str | Path) -> Image.Image:
     return image
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def _as_rgb(image: Image.Image) -> Image.Image:
     """Return an image that is open as 8-bit RGB, turned as its EXIF orientation says."""
     upright = _upright(image)
     return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
