@@ -46,6 +46,7 @@ from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.file_lists import folder_of
+from util.images.reading import allow_large_images
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv, quiet=True)
     options.result.tell()
+    if new_option(opt, "large_pictures"):
+        allow_large_images()
     take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
     if opt.num_test < 0:
