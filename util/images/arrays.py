@@ -16,10 +16,11 @@ BEGINNINGS = (b"\x93NUMPY", b"PK\x03\x04")  # of .npy, and of a .npz, which is a
 USUAL_NAMES = ("image", "arr_0")  # of the array in an archive of several
 
 
-def read_array(path: str | Path, channels: int) -> Tensor:
+def read_array(path: str | Path, channels: int | None) -> Tensor:
     """Return an array as stored values (channels, H, W).
 
-    Of three axes the last one is the channels if it is as long as wanted, else the first one.
+    Of three axes the last one is the channels if it is as long as wanted, else the first one; with
+    None, the shorter one of these two.
 
     Raises:
         UserError: it is no array of an image; the message is to follow the file's name.
@@ -27,7 +28,9 @@ def read_array(path: str | Path, channels: int) -> Tensor:
     array = open_array(path)
     if array.size == 0 or array.ndim not in (2, 3):
         raise UserError(f"It has the shape {array.shape}; images are (H, W), (H, W, C), (C, H, W).")
-    planes = array[None] if array.ndim == 2 else channels_first(array, channels)
+    if channels is None and array.ndim == 3:
+        channels = min(array.shape[2], array.shape[0])
+    planes = array[None] if array.ndim == 2 else channels_first(array, channels or 1)
     return with_channels(stored_of_array(planes), channels)
 
 

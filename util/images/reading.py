@@ -63,12 +63,13 @@ def default_loader(path: str | Path) -> Image.Image:
         return _as_rgb(image)
 
 
-def read_image(path: str | Path, channels: int) -> AnyImage:
-    """Open an image at the depth that it has, whatever its ending says.
+def read_image(path: str | Path, channels: int | None = None) -> AnyImage:
+    """Open an image at the depth that it has, with so many channels, whatever its ending says.
 
     What holds 8 bits is a Pillow image if 1 or 3 channels are wanted: RGB, as `default_loader`
     opens it, or L made of that. All else is a tensor of stored values (channels, H, W): uint8,
     uint16, int32 or float32. As many pages of a TIFF file as channels are wanted are the channels.
+    None takes the channels that there are, and 8 bits as RGB.
 
     Raises:
         UserError: the file is missing, broken, no image, or of other channels (see
@@ -83,17 +84,17 @@ def read_image(path: str | Path, channels: int) -> AnyImage:
         except UnidentifiedImageError:
             if not beginning.startswith(deep.TIFF_BEGINNINGS):
                 raise
-            stored, has_alpha = deep.read_tiff(path, channels)
+            stored, has_alpha = deep.read_tiff(path, channels or 1)
             return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
         with image:
             return _read_opened(image, path, channels)
 
 
-def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImage:
-    if deep.is_cut_off(image, channels):
+def _read_opened(image: Image.Image, path: str | Path, channels: int | None) -> AnyImage:
+    if deep.is_cut_off(image, channels or 3):
         stored, has_alpha = deep.read_whole(path, image)
         return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
-    is_paged = image.format == "TIFF" and 1 < channels == getattr(image, "n_frames", 1)
+    is_paged = image.format == "TIFF" and 1 < (channels or 1) == getattr(image, "n_frames", 1)
     if is_paged and len(image.getbands()) == 1 and image.mode != "P":
         pages = [
             _at_its_depth(_upright(page), kind="TIFF") for page in deep.pages_as_channels(image)
@@ -102,15 +103,15 @@ def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImag
     return as_it_is(image, channels)
 
 
-def as_it_is(image: Image.Image, channels: int) -> AnyImage:
+def as_it_is(image: Image.Image, channels: int | None = None) -> AnyImage:
     """Return a Pillow image, the right way up, with as many channels as `read_image` gives.
 
     Raises:
         UserError: it has others; the message is to follow the image's name.
     """
-    if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3):
+    if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3, None):
         rgb = _as_rgb(image)
-        return rgb if channels == 3 else rgb.convert("L")
+        return rgb.convert("L") if channels == 1 else rgb
     stored = _at_its_depth(_plain(_upright(image), channels), kind=str(image.format))
     has_alpha = stored.shape[0] in (2, 4) and image.mode != "CMYK"
     return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
@@ -204,7 +205,7 @@ def _deep_mode(mode: str, kind: str) -> str:
     return "I;16" if is_16_bit else mode
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def _plain(image: Image.Image, channels: int | None) -> Image.Image:
     """Return an image of 8 bits in a mode whose channels mean something by themselves."""
     if image.mode == "P" or (image.mode == "RGB" and channels == 4):  # perhaps transparent
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
