@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from util.images import arrays, deep
 from util.images.pixels import (
     AnyImage,
     is_pillow_kind,
-    stored_type,
     stored_values,
     to_pillow,
     with_channels,
@@ -45,9 +45,12 @@ _PLAIN = {
 }  # fmt: skip
 
 
+KNOWN_ENDINGS = (*LOWER_CASE, ".webp")
+
+
 def has_known_ending(filename: str) -> bool:
     """Tell whether a file name ends like an image that is read here, in whatever case."""
-    return filename.lower().endswith((*LOWER_CASE, ".webp"))
+    return filename.lower().endswith(KNOWN_ENDINGS)
 
 
 def default_loader(path: str | Path) -> Image.Image:
@@ -117,6 +120,36 @@ def as_it_is(image: Image.Image, channels: int | None = None) -> AnyImage:
     return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
 
 
+class Look(NamedTuple):
+    """What the beginning of a file tells, of those that Pillow does not open."""
+
+    kind: str  # NumPy or TIFF
+    size: tuple[int, int]  # width, height
+    dtype: torch.dtype  # of what is stored
+
+
+def look_without_pillow(path: str | Path) -> Look | None:
+    """Look into a file of an array, or a TIFF file that Pillow does not know; None: it is none.
+
+    Raises:
+        UserError: it is broken, or holds no image.
+    """
+    beginning = _beginning_of(path)
+    if beginning.startswith(arrays.BEGINNINGS):
+        with errors_naming(path):
+            size, dtype = arrays.size_and_type(path)
+            return Look("NumPy", size, _torch_type(dtype))
+    if not beginning.startswith(deep.TIFF_BEGINNINGS):
+        return None
+    with errors_naming(path):
+        try:
+            Image.open(path).close()
+        except UnidentifiedImageError:
+            size, dtype = deep.size_and_type(path)
+            return Look("TIFF", size, _torch_type(dtype))
+    return None
+
+
 def depth_of(path: str | Path) -> torch.dtype:
     """Return the type that `read_image` would store a file's values in, after a look at its header.
 
@@ -124,18 +157,12 @@ def depth_of(path: str | Path) -> torch.dtype:
     """
     try:
         with errors_naming(path):
-            beginning = _beginning_of(path)
-            if beginning.startswith(arrays.BEGINNINGS):
-                return _torch_type(stored_type(arrays.open_array(path).dtype))
-            try:
-                with _opened(path) as image:
-                    if deep.is_cut_off(image):
-                        return torch.uint16
-                    return _DEPTHS.get(_deep_mode(image.mode, str(image.format)), torch.uint8)
-            except UnidentifiedImageError:
-                if not beginning.startswith(deep.TIFF_BEGINNINGS):
-                    raise
-                return _torch_type(stored_type(deep.tiff_type(path)))
+            if (found := look_without_pillow(path)) is not None:
+                return found.dtype
+            with _opened(path) as image:
+                if deep.is_cut_off(image):
+                    return torch.uint16
+                return _DEPTHS.get(_deep_mode(image.mode, str(image.format)), torch.uint8)
     except UserError:
         return torch.uint8
 
