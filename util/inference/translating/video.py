@@ -1,7 +1,7 @@
 """Translate videos, frame by frame; sound is copied as it is."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fractions import Fraction
 from importlib.util import find_spec
@@ -72,29 +72,43 @@ def _translate(video: Any, out: Any, target: Path, translate: Frames) -> None:
     pictures = video.streams.video[0]
     pictures.thread_type = "AUTO"
     sound = _copied_sound(video, out, target)
-    made_of = out.add_stream(CODECS.get(target.suffix.lower(), H264), rate=_rate(pictures))
-    made_of.pix_fmt, made_of.options = "yuv420p", QUALITY
+    made = out.add_stream(CODECS.get(target.suffix.lower(), H264), rate=_rate(pictures))
     times: deque[tuple[int | None, Fraction]] = deque()
+    heard: deque[Any] = deque()  # before the first frame is made, which says how large they are
 
     def frames() -> Iterator[Image.Image]:
         for packet in video.demux(pictures, *sound):
             if packet.stream in sound:
-                if packet.dts is not None:  # else it is the end
-                    packet.stream = sound[packet.stream]
-                    out.mux(packet)
+                heard.append(packet)
                 continue
             for frame in packet.decode():
                 times.append((frame.pts, frame.time_base))
                 yield _upright(frame)
 
     for image in translate(frames()):
-        if not made_of.codec_context.is_open:
-            made_of.width, made_of.height = (side - side % 2 for side in image.size)
-            made_of.codec_context.time_base = times[0][1]
-        frame = av.VideoFrame.from_image(image.crop((0, 0, made_of.width, made_of.height)))
-        frame.pts, frame.time_base = times.popleft()
-        out.mux(made_of.encode(frame))
-    out.mux(made_of.encode())
+        pts, time_base = times.popleft()
+        if not made.codec_context.is_open:
+            _set_up(made, image.size, time_base)
+        frame = av.VideoFrame.from_image(image.crop((0, 0, made.width, made.height)))
+        frame.pts, frame.time_base = pts, time_base
+        out.mux(made.encode(frame))
+        _mux_sound(heard, sound, out)
+    out.mux(made.encode())
+    _mux_sound(heard, sound, out)
+
+
+def _set_up(stream: Any, size: tuple[int, int], time_base: Fraction) -> None:
+    stream.width, stream.height = (side - side % 2 for side in size)
+    stream.pix_fmt, stream.options = "yuv420p", QUALITY
+    stream.codec_context.time_base = time_base
+
+
+def _mux_sound(heard: deque[Any], sound: Mapping[Any, Any], out: Any) -> None:
+    while heard:
+        packet = heard.popleft()
+        if packet.dts is not None:  # else it says that there is no more
+            packet.stream = sound[packet.stream]
+            out.mux(packet)
 
 
 def _copied_sound(video: Any, out: Any, target: Path) -> dict[Any, Any]:
