@@ -224,7 +224,8 @@ def _add_run_and_network_options(parser: ArgumentParser, *, training: bool) -> N
     images = "the images" if training else "images, or of a data set"
     named = [name for name in available("models", "model") if name != "test" or not training]
     add = parser.add_argument_group("run").add_argument
-    add("--dataroot", required=True, help=f"folder of {images} (has {data_set})")
+    add("--dataroot", required=True, help=f"folder of {images} (has {data_set}), or a list "
+        "of images: a file .txt with a path on each line")  # fmt: skip
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")

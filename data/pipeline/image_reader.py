@@ -43,13 +43,13 @@ class ImageReader:
         """Return an image that is read from the disk when that turns out to be necessary."""
         return LazyImage(self, path)
 
-    def open_pair(self, path_A: str, path_B: str) -> tuple["LazyImage", "LazyImage"]:
-        """Return the images of a pair: the halves of a file, or two files.
+    def open_pair(self, path_A: str, path_B: str | None) -> tuple["LazyImage", "LazyImage"]:
+        """Return the images of a pair: two files, or without the second the halves of the first.
 
         Raises:
             UserError: the two files are not equally large.
         """
-        if path_A == path_B:
+        if path_B is None:
             return self.open(path_A).halves()
         A, B = self.open(path_A), self.open(path_B)
         if A.size != B.size:

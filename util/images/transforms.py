@@ -222,6 +222,45 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
+class VerticalFlip:
+    """Mirror an image top to bottom."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        if isinstance(image, Tensor):
+            return image.flip(-2)
+        return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip:
+    """Mirror every second image top to bottom, at random."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return VerticalFlip()(image) if torch.rand(1).item() < 0.5 else image
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Turn an image anticlockwise by quarters."""
+
+    quarters: int
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        if isinstance(image, Tensor):
+            return image.rot90(self.quarters, (-2, -1))
+        ways = Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270
+        return image.transpose(ways[self.quarters - 1]) if self.quarters else image
+
+
+@dataclass(frozen=True)
+class RandomTurn:
+    """Turn an image by none to three quarters, at random."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return Turn(int(torch.randint(4, (1,))))(image)
+
+
+@dataclass(frozen=True)
 class ToTensor:
     """Turn an image into a float32 tensor (C, H, W) with values in [0, 1].
 
@@ -253,7 +292,8 @@ class Normalize:
 
 # Make the same of an image every time.
 FIXED = (Grayscale, Resize, ScaleWidth, ScaleShortside, RoundSides)
-_OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize)
+_TURNS = (Flip, RandomFlip, VerticalFlip, RandomVerticalFlip, Turn, RandomTurn)
+_OF_TENSORS = (CropAt, RandomCrop, *_TURNS, ToTensor, Normalize)
 
 
 def take_tensors(steps: Sequence[Step]) -> bool:

@@ -8,6 +8,7 @@ from util.base.log import say
 from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.images.transforms import resizes
+from util.inference.layer_modes import LayerModes
 from util.inference.parallel import MOST_PIXELS, processes_for
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one image at a time is the fastest
@@ -61,10 +62,11 @@ def _why_alone(opt: Namespace, model: type) -> str:
     """Say why the images of a batch would not be what they are alone; nothing if they would."""
     if not declares(model, "batch_independent"):
         return f"{model.__name__} does not say that it translates batches (batch_independent)"
-    if not opt.eval and opt.norm not in ("instance", "none"):
-        return f"without --eval, --norm {opt.norm} takes its statistics from the batch"
-    if not opt.eval and not opt.no_dropout:
-        return "without --eval, dropout would draw otherwise"
+    modes = LayerModes.of(opt)
+    if modes.norm == "batch" and opt.norm not in ("instance", "none"):
+        return f"{modes.given_by('norm')}, --norm {opt.norm} takes its statistics from the batch"
+    if modes.dropout == "on" and not opt.no_dropout:
+        return f"{modes.given_by('dropout')}, dropout would draw otherwise"
     cut = resizes(opt.preprocess) and "crop" in opt.preprocess
     if "resize" not in opt.preprocess and not cut:
         return f"with --preprocess {opt.preprocess} they may differ in size"
