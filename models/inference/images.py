@@ -103,7 +103,7 @@ class ImageOpener(NamedTuple):
         needs_look = isinstance(image, Tensor) or going_in is not None
         cut_off = clipped_part(stored_values(image), going_in) if needs_look else 0.0
         steps = T.Compose([*self._steps(), T.ToTensor(going_in), T.Normalize()])
-        return Opened(steps(image)[None], partial(self._stored, depth), cut_off=cut_off)
+        return Opened(steps(image)[None], partial(self.stored, depth), cut_off=cut_off)
 
     def _steps(self) -> list[T.Step]:
         if self.load_size:
@@ -123,12 +123,12 @@ class ImageOpener(NamedTuple):
             if is_float:
                 values = made.to(x.device, x.dtype)
             else:
-                values = torch.stack([self._stored(x.dtype, one[None]) for one in made])
+                values = torch.stack([self.stored(x.dtype, one[None]) for one in made])
             return values if x.dim() == 4 else values[0]
 
         return Opened(images if x.dim() == 4 else images[None], back)
 
-    def _stored(self, depth: torch.dtype, made: Tensor) -> Tensor:
+    def stored(self, depth: torch.dtype, made: Tensor) -> Tensor:
         """Return what test.py stores of what was made, (1, C, H, W), of an image of this depth."""
         going_in, coming_out = self.ranges
         depth = depth_of_results(depth, going_in, coming_out)

@@ -59,7 +59,7 @@ def default_loader(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, broken or no image.
     """
-    with _errors_naming(path), _opened(path) as image:
+    with errors_naming(path), _opened(path) as image:
         return _as_rgb(image)
 
 
@@ -74,7 +74,7 @@ def read_image(path: str | Path, channels: int) -> AnyImage:
         UserError: the file is missing, broken, no image, or of other channels (see
             `with_channels`).
     """
-    with _errors_naming(path):
+    with errors_naming(path):
         beginning = _beginning_of(path)
         if beginning.startswith(arrays.BEGINNINGS):
             return _on_its_way(arrays.read_array(path, channels))
@@ -122,7 +122,7 @@ def depth_of(path: str | Path) -> torch.dtype:
     It is uint8 for whatever is no such file.
     """
     try:
-        with _errors_naming(path):
+        with errors_naming(path):
             beginning = _beginning_of(path)
             if beginning.startswith(arrays.BEGINNINGS):
                 return _torch_type(stored_type(arrays.open_array(path).dtype))
@@ -140,7 +140,7 @@ def depth_of(path: str | Path) -> torch.dtype:
 
 
 @contextmanager
-def _errors_naming(path: str | Path) -> Iterator[None]:
+def errors_naming(path: str | Path) -> Iterator[None]:
     """Let whatever goes wrong with a file inside be a UserError that names it."""
     silence_pillow()
     try:
@@ -152,6 +152,8 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
     except UserError as error:
         said = str(error)
         raise UserError(f"{path}{' ' if said[0].islower() else ': '}{said}") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except UnidentifiedImageError:
         what = "is not an image, or its format is unknown. Remove it or convert it to PNG."
         raise UserError(f"{path} {what}") from None
@@ -160,6 +162,26 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
         raise UserError(
             f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
+
+
+def allow_large_images() -> None:
+    """Open images of any number of pixels from now on, in this process."""
+    Image.MAX_IMAGE_PIXELS = None
+
+
+def require_usual_size(path: str | Path, pixels: int) -> None:
+    """Raise a UserError if Pillow would not open an image of so many pixels."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > 2 * limit:
+        raise _too_large(path)
+
+
+def _too_large(path: str | Path) -> UserError:
+    return UserError(
+        f"{path} has more than 179 million pixels, which is refused since a small file can claim "
+        "to be a huge image. If you trust it: test.py and scripts/translate.py open it with "
+        "--large_pictures. For training, cut it into smaller images."
+    )
 
 
 def _beginning_of(path: str | Path) -> bytes:
