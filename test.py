@@ -209,6 +209,8 @@ def where_results_are(opt: Namespace, folder: str) -> str:
     real = {}
     if os.path.isfile(os.path.join(folder, OUTPUTS_FILE)):
         real["diverse"] = os.path.join(opt.dataroot, "train")
+    if ranges := new_option(opt, "value_range"):
+        real["value_range"] = ranges[-1]  # of what comes out
     score = command("scripts/evaluate.py", real, as_argument(folder))
     return f"{where}\nScore them with:\n  {score}"
 

@@ -35,6 +35,7 @@ if __name__ == "__main__":
 import torch
 
 from data.pipeline.files import list_files
+from options.parsing.pieces import allow_negative_ranges
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import note, say
@@ -85,6 +86,7 @@ def build_parser(*, named: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # what is not known here goes to test.py
     )
+    allow_negative_ranges(parser)
     _add_images(parser, named=named)
     _add_measures(parser)
     return parser

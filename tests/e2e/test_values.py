@@ -106,6 +106,7 @@ def test_arrays_of_five_channels_become_arrays_of_two(
     train(tmp_path, spectra, "pix2pix", "--continue_train", "--n_epochs", "2")
     capsys.readouterr()
     results = test(tmp_path, spectra, "pix2pix", "--preprocess", "none")
+    assert f"evaluate.py --value_range 0,600 {results}" in capsys.readouterr().out
     images = results / "images"
     assert names(images, "*.npy") == ["0_fake_B.npy", "0_real_A.npy", "0_real_B.npy"]
     real_A = np.load(spectra / "A" / "test" / "0.npy")
