@@ -22,6 +22,7 @@ FREQUENT = 0.0001  # part of the areas that a colour of a palette has
 COVERED = 0.95  # part of the areas that has such a colour; photographs have many more colours
 GRAY = 12  # levels between the channels of a gray
 PAPER = 0.4  # part of the pixels of drawings that are blank
+BLANK = 2  # levels that blank ones differ by
 
 
 class Drawing(NamedTuple):
@@ -58,12 +59,14 @@ def drawing_of(images: Iterable[NDArray[Any]]) -> Drawing | None:
     palette = _merged(_colours(found[order]), counts[order])
     shares = {colour: count / max(1, len(codes)) for colour, count in palette.items()}
     kept = [colour for colour, share in shares.items() if share >= FREQUENT][:COLOURS]
-    if sum(shares[colour] for colour in kept) < COVERED:
+    if not kept or sum(shares[colour] for colour in kept) < COVERED:
         return None
     if all(max(colour) - min(colour) < GRAY for colour in kept):
-        is_paper = len(codes) >= PAPER * sum(image[..., 0].size for image in every)
+        blank = [np.abs(image - np.array(kept[0])).max(axis=-1) <= BLANK for image in every]
+        if np.mean([part.mean() for part in blank]) < PAPER:
+            return None
         ink = "#000000" if sum(kept[0]) > 3 * 127 else "#ffffff"
-        return Drawing("pencil", (_name(kept[0]), ink)) if is_paper else None
+        return Drawing("pencil", (_name(kept[0]), ink))
     return Drawing("labels", tuple(map(_name, kept)))
 
 

@@ -42,6 +42,10 @@ class Limits:
         finally:
             self.waiting -= 1
 
+    @property
+    def _most(self) -> str:
+        return f"{self.pixels / 1e6:g} million pixels"
+
     def require_bytes(self, count: int) -> None:
         """Refuse an upload of more bytes."""
         if count > self.upload_bytes:
@@ -55,13 +59,14 @@ class Limits:
         """
         try:
             image = Image.open(BytesIO(body), formats=FORMATS)
+        except Image.DecompressionBombError:
+            raise Refused(413, f"The image is larger than {self._most}.") from None
         except Exception:  # noqa: BLE001 - whatever a decoder trips over
             names = ", ".join(FORMATS)
             raise Refused(415, f"This is no image that can be read here: {names}.") from None
         width, height = image.size
         if width * height > self.pixels:
-            most = f"{self.pixels / 1e6:g} million"
-            raise Refused(413, f"The image is {width}x{height}: it may have {most} pixels.")
+            raise Refused(413, f"The image is {width}x{height}, larger than {self._most}.")
         try:
             image.load()
         except Exception as error:  # noqa: BLE001 - whatever a decoder trips over

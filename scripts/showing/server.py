@@ -109,16 +109,13 @@ async def _body_of(request: Request, limits: Limits) -> bytes:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
     except OSError as error:
         raise UserError(
             f"--host {host} --port {port} cannot be listened at ({error.strerror}). Give another "
             "--port; 0 takes a free one."
         ) from None
-    return listening
 
 
 def _translated(
