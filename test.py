@@ -46,6 +46,7 @@ from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.file_lists import folder_of
+from util.images.reading import allow_large_images
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
@@ -55,6 +56,7 @@ from util.inference.once import OncePerSide
 from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.parallel import in_processes
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv, quiet=True)
     options.result.tell()
+    if new_option(opt, "large_pictures"):
+        allow_large_images()
     take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
     if opt.num_test < 0:
@@ -94,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     webpage.names = ResultNames(inputs_of(dataset, opt), folder_of(opt.dataroot))
+    webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
@@ -136,7 +141,7 @@ def translate(
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                show_scores(webpage, visuals, pairs, opt.aspect_ratio)
+                show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
                 outputs.add(webpage.names.name(paths[0]), shown)
                 number += 1
                 bar.update(1)

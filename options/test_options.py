@@ -42,6 +42,7 @@ class TestOptions(BaseOptions):
             "less memory, the same result; 0: whole images")  # fmt: skip
         add("--overlap", action=NewOption, help="pixels around each tile to compute at least; "
             "more than 0 costs time and changes nothing")  # fmt: skip
+        add("--large_pictures", action=NewOption, help="open images of more than 179 megapixels")
         parser.set_defaults(model="test")
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop
         return parser

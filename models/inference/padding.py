@@ -46,7 +46,7 @@ def pad(x: Tensor, sides: Sides) -> Tensor:
     wanted = sides.above(height), sides.above(width)
     for dimension, (side, longer) in enumerate(zip((height, width), wanted, strict=True), start=-2):
         if longer > side:
-            x = x.index_select(dimension, _mirrored(side, longer).to(x.device))
+            x = x.index_select(dimension, mirrored(side, longer).to(x.device))
     return x
 
 
@@ -67,7 +67,7 @@ def keep_sizes(net: nn.Module) -> None:
     net.register_forward_hook(after)
 
 
-def _mirrored(side: int, longer: int) -> Tensor:
+def mirrored(side: int, longer: int) -> Tensor:
     """Return which pixels of a side continue it by its mirror image.
 
     The outermost pixel is not repeated, unless the side is too short for that.

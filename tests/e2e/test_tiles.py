@@ -65,3 +65,13 @@ def test_an_overlap_without_tiles_is_refused(
 ) -> None:
     assert ended(main_in(tmp_path), ("--overlap", "8")) == 2
     assert "--overlap 8 needs --tile" in capsys.readouterr().err
+
+
+def test_huge_images_are_opened_when_that_is_asked_for(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert ended(main_in(tmp_path), ()) == 1
+    assert "0.png has more than 179 million pixels" in capsys.readouterr().err
+    assert ended(main_in(tmp_path), ("--large_pictures",)) == 0

@@ -15,10 +15,10 @@ from util.base.errors import UserError
 from util.images.pixels import stored_of_array
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of files above 4 GB
-_ORIENTATION = 274  # the tag that says how the image is turned
+ORIENTATION = 274  # the tag that says how the image is turned
 _BITS = 258  # the tag that says how many bits each channel has
 _SAMPLES = 277  # the tag that says how many channels there are
-_ALPHA = (1, 2)  # of the kinds of extra samples in TIFF
+ALPHA = (1, 2)  # of the kinds of extra samples in TIFF
 # By the orientation: whether rows and columns change places, then what is mirrored.
 _UPRIGHT = {
     2: (False, (2,)), 3: (False, (1, 2)), 4: (False, (1,)), 5: (True, ()),
@@ -85,7 +85,7 @@ def _png(path: str | Path, image: Image.Image) -> Planes:
             low = _decoded_as(again, [(codec, place, offset, how.replace(";16B", ";16L"))])
         high = np.asarray(image)
     values = (high.astype(np.uint16) << 8 | low).transpose(2, 0, 1)
-    turned = _upright(values, image.getexif().get(_ORIENTATION, 1))
+    turned = _upright(values, image.getexif().get(ORIENTATION, 1))
     return Planes(stored_of_array(turned), len(values) in (2, 4))
 
 
@@ -101,7 +101,7 @@ def read_tiff(path: str | Path, channels: int = 0) -> Planes:
     Raises:
         UserError: tifffile is not installed, or the page is no image.
     """
-    with _tifffile().TiffFile(path) as file:
+    with import_tifffile().TiffFile(path) as file:
         pages = file.pages
         first = pages[0]
         kinds = {(page.shape, page.axes) for page in pages} if len(pages) == channels else set()
@@ -109,15 +109,15 @@ def read_tiff(path: str | Path, channels: int = 0) -> Planes:
             array = np.stack([page.asarray() for page in pages])
         else:
             array = _channels_first(first.asarray(), first.axes)
-        orientation = first.tags.get(_ORIENTATION)
+        orientation = first.tags.get(ORIENTATION)
         turned = _upright(array, 1 if orientation is None else int(orientation.value))
-        has_alpha = bool(first.extrasamples) and first.extrasamples[-1] in _ALPHA
+        has_alpha = bool(first.extrasamples) and first.extrasamples[-1] in ALPHA
     return Planes(stored_of_array(turned), has_alpha)
 
 
 def tiff_type(path: str | Path) -> np.dtype[Any]:
     """Return the type of the values of a TIFF file's first page."""
-    with _tifffile().TiffFile(path) as file:
+    with import_tifffile().TiffFile(path) as file:
         return np.dtype(file.pages[0].dtype)
 
 
@@ -128,7 +128,7 @@ def write_tiff(path: str | Path, pixels: NDArray[Any]) -> None:
         UserError: tifffile is not installed.
     """
     kind = "rgb" if pixels.shape[2] == 3 else "minisblack"
-    _tifffile().imwrite(path, pixels, photometric=kind, planarconfig="contig")
+    import_tifffile().imwrite(path, pixels, photometric=kind, planarconfig="contig")
 
 
 def pages_as_channels(image: Image.Image) -> Sequence[Image.Image]:
@@ -162,7 +162,8 @@ def _upright(planes: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.flip(planes.swapaxes(1, 2) if turns else planes, mirrored)
 
 
-def _tifffile() -> ModuleType:
+def import_tifffile() -> ModuleType:
+    """Return tifffile; a UserError says that it is not installed."""
     try:
         import tifffile
     except ImportError:

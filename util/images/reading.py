@@ -59,8 +59,8 @@ def default_loader(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, broken or no image.
     """
-    with _errors_naming(path), _opened(path) as image:
-        return upright_rgb(image)
+    with errors_naming(path), _opened(path) as image:
+        return _as_rgb(image)
 
 
 def read_image(path: str | Path, channels: int) -> AnyImage:
@@ -74,7 +74,7 @@ def read_image(path: str | Path, channels: int) -> AnyImage:
         UserError: the file is missing, broken, no image, or of other channels (see
             `with_channels`).
     """
-    with _errors_naming(path):
+    with errors_naming(path):
         beginning = _beginning_of(path)
         if beginning.startswith(arrays.BEGINNINGS):
             return _on_its_way(arrays.read_array(path, channels))
@@ -99,8 +99,17 @@ def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImag
             _at_its_depth(_upright(page), kind="TIFF") for page in deep.pages_as_channels(image)
         ]
         return _on_its_way(torch.cat(pages))
+    return as_it_is(image, channels)
+
+
+def as_it_is(image: Image.Image, channels: int) -> AnyImage:
+    """Return a Pillow image, the right way up, with as many channels as `read_image` gives.
+
+    Raises:
+        UserError: it has others; the message is to follow the image's name.
+    """
     if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3):
-        rgb = upright_rgb(image)
+        rgb = _as_rgb(image)
         return rgb if channels == 3 else rgb.convert("L")
     stored = _at_its_depth(_plain(_upright(image), channels), kind=str(image.format))
     has_alpha = stored.shape[0] in (2, 4) and image.mode != "CMYK"
@@ -113,7 +122,7 @@ def depth_of(path: str | Path) -> torch.dtype:
     It is uint8 for whatever is no such file.
     """
     try:
-        with _errors_naming(path):
+        with errors_naming(path):
             beginning = _beginning_of(path)
             if beginning.startswith(arrays.BEGINNINGS):
                 return _torch_type(stored_type(arrays.open_array(path).dtype))
@@ -131,7 +140,7 @@ def depth_of(path: str | Path) -> torch.dtype:
 
 
 @contextmanager
-def _errors_naming(path: str | Path) -> Iterator[None]:
+def errors_naming(path: str | Path) -> Iterator[None]:
     """Let whatever goes wrong with a file inside be a UserError that names it."""
     silence_pillow()
     try:
@@ -143,6 +152,8 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
     except UserError as error:
         said = str(error)
         raise UserError(f"{path}{' ' if said[0].islower() else ': '}{said}") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except UnidentifiedImageError:
         what = "is not an image, or its format is unknown. Remove it or convert it to PNG."
         raise UserError(f"{path} {what}") from None
@@ -151,6 +162,26 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
         raise UserError(
             f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
+
+
+def allow_large_images() -> None:
+    """Open images of any number of pixels from now on, in this process."""
+    Image.MAX_IMAGE_PIXELS = None
+
+
+def require_usual_size(path: str | Path, pixels: int) -> None:
+    """Raise a UserError if Pillow would not open an image of so many pixels."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > 2 * limit:
+        raise _too_large(path)
+
+
+def _too_large(path: str | Path) -> UserError:
+    return UserError(
+        f"{path} has more than 179 million pixels, which is refused since a small file can claim "
+        "to be a huge image. If you trust it: test.py and scripts/translate.py open it with "
+        "--large_pictures. For training, cut it into smaller images."
+    )
 
 
 def _beginning_of(path: str | Path) -> bytes:
@@ -192,7 +223,7 @@ def _opened(path: str | Path) -> Image.Image:
     return image
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def _as_rgb(image: Image.Image) -> Image.Image:
     """Return an image that is open as 8-bit RGB, turned as its EXIF orientation says."""
     upright = _upright(image)
     return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always
