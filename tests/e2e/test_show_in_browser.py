@@ -1,4 +1,4 @@
-"""The page of scripts/show.py in a real browser: choose, draw, translate, errors. Needs chromium."""
+"""The page of scripts/show.py in a real browser: choose, draw, errors. Needs chromium."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +23,8 @@ DONE = "document.querySelector('#status').textContent.startsWith('Translated')"
 PIXELS = """(async (id) => {
   const image = document.getElementById(id);
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [image.naturalWidth ?? image.width, image.naturalHeight ?? image.height];
-  if (image.tagName === "CANVAS") [canvas.width, canvas.height] = [image.width, image.height];
+  canvas.width = image.naturalWidth ?? image.width;
+  canvas.height = image.naturalHeight ?? image.height;
   const pen = canvas.getContext("2d");
   pen.drawImage(image, 0, 0);
   const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
@@ -36,9 +36,10 @@ PIXELS = """(async (id) => {
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a run of label maps and one of photographs."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    draw_pairs(tmp_path_factory.mktemp("data"), "train", 3)
-    data = {"dataset_mode": "aligned", "dataroot": str(tmp_path_factory.getbasetemp() / "data0")}
-    save_run(folder / "labels", "pix2pix", "G", direction="BtoA", phase="train", crop_size=64, **data)
+    pairs = tmp_path_factory.mktemp("pairs")
+    draw_pairs(pairs, "train", 3)
+    save_run(folder / "labels", "pix2pix", "G", dataset_mode="aligned", dataroot=str(pairs),
+             direction="BtoA", phase="train", crop_size=64)  # fmt: skip
     save_run(folder / "photos", "cycle_gan", "G_A", "G_B", crop_size=48)
     return folder
 
