@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def test_other_machines_need_a_token() -> None:
     def ask(path: str, *headers: tuple[bytes, bytes]) -> int:
         scope = {"type": "http", "path": path, "headers": [(b"host", b"any:80"), *headers]}
         guard = Guard(app, token="geheim", own_hosts=False)
-        asyncio.run(guard(scope, receive, send))
+        with closing(asyncio.new_event_loop()) as loop:  # `run` would lose that of dominate
+            loop.run_until_complete(guard(scope, receive, send))
         return answers[-1]
 
     assert ask("/") == 200  # only the page: the token is behind the #, which is not sent
