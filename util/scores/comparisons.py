@@ -100,28 +100,12 @@ def images_of(folder: str) -> str:
 def by_label(folder: str, paths: Iterable[str]) -> dict[str, list[NamedImage]]:
     """Sort images by the label that test.py gave them: fake_B, real_B, ...; "" has the others."""
     found: dict[str, list[NamedImage]] = {}
-    for path in one_for_each(paths):
+    for path in paths:
         name, label = _plain_name(folder, path), ""
         if match := LABELLED.fullmatch(name):
             name, label = match.groups()
         found.setdefault(label, []).append(NamedImage(name, path))
     return found
-
-
-def one_for_each(paths: Iterable[str]) -> list[str]:
-    """Leave out labelled images that lie beside a PNG of their name, which shows the same.
-
-    test.py writes what pages cannot show twice.
-    """
-    every = list(paths)
-    shown = {stem for stem, ending in map(os.path.splitext, every) if ending == ".png"}
-    return [
-        path
-        for path in every
-        if path.endswith(".png")
-        or (stem := os.path.splitext(path)[0]) not in shown
-        or not LABELLED.fullmatch(os.path.basename(stem))
-    ]
 
 
 def pick(folder: str, paths: Iterable[str], labels: Iterable[str]) -> tuple[str, list[NamedImage]]:
