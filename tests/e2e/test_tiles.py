@@ -1,6 +1,6 @@
 """test.py --tile, as a user meets it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +60,19 @@ def test_what_cannot_be_computed_in_tiles_is_refused(
     assert "--tile: this network cannot be computed in tiles: each pixel that this U-Net" in text
 
 
-def test_an_overlap_without_tiles_is_refused(
-    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--overlap", "8"), "--overlap 8 needs --tile"),
+        (("--tile", "8", "--compile"), "--tile 8 and --compile contradict each other"),
+        (("--tile", "-1"), "--tile -1 cannot work: it must be 0 or more"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: Sequence[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(main_in(tmp_path), ("--overlap", "8")) == 2
-    assert "--overlap 8 needs --tile" in capsys.readouterr().err
+    assert ended(main_in(tmp_path), words) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_huge_images_are_opened_when_that_is_asked_for(
