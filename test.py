@@ -56,6 +56,7 @@ from util.inference.once import OncePerSide
 from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.parallel import in_processes
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
@@ -97,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     webpage.names = ResultNames(inputs_of(dataset, opt), folder_of(opt.dataroot))
+    webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
@@ -139,7 +141,7 @@ def translate(
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                show_scores(webpage, visuals, pairs, opt.aspect_ratio)
+                show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
                 outputs.add(webpage.names.name(paths[0]), shown)
                 number += 1
                 bar.update(1)

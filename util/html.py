@@ -12,6 +12,7 @@ from util.base.faces import PathText
 from util.base.log import printable
 from util.display.pages import elements
 from util.display.pages.elements import Size
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames
 from util.scores.images import mean_over_images
 from util.storage.files import write_text
@@ -68,6 +69,7 @@ class HTML:
         self.img_dir: str = PathText(os.path.join(web_dir, "images"))
         self.refresh = refresh
         self.names = ResultNames()
+        self.result_files = ResultFiles()
         self._sections: list[_Section] = []
         os.makedirs(self.img_dir, exist_ok=True)
 

@@ -54,13 +54,16 @@ def write_image(path: str | Path, image: Image.Image, **options: Any) -> None:
             temporary.write_bytes(encoded)
 
 
-def as_pillow(image_numpy: NDArray[Any], aspect_ratio: float = 1.0) -> Image.Image:
-    """Turn (H, W, C) or (H, W) uint8 into what is written of it, see `storable`.
+def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
+    """Return (width, height): above 1 the ratio widens an image, below 1 it makes it taller."""
+    width, height = size
+    return int(width * max(aspect_ratio, 1)), int(height / min(aspect_ratio, 1))
 
-    Above 1 the ratio widens it, below 1 it makes it taller.
-    """
+
+def as_pillow(image_numpy: NDArray[Any], aspect_ratio: float = 1.0) -> Image.Image:
+    """Turn (H, W, C) or (H, W) uint8 into what is written of it, see `storable`."""
     image = Image.fromarray(storable(image_numpy))
-    size = int(image.width * max(aspect_ratio, 1)), int(image.height / min(aspect_ratio, 1))
+    size = stretched(image.size, aspect_ratio)
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 

@@ -1,0 +1,99 @@
+"""Which files hold what test.py makes of an image: as deep as the file that it was made from."""
+
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from util.base.new_options import new_option
+from util.images.ranges import (
+    ValueRange,
+    depth_of_results,
+    ranges_in_and_out,
+    tensor2im,
+    to_stored,
+    usual_range,
+)
+from util.images.reading import depth_of
+from util.images.transforms import Resize, size_of
+from util.images.writing import ImageWriter, stretched
+from util.scores.sides import domain_of
+
+OF_THE_ORIGINAL = (1, 3, 4)  # channels whose 8 bits a PNG of the original holds
+SEEN_ALIKE = (1, 3)  # channels that a page shows as they are
+
+
+class Written(NamedTuple):
+    """Names of files, below the folder of images."""
+
+    shown: str  # on the page, 8 bits or 16
+    data: str  # all values; often the same file
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Write images in their own depth, with the ranges of values that the options give.
+
+    `NAME_label.png` is what the page shows. A PNG that would not look right or cannot hold the
+    values has them beside it: in `NAME_label.tif` if there is one channel, else `NAME_label.npy`.
+    8 bits without a range are truncated, as in the original; all else is rounded.
+    """
+
+    going_in: ValueRange | None = None
+    coming_out: ValueRange | None = None
+
+    @classmethod
+    def of(cls, opt: Namespace) -> "ResultFiles":
+        """Take the ranges of `--value_range`."""
+        return cls(*ranges_in_and_out(new_option(opt, "value_range")))
+
+    def range_of(self, label: str) -> ValueRange | None:
+        """Return the range of an image by its name in the models: real_A, fake_B, ..."""
+        return self.going_in if domain_of(label) == "A" else self.coming_out
+
+    def stored(
+        self, label: str, image: Any, source: str, aspect_ratio: float = 1.0
+    ) -> Tensor | None:
+        """Return the values (C, H, W) that are written of the first image of a batch.
+
+        None for what is written as the original does it. `source` is the file that went in.
+        """
+        if not isinstance(image, Tensor) or image.dim() != 4:
+            return None
+        value_range, depth = self.range_of(label), depth_of(source)
+        is_usual = self.going_in is None and self.coming_out is None and depth == torch.uint8
+        if is_usual and image.shape[1] in OF_THE_ORIGINAL:
+            return None
+        if domain_of(label) != "A":
+            depth = depth_of_results(depth, self.going_in, self.coming_out)
+        stored = to_stored(image[0], depth, value_range)
+        resized = Resize(*stretched(size_of(stored), aspect_ratio))(stored)
+        assert isinstance(resized, Tensor)
+        return resized
+
+    def write(
+        self, writer: ImageWriter, folder: Path, name: str, label: str, image: Any, source: str,
+        aspect_ratio: float = 1.0,
+    ) -> Written:  # fmt: skip
+        """Write an image as `name_label` into a folder, and return which files that makes."""
+        shown = f"{name}_{label}.png"
+        stored = self.stored(label, image, source, aspect_ratio)
+        if stored is not None and self._looks_right(stored, self.range_of(label)):
+            writer.write_stored(folder / shown, stored)
+            return Written(shown, shown)
+        writer.write(tensor2im(image), folder / shown, aspect_ratio)
+        if stored is None:
+            return Written(shown, shown)
+        data = f"{name}_{label}.{'tif' if len(stored) == 1 else 'npy'}"
+        writer.write_stored(folder / data, stored)
+        return Written(shown, data)
+
+    @staticmethod
+    def _looks_right(stored: Tensor, value_range: ValueRange | None) -> bool:
+        """Tell whether a PNG of the values is no darker than what the network has made."""
+        if stored.dtype not in (torch.uint8, torch.uint16) or len(stored) not in SEEN_ALIKE:
+            return False
+        return value_range in (None, usual_range(stored.dtype))
