@@ -31,6 +31,7 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.inference.padding import keep_sizes
 from models.inference.tiles import compute_in_tiles
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -93,6 +94,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tile := new_option(opt, "tile"):
         for net in networks_of(model).values():
             compute_in_tiles(net, tile, new_option(opt, "overlap"))
+    if new_option(opt, "keep_size"):
+        for net in networks_of(model).values():
+            keep_sizes(net)
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")

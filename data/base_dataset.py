@@ -142,7 +142,7 @@ def get_transform(
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
     elif "scale_shortside" in opt.preprocess:
         steps.append(T.ScaleShortside(opt.load_size, method))
-    if opt.preprocess == "none":
+    if opt.preprocess == "none" and not new_option(opt, "keep_size"):
         steps.append(T.RoundSides(4, method))
     if "crop" in opt.preprocess:
         if params is None:

@@ -38,6 +38,8 @@ class TestOptions(BaseOptions):
         add("--animation", action=NewOption, choices=("gif", "webp", "mp4"), help="format of "
             "animations, of models that make some: gif, webp or mp4, which needs av")  # fmt: skip
         add("--num_test", type=int, default=50, help="how many images to translate; -1: all")
+        add("--keep_size", action=NewOption, help="with --preprocess none: results as large as the "
+            "images; those that the generator cannot take are padded")  # fmt: skip
         add("--tile", action=NewOption, help="compute ResNet generators in tiles of this side: "
             "less memory, the same result; 0: whole images")  # fmt: skip
         add("--overlap", action=NewOption, help="pixels around each tile to compute at least; "

@@ -103,7 +103,7 @@ class Generator:
         opener = self.opener(load_size, keep_size=keep_size)
         opened = (opener.open(each) for each in (x if several else [x]))
         net = self.computing(keep_size=keep_size, tile=tile, overlap=overlap)
-        made = self.translate_opened(opened, net, batch_size)
+        made = self.translate_opened(opened, batch_size, net)
         if not several:
             return next(made)
         return made if isinstance(x, Iterator) else [*made] if isinstance(x, list) else (*made,)
@@ -139,7 +139,7 @@ class Generator:
         return f"Generator({', '.join(f'{k}={v!r}' for k, v in self.describe().items())})"
 
     def translate_opened(
-        self, opened: Iterable[Opened], net: Translate, batch_size: int
+        self, opened: Iterable[Opened], batch_size: int, net: Translate
     ) -> Iterator[Any]:
         """Yield what becomes of images that are `opened`, in order; `net` runs the network."""
         size = batch_size if self._takes_batches else 1

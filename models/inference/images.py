@@ -76,7 +76,9 @@ class ImageOpener(NamedTuple):
             case str() | Path():
                 return _then(self.open_file(x), _as_image)
             case Image.Image():
-                return _then(self._prepared(as_it_is(x, self.channels)), _as_image)
+                name = Path(getattr(x, "filename", None) or "").name  # of a file that was opened
+                opened = self._prepared(as_it_is(x, self.channels))._replace(name=name)
+                return _then(opened, _as_image)
             case np.ndarray():
                 image = _of_array(x, self.channels)
                 return _then(self._prepared(image), partial(_as_array, flat=x.ndim == 2))

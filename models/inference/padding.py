@@ -51,7 +51,12 @@ def pad(x: Tensor, sides: Sides) -> Tensor:
 
 
 def keep_sizes(net: nn.Module) -> None:
-    """Let a network take images of any size from now on, and make such of their size."""
+    """Let a network take images of any size from now on, and make such of their size.
+
+    One that states no divisor may make something else than images, and is left as it is.
+    """
+    if not hasattr(net, "divisor"):
+        return
     sides = Sides.of(net)
     sizes: list[torch.Size] = []
 

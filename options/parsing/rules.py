@@ -117,6 +117,11 @@ def test_problems(opt: Namespace) -> Iterator[str]:
             f"--tile {tile} and --compile contradict each other: what is computed in tiles is not "
             "compiled. Leave one out."
         )
+    if new_option(opt, "keep_size") and opt.preprocess != "none":
+        yield (
+            f"--keep_size is for images as they are, but --preprocess {opt.preprocess} changes "
+            "their size. Give --preprocess none, or leave --keep_size out."
+        )
     if (overlap := new_option(opt, "overlap")) and not tile:
         yield f"--overlap {overlap} needs --tile, the side of a tile in pixels, such as --tile 512."
 

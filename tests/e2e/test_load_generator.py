@@ -78,6 +78,15 @@ def test_pixels_are_those_of_test_py_for_images_as_they_are(folder: Path) -> Non
     assert np.array_equal(np.asarray(made.convert("RGB")), expected)
 
 
+def test_pixels_are_those_of_test_py_when_it_keeps_sizes(folder: Path) -> None:
+    expected = result_of(folder, "pairs", 2, "--preprocess", "none", "--keep_size")
+    made = load(folder, "pairs").translate(folder / "images" / "2.png")
+    assert made.size == (30, 30)
+    assert np.array_equal(np.asarray(made), expected)
+    with Image.open(folder / "images" / "2.png") as image:
+        assert np.array_equal(np.asarray(load(folder, "pairs").translate(image)), expected)
+
+
 @pytest.mark.parametrize("name", ["pairs", "cycles"])
 def test_test_py_writes_the_same_bytes_in_one_process_and_in_two(folder: Path, name: str) -> None:
     size = ["--load_size", "128", "--crop_size", "128"]

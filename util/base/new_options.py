@@ -24,7 +24,7 @@ DEFAULTS: Mapping[str, Any] = {
     "epoch_size": 0, "balanced": False,
     "vertical_flip": False, "rotate90": False, "jitter": "", "jitter_both": False,
     "value_range": None,
-    "tile": 0, "overlap": 0, "large_pictures": False,
+    "tile": 0, "overlap": 0, "keep_size": False, "large_pictures": False,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, TypeVar
 
 import torch
@@ -40,13 +40,17 @@ def processes_for(images: int) -> int:
 
 
 def in_processes(
-    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+    work: Callable[[Item], Result],
+    items: Iterable[Item],
+    processes: int,
+    *,
+    here: Callable[[Item], bool] = lambda item: False,
 ) -> Iterator[tuple[Item, Result]]:
     """Yield each item and what `work` makes of it, in order; of one process, it is this one.
 
     So is the first item's, always: what it leaves here, all processes begin with as copies of this
-    one. Items and results travel as bytes, not through shared memory, of which containers have
-    little.
+    one. And so are those that are to be worked on `here`, with all threads, while nothing else is.
+    Items and results travel as bytes, not through shared memory, of which containers have little.
 
     Raises:
         UserError: a process has died; what `work` raises stays itself.
@@ -55,24 +59,28 @@ def in_processes(
     for item in items if processes < 2 else islice(items, 1):
         yield item, work(item)
     if processes > 1:
-        yield from _in_others(work, items, processes)
+        yield from _in_others(work, items, processes, here)
 
 
 def _in_others(
-    work: Callable[[Item], Result], items: Iterable[Item], processes: int
+    work: Callable[[Item], Result],
+    items: Iterator[Item],
+    processes: int,
+    here: Callable[[Item], bool],
 ) -> Iterator[tuple[Item, Result]]:
     pool = ProcessPoolExecutor(
         processes, multiprocessing.get_context("fork"), _begin, (work, os.getpid())
     )
     waiting: deque[tuple[Item, Future[bytes]]] = deque()
     try:
-        for item in chain(items, [None]):
-            if item is not None:
-                waiting.append((item, pool.submit(_call, pickle.dumps(item))))
-            most = processes * WAITING if item is not None else 0
-            while waiting and (waiting[0][1].done() or len(waiting) > most):
-                first, made = waiting.popleft()
-                yield first, pickle.loads(made.result())
+        for item in items:
+            if here(item):
+                yield from _finished(waiting, most=0)
+                yield item, work(item)
+                continue
+            waiting.append((item, pool.submit(_call, pickle.dumps(item))))
+            yield from _finished(waiting, most=processes * WAITING)
+        yield from _finished(waiting, most=0)
     except BrokenProcessPool:
         raise UserError(
             f"One of the {processes} processes that translate was ended from outside, perhaps for "
@@ -80,6 +88,13 @@ def _in_others(
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _finished(waiting: deque[tuple[Item, Future[bytes]]], most: int) -> Iterator[tuple[Item, Any]]:
+    """Yield what is finished, in order; waits if more than so many are not."""
+    while waiting and (len(waiting) > most or waiting[0][1].done()):
+        item, made = waiting.popleft()
+        yield item, pickle.loads(made.result())
 
 
 def _begin(work: Callable[[Any], Any], parent: int) -> None:

@@ -1,0 +1,188 @@
+"""Translate image files: reading, computing and writing side by side, one broken file or not."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+from torch import Tensor
+
+from util.base.errors import UserError, in_words
+from util.images.writing import write_stored
+from util.inference.parallel import MOST_PIXELS, in_processes
+from util.inference.translating.plan import Job
+
+READERS = 4  # threads
+AHEAD = 8  # images that are read, or will be next
+FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
+MOST_IN_MEMORY = 2**26  # pixels of an image; larger ones are translated in parts, where possible
+NOTED = 0.001  # of a file's values: so many may be cut off without a word
+
+
+class Outcome(NamedTuple):
+    """What became of a job: a problem, or something to know about it, or neither."""
+
+    problem: str = ""
+    note: str = ""
+    is_fatal: bool = False  # the others will fare no better
+
+
+@dataclass(frozen=True)
+class Translator:
+    """How to translate files: two functions of `models/inference`, seen from below it.
+
+    Attributes:
+        open: opens a file under a name, on which random numbers depend.
+        run: yields the stored values (C, H, W) that become of what was opened, in order; gets the
+            size of batches.
+        in_parts: translates a file that is larger than memory should hold into another one, and
+            returns which part of its values was cut off; None: files are whole in memory.
+    """
+
+    open: Callable[[Path, str], Any]
+    run: Callable[[Iterable[Any], int], Iterator[Tensor]]
+    batch_size: int = 1
+    in_parts: Callable[[Path, Path], float] | None = None
+
+
+def translate_images(
+    jobs: Sequence[Job], translator: Translator, processes: int
+) -> Iterator[tuple[Job, Outcome]]:
+    """Translate files, and yield what became of each.
+
+    On the CPU, images of usual sizes are translated in several processes. In one process there
+    are threads that read the next ones and write the last ones.
+    """
+    huge = {job for job in jobs if translator.in_parts and _has_more(job.source, MOST_IN_MEMORY)}
+    others = [job for job in jobs if job not in huge]
+    if processes > 1:
+        work = partial(_translate_one, translator)
+        yield from in_processes(work, others, processes, here=_is_large)
+    else:
+        yield from _with_threads(others, translator)
+    for job in jobs:
+        if job in huge:
+            yield job, _translate_in_parts(translator, job)
+
+
+def _translate_one(translator: Translator, job: Job) -> Outcome:
+    try:
+        opened = translator.open(job.source, job.name)
+        (stored,) = translator.run([opened], 1)
+    except FAILURES as error:
+        return _failed(job, error)
+    return _write(job, stored, _note(opened.cut_off))
+
+
+def _translate_in_parts(translator: Translator, job: Job) -> Outcome:
+    assert translator.in_parts is not None
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        return Outcome(note=_note(translator.in_parts(job.source, job.target)))
+    except FAILURES as error:
+        return _failed(job, error)
+
+
+def _write(job: Job, stored: Tensor, note: str) -> Outcome:
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        write_stored(job.target, stored)
+    except FAILURES as error:
+        return _failed(job, error)._replace(is_fatal=isinstance(error, OSError))
+    return Outcome(note=note)
+
+
+def _failed(job: Job, error: Exception) -> Outcome:
+    said = in_words(error)
+    return Outcome(said if str(job.source) in said else f"{job.source}: {said}")
+
+
+def _note(cut_off: float) -> str:
+    if cut_off <= NOTED:
+        return ""
+    return f"{cut_off:.1%} of its values lie outside of --value_range, and were cut off"
+
+
+def _with_threads(jobs: Sequence[Job], translator: Translator) -> Iterator[tuple[Job, Outcome]]:
+    reading = ThreadPoolExecutor(READERS, thread_name_prefix="reading")
+    writing = ThreadPoolExecutor(READERS, thread_name_prefix="writing")
+    done: deque[tuple[Job, Future[Outcome] | Outcome]] = deque()
+    under_way: deque[tuple[Job, Any]] = deque()  # opened, and handed to the network
+    try:
+        opened = _opened(jobs, translator, reading, under_way, done)
+        while True:
+            try:
+                for stored in translator.run(opened, translator.batch_size):
+                    job, one = under_way.popleft()
+                    done.append((job, writing.submit(_write, job, stored, _note(one.cut_off))))
+                    yield from _results(done, most=AHEAD)
+            except Exception as error:  # of what is under way: the next ones may do
+                if not under_way:
+                    raise
+                done.extend((job, _failed(job, error)) for job, _ in under_way)
+                under_way.clear()
+                continue
+            break
+        yield from _results(done, most=0)
+    finally:
+        reading.shutdown(cancel_futures=True)
+        writing.shutdown(cancel_futures=True)
+
+
+def _opened(
+    jobs: Sequence[Job],
+    translator: Translator,
+    pool: ThreadPoolExecutor,
+    under_way: deque[tuple[Job, Any]],
+    done: deque[tuple[Job, Future[Outcome] | Outcome]],
+) -> Iterator[Any]:
+    """Yield what the files hold, read ahead; those that cannot be read are done."""
+    waiting: deque[tuple[Job, Future[Any]]] = deque()
+    coming = iter(jobs)
+    while True:
+        while len(waiting) < AHEAD and (job := next(coming, None)) is not None:
+            waiting.append((job, pool.submit(translator.open, job.source, job.name)))
+        if not waiting:
+            return
+        job, future = waiting.popleft()
+        try:
+            one = future.result()
+        except FAILURES as error:
+            done.append((job, _failed(job, error)))
+            continue
+        under_way.append((job, one))
+        yield one
+
+
+def _results(
+    done: deque[tuple[Job, Future[Outcome] | Outcome]], most: int
+) -> Iterator[tuple[Job, Outcome]]:
+    """Yield what is finished, in order; waits if more than so many are not."""
+    while done:
+        job, outcome = done[0]
+        if isinstance(outcome, Future):
+            if not outcome.done() and len(done) <= most:
+                return
+            outcome = outcome.result()
+        done.popleft()
+        yield job, outcome
+
+
+def _is_large(job: Job) -> bool:
+    return _has_more(job.source, MOST_PIXELS)
+
+
+def _has_more(path: Path, pixels: int) -> bool:
+    """Tell by its header whether an image has more pixels; if that is not known, by its bytes."""
+    with suppress(Exception):  # what is broken is told of later
+        try:
+            with Image.open(path) as image:
+                return image.width * image.height > pixels
+        except Image.DecompressionBombError:
+            return True
+    return path.exists() and path.stat().st_size > pixels
