@@ -20,7 +20,7 @@ from util.inference.translating.plan import Job
 READERS = 4  # threads
 AHEAD = 8  # images that are read, or will be next
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
-MOST_IN_MEMORY = 2**26  # pixels of an image; larger ones are translated in parts, where possible
+MOST_IN_MEMORY = 2**23  # pixels of an image; larger ones are translated in parts, where possible
 NOTED = 0.001  # of a file's values: so many may be cut off without a word
 
 
