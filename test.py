@@ -137,6 +137,7 @@ def translate(
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
                 saved.require_in(made)
                 save_pairs(results_folder(opt), saved.pairs_among(pairs))
+                webpage.result_files.save_ranges(results_folder(opt), made)
             items = one_by_one(made, sources, opt.batch_size)
             for visuals, paths in items if pairs else once.new(batch, items):
                 if not (shown := saved.among(visuals)):
@@ -146,7 +147,7 @@ def translate(
                 save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
                 show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
-                outputs.add(webpage.names.name(paths[0]), shown)
+                outputs.add(webpage.names.name(paths[0]), shown, webpage.result_files.ending)
                 number += 1
                 bar.update(1)
     outputs.save(results_folder(opt))
@@ -209,8 +210,6 @@ def where_results_are(opt: Namespace, folder: str) -> str:
     real = {}
     if os.path.isfile(os.path.join(folder, OUTPUTS_FILE)):
         real["diverse"] = os.path.join(opt.dataroot, "train")
-    if ranges := new_option(opt, "value_range"):
-        real["value_range"] = ranges[-1]  # of what comes out
     score = command("scripts/evaluate.py", real, as_argument(folder))
     return f"{where}\nScore them with:\n  {score}"
 

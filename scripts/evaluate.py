@@ -121,9 +121,9 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--table", choices=STYLES, help="all folders are results of runs: print one table of them, "
         "the best values in bold")  # fmt: skip
     add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
-    add("--value_range", type=value_range, metavar="LO,HI", help="values that are black and white "
-        "in files of more than 8 bits; what test.py wrote beside an image counts then, not the "
-        "image (0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
+    add("--value_range", type=value_range, metavar="LO,HI", help="values that are black and white, "
+        "of files of any depth; known of what test.py wrote (0,255 of 8 bits, 0,65535 of 16, 0,1 "
+        "of floating point)")  # fmt: skip
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
         "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
     add("--no_cache", action="store_true", help="keep no features")
