@@ -146,7 +146,7 @@ def translate(
                 save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
                 show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
-                outputs.add(webpage.names.name(paths[0]), shown)
+                outputs.add(webpage.names.name(paths[0]), shown, webpage.result_files.ending)
                 number += 1
                 bar.update(1)
     outputs.save(results_folder(opt))

@@ -4,6 +4,7 @@ from argparse import ArgumentParser
 
 from options.base_options import BaseOptions
 from util.base.new_options import NewOption
+from util.images.writing import RESULT_FORMATS
 
 EXAMPLES = """examples:
   python test.py --dataroot ./datasets/facades --name facades --model pix2pix
@@ -33,6 +34,8 @@ class TestOptions(BaseOptions):
             "dropout draws; else as --eval says")  # fmt: skip
         add("--visuals", action=NewOption, help="which images to save, in this order, for "
             "example fake_B,real_A; without it all that the model shows")  # fmt: skip
+        add("--result_format", action=NewOption, type=str, choices=tuple(RESULT_FORMATS),
+            help="what images are saved as; beside tif and npy a png for the page")  # fmt: skip
         add("--natural_order", action=NewOption, help="sort numbers in file names as numbers: "
             "frame2 before frame10")  # fmt: skip
         add("--animation", action=NewOption, choices=("gif", "webp", "mp4"), help="format of "

@@ -28,6 +28,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 from PIL import Image
 
 from models.inference.generator import Generator, load_generator
+from models.inference.large_files import translate_large_file
 from models.inference.tiles import require_tiles
 from models.optimization.precision import PRECISIONS
 from models.optimization.speed import compile_network
@@ -37,6 +38,7 @@ from util.base.errors import UserError, run_command, suggest
 from util.base.log import say, warn
 from util.base.system import device_of
 from util.display.progress_bar import progress_bar
+from util.images.reading import allow_large_images
 from util.images.writing import RESULT_FORMATS
 from util.inference.parallel import in_processes, processes_for
 from util.inference.translating.images import Translator, translate_images
@@ -50,6 +52,8 @@ MOST_NAMED = 10  # files that could not be translated
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate what the command line (or `argv`) names."""
     args = parse(argv)
+    if args.large_pictures:
+        allow_large_images()
     sources = find_sources(args.inputs, sys.stdin, without=args.output)
     planned = plan(sources, args.output, args.format)
     jobs = left_to_do(planned, force=args.force, skip_existing=args.skip_existing)
@@ -87,6 +91,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--tile", type=int, default=0, help="compute larger images in tiles of this side, in "
         "bounded memory: ResNet generators")  # fmt: skip
     add("--overlap", type=int, default=0, help="pixels around a tile that are computed as well")
+    add("--large_pictures", action="store_true", help="open images of more than 179 megapixels; "
+        "with --tile they are read and written in parts")  # fmt: skip
     add("--precision", default="fp32", help=f"{', '.join(PRECISIONS)}")
     add("--compile", action="store_true", help="let torch compile the network: for GPUs")
     add("--gpu_ids", default="0", help="the GPU; -1 for the CPU")
@@ -107,6 +113,8 @@ def problems_of(args: argparse.Namespace) -> Iterator[str]:
     for name, least in (("batch_size", 1), ("load_size", 0), ("tile", 0), ("overlap", 0)):
         if (value := getattr(args, name)) < least:
             yield f"--{name} {value} must be {least} or more."
+    if args.tile and args.compile:
+        yield f"--tile {args.tile} and --compile: what is computed in tiles is not compiled."
     if args.overlap and not args.tile:
         yield f"--overlap {args.overlap} needs --tile, the side of a tile, such as --tile 512."
 
@@ -137,7 +145,10 @@ def translate_all(jobs: Sequence[Job], generator: Generator, args: argparse.Name
     opener = generator.opener(args.load_size)
     net = generator.computing(tile=args.tile, overlap=args.overlap)
     run = partial(generator.translate_opened, net=net)
-    translator = Translator(opener.open_file, run, args.batch_size)
+    in_parts = None
+    if args.tile and not args.load_size:
+        in_parts = partial(translate_large_file, generator, tile=args.tile, overlap=args.overlap)
+    translator = Translator(opener.open_file, run, args.batch_size, in_parts)
     failed = []
     with progress_bar("translating", len(jobs)) as bar:
         for job, outcome in translate_images(jobs, translator, processes(generator, args, jobs)):

@@ -138,6 +138,9 @@ def test_what_cannot_be_exported_is_refused(
     assert "--uint8 cannot work with --format safetensors" in capsys.readouterr().err
     assert ended(export.main, [*run, "--format", "onnx", "--output", "some.pt2"]) == 2
     assert "files of --format onnx end in .onnx" in capsys.readouterr().err
+    other = run_of(tmp_path / "other", value_range=["0,4095"])
+    assert ended(export.main, [*other, "--format", "onnx", "--uint8"]) == 1
+    assert "trained with --value_range, for other values than 0 to 255" in capsys.readouterr().err
     monkeypatch.setattr("models.inference.exporting.find_spec", lambda name: None)
     assert ended(export.main, [*run, "--format", "onnx"]) == 1
     assert "needs onnx, onnxruntime, onnxscript, not installed" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from models import load_generator
 from tests.support import commands
 from tests.support.generators import save_run
 from tests.support.paths import ROOT
+from util.images.strips import open_in_parts
 
 Translate = Callable[..., int]
 
@@ -266,3 +267,27 @@ def test_a_broken_video_is_named(
         f"{tmp_path / 'film.mp4'} cannot be read or written as a video" in capsys.readouterr().err
     )
     assert files(tmp_path) == ["film.mp4"]
+
+
+def test_huge_files_are_translated_in_parts(
+    folder: Path, translate: Translate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("util.inference.translating.images.MOST_IN_MEMORY", 441)  # 21 x 21
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 230)
+    whole, tiled = tmp_path / "whole", tmp_path / "tiled"
+    images = folder / "images"
+    assert translate(images, "-o", whole, "--large_pictures") == 0
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 230)
+    assert translate(images, "-o", tiled, "--tile", 16) == 1
+    assert "below/a.png has more than 179 million pixels" in capsys.readouterr().err
+    parts: list[object] = []
+    where = "models.inference.large_files.open_in_parts"
+    monkeypatch.setattr(where, lambda *a: parts.append(a) or open_in_parts(*a))
+    more = ["--large_pictures", "--force"]
+    assert translate(images, "-o", tiled, "--tile", 16, *more) == 0
+    assert len(parts) == 1
+    for name in files(whole):
+        assert abs(pixels(whole / name).astype(int) - pixels(tiled / name)).max() <= 1
+    assert translate(images, "-o", tiled, "--tile", 16, "--compile") == 2
+    assert "--tile 16 and --compile" in capsys.readouterr().err

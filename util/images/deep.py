@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.base.errors import UserError
-from util.images.pixels import stored_of_array
+from util.images.pixels import stored_of_array, stored_type
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of files above 4 GB
 ORIENTATION = 274  # the tag that says how the image is turned
@@ -115,10 +115,11 @@ def read_tiff(path: str | Path, channels: int = 0) -> Planes:
     return Planes(stored_of_array(turned), has_alpha)
 
 
-def tiff_type(path: str | Path) -> np.dtype[Any]:
-    """Return the type of the values of a TIFF file's first page."""
+def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
+    """Return width and height of a TIFF file's first page, and the type that is stored of it."""
     with import_tifffile().TiffFile(path) as file:
-        return np.dtype(file.pages[0].dtype)
+        page = file.pages[0]
+        return (page.imagewidth, page.imagelength), stored_type(np.dtype(page.dtype))
 
 
 def write_tiff(path: str | Path, pixels: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from util.base.new_options import new_option
+from util.images.pixels import stored_values
 from util.images.ranges import (
     ValueRange,
     depth_of_results,
@@ -19,11 +20,12 @@ from util.images.ranges import (
 )
 from util.images.reading import depth_of
 from util.images.transforms import Resize, size_of
-from util.images.writing import ImageWriter, stretched
+from util.images.writing import ImageWriter, as_pillow, stretched
 from util.scores.sides import domain_of
 
 OF_THE_ORIGINAL = (1, 3, 4)  # channels whose 8 bits a PNG of the original holds
 SEEN_ALIKE = (1, 3)  # channels that a page shows as they are
+SHOWN_BY_BROWSERS = ("png", "jpg", "webp")
 
 
 class Written(NamedTuple):
@@ -40,15 +42,25 @@ class ResultFiles:
     `NAME_label.png` is what the page shows. A PNG that would not look right or cannot hold the
     values has them beside it: in `NAME_label.tif` if there is one channel, else `NAME_label.npy`.
     8 bits without a range are truncated, as in the original; all else is rounded.
+
+    With a `file_format` all values are in `NAME_label.FORMAT`, one channel if there is one; beside
+    formats that browsers do not show lies a PNG for the page.
     """
 
     going_in: ValueRange | None = None
     coming_out: ValueRange | None = None
+    file_format: str = ""
 
     @classmethod
     def of(cls, opt: Namespace) -> "ResultFiles":
-        """Take the ranges of `--value_range`."""
-        return cls(*ranges_in_and_out(new_option(opt, "value_range")))
+        """Take the ranges of `--value_range`, and `--result_format`."""
+        ranges = ranges_in_and_out(new_option(opt, "value_range"))
+        return cls(*ranges, new_option(opt, "result_format") or "")
+
+    @property
+    def ending(self) -> str:
+        """The ending of the files that the page shows."""
+        return self.file_format if self.file_format in SHOWN_BY_BROWSERS else "png"
 
     def range_of(self, label: str) -> ValueRange | None:
         """Return the range of an image by its name in the models: real_A, fake_B, ..."""
@@ -79,8 +91,15 @@ class ResultFiles:
         aspect_ratio: float = 1.0,
     ) -> Written:  # fmt: skip
         """Write an image as `name_label` into a folder, and return which files that makes."""
-        shown = f"{name}_{label}.png"
+        shown = f"{name}_{label}.{self.ending}"
         stored = self.stored(label, image, source, aspect_ratio)
+        if self.file_format:
+            data = f"{name}_{label}.{self.file_format}"
+            values = _as_by_the_original(image, aspect_ratio) if stored is None else stored
+            writer.write_stored(folder / data, values)
+            if shown != data:
+                writer.write(tensor2im(image), folder / shown, aspect_ratio)
+            return Written(shown, data)
         if stored is not None and self._looks_right(stored, self.range_of(label)):
             writer.write_stored(folder / shown, stored)
             return Written(shown, shown)
@@ -97,3 +116,11 @@ class ResultFiles:
         if stored.dtype not in (torch.uint8, torch.uint16) or len(stored) not in SEEN_ALIKE:
             return False
         return value_range in (None, usual_range(stored.dtype))
+
+
+def _as_by_the_original(image: Any, aspect_ratio: float) -> Tensor:
+    """Return the 8-bit values (C, H, W) that the original would write, of one channel only that."""
+    pixels = tensor2im(image)
+    is_gray = isinstance(image, Tensor) and image.dim() == 4 and image.shape[1] == 1
+    written = as_pillow(pixels[:, :, 0] if is_gray else pixels, aspect_ratio)
+    return stored_values(written)

@@ -20,6 +20,7 @@ from util.inference.translating.plan import Job
 READERS = 4  # threads
 AHEAD = 8  # images that are read, or will be next
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
+MOST_IN_MEMORY = 2**23  # pixels of an image; larger ones are translated in parts, where possible
 NOTED = 0.001  # of a file's values: so many may be cut off without a word
 
 
@@ -39,11 +40,14 @@ class Translator:
         open: opens a file under a name, on which random numbers depend.
         run: yields the stored values (C, H, W) that become of what was opened, in order; gets the
             size of batches.
+        in_parts: translates a file that is larger than memory should hold into another one, and
+            returns which part of its values was cut off; None: files are whole in memory.
     """
 
     open: Callable[[Path, str], Any]
     run: Callable[[Iterable[Any], int], Iterator[Tensor]]
     batch_size: int = 1
+    in_parts: Callable[[Path, Path], float] | None = None
 
 
 def translate_images(
@@ -54,11 +58,16 @@ def translate_images(
     On the CPU, images of usual sizes are translated in several processes. In one process there
     are threads that read the next ones and write the last ones.
     """
+    huge = {job for job in jobs if translator.in_parts and _has_more(job.source, MOST_IN_MEMORY)}
+    others = [job for job in jobs if job not in huge]
     if processes > 1:
         work = partial(_translate_one, translator)
-        yield from in_processes(work, jobs, processes, here=lambda job: _is_large(job.source))
+        yield from in_processes(work, others, processes, here=_is_large)
     else:
-        yield from _with_threads(jobs, translator)
+        yield from _with_threads(others, translator)
+    for job in jobs:
+        if job in huge:
+            yield job, _translate_in_parts(translator, job)
 
 
 def _translate_one(translator: Translator, job: Job) -> Outcome:
@@ -67,7 +76,16 @@ def _translate_one(translator: Translator, job: Job) -> Outcome:
         (stored,) = translator.run([opened], 1)
     except FAILURES as error:
         return _failed(job, error)
-    return _write(job, stored, _note(opened))
+    return _write(job, stored, _note(opened.cut_off))
+
+
+def _translate_in_parts(translator: Translator, job: Job) -> Outcome:
+    assert translator.in_parts is not None
+    try:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+        return Outcome(note=_note(translator.in_parts(job.source, job.target)))
+    except FAILURES as error:
+        return _failed(job, error)
 
 
 def _write(job: Job, stored: Tensor, note: str) -> Outcome:
@@ -84,10 +102,10 @@ def _failed(job: Job, error: Exception) -> Outcome:
     return Outcome(said if str(job.source) in said else f"{job.source}: {said}")
 
 
-def _note(opened: Any) -> str:
-    if opened.cut_off <= NOTED:
+def _note(cut_off: float) -> str:
+    if cut_off <= NOTED:
         return ""
-    return f"{opened.cut_off:.1%} of its values lie outside of --value_range, and were cut off"
+    return f"{cut_off:.1%} of its values lie outside of --value_range, and were cut off"
 
 
 def _with_threads(jobs: Sequence[Job], translator: Translator) -> Iterator[tuple[Job, Outcome]]:
@@ -101,7 +119,7 @@ def _with_threads(jobs: Sequence[Job], translator: Translator) -> Iterator[tuple
             try:
                 for stored in translator.run(opened, translator.batch_size):
                     job, one = under_way.popleft()
-                    done.append((job, writing.submit(_write, job, stored, _note(one))))
+                    done.append((job, writing.submit(_write, job, stored, _note(one.cut_off))))
                     yield from _results(done, most=AHEAD)
             except Exception as error:  # of what is under way: the next ones may do
                 if not under_way:
@@ -155,8 +173,16 @@ def _results(
         yield job, outcome
 
 
-def _is_large(path: Path) -> bool:
-    """Tell whether an image uses all threads well, by its header."""
-    with suppress(Exception), Image.open(path) as image:  # what is broken is told of later
-        return image.width * image.height > MOST_PIXELS
-    return path.stat().st_size > MOST_PIXELS if path.exists() else False
+def _is_large(job: Job) -> bool:
+    return _has_more(job.source, MOST_PIXELS)
+
+
+def _has_more(path: Path, pixels: int) -> bool:
+    """Tell by its header whether an image has more pixels; if that is not known, by its bytes."""
+    with suppress(Exception):  # what is broken is told of later
+        try:
+            with Image.open(path) as image:
+                return image.width * image.height > pixels
+        except Image.DecompressionBombError:
+            return True
+    return path.exists() and path.stat().st_size > pixels
