@@ -145,6 +145,8 @@ REFUSED = [
     ("/translate", bomb(), 413, "larger than 0.1 million pixels"),
     ("/translate", png_of(scene(0, side=400)), 413, "400x400, larger than 0.1 million"),
     ("/translate", bytes(2**20 + 1), 413, "at most 1 MiB"),
+    ("/translate", bytes(2**24), 413, "at most 1 MiB"),
+    ("/translate?name=x", bytes(2**24), 404, "no run 'x'"),
     ("/translate?name=../facades", PNG, 404, "no run '../facades'"),
     ("/translate?name=facades&direction=BtoA", PNG, 404, "only AtoB"),
     ("/translate?name=horses&direction=x", PNG, 404, "only AtoB or BtoA"),
