@@ -137,6 +137,7 @@ def translate(
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
                 saved.require_in(made)
                 save_pairs(results_folder(opt), saved.pairs_among(pairs))
+                webpage.result_files.save_ranges(results_folder(opt), made)
             items = one_by_one(made, sources, opt.batch_size)
             for visuals, paths in items if pairs else once.new(batch, items):
                 if not (shown := saved.among(visuals)):

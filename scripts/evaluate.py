@@ -35,6 +35,7 @@ if __name__ == "__main__":
 import torch
 
 from data.pipeline.files import list_files
+from options.parsing.pieces import allow_negative_ranges
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import note, say
@@ -85,6 +86,7 @@ def build_parser(*, named: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # what is not known here goes to test.py
     )
+    allow_negative_ranges(parser)
     _add_images(parser, named=named)
     _add_measures(parser)
     return parser
@@ -119,9 +121,9 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--table", choices=STYLES, help="all folders are results of runs: print one table of them, "
         "the best values in bold")  # fmt: skip
     add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
-    add("--value_range", type=value_range, metavar="LO,HI", help="values that are black and white "
-        "in files of more than 8 bits; what test.py wrote beside an image counts then, not the "
-        "image (0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
+    add("--value_range", type=value_range, metavar="LO,HI", help="values that are black and white, "
+        "of files of any depth; known of what test.py wrote (0,255 of 8 bits, 0,65535 of 16, 0,1 "
+        "of floating point)")  # fmt: skip
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
         "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
     add("--no_cache", action="store_true", help="keep no features")

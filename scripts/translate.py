@@ -40,11 +40,11 @@ from util.base.system import device_of
 from util.display.progress_bar import progress_bar
 from util.images.reading import allow_large_images
 from util.images.writing import RESULT_FORMATS
-from util.inference.parallel import in_processes, processes_for
+from util.inference.parallel import MOST_PIXELS, in_processes, processes_for
 from util.inference.translating.images import Translator, translate_images
 from util.inference.translating.plan import Job, left_to_do, plan
 from util.inference.translating.sources import find_sources
-from util.inference.translating.video import count_frames, translate_video, video_problem
+from util.inference.translating.video import VideoFacts, translate_video, video_problem
 
 MOST_NAMED = 10  # files that could not be translated
 
@@ -149,9 +149,10 @@ def translate_all(jobs: Sequence[Job], generator: Generator, args: argparse.Name
     if args.tile and not args.load_size:
         in_parts = partial(translate_large_file, generator, tile=args.tile, overlap=args.overlap)
     translator = Translator(opener.open_file, run, args.batch_size, in_parts)
+    several = processes(generator, args, len(jobs))
     failed = []
     with progress_bar("translating", len(jobs)) as bar:
-        for job, outcome in translate_images(jobs, translator, processes(generator, args, jobs)):
+        for job, outcome in translate_images(jobs, translator, several):
             if outcome.is_fatal:
                 raise UserError(outcome.problem)
             if outcome.problem:
@@ -163,24 +164,27 @@ def translate_all(jobs: Sequence[Job], generator: Generator, args: argparse.Name
     return failed
 
 
-def processes(generator: Generator, args: argparse.Namespace, jobs: Sequence[Job]) -> int:
-    """Return in how many processes to translate."""
+def processes(generator: Generator, args: argparse.Namespace, images: int) -> int:
+    """Return in how many processes to translate so many images of usual sizes."""
     if generator.device.type != "cpu" or args.compile or args.tile or args.batch_size > 1:
         return 1
-    return processes_for(len(jobs))
+    return processes_for(images)
 
 
 def translated_video(job: Job, generator: Generator, args: argparse.Namespace) -> bool:
     """Translate a video, frame by frame; tell whether that was possible."""
     if problem := video_problem():
         raise UserError(f"{job.source}: {problem}")
-    settings = {"load_size": args.load_size, "tile": args.tile, "overlap": args.overlap}
-    one = partial(generator.translate, **settings)
-
+    if generator.output_nc not in (1, 3):
+        raise UserError(f"{job.source}: no video has {generator.output_nc} channels, as results.")
+    one = partial(
+        generator.translate, load_size=args.load_size, tile=args.tile, overlap=args.overlap
+    )
     try:
-        count = count_frames(job.source)
-        several = processes_for(count) if generator.device.type == "cpu" and not args.tile else 1
-        with progress_bar(job.source.name, count, unit="frame") as bar:
+        frames, pixels = VideoFacts.of(job.source)
+        is_usual = args.load_size or pixels <= MOST_PIXELS
+        several = processes(generator, args, frames) if is_usual else 1
+        with progress_bar(job.source.name, frames, unit="frame") as bar:
 
             def translated(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
                 for _, made in in_processes(one, frames, several):

@@ -195,7 +195,8 @@ def load_generator(
         if isinstance(norm, _BatchNorm):
             norm.momentum = 0.0  # the statistics of training stay what they are
     Precision(precision, place).attach(module)
-    return Generator(module.to(place).train(not eval).requires_grad_(False), trained, place)
+    # Weights go on requiring gradients: torch rounds otherwise where they do not.
+    return Generator(module.to(place).train(not eval), trained, place)
 
 
 def build_network(options: dict[str, Any]) -> nn.Module:

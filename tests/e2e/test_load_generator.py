@@ -301,6 +301,12 @@ def test_nothing_is_printed_and_no_random_number_is_used_up(
     assert capfd.readouterr() == ("", "")
 
 
+def test_weights_require_gradients_as_in_test_py(folder: Path) -> None:
+    # Without, torch takes other ways through wide U-Nets, and pixels differ by a level.
+    assert all(weight.requires_grad for weight in load(folder, "pairs").module.parameters())
+    assert not load(folder, "pairs").translate(torch.rand(3, 8, 8)).requires_grad
+
+
 def test_the_statistics_of_training_stay_what_they_are(folder: Path) -> None:
     translator = load(folder, "pairs")
     before = {k: v.clone() for k, v in translator.module.named_buffers() if "running" in k}

@@ -257,6 +257,18 @@ def test_videos_are_translated_frame_by_frame_with_their_sound(
         assert sum(part.samples for part in video.decode(audio=0)) >= 19 * 1024
 
 
+def test_batches_with_a_bad_image_give_the_others(
+    translate: Translate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    array = np.random.default_rng(0).integers(0, 4096, (9, 8, 5)).astype(np.uint16)
+    for number in range(4):
+        np.save(tmp_path / f"{number}.npy", array if number != 2 else array[..., :4])
+    settings = ["-o", tmp_path / "out", "--batch_size", 3]
+    assert translate(*sorted(tmp_path.glob("*.npy")), *settings, name="many") == 1
+    assert files(tmp_path / "out") == ["0.png", "1.png", "3.png"]
+    assert f"{tmp_path / '2.npy'}: It has the shape (9, 8, 4)" in capsys.readouterr().err
+
+
 def test_a_broken_video_is_named(
     translate: Translate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -78,8 +78,8 @@ def _png(path: str | Path, image: Image.Image) -> Planes:
     """
     [(codec, place, offset, how)] = _undecoded(image)
     if how.startswith("LA"):
-        bytes_of = [_decoded_as(image, [(codec, place, offset, "RGBA")])]
-        high, low = bytes_of[0][:, :, ::2], bytes_of[0][:, :, 1::2]
+        pairs = _decoded_as(image, [(codec, place, offset, "RGBA")])
+        high, low = pairs[:, :, ::2], pairs[:, :, 1::2]
     else:
         with Image.open(path) as again:
             low = _decoded_as(again, [(codec, place, offset, how.replace(";16B", ";16L"))])

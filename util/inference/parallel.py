@@ -21,11 +21,13 @@ import torch
 
 from util.base.errors import UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
+from util.base.system import free_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MOST_PIXELS = 512 * 512  # of an image: larger ones use threads well, and much memory
+MEMORY = 2**30  # bytes that a process may need for them
 WAITING = 2  # images for each process that are ready, or nearly
 _work: Callable[[Any], Any]  # of this process, which is one of several
 
@@ -33,10 +35,13 @@ _work: Callable[[Any], Any]  # of this process, which is one of several
 def processes_for(images: int) -> int:
     """Return how many processes are worth starting for so many images of a usual size.
 
-    As many as torch may have threads: so OMP_NUM_THREADS is heeded.
+    As many as torch may have threads, so OMP_NUM_THREADS is heeded, if there is memory for them.
     """
-    can_fork = "fork" in multiprocessing.get_all_start_methods()
-    return max(1, min(images, torch.get_num_threads())) if can_fork else 1
+    if "fork" not in multiprocessing.get_all_start_methods():
+        return 1
+    free = free_memory()
+    fitting = images if free is None else free // MEMORY
+    return max(1, min(images, fitting, torch.get_num_threads()))
 
 
 def in_processes(

@@ -1,6 +1,8 @@
 """Which files hold what test.py makes of an image: as deep as the file that it was made from."""
 
+import json
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,9 @@ from util.images.ranges import (
 from util.images.reading import depth_of
 from util.images.transforms import Resize, size_of
 from util.images.writing import ImageWriter, as_pillow, stretched
+from util.scores.comparisons import RANGES_FILE
 from util.scores.sides import domain_of
+from util.storage.files import write_text
 
 OF_THE_ORIGINAL = (1, 3, 4)  # channels whose 8 bits a PNG of the original holds
 SEEN_ALIKE = (1, 3)  # channels that a page shows as they are
@@ -109,6 +113,19 @@ class ResultFiles:
         data = f"{name}_{label}.{'tif' if len(stored) == 1 else 'npy'}"
         writer.write_stored(folder / data, stored)
         return Written(shown, data)
+
+    def save_ranges(self, folder: str, visuals: Mapping[str, Any]) -> None:
+        """Note the ranges of values beside the page, where scripts/evaluate.py looks for them."""
+        of_each = {
+            label: str(value_range)
+            for label, image in visuals.items()
+            if isinstance(image, Tensor) and (value_range := self.range_of(label)) is not None
+        }
+        file = Path(folder, RANGES_FILE)
+        if of_each:
+            write_text(file, json.dumps(of_each) + "\n")
+        else:
+            file.unlink(missing_ok=True)  # of an earlier test
 
     @staticmethod
     def _looks_right(stored: Tensor, value_range: ValueRange | None) -> bool:

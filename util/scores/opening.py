@@ -1,13 +1,15 @@
 """Image files as metrics take them: all values for those of pairs, what is seen for networks."""
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from util.base.errors import about
+from util.base.errors import UserError, about
 from util.images.arrays import ARRAYS
 from util.images.pixels import is_pillow_kind, stored_values, to_pillow
 from util.images.ranges import (
@@ -19,40 +21,69 @@ from util.images.ranges import (
     usual_range,
 )
 from util.images.reading import read_image
-from util.scores.comparisons import digest_of
+from util.scores.comparisons import RANGES_FILE, digest_of, images_of
 
 BESIDE = (".tif", *ARRAYS)  # endings of what test.py writes beside a PNG that cannot hold it
 
 
 def without_data_beside(paths: Iterable[str]) -> list[str]:
-    """Leave out files of values that lie beside the image that test.py has written of them."""
+    """Leave out the files of values that test.py has written beside images of them."""
     paths = list(paths)
     shown = {stem for stem, ending in map(os.path.splitext, paths) if ending == ".png"}
-    stems = [os.path.splitext(path) for path in paths]
-    return [
-        path
-        for path, (stem, ending) in zip(paths, stems, strict=True)
-        if not (ending in BESIDE and stem in shown)
-    ]
+
+    def is_beside(path: str) -> bool:
+        stem, ending = os.path.splitext(path)
+        return ending in BESIDE and stem in shown and test_of(path) is not None
+
+    return [path for path in paths if not is_beside(path)]
+
+
+def test_of(path: str) -> Path | None:
+    """Return the folder of the test that has written an image; None if it is not of one."""
+    for folder in Path(path).parents:
+        if folder.name == "images" and Path(images_of(str(folder.parent))) == folder:
+            return folder.parent
+    return None
+
+
+def range_of(test: Path, path: str) -> ValueRange | None:
+    """Return the range of the values that a test has written of an image; None if it is usual.
+
+    Raises:
+        UserError: the file that says so is broken.
+    """
+    file = test / RANGES_FILE
+    if not file.is_file():
+        return None
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        texts = [text for label, text in known.items() if Path(path).stem.endswith(f"_{label}")]
+        return ValueRange.parse(texts[0]) if texts else None
+    except (ValueError, AttributeError):
+        raise UserError(
+            f"{file} does not hold ranges of values. Remove it; test.py makes it."
+        ) from None
 
 
 @dataclass(frozen=True)
 class Opener:
     """Open image files; a range says which values are black and white, if not the usual ones.
 
-    With a range, values that lie beside an image count instead of it.
+    Of what test.py has written, the values count that lie beside an image, in the range that the
+    test has noted.
     """
 
     value_range: ValueRange | None = None
 
     def values(self, path: str) -> Tensor:
         """Return stored values of 8 bits, RGB, or all others as float32 in [0, 1]: (C, H, W)."""
-        found = stored_values(read_image(self._with_values(path)))
-        if self.value_range is None and is_pillow_kind(found.dtype, len(found)):
+        file, value_range = self._meant_by(path)
+        found = stored_values(read_image(file))
+        if value_range is None and is_pillow_kind(found.dtype, len(found)):
             return found
-        with about(path):
-            clipped_part(found, self.value_range)
-        return to_unit(found, self.value_range or usual_range(found.dtype))
+        with about(file):
+            clipped_part(found, value_range)
+        return to_unit(found, value_range or usual_range(found.dtype))
 
     def shown(self, path: str) -> Image.Image:
         """Return what is seen of a file: 8-bit RGB."""
@@ -63,11 +94,15 @@ class Opener:
 
     def content_of(self, path: str) -> str:
         """Return what tells the values of a file from those of any other."""
-        digest = digest_of(self._with_values(path))
-        return digest if self.value_range is None else f"{digest} {self.value_range}"
+        file, value_range = self._meant_by(path)
+        return digest_of(file) if value_range is None else f"{digest_of(file)} {value_range}"
 
-    def _with_values(self, path: str) -> str:
+    def _meant_by(self, path: str) -> tuple[str, ValueRange | None]:
+        """Return the file that has the values of an image, and their range."""
+        test = test_of(path)
+        if test is None:
+            return path, self.value_range
         stem, ending = os.path.splitext(path)
         beside = [stem + other for other in BESIDE if os.path.isfile(stem + other)]
-        is_meant = self.value_range is not None and ending == ".png"
-        return beside[0] if is_meant and beside else path
+        file = beside[0] if beside and ending == ".png" else path
+        return file, self.value_range or range_of(test, path)

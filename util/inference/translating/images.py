@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,7 @@ from util.images.writing import write_stored
 from util.inference.parallel import MOST_PIXELS, in_processes
 from util.inference.translating.plan import Job
 
-READERS = 4  # threads
-AHEAD = 8  # images that are read, or will be next
+THREADS = 4  # that read, and as many that write
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
 MOST_IN_MEMORY = 2**23  # pixels of an image; larger ones are translated in parts, where possible
 NOTED = 0.001  # of a file's values: so many may be cut off without a word
@@ -109,54 +109,63 @@ def _note(cut_off: float) -> str:
 
 
 def _with_threads(jobs: Sequence[Job], translator: Translator) -> Iterator[tuple[Job, Outcome]]:
-    reading = ThreadPoolExecutor(READERS, thread_name_prefix="reading")
-    writing = ThreadPoolExecutor(READERS, thread_name_prefix="writing")
+    """Translate in this process, while threads read the next files and write the last ones."""
+    reading = ThreadPoolExecutor(THREADS, thread_name_prefix="reading")
+    writing = ThreadPoolExecutor(THREADS, thread_name_prefix="writing")
     done: deque[tuple[Job, Future[Outcome] | Outcome]] = deque()
-    under_way: deque[tuple[Job, Any]] = deque()  # opened, and handed to the network
     try:
-        opened = _opened(jobs, translator, reading, under_way, done)
-        while True:
-            try:
-                for stored in translator.run(opened, translator.batch_size):
-                    job, one = under_way.popleft()
-                    done.append((job, writing.submit(_write, job, stored, _note(one.cut_off))))
-                    yield from _results(done, most=AHEAD)
-            except Exception as error:  # of what is under way: the next ones may do
-                if not under_way:
-                    raise
-                done.extend((job, _failed(job, error)) for job, _ in under_way)
-                under_way.clear()
-                continue
-            break
+        opened = _read_ahead(jobs, translator, reading)
+        while batch := list(islice(opened, translator.batch_size)):
+            for job, made in _computed(batch, translator):
+                if isinstance(made, Outcome):
+                    done.append((job, made))
+                else:
+                    done.append((job, writing.submit(_write, job, *made)))
+            yield from _results(done, most=THREADS)
         yield from _results(done, most=0)
     finally:
         reading.shutdown(cancel_futures=True)
         writing.shutdown(cancel_futures=True)
 
 
-def _opened(
-    jobs: Sequence[Job],
-    translator: Translator,
-    pool: ThreadPoolExecutor,
-    under_way: deque[tuple[Job, Any]],
-    done: deque[tuple[Job, Future[Outcome] | Outcome]],
-) -> Iterator[Any]:
-    """Yield what the files hold, read ahead; those that cannot be read are done."""
-    waiting: deque[tuple[Job, Future[Any]]] = deque()
+def _read_ahead(
+    jobs: Sequence[Job], translator: Translator, pool: ThreadPoolExecutor
+) -> Iterator[tuple[Job, Any]]:
+    """Yield each job with what its file holds, or with an Outcome if that cannot be read."""
+
+    def read(job: Job) -> Any:
+        try:
+            return translator.open(job.source, job.name)
+        except FAILURES as error:
+            return _failed(job, error)
+
     coming = iter(jobs)
+    waiting: deque[tuple[Job, Future[Any]]] = deque()
     while True:
-        while len(waiting) < AHEAD and (job := next(coming, None)) is not None:
-            waiting.append((job, pool.submit(translator.open, job.source, job.name)))
+        for job in islice(coming, THREADS + translator.batch_size - len(waiting)):
+            waiting.append((job, pool.submit(read, job)))
         if not waiting:
             return
-        job, future = waiting.popleft()
-        try:
-            one = future.result()
-        except FAILURES as error:
-            done.append((job, _failed(job, error)))
-            continue
-        under_way.append((job, one))
-        yield one
+        job, opened = waiting.popleft()
+        yield job, opened.result()
+
+
+def _computed(
+    batch: Sequence[tuple[Job, Any]], translator: Translator
+) -> Iterator[tuple[Job, Outcome | tuple[Tensor, str]]]:
+    """Yield each job with its result and what to note of it, or with the Outcome that it has."""
+    yield from ((job, opened) for job, opened in batch if isinstance(opened, Outcome))
+    sound = [(job, opened) for job, opened in batch if not isinstance(opened, Outcome)]
+    try:
+        results = list(translator.run([opened for _, opened in sound], translator.batch_size))
+    except FAILURES as error:
+        if len(sound) == 1:
+            yield sound[0][0], _failed(sound[0][0], error)
+        for one in sound if len(sound) > 1 else []:  # one of them may be why
+            yield from _computed([one], translator)
+        return
+    for (job, opened), stored in zip(sound, results, strict=True):
+        yield job, (stored, _note(opened.cut_off))
 
 
 def _results(

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -32,18 +32,24 @@ def video_problem() -> str:
     )
 
 
-def count_frames(path: Path) -> int:
-    """Return how many frames a video has, by what it says of itself.
+class VideoFacts(NamedTuple):
+    """What a video says of itself."""
 
-    Raises:
-        UserError: it cannot be opened, or has none.
-    """
-    with _opened(path) as video:
-        stream = video.streams.video[0]
-        if stream.frames:
-            return int(stream.frames)
-        seconds = float((video.duration or 0) / 1_000_000)
-        return round(seconds * float(stream.average_rate or 0))
+    frames: int
+    pixels: int  # of a frame
+
+    @classmethod
+    def of(cls, path: Path) -> "VideoFacts":
+        """Look at a video's header.
+
+        Raises:
+            UserError: it cannot be opened, or has no frames.
+        """
+        with _opened(path) as video:
+            stream = video.streams.video[0]
+            seconds = float((video.duration or 0) / 1_000_000)
+            frames = stream.frames or round(seconds * float(stream.average_rate or 0))
+            return cls(frames, stream.width * stream.height)
 
 
 def translate_video(source: Path, target: Path, translate: Frames) -> None:
