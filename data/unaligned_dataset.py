@@ -3,6 +3,7 @@
 import os
 import random
 from argparse import Namespace
+from itertools import accumulate
 from typing import Any
 
 from PIL import Image as Image
@@ -25,7 +26,7 @@ class UnalignedDataset(BaseDataset):
     reader = ImageReader()
     jitter = Jitter()
     _is_balanced = False
-    _weights_B: list[float] = []
+    _drawn_B: list[float] = []  # sums of weights, for `random.choices`
     side_A: Side | None = None
     side_B: Side | None = None
 
@@ -47,15 +48,16 @@ class UnalignedDataset(BaseDataset):
         )
         self.jitter = Jitter.of(opt)
         self._is_balanced = Drawing.of(opt).balanced
-        self._weights_B = weights_by_folder(self.B_paths) if self._is_balanced else []
+        if self._is_balanced:
+            self._drawn_B = list(accumulate(weights_by_folder(self.B_paths)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""
         A_path = self.A_paths[index % self.A_size]
         if self.opt.serial_batches:
             index_B = index % self.B_size
-        elif self._weights_B:
-            (index_B,) = random.choices(range(self.B_size), self._weights_B)
+        elif self._drawn_B:
+            (index_B,) = random.choices(range(self.B_size), cum_weights=self._drawn_B)
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]

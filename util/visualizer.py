@@ -164,7 +164,12 @@ def save_images(
             for label, image in visuals.items()
         ]
     webpage.add_header(name)
-    shown, data = [file.shown for file in written], [file.data for file in written]
-    webpage.add_images(shown, list(visuals), data, width=width)
+    shown = [file.shown for file in written]
+    beside = [file.data for file in written if file.data != file.shown]
+    has_room = hasattr(webpage, "add_files")  # not on every fork's page: there images lead to them
+    links = shown if has_room else [file.data for file in written]
+    webpage.add_images(shown, list(visuals), links, width=width)
+    if beside and has_room:
+        webpage.add_files(beside)
     if use_wandb:
         log_to_active_run({label: tensor2im(image) for label, image in visuals.items()})

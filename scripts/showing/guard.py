@@ -1,6 +1,8 @@
 """Who may ask scripts/show.py for something, and what browsers may do with its page."""
 
+import asyncio
 import secrets
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -8,6 +10,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OWN_HOSTS = ("localhost", "127.0.0.1", "::1")
+MOST_FORGOTTEN = 64 * 2**20  # bytes of a refused upload that are waited for
+PATIENCE = 30.0  # seconds for that
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -18,6 +22,28 @@ HEADERS = {
     "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+
+
+class Upload:
+    """The body of a request: who sends one reads no answer before it has been taken."""
+
+    def __init__(self, receive: Receive, *, waits: bool) -> None:
+        self._receive = receive
+        self._is_over = waits  # nothing is on its way before it is asked for
+
+    async def receive(self) -> Message:
+        """Return the next part."""
+        message = await self._receive()
+        self._is_over = not message.get("more_body", False)
+        return message
+
+    async def finish(self) -> None:
+        """Take what is left and forget it, unless it is very much or takes very long."""
+        left = MOST_FORGOTTEN
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not self._is_over and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
 
 
 class Guard:
@@ -34,18 +60,21 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        headers = Headers(scope=scope)
+        upload = Upload(receive, waits="expect" in headers)
+
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
+                await upload.finish()
             await send(message)
 
-        headers = Headers(scope=scope)
         if problem := self._problem(headers, scope["path"]):
             status, text = problem
             answer = JSONResponse({"error": text}, status)
-            await answer(scope, receive, send_guarded)
+            await answer(scope, upload.receive, send_guarded)
         else:
-            await self._app(scope, receive, send_guarded)
+            await self._app(scope, upload.receive, send_guarded)
 
     def _problem(self, headers: Headers, path: str) -> tuple[int, str] | None:
         """Return a status and what is wrong with a request."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import re
+import signal
 import struct
 import sys
 import time
@@ -47,7 +49,7 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(checkpoints: Path) -> Iterator[ShowServer]:
-    limits = "--megapixels", "0.1", "--upload_mb", "1", "--queue", "60"
+    limits = "--megapixels", "0.1", "--upload_mb", "1", "--queue", "20"
     with serving(checkpoints, "--device", "cpu", *limits) as found:
         yield found
 
@@ -105,17 +107,19 @@ def test_runs_are_listed_with_what_the_page_needs(server: ShowServer) -> None:
 
 def test_many_requests_at_once_are_all_served_in_bounded_memory(server: ShowServer) -> None:
     body, before = png_of(scene(0, side=64)), server.peak_megabytes()
+    turned_away = []
 
     def ask(number: int) -> int:
-        del number
         while (answer := server.ask("/translate", body)).status == 503:
+            turned_away.append(number)
             assert "Try again" in answer.error
             assert answer.headers["Retry-After"] == "1"
-            time.sleep(0.3)
+            time.sleep(0.2)
         return answer.status
 
     with ThreadPoolExecutor(200) as pool:
         assert set(pool.map(ask, range(200))) == {200}
+    assert turned_away
     assert server.peak_megabytes() - before < MOST_MEGABYTES
 
 
@@ -141,6 +145,8 @@ REFUSED = [
     ("/translate", bomb(), 413, "larger than 0.1 million pixels"),
     ("/translate", png_of(scene(0, side=400)), 413, "400x400, larger than 0.1 million"),
     ("/translate", bytes(2**20 + 1), 413, "at most 1 MiB"),
+    ("/translate", bytes(2**24), 413, "at most 1 MiB"),
+    ("/translate?name=x", bytes(2**24), 404, "no run 'x'"),
     ("/translate?name=../facades", PNG, 404, "no run '../facades'"),
     ("/translate?name=facades&direction=BtoA", PNG, 404, "only AtoB"),
     ("/translate?name=horses&direction=x", PNG, 404, "only AtoB or BtoA"),
@@ -223,6 +229,26 @@ def test_wrong_commands_end_with_one_message(
     argv = ["--checkpoints_dir", checkpoints, *(word.format(checkpoints) for word in words)]
     assert ended(show.main, argv) == status
     assert message in capsys.readouterr().err
+
+
+def test_what_must_be_installed_is_said(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(sys.modules, "showing.server", None)
+    assert ended(show.main, ["--checkpoints_dir", checkpoints]) == 1
+    assert "needs the extra `show`" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_the_server(checkpoints: Path) -> None:
+    with serving(checkpoints, "--name", "horses", "--host", "0.0.0.0") as found:
+        address, _, token = found.address.partition("/#")
+        assert "1 run: horses" in found.said
+        assert len(token) > 20
+        local = found._replace(address=re.sub(r"//[^:]+", "//127.0.0.1", address))
+        assert local.ask("/runs").status == 401
+        assert local.ask("/runs", Authorization=f"Bearer {token}").status == 200
+        found.process.send_signal(signal.SIGINT)
+        assert found.process.wait(20) == 130
 
 
 # ---- with what images are drawn -----------------------------------------------------------

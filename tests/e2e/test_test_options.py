@@ -80,6 +80,15 @@ def test_results_are_saved_in_the_format_that_is_asked_for(
         assert commands.ended(evaluate.main, [found, "--metrics", "L1"]) == 0
 
 
+def test_files_of_an_earlier_format_are_cleared_away(
+    run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    for kind in ("npy", "jpg"):
+        options = "--num_test", "1", "--visuals", "fake_B", "--result_format", kind
+        found = result(run, tmp_path, pairs, *options)
+    assert commands.names(found / "images") == ["p0_fake_B.jpg"]
+
+
 def test_one_channel_is_one_in_the_format_that_is_asked_for(tmp_path: Path) -> None:
     for number in range(2):
         draw(tmp_path / "in" / f"{number}.png", scene(number))

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.checks.unused import options_without_effect
+from data.colorization_dataset import ColorizationDataset
 from data.pipeline.clipping import ClippedFiles
 from data.pipeline.files import list_files
 from data.pipeline.image_cache import ImageCache
@@ -134,7 +136,7 @@ def test_clipped_files_are_told_once_and_then_counted(
 ) -> None:
     reader = ImageReader(clipped=ClippedFiles())
     paths = [volume(tmp_path / f"{n}.npy", 1, 0, 5000) for n in range(12)]
-    for path in [*paths, *paths]:
+    for path in [*paths[:2], *paths[:2], *paths, *paths]:
         reader.read(path, T.ToTensor(LEVELS), Side(1, LEVELS))
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 4
@@ -152,6 +154,13 @@ def test_a_few_values_beyond_the_range_are_not_worth_a_word(
     reader = ImageReader(clipped=ClippedFiles())
     assert reader.read(str(path), T.ToTensor(LEVELS), Side(1, LEVELS)).max() == 1
     assert capfd.readouterr().err == ""
+
+
+def test_data_sets_of_8_bits_say_that_they_take_no_range() -> None:
+    dataset = ColorizationDataset.__new__(ColorizationDataset)
+    found = list(options_without_effect(Namespace(value_range=["0,4095", "0,1"]), dataset))
+    assert found == ["--value_range 0,4095 0,1"]
+    assert list(options_without_effect(Namespace(), dataset)) == []
 
 
 # ---- files ----------------------------------------------------------------------------------
