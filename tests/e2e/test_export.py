@@ -1,7 +1,7 @@
 """scripts/export.py, and what other programs find in its files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +13,11 @@ import torch
 from models import load_generator
 from models.architectures.registry import GENERATORS
 from models.networks import define_G
+from tests.support.checkpoints import save_state
 from tests.support.commands import ROOT, ended, imported
 from tests.support.generators import save_run
 from tests.support.tiers import some
+from util.storage.checkpoint import load_state_dict
 
 CASES = [
     ("onnx", "resnet_6blocks", "instance"),
@@ -38,8 +40,21 @@ def export() -> Iterator[ModuleType]:
 
 def run_of(folder: Path, **options: Any) -> list[object]:
     """Write a run that translates 5 channels to 2, and return the words that name it."""
-    save_run(folder / "runs" / "run", "pix2pix", "G", input_nc=5, output_nc=2, **options)
+    options = {"input_nc": 5, "output_nc": 2, "ngf": 8, **options}
+    run = save_run(folder / "runs" / "run", "pix2pix", "G", **options)
+    file = run / "latest_net_G.pth"
+    save_state(with_even_variance(load_state_dict(file)), file)
     return ["--name", "run", "--checkpoints_dir", folder / "runs"]
+
+
+def with_even_variance(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Scale weights so that values neither vanish nor explode where there is no norm."""
+    return {
+        key: value * (1 / (value.shape[1] * value[0, 0].numel())) ** 0.5 / value.std()
+        if value.dim() == 4
+        else value
+        for key, value in state.items()
+    }
 
 
 def images(count: int, side: int) -> torch.Tensor:
