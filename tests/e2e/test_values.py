@@ -186,6 +186,27 @@ def test_values_that_need_a_range_stop_the_run_and_name_file_and_option(
         train(tmp_path, spectra, "pix2pix", "--input_nc", "5", "--output_nc", "2")
 
 
+@pytest.mark.parametrize(
+    ("dtype", "ending", "step", "value_range", "expected"),
+    [
+        ("uint16", ".png", 100, None, 100 / 65535),  # with 8 bits there would be no difference
+        ("float32", ".tif", 1, "-1000,3000", 1 / 4000),
+    ],
+)
+def test_folders_of_any_depth_are_compared_by_all_their_digits(
+    dtype: str, ending: str, step: int, value_range: str | None, expected: float, tmp_path: Path
+) -> None:
+    real = np.minimum(noise(dtype, 1, 0, 2900), 2900)
+    for folder, array in (("real", real), ("fake", real + np.asarray(step, dtype))):
+        store(tmp_path / folder / f"x{ending}", array)
+    argv: list[object] = [tmp_path / "real", tmp_path / "fake", "--paired", "--metrics", "L1"]
+    argv += ["--value_range", value_range] if value_range else []
+    with commands.imported(commands.ROOT / "scripts" / "evaluate.py") as evaluate:
+        assert ended(evaluate.main, [*argv, "--json", tmp_path / "scores.json"]) == 0
+    [found] = json.loads((tmp_path / "scores.json").read_text())["comparisons"][0]["images"]
+    assert found["L1"] == pytest.approx(expected, rel=1e-3)
+
+
 def test_figures_show_what_the_page_shows(tmp_path: Path) -> None:
     """Not the values beside it, which would be white above 255."""
     folder = tmp_path / "results" / "run" / "test_latest"

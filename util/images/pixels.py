@@ -93,9 +93,10 @@ def with_channels(stored: Tensor, channels: int | None, *, has_alpha: bool = Fal
             return stored.expand(3, -1, -1).contiguous()
         case 3, 1:
             return luminance(stored)
+    has = len(stored) + has_alpha
     raise UserError(
-        f"It has {stored.shape[0] + has_alpha} channels, but {channels} are wanted. Give "
-        f"--input_nc {stored.shape[0]} (or --output_nc, if it is of the images that come out)."
+        f"It has {has} channel{'s' * (has != 1)}, but {channels} are wanted. Give --input_nc "
+        f"{len(stored)} (or --output_nc, if it is of the images that come out)."
     )
 
 

@@ -87,6 +87,8 @@ def read_image(path: str | Path, channels: int | None = None) -> AnyImage:
         except UnidentifiedImageError:
             if not beginning.startswith(deep.TIFF_BEGINNINGS):
                 raise
+            (width, height), _ = deep.size_and_type(path)
+            require_usual_size(path, width * height)
             stored, has_alpha = deep.read_tiff(path, channels or 1)
             return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
         with image:

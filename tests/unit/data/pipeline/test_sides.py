@@ -136,7 +136,7 @@ def test_clipped_files_are_told_once_and_then_counted(
 ) -> None:
     reader = ImageReader(clipped=ClippedFiles())
     paths = [volume(tmp_path / f"{n}.npy", 1, 0, 5000) for n in range(12)]
-    for path in [*paths, *paths]:
+    for path in [*paths[:2], *paths[:2], *paths, *paths]:
         reader.read(path, T.ToTensor(LEVELS), Side(1, LEVELS))
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 4
