@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, uint8
 
 from data import find_dataset_using_name
-from util.base.errors import UserError
 from util.base.log import silently
 from util.images.ranges import to_stored
 
@@ -38,15 +37,17 @@ def drawing_for(saved: Mapping[str, Any], direction: str) -> Drawing | None:
         return None
     side = "B" if direction == "BtoA" else "A"
     whole = {"isTrain": False, "serial_batches": True, "preprocess": "none", "no_flip": True}
-    channels = {"input_nc": 3, "output_nc": 3, "max_dataset_size": LOOKED_AT}
+    whole |= {"load_size": 256, "crop_size": 256}  # which some options have as text
+    whole |= {"direction": "AtoB", "max_dataset_size": LOOKED_AT, "value_range": None}
+    whole |= {"input_nc": 3, "output_nc": 3, "phase": saved.get("phase", "train")}
     try:
         with silently():
-            opt = Namespace(**{**saved, **whole, **channels, "phase": saved.get("phase", "train")})
+            opt = Namespace(**{**saved, **whole})
             dataset = find_dataset_using_name(opt.dataset_mode)(opt)
             return drawing_of(
                 _pixels(dataset[i][side]) for i in range(min(len(dataset), LOOKED_AT))
             )
-    except (UserError, OSError, AttributeError):  # moved, or options of another software
+    except Exception:  # noqa: BLE001 - moved, or options of other software, which may be anything
         return None
 
 

@@ -14,7 +14,7 @@ from models.inference.generator import Generator
 from models.inference.trained import DIRECTIONS, find_generator
 from showing.drawings import Drawing, drawing_for
 from showing.limits import Refused
-from util.base.errors import UserError
+from util.base.errors import UserError, in_words
 from util.base.log import say
 from util.base.system import is_out_of_memory
 from util.images import png
@@ -112,8 +112,8 @@ def find_runs(names: Sequence[str], checkpoints_dir: str, epoch: str) -> list[Sh
     for folder in folders:
         try:
             found.append(_look_at(folder.name, checkpoints_dir, epoch))
-        except UserError as error:
-            say(f"{folder.name} is not shown: {str(error).splitlines()[0]}")
+        except Exception as error:  # noqa: BLE001 - all others are shown
+            say(f"{folder.name} is not shown: {in_words(error).splitlines()[0]}")
     if not found:
         raise UserError(f"{checkpoints_dir} has no run that can be shown. Give --checkpoints_dir.")
     return found
@@ -133,8 +133,8 @@ def _look_at(name: str, checkpoints_dir: str, epoch: str) -> ShownRun:
         if other not in directions and trained.direction and back.file.is_file():
             directions.append(other)
     drawings = {way: drawing for way in directions if (drawing := drawing_for(trained.saved, way))}
-    side = trained.saved.get("crop_size", SIDE)
-    return ShownRun(name, tuple(directions), side if isinstance(side, int) else SIDE, drawings)
+    side = str(trained.saved.get("crop_size", ""))  # of other software as text
+    return ShownRun(name, tuple(directions), int(side) if side.isdecimal() else SIDE, drawings)
 
 
 def _as_png(made: Any) -> bytes:

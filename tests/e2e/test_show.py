@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from starlette.types import Message, Receive, Scope, Send
 
 from models import load_generator
+from models.inference.trained import find_generator
 from tests.support import commands
 from tests.support.commands import ROOT, ended, scene
 from tests.support.generators import save_run
@@ -32,6 +33,7 @@ import show
 
 from showing.drawings import drawing_of
 from showing.guard import Guard
+from showing.runs import find_runs
 
 Capture = pytest.CaptureFixture[str]
 MOST_MEGABYTES = 200  # that many requests at once may cost
@@ -277,6 +279,42 @@ def test_label_maps_are_drawn_with_their_colours_though_jpeg_has_blurred_them() 
     assert len(found) == len(colours)
     for colour in colours:
         assert any(np.abs(np.subtract(colour, other)).max() < 8 for other in found)
+
+
+def test_runs_of_the_original_are_shown_and_drawn_too(tmp_path: Path) -> None:
+    """All that tells of them is a text, whose numbers are text too."""
+    commands.draw_pairs(tmp_path / "data", "train", 3)
+    options = {
+        "crop_size": 64, "dataroot": tmp_path / "data", "dataset_mode": "aligned", "ngf": 2,
+        "direction": "BtoA", "input_nc": 3, "load_size": 72, "max_dataset_size": "inf",
+        "model": "pix2pix", "netG": "resnet_6blocks", "no_dropout": True, "norm": "instance",
+        "output_nc": 3, "phase": "train", "preprocess": "resize_and_crop", "isTrain": True,
+    }  # fmt: skip
+    lines = [f"{name:>25}: {value!s:<30}\t[default: None]" for name, value in options.items()]
+    for number, root in enumerate(("data", "moved")):
+        run = save_run(tmp_path / "runs" / str(number), "pix2pix", "G", records=False)
+        text = "\n".join(["----- Options -----", *lines, "----- End -----", ""])
+        (run / "train_opt.txt").write_text(text.replace("data\t", f"{root}\t"))
+    found = find_runs([], str(tmp_path / "runs"), "latest")
+    assert [(run.directions, run.side, [*run.drawings]) for run in found] == [
+        (("BtoA",), 64, ["BtoA"]),
+        (("BtoA",), 64, []),
+    ]
+    assert found[0].drawings["BtoA"].kind == "labels"
+
+
+def test_a_run_that_fails_in_any_way_is_said_and_left_out(
+    checkpoints: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    def fail(name: str, *more: Any) -> Any:
+        if name != "horses":
+            raise KeyError("what")
+        return find_generator(name, *more)
+
+    monkeypatch.setattr("showing.runs.find_generator", fail)
+    found = find_runs([], str(checkpoints), "latest")
+    assert [run.name for run in found] == ["horses"]
+    assert "facades is not shown: KeyError: 'what'" in capsys.readouterr().out
 
 
 def test_edges_are_drawn_with_a_pencil_and_photographs_not_at_all() -> None:

@@ -112,9 +112,11 @@ def test_a_chosen_image_is_sent_as_it_is_and_its_translation_shown(
     page.run("document.querySelector('#direction').value = 'BtoA';"
              "document.querySelector('#direction').dispatchEvent(new Event('change'))")  # fmt: skip
     back = load_generator("photos", direction="BtoA", checkpoints_dir=checkpoints, device="cpu")
-    page.until("document.querySelector('#status').textContent === 'Translating …'")
-    page.until(DONE)
+    page.until(f"{DONE} && !document.querySelector('#made').hidden")
     assert np.array_equal(shown(page, "made"), np.asarray(back.translate(path)))
+    choose_run(page, "labels")
+    page.run("document.querySelector('#draw').click()")
+    assert page.run("document.querySelector('#made').hidden")  # it was of another run
     assert page.complaints == []
 
 

@@ -10,6 +10,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -73,6 +74,9 @@ def _in_others(
     processes: int,
     here: Callable[[Item], bool],
 ) -> Iterator[tuple[Item, Result]]:
+    # Python 3.12 warns of threads that a copy lacks: those of torch, and of writers, which a
+    # process that computes with one thread does not use. torch's loader begins its own likewise.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     pool = ProcessPoolExecutor(
         processes, multiprocessing.get_context("fork"), _begin, (work, os.getpid())
     )

@@ -91,6 +91,19 @@ async function show(made, source) {
   cut($("cut").value);
 }
 
+/** Show no result: what was there is of another run or another image. */
+function showNothing() {
+  state.sent++;
+  for (const id of ["made", "over", "divider"]) $(id).hidden = true;
+  $("result").querySelector("p").hidden = false;
+  $("result").classList.remove("compares", "waits");
+  $("cut").disabled = true;
+  $("size").textContent = "";
+  $("download").removeAttribute("href");
+  $("download").setAttribute("aria-disabled", "true");
+  tell("");
+}
+
 function cut(percent) {
   // The images may be narrower than the stage: the divider moves over them alone.
   const { naturalWidth, naturalHeight } = $("made");
@@ -159,6 +172,7 @@ function scaled(source, width, height) {
 
 function startDrawing() {
   const { kind, colours } = run().drawings[direction()];
+  showNothing();
   state.name = "";
   $("shapes").hidden = kind === "pencil";
   const buttons = colours.map((colour, i) => {
@@ -180,7 +194,7 @@ function startDrawing() {
   drawing.begin(run().side, colours[0]);
   $("undo").disabled = true;
   only("canvas");
-  tell("Draw on the left: the translation follows.");
+  tell("Draw: the translation follows.");
 }
 
 function translateDrawing() {
@@ -236,6 +250,7 @@ function chooseRun() {
 }
 
 function chooseDirection() {
+  showNothing();
   $("draw").hidden = !run().drawings[direction()];
   if (!$("canvas").hidden) {
     if ($("draw").hidden) only("hint");
