@@ -106,6 +106,20 @@ def test_files_patterns_and_lists_are_taken_and_no_result_is_an_input(
     assert files(images / "out") == ["0.png", "1.png", "2.png"]
 
 
+def test_images_may_lie_below_the_folder_of_results(
+    folder: Path, translate: Translate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x.bmp", "below/y.png", "beside/z.png"):
+        commands.draw(tmp_path / name, commands.scene(0, 8))
+    assert translate(f"{tmp_path}/*.bmp", "-o", tmp_path) == 0
+    assert translate(tmp_path / "below", "-o", tmp_path) == 0
+    inside = tmp_path / "below/y.png"
+    assert translate(tmp_path / "beside/z.png", inside, "-o", tmp_path / "below") == 1
+    assert files(tmp_path) == ["below/y.png", "beside/z.png", "x.bmp", "x.png", "y.png"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"\ufeff{inside}\r\n"))  # as on Windows
+    assert translate("-", "-o", tmp_path, "--force") == 0
+
+
 def test_one_file_gets_the_name_and_the_format_that_are_given(
     folder: Path, translate: Translate, tmp_path: Path
 ) -> None:
@@ -190,13 +204,15 @@ def test_a_full_disk_ends_it(
         (["{}/images", "-o", "one.png"], 1, "one.png is the name of one file"),
         (["{}/images/b.jpg", "-o", "{}/images/b.jpg", "--force"], 1, "would be replaced"),
         (["{}/images/a.png", "{}/images/below/a.png", "-o", "out"], 1, "would both become"),
+        (["{}/images", "-o", "{}/images"], 1, "is to be translated, and to take the results"),
+        (["{}/images/a.png", "-o", "one.gif"], 1, "one.gif ends like none of .png, .jpg"),
         (["{}/images", "-o", "out", "--epoch", "7"], 1, "7_net_G_A.pth does not exist"),
         (["{}/images", "-o", "out", "--format", "gif"], 2, "--format gif is not known"),
         (["{}/images", "-o", "out", "--tile", "-1"], 2, "--tile -1 must be 0 or more"),
         (["{}/images", "-o", "out", "--overlap", "4"], 2, "--overlap 4 needs --tile"),
         (["{}/images", "-o", "out", "--force", "--skip_existing"], 2, "not allowed with"),
         (["{}/images", "-o", "out", "--gpu_ids", "7"], 1, "there is no GPU 7"),
-        (["{}/images/a.png", "-o", "a.bmp/", "--precision", "half"], 1, "'half' is not known"),
+        (["{}/images/a.png", "-o", "out", "--precision", "half"], 1, "'half' is not known"),
     ],
 )
 def test_mistakes_are_explained(

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from util.base.errors import UserError
-from util.images.writing import format_of
+from util.images.reading import has_known_ending
+from util.images.writing import RESULT_FORMATS, format_of
 from util.inference.translating.sources import VIDEOS, Source
 
 VIDEO = ".mp4"
@@ -72,9 +73,18 @@ def left_to_do(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> list
 
 
 def _is_file(output: Path) -> bool:
-    """Tell whether the output names a file rather than a folder."""
+    """Tell whether the output names a file rather than a folder.
+
+    Raises:
+        UserError: it does, of a format that is not written.
+    """
+    if output.is_dir():
+        return False
     is_known = bool(format_of(output)) or output.suffix.lower() in VIDEOS
-    return is_known and not output.is_dir()
+    if not is_known and (has_known_ending(output.name) or output.suffix.lower() == ".gif"):
+        formats = ", ".join(f".{name}" for name in RESULT_FORMATS)
+        raise UserError(f"{output} ends like none of {formats}. Rename it, or give a folder.")
+    return is_known
 
 
 def _named(below: str, ending: str) -> str:

@@ -32,22 +32,30 @@ def find_sources(inputs: Iterable[str], listed: Iterable[str], without: Path) ->
     Args:
         inputs: files, folders, patterns such as `photos/*.jpg`, or `-` for those of a list.
         listed: the lines of that list.
-        without: a folder of results, whose files are no inputs.
+        without: the folder of results: what lies there is no input beside others, as it comes from
+            an earlier command, unless it is named itself.
 
     Raises:
-        UserError: one of the inputs is not there, or has no images.
+        UserError: one of the inputs is not there, has no images, or is the folder of results.
     """
-    results = os.path.realpath(without)
+    results, named = os.path.realpath(without), {os.path.realpath(each) for each in inputs}
+    if results in named and os.path.isdir(results):
+        raise UserError(f"{without} is to be translated, and to take the results. Change -o.")
     found: dict[str, Source] = {}
     for each in inputs:
-        lines = (line.rstrip("\r\n") for line in listed) if each == LIST else [each]
+        lines = map(_line, listed) if each == LIST else [each]
         for source in (source for line in lines if line for source in _sources_of(line)):
-            real = os.path.realpath(source.path)
-            if not real.startswith(os.path.join(results, "")):
-                found.setdefault(real, source)
+            found.setdefault(os.path.realpath(source.path), source)
     if not found:
         raise UserError(f"There is nothing to translate: {' '.join(inputs)} has no images.")
-    return list(found.values())
+    inside = {real for real in found if real.startswith(os.path.join(results, ""))}
+    earlier = inside - named if len(inside) < len(found) else set()
+    return [source for real, source in found.items() if real not in earlier]
+
+
+def _line(text: str) -> str:
+    """Return a path of a list; programs on Windows put a mark in front of the first one."""
+    return text.rstrip("\r\n").removeprefix("\ufeff")
 
 
 def _sources_of(given: str) -> list[Source]:

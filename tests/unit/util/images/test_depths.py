@@ -191,6 +191,17 @@ def test_wide_colour_of_other_formats_is_not_cut_off_either(tmp_path: Path) -> N
         assert torch.equal(read(path, 3), planes(upright.copy())), orientation
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_gray_tiff_files_that_are_not_compressed_are_turned_as_they_say(
+    tmp_path: Path, dtype: str
+) -> None:
+    array = values(dtype, 1)[:, :, 0]
+    for orientation, upright in {5: array.T, 6: np.rot90(array, -1), 8: np.rot90(array)}.items():
+        tag = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path := tmp_path / "x.tif", array, extratags=tag)
+        assert torch.equal(read(path, 1)[0], torch.from_numpy(upright.copy())), orientation
+
+
 def test_broken_files_are_errors_that_name_them(tmp_path: Path) -> None:
     whole = {".npy": values("float32", 5), ".npz": values("float32", 5),
              ".tif": values("float32", 3), ".png": values("uint16", 3)}  # fmt: skip
