@@ -53,6 +53,12 @@ def is_cut_off(image: Image.Image, channels: int = 3) -> bool:
     return False
 
 
+def is_turned(image: Image.Image) -> bool:
+    """Tell whether a TIFF file that Pillow has opened stores rows where columns are to be seen."""
+    tags = getattr(image, "tag_v2", {})
+    return tags.get(ORIENTATION) in (5, 6, 7, 8)
+
+
 def _undecoded(image: Image.Image) -> list[Any]:
     """Return how Pillow will decode an image: (codec, place, offset in the file, parameters)."""
     return list(getattr(image, "tile", ()))

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 from torch import Tensor
 
 from util.base.errors import UserError
@@ -251,8 +250,8 @@ def _opened(path: str | Path) -> Image.Image:
     if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
         image.close()
         raise UserError("is PostScript. Convert it to PNG.")
-    if isinstance(image, TiffImageFile) and image.size != (image.tag_v2[256], image.tag_v2[257]):
-        image.filename = ""  # else Pillow maps turned rows into memory as if they were upright
+    if deep.is_turned(image):
+        vars(image)["filename"] = ""  # else Pillow maps rows into memory as if they were upright
     return image
 
 
