@@ -7,6 +7,8 @@ from io import BytesIO
 
 from PIL import Image
 
+from util.images.deep import is_cut_off
+
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")  # no others are opened
 
 
@@ -52,7 +54,9 @@ class Limits:
             raise Refused(413, f"An upload has at most {self.upload_bytes / 2**20:.0f} MiB.")
 
     def open(self, body: bytes) -> Image.Image:
-        """Return the image in an upload, decoded; its size is looked at first.
+        """Return the image in an upload, of a size that was looked at before it was decoded.
+
+        One whose 16 bits Pillow cuts off is open, so that all of them can be read.
 
         Raises:
             Refused: there is none, it is broken, or too large.
@@ -67,8 +71,9 @@ class Limits:
         width, height = image.size
         if width * height > self.pixels:
             raise Refused(413, f"The image is {width}x{height}, larger than {self._most}.")
+        is_deep = is_cut_off(image)
         try:
             image.load()
         except Exception as error:  # noqa: BLE001 - whatever a decoder trips over
             raise Refused(415, f"The image is broken ({error}).") from None
-        return image
+        return Image.open(BytesIO(body), formats=FORMATS) if is_deep else image

@@ -18,6 +18,8 @@ from util.base.errors import UserError, in_words
 from util.base.log import say
 from util.base.system import is_out_of_memory
 from util.images import png
+from util.images.pixels import stored_of_array
+from util.images.writing import holds
 
 SIDE = 256  # of images, where nothing tells how large they were in training
 
@@ -139,7 +141,11 @@ def _look_at(name: str, checkpoints_dir: str, epoch: str) -> ShownRun:
 
 def _as_png(made: Any) -> bytes:
     if not isinstance(made, Image.Image):
-        raise Refused(422, f"The network makes {made.shape[-1]} channels, which no PNG holds.")
+        stored = stored_of_array(made.transpose(2, 0, 1))
+        if not holds("png", stored):
+            what = f"{len(stored)} channels of {made.dtype}"
+            raise Refused(422, f"The network makes {what}, which no PNG holds.")
+        return png.encode_pixels(made)
     if (encoded := png.encode(made)) is not None:
         return encoded
     file = BytesIO()

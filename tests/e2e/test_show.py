@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw, ImageFilter
 from starlette.types import Message, Receive, Scope, Send
 
@@ -26,6 +27,9 @@ from tests.support import commands
 from tests.support.commands import ROOT, ended, scene
 from tests.support.generators import save_run
 from tests.support.show_server import ShowServer, serving
+from util.images.pixels import stored_values
+from util.images.reading import read_image
+from util.images.writing import write_stored
 
 sys.path.append(str(ROOT / "scripts"))
 
@@ -86,6 +90,21 @@ def test_programs_get_what_the_api_and_the_test_give(
     commands.script("test", argv)
     result = tmp_path / "facades" / "test_latest" / "images" / "1_fake.png"
     assert np.array_equal(made, pixels(result.read_bytes()))
+
+
+def test_images_of_16_bits_keep_them(server: ShowServer, checkpoints: Path, tmp_path: Path) -> None:
+    generator = load_generator("horses", checkpoints_dir=checkpoints, device="cpu")
+    for name, channels in (("gray.png", 1), ("colour.png", 3), ("colour.tif", 3)):
+        drawn = np.random.default_rng(0).integers(0, 2**16, (channels, 20, 24)).astype(np.uint16)
+        write_stored(path := tmp_path / name, torch.from_numpy(drawn))
+        made = generator.translate(path)
+        assert made.dtype == np.uint16
+        with Image.open(path) as opened:
+            assert np.array_equal(generator.translate(opened), made), name
+        answer = server.ask("/translate?name=horses", path.read_bytes())
+        assert answer.status == 200, answer.body
+        (shown := tmp_path / "shown.png").write_bytes(answer.body)
+        assert np.array_equal(stored_values(read_image(shown, 3)), made.transpose(2, 0, 1)), name
 
 
 def test_both_directions_of_a_run_are_there(server: ShowServer, checkpoints: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.images.pixels import stored_of_array, stored_type
 
+File = str | Path | BytesIO
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of files above 4 GB
 ORIENTATION = 274  # the tag that says how the image is turned
 _BITS = 258  # the tag that says how many bits each channel has
@@ -64,7 +66,16 @@ def _undecoded(image: Image.Image) -> list[Any]:
     return list(getattr(image, "tile", ()))
 
 
-def read_whole(path: str | Path, image: Image.Image) -> Planes:
+def undecoded_file(image: Image.Image) -> BytesIO | None:
+    """Return the bytes of the file of an image that Pillow has not decoded yet; None if it has."""
+    file = getattr(image, "fp", None)
+    if file is None or not _undecoded(image):
+        return None
+    file.seek(0)
+    return BytesIO(file.read())
+
+
+def read_whole(path: File, image: Image.Image) -> Planes:
     """Return what is in a file of which `is_cut_off` is true."""
     match image.format:
         case "PNG":
@@ -72,12 +83,13 @@ def read_whole(path: str | Path, image: Image.Image) -> Planes:
         case "TIFF":
             return read_tiff(path)
     _, _, offset, (_, most) = _undecoded(image)[0]
-    values = np.fromfile(path, ">u2", 3 * image.width * image.height, offset=offset)
+    data = path.getvalue() if isinstance(path, BytesIO) else Path(path).read_bytes()
+    values = np.frombuffer(data, ">u2", 3 * image.width * image.height, offset)
     pixels = values.reshape(image.height, image.width, 3).transpose(2, 0, 1)
     return Planes(stored_of_array(np.rint(pixels * (65535 / most)).astype(np.uint16)), False)
 
 
-def _png(path: str | Path, image: Image.Image) -> Planes:
+def _png(path: File, image: Image.Image) -> Planes:
     """Read all 16 bits: Pillow takes one byte of each two, of which it is told the order.
 
     Gray with alpha has four bytes a pixel, as RGBA of 8 bits.
@@ -101,13 +113,13 @@ def _decoded_as(image: Image.Image, tiles: list[Any]) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def read_tiff(path: str | Path, channels: int = 0) -> Planes:
+def read_tiff(path: File, channels: int = 0) -> Planes:
     """Return the first page of a TIFF file, or all pages as channels if there are so many.
 
     Raises:
         UserError: tifffile is not installed, or the page is no image.
     """
-    with import_tifffile().TiffFile(path) as file:
+    with import_tifffile().TiffFile(path, offset=0) as file:
         pages = file.pages
         first = pages[0]
         kinds = {(page.shape, page.axes) for page in pages} if len(pages) == channels else set()

@@ -68,7 +68,8 @@ def stored_of_array(array: NDArray[Any]) -> Tensor:
         least, most = int(array.min()), int(array.max())
         if least < np.iinfo(np.int32).min or most > np.iinfo(np.int32).max:
             raise UserError(f"It holds numbers from {least} to {most}: too large. Use float32.")
-    return torch.from_numpy(array.astype(wanted, order="C"))
+    with np.errstate(over="ignore"):  # of float64: what is infinite then is told of by others
+        return torch.from_numpy(array.astype(wanted, order="C"))
 
 
 def with_channels(stored: Tensor, channels: int | None, *, has_alpha: bool = False) -> Tensor:

@@ -95,7 +95,7 @@ def read_image(path: str | Path, channels: int | None = None) -> AnyImage:
             return _read_opened(image, path, channels)
 
 
-def _read_opened(image: Image.Image, path: str | Path, channels: int | None) -> AnyImage:
+def _read_opened(image: Image.Image, path: deep.File, channels: int | None) -> AnyImage:
     if deep.is_cut_off(image, channels or 3):
         stored, has_alpha = deep.read_whole(path, image)
         return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
@@ -111,9 +111,14 @@ def _read_opened(image: Image.Image, path: str | Path, channels: int | None) -> 
 def as_it_is(image: Image.Image, channels: int | None = None) -> AnyImage:
     """Return a Pillow image, the right way up, with as many channels as `read_image` gives.
 
+    One that is open, but not decoded yet, is read at the depth of its file.
+
     Raises:
         UserError: it has others; the message is to follow the image's name.
     """
+    if deep.is_cut_off(image, channels or 3) and (file := deep.undecoded_file(image)):
+        with Image.open(file) as anew:
+            return _read_opened(anew, file, channels)
     if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3, None):
         rgb = _as_rgb(image)
         return rgb.convert("L") if channels == 1 else rgb

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.images import reading
-from util.images.pixels import stored_values, with_channels
+from util.images.pixels import stored_of_array, stored_values, with_channels
 from util.images.png import encode_pixels
 from util.images.ranges import ValueRange, clipped_part, depth_of_results, to_network, to_stored
 from util.images.reading import default_loader, depth_of, read_image
@@ -290,6 +290,7 @@ def test_what_a_range_cuts_off_is_measured() -> None:
         (torch.tensor([0.5, 3000.0, -1000.0]), "from -1000 to 3000"),
         (torch.tensor([5, 7], dtype=torch.int32), "have no usual range.*from 5 to 7"),
         (torch.tensor([0.5, float("nan")]), "not finite"),
+        (stored_of_array(np.full((2, 2), 1e300)), "not finite"),  # of float32, and no warning
     ],
 )
 def test_values_without_a_usual_range_ask_for_one(stored: Tensor, said: str) -> None:
