@@ -21,7 +21,9 @@ if __name__ == "__main__":  # before the imports that take seconds
 from argparse import Namespace
 from collections.abc import Collection, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
+from typing import Any
 
 import torch
 
@@ -29,6 +31,8 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.inference.tiles import compute_in_tiles
+from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from options.test_options import TestOptions
 from util.base import rng
@@ -41,17 +45,21 @@ from util.display.create import create_sinks
 from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
 from util.html import HTML
+from util.images.file_lists import folder_of
 from util.images.writing import ImageWriter
-from util.inference.batching import images_at_once, one_by_one
+from util.inference.batching import images_at_once, one_by_one, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
 from util.inference.image_scores import show_scores
+from util.inference.layer_modes import LayerModes
 from util.inference.once import OncePerSide
 from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
+from util.inference.parallel import in_processes
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
+from util.inference.visuals import SavedVisuals
 from util.scores.comparisons import OUTPUTS_FILE
 from util.scores.sides import unequal_domains
 from util.storage.old_names import in_names_of_today
@@ -67,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.result.tell()
     take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
+    if opt.num_test < 0:
+        opt.num_test = len(dataset)
     dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
     dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths_of_items(dataset, opt)]
     warn_of_what_training_did_otherwise(opt, dataset)
@@ -75,11 +85,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.result.save()  # now that it is clear that there is such a run
     if opt.eval:
         model.eval()
+    LayerModes.of(opt).switch(networks_of(model))
+    if tile := new_option(opt, "tile"):
+        for net in networks_of(model).values():
+            compute_in_tiles(net, tile, new_option(opt, "overlap"))
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
-    webpage.names = ResultNames(inputs_of(dataset, opt), opt.dataroot)
+    webpage.names = ResultNames(inputs_of(dataset, opt), folder_of(opt.dataroot))
     earlier = images_on_page(folder)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
@@ -105,27 +119,37 @@ def translate(
     pairs: dict[str, str] | None = None  # labels of what is made, with those of what it should be
     outputs = OutputsByDomain(model)
     outputs.save(results_folder(opt))  # nothing yet: what an earlier test wrote ends here
-    with progress_bar("translating", min(len(dataset), opt.num_test)) as bar:
-        for batch in dataset:
-            model.set_input(batch)  # take the batch apart, move it to the device
-            rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
-            with about(", ".join(map(str, model.get_image_paths()))):
-                model.test()  # forward without gradients
-            made, sources = model.get_current_visuals(), model.get_image_paths()
+    saved = SavedVisuals.of(opt)
+    count = min(len(dataset), opt.num_test)
+    at_once = processes_at_once(opt, type(model), count)
+    with progress_bar("translating", count) as bar:
+        for batch, (made, sources) in in_processes(partial(run, opt, model), dataset, at_once):
             if pairs is None:
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
-                save_pairs(results_folder(opt), pairs)
+                saved.require_in(made)
+                save_pairs(results_folder(opt), saved.pairs_among(pairs))
             items = one_by_one(made, sources, opt.batch_size)
             for visuals, paths in items if pairs else once.new(batch, items):
+                if not (shown := saved.among(visuals)):
+                    continue
                 if number % 5 == 0:
                     say(f"processing ({number:04d})-th image... {paths}")
-                save_images(webpage, visuals, paths, aspect_ratio=opt.aspect_ratio,
+                save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
                 show_scores(webpage, visuals, pairs, opt.aspect_ratio)
-                outputs.add(webpage.names.name(paths[0]), visuals)
+                outputs.add(webpage.names.name(paths[0]), shown)
                 number += 1
                 bar.update(1)
     outputs.save(results_folder(opt))
+
+
+def run(opt: Namespace, model: BaseModel, batch: dict[str, Any]) -> tuple[Any, Sequence[str]]:
+    """Return what the model makes of a batch, by label, and where that came from."""
+    model.set_input(batch)  # take the batch apart, move it to the device
+    rng.seed_all(own_seed(opt, model.get_image_paths()))  # for dropout
+    with about(", ".join(map(str, model.get_image_paths()))):
+        model.test()  # forward without gradients
+    return model.get_current_visuals(), model.get_image_paths()
 
 
 def take_images_in_order(opt: Namespace, given: Collection[str]) -> None:
@@ -171,7 +195,7 @@ def warn_of_what_training_did_otherwise(opt: Namespace, dataset: CustomDatasetDa
 def where_results_are(opt: Namespace, folder: str) -> str:
     """Say where the page is, and how to score the images if there are any to compare them with."""
     where = f"Images and page: {link_to(f'{folder}/index.html')}"
-    if opt.model == "test":
+    if opt.model == "test" or not SavedVisuals.of(opt).can_be_scored:
         return where
     real = {}
     if os.path.isfile(os.path.join(folder, OUTPUTS_FILE)):

@@ -7,12 +7,15 @@ import torch
 
 from data.base_dataset import BaseDataset
 from data.checks.files import warn_of_bad_images
+from data.checks.unused import options_without_effect
+from data.pipeline.drawing import Drawing
 from data.pipeline.image_reader import ImageReader
 from data.pipeline.loader import BatchLoader, files_of
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.plugins import find_plugin, own_method
+from util.images.file_lists import folder_of
 
 
 def find_dataset_using_name(dataset_name: str) -> type[BaseDataset]:
@@ -47,7 +50,7 @@ def first_images(dataset: BaseDataset, opt: Namespace) -> BatchLoader:
         dataset = type(dataset)(opt)
     return BatchLoader(
         dataset, batch_size=1, shuffle=False, workers=0, most=len(dataset), skip_bad=False,
-        root=opt.dataroot, pin=False,
+        root=folder_of(opt.dataroot), pin=False,
     )  # fmt: skip
 
 
@@ -64,14 +67,16 @@ class CustomDatasetDataLoader(BatchLoader):
                 "0. Check --dataroot, --phase and --dataset_mode."
             )
         say(f"dataset [{name}] was created")
-        cache = new_option(opt, "cache")
-        if cache != "none" and not hasattr(dataset, "reader"):
-            warn(f"{name} reads its images by itself: --cache {cache} does nothing.")
+        for option in options_without_effect(opt, dataset):
+            warn(f"{name} reads its images by itself: {option} does nothing.")
+        drawing = Drawing.of(opt)
+        drawing.tell(len(dataset), files_of(dataset))
         super().__init__(
             dataset, batch_size=opt.batch_size, shuffle=not opt.serial_batches,
             workers=int(opt.num_threads), most=opt.max_dataset_size,
-            skip_bad=new_option(opt, "skip_bad_images"), root=opt.dataroot,
+            skip_bad=new_option(opt, "skip_bad_images"), root=folder_of(opt.dataroot),
             pin=bool(getattr(opt, "gpu_ids", ())) and torch.cuda.is_available(),
+            drawing=drawing,
         )  # fmt: skip
 
     def load_data(self) -> "CustomDatasetDataLoader":

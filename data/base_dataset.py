@@ -9,16 +9,20 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
 from torch.utils import data
 from torch.utils.data import Dataset
 
-from data.image_folder import make_dataset
+from data.image_folder import is_image_file, make_dataset
 from util.base.errors import UserError
+from util.base.new_options import new_option
 from util.images import transforms as T
+from util.images.file_lists import ENDING as LIST
+from util.images.file_lists import list_beside, natural, read_list
+from util.images.reading import LOWER_CASE
 
 # What `from data.base_dataset import *` brings: the original's names.
 __all__ = [
@@ -26,6 +30,7 @@ __all__ = [
     "random", "transforms",  # noqa: F822 - see __getattr__
 ]  # fmt: skip
 
+Item = TypeVar("Item")
 Layout = tuple[str, ...]  # names of folders below --dataroot
 ONE_FOLDER: Layout = ("{phase}",)  # for example train
 TWO_FOLDERS: Layout = ("{phase}A", "{phase}B")  # trainA and trainB
@@ -87,8 +92,8 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
     """Draw where to crop and whether to flip, so that several images can share it.
 
-    Always draws three times from python's `random`, whatever the options use of it. `size` is the
-    image's (width, height), `crop_pos` (x, y) within the resized one.
+    Always draws three times from python's `random`, whatever the options use of it, and then what
+    new ones need. `size` is the image's (width, height), `crop_pos` (x, y) within the resized one.
     """
     width, height = size
     words = opt.preprocess.split("_and_")
@@ -102,7 +107,12 @@ def get_params(opt: Namespace, size: tuple[int, int]) -> dict[str, Any]:
         width, height = T.ScaleShortside(opt.load_size).size_of(size)
     x = random.randint(0, max(0, width - opt.crop_size))
     y = random.randint(0, max(0, height - opt.crop_size))
-    return {"crop_pos": (x, y), "flip": random.random() > 0.5}
+    params: dict[str, Any] = {"crop_pos": (x, y), "flip": random.random() > 0.5}
+    if _augments(opt, "vertical_flip"):
+        params["vertical_flip"] = random.random() > 0.5
+    if _augments(opt, "rotate90"):
+        params["quarter_turns"] = random.randrange(4)
+    return params
 
 
 def get_transform(
@@ -137,9 +147,24 @@ def get_transform(
             steps.append(T.CropAt(x, y, opt.crop_size))
     if not opt.no_flip and (params is None or params["flip"]):
         steps.append(T.RandomFlip() if params is None else T.Flip())
+    if params is None:
+        steps += random_turns(opt)
+    else:
+        steps += [T.VerticalFlip()] if params.get("vertical_flip") else []
+        steps += [T.Turn(params["quarter_turns"])] if params.get("quarter_turns") else []
     if convert:
         steps += [T.ToTensor(), T.Normalize()]
     return T.Compose(steps)
+
+
+def random_turns(opt: Namespace) -> list[T.Step]:
+    """Return the steps of `--vertical_flip` and `--rotate90`, which draw anew for every image."""
+    steps: list[T.Step] = [T.RandomVerticalFlip()] if _augments(opt, "vertical_flip") else []
+    return [*steps, T.RandomTurn()] if _augments(opt, "rotate90") else steps
+
+
+def _augments(opt: Namespace, name: str) -> bool:
+    return bool(getattr(opt, "isTrain", False) and new_option(opt, name))
 
 
 def check_crop_fits(opt: Namespace) -> None:
@@ -165,11 +190,35 @@ def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
 
 
 def layout_of(root: str | Path, phase: str, layouts: Iterable[Layout]) -> Layout | None:
-    """Return the first layout all of whose folders are there."""
+    """Return the first layout all of whose folders are there, or lists in their place."""
     for layout in layouts:
-        if all(map(os.path.isdir, folders_of(root, phase, layout))):
+        if all(os.path.isdir(f) or list_beside(f) for f in folders_of(root, phase, layout)):
             return layout
     return None
+
+
+def list_for(opt: Namespace, folder: str) -> str | None:
+    """Return the list or the single image that is read instead of a folder, None if there is none.
+
+    That is `--dataroot`, if it is a file, else a list that lies where the folder could.
+
+    Raises:
+        UserError: `--dataroot` is another file, or one but the data set reads two folders.
+    """
+    if not os.path.isfile(opt.dataroot):
+        return list_beside(folder)
+    if not (is_image_file(opt.dataroot) or opt.dataroot.lower().endswith(LIST)):
+        raise UserError(
+            f"--dataroot {opt.dataroot} is a file, but neither an image ({', '.join(LOWER_CASE)}) "
+            f"nor a list of images ({LIST}, with a path on each line)."
+        )
+    if LAYOUTS.get(opt.dataset_mode) == (TWO_FOLDERS,):
+        lists = " and ".join(f"{side}.txt" for side in folders_of("", opt.phase, TWO_FOLDERS))
+        raise UserError(
+            f"--dataroot {opt.dataroot} is one file, but --dataset_mode {opt.dataset_mode} needs "
+            f"two sides. Put two lists into a folder, called {lists}, and give that folder."
+        )
+    return str(opt.dataroot)
 
 
 def lists_of_files(dataset: BaseDataset) -> dict[str, list[str]]:
@@ -192,15 +241,17 @@ def _are_files(values: object) -> bool:
 
 
 def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
-    """List the images of a folder, at most `opt.max_dataset_size`.
+    """List the images of a folder, or of `list_for` it, at most `opt.max_dataset_size`.
 
     Raises:
         UserError: no such folder, or no images in it; shows what is `expected`, one line for each
             folder of the data set, and what is there.
     """
+    if file := list_for(opt, folder):
+        return first_of(read_list(file), opt.max_dataset_size)
     is_folder = os.path.isdir(folder)
-    if is_folder and (paths := make_dataset(folder, opt.max_dataset_size)):
-        return paths
+    if is_folder and (paths := make_dataset(folder)):
+        return first_of(in_order(opt, paths), opt.max_dataset_size)
     problem = "There are no images in {}" if is_folder else "{} is not a valid directory"
     raise UserError(
         f"{problem.format(folder)}. Check --dataroot, --phase and --dataset_mode.\n"
@@ -209,10 +260,19 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     )
 
 
+def in_order(opt: Namespace, paths: list[str]) -> list[str]:
+    """Return sorted paths as `--natural_order` asks, by default as they are."""
+    return sorted(paths, key=natural) if new_option(opt, "natural_order") else paths
+
+
+def first_of(items: list[Item], most: float) -> list[Item]:
+    """Return the first so many items; most may be infinite."""
+    return items[: int(min(len(items), most))]
+
+
 def _what_is_in(folder: str) -> str:
     if not os.path.isdir(folder):
-        is_file = "is a file: put a single image into a folder of its own"
-        return f"{folder} (which {is_file if os.path.exists(folder) else 'does not exist'})"
+        return f"{folder} (which {'is a file' if os.path.exists(folder) else 'does not exist'})"
     found = sorted((not entry.is_dir(), entry.name) for entry in os.scandir(folder))
     names = [name if is_file else f"{name}/" for is_file, name in found]
     shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
@@ -241,13 +301,13 @@ def __transforms2pil_resize(method: Any) -> int:
 
 def __make_power_2(
     img: Image.Image, base: int, method: Any = Image.Resampling.BICUBIC
-) -> Image.Image:
+) -> T.AnyImage:
     return T.RoundSides(base, __transforms2pil_resize(method))(img)
 
 
 def __scale_width(
     img: Image.Image, target_size: int, crop_size: int, method: Any = Image.Resampling.BICUBIC
-) -> Image.Image:
+) -> T.AnyImage:
     return T.ScaleWidth(target_size, crop_size, __transforms2pil_resize(method))(img)
 
 

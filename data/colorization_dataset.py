@@ -11,7 +11,9 @@ from PIL import Image as Image
 from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.jitter import Jitter
 from util.base.errors import UserError
+from util.base.new_options import new_option
 from util.images.color import rgb2lab
 
 
@@ -35,6 +37,11 @@ class ColorizationDataset(BaseDataset):
                 f"Colorization turns L into ab, so it needs --input_nc 1 --output_nc 2 --direction "
                 f"AtoB, but got {opt.input_nc}, {opt.output_nc}, {opt.direction}. Leave these "
                 "options out."
+            )
+        if Jitter.of(opt).change:
+            raise UserError(
+                f"--jitter {new_option(opt, 'jitter')} cannot be used for colorization, which "
+                "learns colours as they are. Leave it out."
             )
         self.dir = os.path.join(opt.dataroot, opt.phase)
         self.AB_paths = find_images(opt, self.dir, f"{self.dir}/*.jpg   in colour")

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.base_dataset import BaseDataset
+from data.base_dataset import BaseDataset, random_turns
 from data.checks.folders import domains_of, folders_in
 from data.pipeline.domains import images_by_domain, second_references, some_of
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.jitter import Jitter
 from util.base.new_options import new_option
 from util.images import transforms as T
 
@@ -27,6 +28,7 @@ class DomainsDataset(BaseDataset):
     """
 
     reader = ImageReader()
+    jitter = Jitter()
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool) -> ArgumentParser:
@@ -64,6 +66,7 @@ class DomainsDataset(BaseDataset):
         self._second = second_references(self.references)
         self.reader = ImageReader.of(opt)
         self.transform = self._transform()
+        self.jitter = Jitter.of(opt)
 
     def _transform(self) -> T.Compose:
         opt, size = self.opt, self.opt.crop_size
@@ -73,6 +76,7 @@ class DomainsDataset(BaseDataset):
             steps.append(T.Sometimes(opt.randcrop_prob, crop))
         steps.append(T.Resize(size, size, Image.Resampling.BILINEAR))
         steps += [] if opt.no_flip else [T.RandomFlip()]
+        steps += random_turns(opt)
         return T.Compose([*steps, T.ToTensor(), T.Normalize()])
 
     def sampling_weights(self) -> list[float]:
@@ -112,8 +116,7 @@ class DomainsDataset(BaseDataset):
         return torch.stack([self._read(p) for p in some_of(self.references[label], count, seed)])
 
     def _read(self, path: str) -> Tensor:
-        image: Tensor = self.reader.read(path, self.transform)
-        return image
+        return self.jitter(self.reader.read(path, self.transform))
 
     def __len__(self) -> int:
         return len(self.A_paths)

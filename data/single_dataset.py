@@ -14,12 +14,14 @@ from data.base_dataset import (
 )
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.jitter import Jitter
 
 
 class SingleDataset(BaseDataset):
     """Read `<dataroot>` itself."""
 
     reader = ImageReader()
+    jitter = Jitter()
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
@@ -28,11 +30,12 @@ class SingleDataset(BaseDataset):
         self.reader = ImageReader.of(opt)
         channels, _ = channels_of_sides(opt)
         self.transform = get_transform(opt, grayscale=channels == 1)
+        self.jitter = Jitter.of(opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `A_paths`."""
         path = self.A_paths[index]
-        return {"A": self.reader.read(path, self.transform), "A_paths": path}
+        return {"A": self.jitter(self.reader.read(path, self.transform)), "A_paths": path}
 
     def __len__(self) -> int:
         return len(self.A_paths)

@@ -15,7 +15,9 @@ from data.base_dataset import (
     get_transform,
 )
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
+from data.pipeline.drawing import Drawing, weights_by_folder, weights_of_items
 from data.pipeline.image_reader import ImageReader
+from data.pipeline.jitter import Jitter
 
 
 class UnalignedDataset(BaseDataset):
@@ -26,6 +28,9 @@ class UnalignedDataset(BaseDataset):
     """
 
     reader = ImageReader()
+    jitter = Jitter()
+    _is_balanced = False
+    _weights_B: list[float] = []
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
@@ -41,18 +46,27 @@ class UnalignedDataset(BaseDataset):
         channels_A, channels_B = channels_of_sides(opt)
         self.transform_A = get_transform(opt, grayscale=channels_A == 1)
         self.transform_B = get_transform(opt, grayscale=channels_B == 1)
+        self.jitter = Jitter.of(opt)
+        self._is_balanced = Drawing.of(opt).balanced
+        self._weights_B = weights_by_folder(self.B_paths) if self._is_balanced else []
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""
         A_path = self.A_paths[index % self.A_size]
         if self.opt.serial_batches:
             index_B = index % self.B_size
+        elif self._weights_B:
+            (index_B,) = random.choices(range(self.B_size), self._weights_B)
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]
-        A = self.reader.read(A_path, self.transform_A)
-        B = self.reader.read(B_path, self.transform_B)
+        A = self.jitter(self.reader.read(A_path, self.transform_A))
+        B = self.jitter(self.reader.read(B_path, self.transform_B))
         return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
+
+    def sampling_weights(self) -> list[float]:
+        """Return how likely each item is with `--balanced`, which brings each A alike."""
+        return weights_of_items(self.A_paths, len(self)) if self._is_balanced else []
 
     def __len__(self) -> int:
         return max(self.A_size, self.B_size)

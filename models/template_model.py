@@ -22,6 +22,8 @@ from models.gan.inputs import both_sides
 class TemplateModel(BaseModel):
     """Regression from A to B."""
 
+    generators = ("G",)  # translates an image by itself, as load_generator and translate.py ask
+
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
         """Add options of your own, and change defaults of existing ones.

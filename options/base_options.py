@@ -224,7 +224,8 @@ def _add_run_and_network_options(parser: ArgumentParser, *, training: bool) -> N
     images = "the images" if training else "images, or of a data set"
     named = [name for name in available("models", "model") if name != "test" or not training]
     add = parser.add_argument_group("run").add_argument
-    add("--dataroot", required=True, help=f"folder of {images} (has {data_set})")
+    add("--dataroot", required=True, help=f"folder of {images} (has {data_set}), or a list "
+        "of images: a file .txt with a path on each line")  # fmt: skip
     add("--name", type=str, default="experiment_name", help="the run's name and folder")
     add("--gpu_ids", type=str, default="0", help="GPUs, for example 0 or 0,1; -1 for the CPU")
     add("--checkpoints_dir", type=str, default="./checkpoints", help="where runs are saved")
@@ -262,6 +263,10 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "a folder")  # fmt: skip
     add("--preprocess", type=str, default="resize_and_crop", help=f"{either(rules.PREPROCESSING)}; "
         "scale_* bring the width or the shorter side to --load_size")  # fmt: skip
+    add("--value_range", action=NewOption, type=str, nargs="+", metavar="LO,HI", help="stored "
+        "values that the network sees as -1 and 1, for files of any depth, for example -1000,3000; "
+        "a second range is that of what comes out; auto: what the training images have (default: "
+        "0,255 of 8 bits, 0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror images at random")
     add("--display_winsize", type=int, default=256, help="width of images on pages")
 

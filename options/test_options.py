@@ -27,9 +27,21 @@ class TestOptions(BaseOptions):
         add("--phase", type=str, default="test", help="train, val or test: part of folder names")
         add("--eval", action="store_true", help="evaluation mode: no dropout, batch norm with the "
             "statistics of training")  # fmt: skip
+        add("--test_norm", action=NewOption, type=str, choices=("batch", "running"), help="where "
+            "batch norm takes statistics: the image, or training; else as --eval says")  # fmt: skip
+        add("--test_dropout", action=NewOption, type=str, choices=("on", "off"), help="whether "
+            "dropout draws; else as --eval says")  # fmt: skip
+        add("--visuals", action=NewOption, help="which images to save, in this order, for "
+            "example fake_B,real_A; without it all that the model shows")  # fmt: skip
+        add("--natural_order", action=NewOption, help="sort numbers in file names as numbers: "
+            "frame2 before frame10")  # fmt: skip
         add("--animation", action=NewOption, choices=("gif", "webp", "mp4"), help="format of "
             "animations, of models that make some: gif, webp or mp4, which needs av")  # fmt: skip
-        add("--num_test", type=int, default=50, help="how many images to translate")
+        add("--num_test", type=int, default=50, help="how many images to translate; -1: all")
+        add("--tile", action=NewOption, help="compute ResNet generators in tiles of this side: "
+            "less memory, the same result; 0: whole images")  # fmt: skip
+        add("--overlap", action=NewOption, help="pixels around each tile to compute at least; "
+            "more than 0 costs time and changes nothing")  # fmt: skip
         parser.set_defaults(model="test")
         parser.set_defaults(load_size=parser.get_default("crop_size"))  # no random crop
         return parser

@@ -37,6 +37,18 @@ def _add_cache_and_display_options(parser: ArgumentParser) -> None:
     add("--cache_gb", action=NewOption, type=float, help="gigabytes of memory for --cache; without "
         "it a quarter of what is free")  # fmt: skip
 
+    add = parser.add_argument_group("what is drawn from the images").add_argument
+    add("--epoch_size", action=NewOption, help="images in an epoch: as many are drawn anew "
+        "for each one, or all several times; 0: all of them once")  # fmt: skip
+    add("--balanced", action=NewOption, help="draw images of every folder equally often, "
+        "however many it has; of two domains, all images of the smaller one")  # fmt: skip
+    add("--vertical_flip", action=NewOption, help="mirror images top to bottom at random")
+    add("--rotate90", action=NewOption, help="turn images by none to three quarters at random")
+    add("--jitter", action=NewOption, help="B,C,S,H: change brightness, contrast and saturation at "
+        "random by factors of 1 - B to 1 + B and so on, and hue by up to H (0.5: all hues); of "
+        "pairs only the image that goes in")  # fmt: skip
+    add("--jitter_both", action=NewOption, help="with --jitter: change both images of a pair alike")
+
     add = parser.add_argument_group("display (all frequencies count images)").add_argument
     add("--display_freq", type=int, default=400, help="show images every so many images")
     add("--display_ncols", type=int, default=4, help="images in a row; 0: a window for each")

@@ -23,6 +23,7 @@ from data.base_dataset import LAYOUTS
 from util.base.commands import as_argument, command
 from util.base.errors import UserError
 from util.base.log import printable, warn
+from util.images.file_lists import folder_of
 from util.images.reading import default_loader, has_known_ending, silence_pillow
 from util.images.transforms import resizes
 
@@ -222,7 +223,7 @@ def warn_of_bad_images(
         preprocess=opt.preprocess,
         crop_size=opt.crop_size,
         side_by_side=is_halved,
-        root=opt.dataroot,
+        root=(folder := folder_of(opt.dataroot)),
     )
     if found.problems:
         shown = "\n  ".join(found.problems[:SHOWN_PROBLEMS])
@@ -233,12 +234,12 @@ def warn_of_bad_images(
             if getattr(opt, "isTrain", True)
             else ""
         )
-        look_at_all = command("scripts/check_dataset.py", {}, as_argument(opt.dataroot))
+        look_at_all = command("scripts/check_dataset.py", {}, as_argument(folder))
         warn(
             f"{len(found.problems)} images will fail:\n  {shown}{more}\n"
             f"  {look_at_all} looks at every image{skip}."
         )
-    if lost := "\n  ".join(_lost_values(found.headers, opt.dataroot)):
+    if lost := "\n  ".join(_lost_values(found.headers, folder)):
         few = len(found.headers)
         which = "images" if few == len(paths) else f"of the {few} images that were looked at, some"
         own = f" (unless {opt.dataset_mode} reads them in its own way)"

@@ -43,13 +43,13 @@ class ImageReader:
         """Return an image that is read from the disk when that turns out to be necessary."""
         return LazyImage(self, path)
 
-    def open_pair(self, path_A: str, path_B: str) -> tuple["LazyImage", "LazyImage"]:
-        """Return the images of a pair: the halves of a file, or two files.
+    def open_pair(self, path_A: str, path_B: str | None) -> tuple["LazyImage", "LazyImage"]:
+        """Return the images of a pair: two files, or without the second the halves of the first.
 
         Raises:
             UserError: the two files are not equally large.
         """
-        if path_A == path_B:
+        if path_B is None:
             return self.open(path_A).halves()
         A, B = self.open(path_A), self.open(path_B)
         if A.size != B.size:
@@ -106,7 +106,7 @@ class LazyImage:
 
     def _resized(self, fixed: tuple[T.Step, ...], *, as_tensor: bool) -> T.AnyImage:
         resize = T.Compose(fixed)
-        kept = self._keep("resized", fixed, lambda: T.to_stored(resize(self.image)).numpy())
+        kept = self._keep("resized", fixed, lambda: T.stored_values(resize(self.image)).numpy())
         if kept is None:
             return resize(self.image)
         stored = torch.from_numpy(kept)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from data.base_dataset import LAYOUTS, BaseDataset, lists_of_files
 from data.pipeline import sampling
+from data.pipeline.drawing import ALL_ONCE, Drawing, weights_by_folder
 from data.pipeline.image_cache import GIGABYTE
 from data.pipeline.image_reader import ImageReader
 from util.base import rng, torch_private
@@ -41,6 +42,7 @@ class BatchLoader:
         skip_bad: bool,  # put others in the place of images that cannot be used
         root: str,  # the folder of the images, which may have moved when a run goes on
         pin: bool,  # hand over tensors that a GPU takes without waiting
+        drawing: Drawing = ALL_ONCE,  # what a pass draws, if not each image once
     ) -> None:
         self.dataset = dataset
         self._root = os.path.join(root, "")
@@ -49,10 +51,17 @@ class BatchLoader:
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
         seed = torch.initial_seed() if self.workers else None
         # The order of the items; set `sampler.epoch` to begin elsewhere.
-        weights, length = weights_of(dataset) if shuffle else [], len(dataset)
+        there_are = len(dataset)
+        if drawing.epoch_size:
+            there_are, most = int(min(there_are, most)), math.inf
+        weights = weights_of(dataset, drawing.balanced) if shuffle else []
+        length = drawing.epoch_size or there_are
         if weights:  # what is drawn with replacement fills whole batches
             length = math.ceil(length / batch_size) * batch_size
-        self.sampler = sampling.EpochSampler(length, shuffle=shuffle, seed=seed, weights=weights)
+        self.sampler = sampling.EpochSampler(
+            length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are
+        )
+        self._drawing = drawing
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
         self._most = most
@@ -84,7 +93,7 @@ class BatchLoader:
             atexit.register(_end_workers, weakref.ref(self))
 
     def __len__(self) -> int:
-        return int(min(len(self.dataset), self._most))
+        return self._drawing.epoch_size or int(min(len(self.dataset), self._most))
 
     def __del__(self) -> None:
         if hasattr(self, "dataloader"):  # torch would wait for workers that do not answer
@@ -222,7 +231,7 @@ class BatchLoader:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the running pass stands, and what decides those to come."""
-        is_over = self._delivered >= len(self.dataset)
+        is_over = self._delivered >= self._pass_length
         return {
             "epoch": self._pass + is_over,
             "seed": self.sampler.seed,
@@ -235,7 +244,7 @@ class BatchLoader:
         """Continue inside the pass, or with the next; `has_images_of` says whether it fits."""
         if self.workers and state["seed"] is not None:
             self.sampler.seed = state["seed"]
-        is_over = state["items"] >= len(self.dataset)  # as earlier versions saved it
+        is_over = state["items"] >= self._pass_length  # as earlier versions saved it
         self.set_epoch(state["epoch"] + is_over)
         self.sampler.order_seed = state["order_seed"]
         self.sampler.start = self._delivered = 0 if is_over else state["items"]
@@ -245,15 +254,20 @@ class BatchLoader:
         same_order = (state["order_seed"] is not None) == self.sampler.shuffle
         return state["pictures"] == self._images and (same_order or state["items"] == 0)
 
+    @property
+    def _pass_length(self) -> int:
+        return self._drawing.epoch_size or len(self.dataset)
+
     @cached_property
     def _images(self) -> dict[str, Any]:
-        """Describe the data set by its length and the names of its files."""
+        """Describe the data set by its length and the names of its files, and what is drawn."""
         names = hashlib.blake2b(digest_size=16)
         for attribute, paths in files_of(self.dataset).items():
             names.update(attribute.encode())
             for path in paths:
                 names.update(os.fsencode(path.removeprefix(self._root)) + b"\0")
-        return {"count": len(self.dataset), "names": names.hexdigest()}
+        images = {"count": len(self.dataset), "names": names.hexdigest()}
+        return images | self._drawing.as_saved()
 
 
 def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
@@ -270,13 +284,18 @@ def files_of(dataset: BaseDataset) -> dict[str, list[str]]:
     return lists_of_files(dataset)
 
 
-def weights_of(dataset: BaseDataset) -> list[float]:
-    """Return what `sampling_weights` of a data set says; a plugin may use that name otherwise."""
+def weights_of(dataset: BaseDataset, balanced: bool = False) -> list[float]:
+    """Return what `sampling_weights` of a data set says; a plugin may use that name otherwise.
+
+    With `balanced`, where it says nothing, the folders of its files are equally likely.
+    """
     method = own_method(dataset, "sampling_weights", arguments=0)
     found = None if method is None else method()
-    if not isinstance(found, list | tuple) or len(found) != len(dataset):
-        return []
-    return [float(weight) for weight in found]
+    if isinstance(found, list | tuple) and len(found) == len(dataset):
+        return [float(weight) for weight in found]
+    lists = files_of(dataset).values() if balanced else ()
+    one_each = (paths for paths in lists if len(paths) == len(dataset))
+    return weights_by_folder(next(one_each, ()))
 
 
 def _end_workers(loader: "weakref.ref[BatchLoader]") -> None:

@@ -5,12 +5,14 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Set
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
+from data.base_dataset import first_of, in_order
 from data.image_folder import make_dataset
 from util.base.errors import UserError
 from util.base.log import say, warn
+from util.images.file_lists import ENDING as LIST
+from util.images.file_lists import list_beside, read_rows
 
 SHOWN = 5  # images that have no partner
 
@@ -72,8 +74,13 @@ def find_pairs(opt: Namespace, folder_A: str, folder_B: str) -> dict[str, str]:
     """Return the image of B for each image of A, at most `opt.max_dataset_size`; say who is alone.
 
     Raises:
-        UserError: there is no pair.
+        UserError: there is no pair, or lists lie in the place of the folders.
     """
+    if file := list_beside(folder_A) or list_beside(folder_B):
+        raise UserError(
+            f"{file} lists one side of pairs. Give one list: A, a tab and B on each line, called "
+            f"{opt.phase}{LIST} or given as --dataroot."
+        )
     found = match_folders(folder_A, folder_B)
     if not found.pairs:
         raise UserError(
@@ -85,4 +92,31 @@ def find_pairs(opt: Namespace, folder_A: str, folder_B: str) -> dict[str, str]:
         more = f"\n  ... and {len(found.alone) - SHOWN} more" if len(found.alone) > SHOWN else ""
         warn(f"{len(found.alone)} images have no partner and are left out:{shown}{more}")
     say(f"{len(found.pairs)} pairs: images of the same name in {folder_A} and {folder_B}.")
-    return dict(islice(found.pairs.items(), int(min(len(found.pairs), opt.max_dataset_size))))
+    names = in_order(opt, list(found.pairs))
+    return {name: found.pairs[name] for name in first_of(names, opt.max_dataset_size)}
+
+
+def listed_pairs(opt: Namespace, file: str) -> dict[str, str]:
+    """Return the image of B for each image of A in a list; nothing if each of its files holds both.
+
+    Raises:
+        UserError: lines of a list differ, or name several partners of one image.
+    """
+    rows = first_of(read_rows(file), opt.max_dataset_size)
+    if (columns := {len(row) for row in rows}) == {1}:
+        return {}
+    if columns != {2}:
+        odd = next(row for row in rows if len(row) != 2)
+        raise UserError(
+            f"{file} does not list pairs, for example {', '.join(odd)}. Each line needs A, a tab "
+            "and B; or each one file that holds both."
+        )
+    partners: dict[str, str] = {}
+    for A, B in rows:
+        if partners.setdefault(A, B) != B:
+            raise UserError(
+                f"{file} names two partners of {A}: {partners[A]} and {B}. An image can be in one "
+                "pair: copy it, or link it under another name."
+            )
+    say(f"{len(partners)} pairs, listed in {file}.")
+    return partners

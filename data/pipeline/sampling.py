@@ -58,8 +58,10 @@ class EpochSampler(Sampler[Any]):
         shuffle: bool,
         seed: int | None = None,
         weights: Sequence[float] = (),  # how likely each item is; drawn with replacement then
+        there_are: int | None = None,  # items, if an epoch has more or fewer
     ) -> None:
         self.length = length
+        self._there_are = there_are
         self.shuffle = shuffle
         self.weights = weights if shuffle else ()
         self.seed = seed
@@ -89,10 +91,18 @@ class EpochSampler(Sampler[Any]):
 
     def _shuffled(self, generator: torch.Generator) -> list[int]:
         if not len(self.weights):
-            return torch.randperm(self.length, generator=generator).tolist()
+            return self._passes(generator)
         weights = torch.as_tensor(self.weights, dtype=torch.float64)
         drawn = torch.multinomial(weights, self.length, replacement=True, generator=generator)
         return drawn.tolist()
+
+    def _passes(self, generator: torch.Generator) -> list[int]:
+        """Return every item before any again, as far as the epoch reaches."""
+        there_are = self.length if self._there_are is None else self._there_are
+        order: list[int] = []
+        while len(order) < self.length:
+            order += torch.randperm(there_are, generator=generator).tolist()
+        return order[: self.length]
 
     def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:

@@ -166,7 +166,7 @@ def load_generator(
     usual = "cuda" if torch.cuda.is_available() else "cpu"
     place = torch.device(usual if device is None else device)
     trained = find_generator(source, checkpoints_dir, str(epoch), direction)
-    module = _built(trained.options())
+    module = build_network(trained.options())
     checkpoint.load_network(module, trained.file)
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):
@@ -175,7 +175,7 @@ def load_generator(
     return Generator(module.to(place).train(not eval).requires_grad_(False), trained, place)
 
 
-def _built(options: dict[str, Any]) -> nn.Module:
+def build_network(options: dict[str, Any]) -> nn.Module:
     """Build a network on the CPU; its random weights leave everybody else's numbers alone."""
     wanted = {**options, "use_dropout": not options["no_dropout"]}
     del wanted["no_dropout"]

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 # Also those that programs for text put in the place of hyphens.
 DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
-NEGATIVE_NUMBER = re.compile(rf"[{DASHES}](\d+|\d*\.\d+)")  # a value, not a flag
+# A value, not a flag: a number, or several of which the first one is negative (--value_range).
+NEGATIVE_NUMBER = re.compile(rf"[{DASHES}](\d+\.?|\d*\.\d+)(e[-+]?\d+)?(,[-+.\de]+)*")
 
 
 class Piece(NamedTuple):

@@ -6,11 +6,13 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePath, PureWindowsPath
 
+from data.pipeline.jitter import strengths
 from models.optimization.schedulers import LR_POLICIES
 from models.optimization.speed import speed_problems
 from util.base.errors import suggest
 from util.base.new_options import framework_option, new_option
 from util.images.animation import mp4_problem
+from util.images.ranges import ValueRange
 from util.training.length import Length
 
 PREPROCESSING = (
@@ -42,7 +44,7 @@ LARGEST: Ranges = {
     "n_layers_D": (lambda n: n <= 30, "each layer halves images, so it must be 30 or less"),
 }
 TRAIN_RANGES: Ranges = {
-    **dict.fromkeys(("val_freq", "early_stop", "pool_size"), AT_LEAST_0),
+    **dict.fromkeys(("val_freq", "early_stop", "pool_size", "epoch_size"), AT_LEAST_0),
     **dict.fromkeys(("lr", "lr_G", "lr_D", "lambda_gp"), FINITE_AT_LEAST_0),
     **dict.fromkeys(("lambda_L1", "lambda_A", "lambda_B", "lambda_identity"), FINITE),
     **dict.fromkeys(("n_epochs", "n_epochs_decay", "epoch_count"), AT_LEAST_0),
@@ -58,7 +60,8 @@ TRAIN_RANGES: Ranges = {
 }
 TEST_RANGES: Ranges = {
     "aspect_ratio": (lambda n: 0.01 <= n <= 100, "it must be above 0, from 0.01 to 100"),
-    "num_test": AT_LEAST_1,
+    "num_test": (lambda n: n >= 1 or n == -1, "it must be 1 or more, or -1 for all"),
+    **dict.fromkeys(("tile", "overlap"), AT_LEAST_0),
 }
 
 BASE_CHOICES = {"direction": ("AtoB", "BtoA")}
@@ -82,10 +85,25 @@ def base_problems(opt: Namespace) -> Iterator[str]:
     yield from _leading_elsewhere(opt)
     yield from speed_problems(opt)
     yield from _unknown(opt, BASE_CHOICES)
+    yield from _of_value_range(opt)
     words = sorted(opt.preprocess.split("_and_"))  # in any order
     if words not in [sorted(mode.split("_and_")) for mode in PREPROCESSING]:
         mode = opt.preprocess
         yield f"--preprocess {mode} is not known. {suggest(mode, PREPROCESSING)}"
+
+
+def _of_value_range(opt: Namespace) -> Iterator[str]:
+    texts = new_option(opt, "value_range") or []
+    shown = f"--value_range {' '.join(texts)}"
+    if len(texts) > 2:
+        yield f"{shown} gives {len(texts)} ranges. There may be two: of what goes in and comes out."
+    if "auto" in texts and not opt.isTrain:
+        yield f"{shown}: auto is found when training. Leave it out, or give LO,HI."
+    for text in texts:
+        try:
+            _ = text == "auto" or ValueRange.parse(text)
+        except ValueError:
+            yield f"{shown}: {text} is no range. Give LO,HI with LO below HI: 0,4095, say; or auto."
 
 
 def test_problems(opt: Namespace) -> Iterator[str]:
@@ -93,6 +111,8 @@ def test_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TEST_RANGES)
     if new_option(opt, "animation") == "mp4" and (problem := mp4_problem()):
         yield f"--animation mp4: {problem}"
+    if (overlap := new_option(opt, "overlap")) and not new_option(opt, "tile"):
+        yield f"--overlap {overlap} needs --tile, the side of a tile in pixels, such as --tile 512."
 
 
 def train_problems(opt: Namespace) -> Iterator[str]:
@@ -100,6 +120,11 @@ def train_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TRAIN_RANGES)
     yield from _unknown(opt, TRAIN_CHOICES)
     yield from _contradictions(opt)
+    yield from _of_drawing(opt)
+    if new_option(opt, "jitter"):
+        yield from _of_jitter(opt)
+    elif new_option(opt, "jitter_both"):
+        yield "--jitter_both needs --jitter B,C,S,H, for example --jitter 0.2,0.2,0.2,0.05."
 
 
 def _contradictions(opt: Namespace) -> Iterator[str]:
@@ -135,6 +160,47 @@ def _contradictions(opt: Namespace) -> Iterator[str]:
             f"--start_visdom and --display_id {opt.display_id} contradict each other: 0 and below "
             "mean no visdom. Leave one out."
         )
+
+
+def _of_drawing(opt: Namespace) -> Iterator[str]:
+    size = new_option(opt, "epoch_size")
+    given = {f"--epoch_size {size}": size, "--balanced": new_option(opt, "balanced")}
+    for option in (option for option, is_given in given.items() if is_given):
+        if opt.serial_batches:
+            yield (
+                f"{option} and --serial_batches contradict each other: images in order are the "
+                "same in every epoch. Leave one out."
+            )
+    steps = new_option(opt, "val_steps")
+    if size > 0 and steps > 0 and new_option(opt, "total_steps"):
+        yield (
+            f"--epoch_size {size} and --val_steps {steps} contradict each other: both say how long "
+            "an epoch is. Leave one out, or give --val_steps 0."
+        )
+
+
+def _of_jitter(opt: Namespace) -> Iterator[str]:
+    text = new_option(opt, "jitter")
+    try:
+        *_, saturation, hue = strengths(text)
+    except ValueError:
+        yield (
+            f"--jitter {text} cannot work: give four numbers, how far brightness, contrast and "
+            "saturation may be from 1 and hue from 0 (0.5 at most), such as 0.2,0.2,0.2,0.05."
+        )
+        return
+    both = new_option(opt, "jitter_both") or opt.dataset_mode == "unaligned"
+    for name in ("input_nc", "output_nc") if both else ("input_nc",):
+        if (channels := getattr(opt, name)) not in (1, 3):
+            yield (
+                f"--jitter {text} cannot work with --{name} {channels}: what colours are is known "
+                "of 3 channels, and brightness and contrast of 1. Leave it out."
+            )
+        elif channels == 1 and (saturation or hue):
+            yield (
+                f"--jitter {text} cannot work with --{name} 1: grey images have no saturation and "
+                "hue. Give 0 for them: B,C,0,0."
+            )
 
 
 def _of_length(opt: Namespace) -> Iterator[str]:

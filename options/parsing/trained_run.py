@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from data.base_dataset import LAYOUTS, layout_of
 from data.checks.folders import PHASES, phase_folders
 from models.architectures.describe import describe_generator
 from options.parsing.parser import given, known, names, value_from_file
@@ -31,6 +32,8 @@ def repeated_arguments(parser: ArgumentParser, argv: Sequence[str]) -> list[str]
     """
     opt = known(parser, argv)
     is_open = parser.get_default("model") == "test" and not _names_model(parser, argv)
+    if is_open and os.path.isfile(opt.dataroot or ""):
+        say(f"--model test, since {opt.dataroot} is a file. For a list of pairs, give --model.")
     if not is_open or not os.path.isdir(opt.dataroot or ""):
         return []
     saved: dict[str, Any] = {}
@@ -74,7 +77,11 @@ def _is_whole_data_set(opt: Namespace, dataset_mode: str, trained_on: Any) -> bo
         return False
     if trained_on and os.path.realpath(opt.dataroot) == os.path.realpath(str(trained_on)):
         return True
-    return bool(phase_folders(opt.dataroot, dataset_mode, (opt.phase, *PHASES)))
+    layouts = LAYOUTS.get(dataset_mode, ())  # of which there may be lists instead of folders
+    return bool(
+        phase_folders(opt.dataroot, dataset_mode, (opt.phase, *PHASES))
+        or layout_of(opt.dataroot, opt.phase, layouts)
+    )
 
 
 def recover(

@@ -58,7 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw(root / "broken/train/0.jpg", 80, 40)
     whole = (root / "broken/train/0.jpg").read_bytes()
     (root / "broken/train/0.jpg").write_bytes(whole[: len(whole) // 2])
-    for name, content in (("text/train/0.jpg", "hello"), ("zero/train/0.png", ""), ("file", "x")):
+    for name, content in (("text/train/0.jpg", "hello"), ("zero/train/0.png", ""), *FILES):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(content)
     (root / "nothing").mkdir()
@@ -78,12 +78,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+FILES = (("file", "x"), ("list.txt", "missing.png\n"))
 # (script, arguments, status, parts of the message)
 CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     # folders
     ("train", "--dataroot {W}/nowhere", 1, ("trainA is not a valid directory", "does not exist")),
     ("train", "--dataroot {W}/nothing", 1, ("with nothing in it", "trainB/*.jpg")),
-    ("train", "--dataroot {W}/file", 1, ("which is a file: put a single image into",)),
+    ("train", "--dataroot {W}/file", 1, ("is a file, but neither an image",)),
+    ("train", "--dataroot {W}/list.txt", 1, ("is one file, but", "trainA.txt and trainB.txt")),
+    ("train", PAIRS + "--dataroot {W}/list.txt", 1, ("line 1: {W}/missing.png", "relative to")),
     ("train", "--dataroot {W}/one_side", 1, ("no images in {W}/one_side/trainB",)),
     (
         "train",
@@ -168,10 +171,20 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--gpu_ids a", 2, ("is no list of numbers",)),
     ("test", TESTED + "--crop_size 0", 2, ("error: --crop_size 0 cannot work",)),
     ("test", TESTED + "--num_test 0", 2, ("--num_test 0 cannot work",)),
+    ("test", TESTED + "--visuals real,fake_C", 1, ("--visuals fake_C", "real, fake")),
+    ("test", TESTED + "--test_norm x", 2, ("invalid choice: 'x'",)),
+    ("train", UNPAIRED + "--epoch_size -1", 2, ("--epoch_size -1 cannot work",)),
+    ("train", UNPAIRED + "--jitter 0.2", 2, ("--jitter 0.2 cannot work: give four numbers",)),
+    ("train", UNPAIRED + "--jitter 1,1,1,.6", 2, ("hue from 0 (0.5 at most)",)),
+    ("train", UNPAIRED + "--jitter 1,1,0,0 --output_nc 4", 2, ("--output_nc 4", "3 channels")),
+    ("train", PAIRS + "--jitter 1,1,1,0 --input_nc 1", 2, ("no saturation and hue",)),
     ("test", TESTED + "--aspect_ratio 0", 2, ("--aspect_ratio 0.0 cannot work", "above 0")),
     ("train", UNPAIRED + "--display_id 1 --display_port 70000", 1, ("70000 is no address",)),
     # contradictions
     ("train", UNPAIRED + "--continue_train --pretrained x", 2, ("contradict each other",)),
+    ("train", UNPAIRED + "--epoch_size 3 --serial_batches", 2, ("same in every epoch",)),
+    ("train", UNPAIRED + "--total_steps 9 --val_steps 2 --epoch_size 3", 2, ("--val_steps 2",)),
+    ("train", UNPAIRED + "--jitter_both", 2, ("--jitter_both needs --jitter",)),
     ("train", UNPAIRED + "--start_visdom", 2, ("--start_visdom and --display_id -1",)),
     ("train", UNPAIRED + "--model template --dataset_mode single", 1, ("no B",)),
     ("train", UNPAIRED + "--dataset_mode single", 1, ("needs images of both domains", "no B")),

@@ -49,11 +49,12 @@ def _plugins(add_plugins: Callable[[Path], None]) -> None:  # noqa: F811
     add_plugins(THIRD_PARTY)
 
 
+MORE = [("--epoch_size", "7", "--rotate90", "--balanced")] if LONG else []
 VARIANTS = [
     ("--num_threads", workers, "--batch_size", batch, *order)
     for workers in ("0", "2")
     for batch in ("1", "3")
-    for order in ((), ("--serial_batches",), ("--cache", "resized"))
+    for order in ((), ("--serial_batches",), ("--cache", "resized"), *MORE)
 ]
 
 

@@ -19,7 +19,12 @@ DEFAULTS: Mapping[str, Any] = {
     "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
-    "animation": "webp",
+    "animation": "webp", "visuals": "", "natural_order": False,
+    "test_norm": None, "test_dropout": None,
+    "epoch_size": 0, "balanced": False,
+    "vertical_flip": False, "rotate90": False, "jitter": "", "jitter_both": False,
+    "value_range": None,
+    "tile": 0, "overlap": 0,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 
@@ -28,11 +33,14 @@ OURS = "framework_options"
 
 
 class NewOption(Action):
-    """An option of ours, of the type that its default has; one that is False is a switch."""
+    """An option of ours, of the type that its default has; one that is False is a switch.
+
+    Where the default has no type, `type` and `nargs` are as of other options.
+    """
 
     def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
         default = DEFAULTS[dest]
-        nargs = 0 if default is False else None
+        nargs = 0 if default is False else keywords.pop("nargs", None)
         if nargs is None and default is not None:
             keywords["type"] = type(default)
         super().__init__(option_strings, dest, nargs=nargs, default=default, **keywords)

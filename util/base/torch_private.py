@@ -5,6 +5,7 @@ Each has a test of its own in `tests/unit/util/base/test_torch_private.py`.
 
 import multiprocessing.process
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from multiprocessing.process import BaseProcess
 from traceback import walk_tb
 from typing import Any
@@ -37,6 +38,15 @@ def is_watched() -> bool:
 def has_amx() -> bool:
     """Tell whether this processor has units for products of matrices in half precision."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
+def sides_of_one_are_no_special_case() -> AbstractContextManager[object]:
+    """Let torch.export keep images general whose sides shrink to one pixel inside a network."""
+    from torch.fx.experimental import _config  # who exports nothing need not wait for it
+
+    return _config.patch(  # type: ignore[attr-defined]
+        backed_size_oblivious=True
+    )
 
 
 def count_hooks(module: nn.Module) -> tuple[int, int]:

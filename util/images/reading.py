@@ -1,14 +1,28 @@
-"""Open image files: 8-bit RGB, the right way up, or an error that names the file."""
+"""Open image files, the right way up: as 8-bit RGB, or at their own depth; errors name the file."""
 
 import logging
 import os
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
 from util.base.errors import UserError
+from util.images import arrays, deep
+from util.images.pixels import (
+    AnyImage,
+    is_pillow_kind,
+    stored_type,
+    stored_values,
+    to_pillow,
+    with_channels,
+)
 
 LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")  # of the reference
 _PILLOW = r"PIL\."  # the modules whose warnings nobody needs
@@ -22,6 +36,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_DEEP_MODES = ("I", "F")  # how Pillow's names of more than 8 bits begin
+_DEPTHS = {"I;16": torch.uint16, "I": torch.int32, "F": torch.float32}
+_PLAIN = {
+    "1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB",
+    "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB",
+}  # fmt: skip
 
 
 def has_known_ending(filename: str) -> bool:
@@ -38,16 +59,90 @@ def default_loader(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, broken or no image.
     """
+    with _errors_naming(path), _opened(path) as image:
+        return upright_rgb(image)
+
+
+def read_image(path: str | Path, channels: int) -> AnyImage:
+    """Open an image at the depth that it has, whatever its ending says.
+
+    What holds 8 bits is a Pillow image if 1 or 3 channels are wanted: RGB, as `default_loader`
+    opens it, or L made of that. All else is a tensor of stored values (channels, H, W): uint8,
+    uint16, int32 or float32. As many pages of a TIFF file as channels are wanted are the channels.
+
+    Raises:
+        UserError: the file is missing, broken, no image, or of other channels (see
+            `with_channels`).
+    """
+    with _errors_naming(path):
+        beginning = _beginning_of(path)
+        if beginning.startswith(arrays.BEGINNINGS):
+            return _on_its_way(arrays.read_array(path, channels))
+        try:
+            image = _opened(path)
+        except UnidentifiedImageError:
+            if not beginning.startswith(deep.TIFF_BEGINNINGS):
+                raise
+            stored, has_alpha = deep.read_tiff(path, channels)
+            return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
+        with image:
+            return _read_opened(image, path, channels)
+
+
+def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImage:
+    if deep.is_cut_off(image, channels):
+        stored, has_alpha = deep.read_whole(path, image)
+        return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
+    is_paged = image.format == "TIFF" and 1 < channels == getattr(image, "n_frames", 1)
+    if is_paged and len(image.getbands()) == 1 and image.mode != "P":
+        pages = [
+            _at_its_depth(_upright(page), kind="TIFF") for page in deep.pages_as_channels(image)
+        ]
+        return _on_its_way(torch.cat(pages))
+    if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3):
+        rgb = upright_rgb(image)
+        return rgb if channels == 3 else rgb.convert("L")
+    stored = _at_its_depth(_plain(_upright(image), channels), kind=str(image.format))
+    has_alpha = stored.shape[0] in (2, 4) and image.mode != "CMYK"
+    return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
+
+
+def depth_of(path: str | Path) -> torch.dtype:
+    """Return the type that `read_image` would store a file's values in, after a look at its header.
+
+    It is uint8 for whatever is no such file.
+    """
+    try:
+        with _errors_naming(path):
+            beginning = _beginning_of(path)
+            if beginning.startswith(arrays.BEGINNINGS):
+                return _torch_type(stored_type(arrays.open_array(path).dtype))
+            try:
+                with _opened(path) as image:
+                    if deep.is_cut_off(image):
+                        return torch.uint16
+                    return _DEPTHS.get(_deep_mode(image.mode, str(image.format)), torch.uint8)
+            except UnidentifiedImageError:
+                if not beginning.startswith(deep.TIFF_BEGINNINGS):
+                    raise
+                return _torch_type(stored_type(deep.tiff_type(path)))
+    except UserError:
+        return torch.uint8
+
+
+@contextmanager
+def _errors_naming(path: str | Path) -> Iterator[None]:
+    """Let whatever goes wrong with a file inside be a UserError that names it."""
     silence_pillow()
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # whoever opens a pipe waits for its other end
-            raise UserError(f"{path} is no file, but a folder, pipe or device. Remove it.")
-        with Image.open(path) as image:
-            if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
-                raise UserError(f"{path} is PostScript. Convert it to PNG.")
-            return upright_rgb(image)
-    except (UserError, MemoryError):
+            raise UserError("is no file, but a folder, pipe or device. Remove it.")
+        yield
+    except MemoryError:
         raise
+    except UserError as error:
+        said = str(error)
+        raise UserError(f"{path}{' ' if said[0].islower() else ': '}{said}") from error
     except UnidentifiedImageError:
         what = "is not an image, or its format is unknown. Remove it or convert it to PNG."
         raise UserError(f"{path} {what}") from None
@@ -56,6 +151,45 @@ def default_loader(path: str | Path) -> Image.Image:
         raise UserError(
             f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
+
+
+def _beginning_of(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(8)
+
+
+def _on_its_way(stored: Tensor) -> AnyImage:
+    return to_pillow(stored) if is_pillow_kind(stored.dtype, stored.shape[0]) else stored
+
+
+def _at_its_depth(image: Image.Image, kind: str) -> Tensor:
+    """Return stored values; Pillow's mode I holds the 16 bits of some kinds of files."""
+    stored = stored_values(image)
+    return stored.to(_DEPTHS.get(_deep_mode(image.mode, kind), stored.dtype))
+
+
+def _deep_mode(mode: str, kind: str) -> str:
+    is_16_bit = mode.startswith("I;16") or (mode == "I" and kind in ("PNG", "PPM"))
+    return "I;16" if is_16_bit else mode
+
+
+def _plain(image: Image.Image, channels: int) -> Image.Image:
+    """Return an image of 8 bits in a mode whose channels mean something by themselves."""
+    if image.mode == "P" or (image.mode == "RGB" and channels == 4):  # perhaps transparent
+        return image.convert("RGBA" if "transparency" in image.info else "RGB")
+    return image.convert(_PLAIN[image.mode]) if image.mode in _PLAIN else image
+
+
+def _torch_type(dtype: type) -> torch.dtype:
+    return torch.from_numpy(np.empty(0, dtype)).dtype
+
+
+def _opened(path: str | Path) -> Image.Image:
+    image = Image.open(path)
+    if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
+        image.close()
+        raise UserError("is PostScript. Convert it to PNG.")
+    return image
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:

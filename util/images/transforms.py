@@ -4,8 +4,8 @@ Random ones draw from torch's generator exactly as torchvision's of the same nam
 arithmetic is torchvision's too. Written with Pillow alone because importing torchvision costs as
 much time as importing torch.
 
-Images are Pillow's. What cuts and mirrors also takes tensors of stored values, (C, H, W), as they
-are kept in memory.
+Images are Pillow's, or tensors of stored values, (C, H, W), of any type and number of channels: of
+more than 8 bits, say, and all that are kept in memory.
 """
 
 import math
@@ -22,9 +22,12 @@ from torch import Tensor
 
 from util.base.errors import UserError
 from util.base.log import say
-from util.images.ranges import MEAN, STD, to_unit
+from util.images.pixels import AnyImage as AnyImage
+from util.images.pixels import luminance
+from util.images.pixels import stored_values as stored_values
+from util.images.pixels import to_pillow as to_pillow
+from util.images.ranges import MEAN, STD, ValueRange, to_unit, usual_range
 
-AnyImage = Image.Image | Tensor
 Step = Callable[[Any], Any]
 Size = tuple[int, int]  # width, height
 
@@ -43,9 +46,11 @@ class Compose:
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Reduce an image to one channel of brightness, mode L."""
+    """Reduce an image to one channel of brightness; tensors of other channels than RGB stay."""
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: AnyImage) -> AnyImage:
+        if isinstance(image, Tensor):
+            return luminance(image) if image.shape[0] == 3 else image
         return image.convert("L")
 
 
@@ -57,7 +62,7 @@ class Resize:
     height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: AnyImage) -> AnyImage:
         return _resized(image, (self.width, self.height), self.method)
 
 
@@ -69,8 +74,8 @@ class ScaleWidth:
     least_height: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        width, height = image.size
+    def __call__(self, image: AnyImage) -> AnyImage:
+        width, height = size_of(image)
         if width == self.width and height >= self.least_height:
             return image
         new_height = int(max(self.width * height / width, self.least_height))
@@ -84,8 +89,8 @@ class ScaleShortside:
     length: int
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return _resized(image, self.size_of(image.size), self.method)
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return _resized(image, self.size_of(size_of(image)), self.method)
 
     def size_of(self, size: Size) -> Size:
         """Return the size that an image of another one gets."""
@@ -100,11 +105,12 @@ class RoundSides:
     base: int = 4
     method: int = Image.Resampling.BICUBIC
 
-    def __call__(self, image: Image.Image) -> Image.Image:
+    def __call__(self, image: AnyImage) -> AnyImage:
         # Sides of 1 or 2 would round to nothing, on which the reference fails.
-        width, height = (max(round(side / self.base), 1) * self.base for side in image.size)
-        if (width, height) != image.size:
-            note_rounding(image.size, (width, height), self.base)
+        given = size_of(image)
+        width, height = (max(round(side / self.base), 1) * self.base for side in given)
+        if (width, height) != given:
+            note_rounding(given, (width, height), self.base)
         return _resized(image, (width, height), self.method)
 
 
@@ -120,15 +126,13 @@ class CropAt:
     size: int
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        width, height = _size_of(image)
+        width, height = size_of(image)
         right, lower = self.x + self.size, self.y + self.size
         if width <= self.size and height <= self.size:
             return image
-        if not isinstance(image, Tensor):
-            return image.crop((self.x, self.y, right, lower))
-        if right > width or lower > height:
+        if isinstance(image, Tensor) and (right > width or lower > height):
             image = F.pad(image, (0, max(0, right - width), 0, max(0, lower - height)))
-        return image[:, self.y : lower, self.x : right]
+        return cut_out(image, self.x, self.y, right, lower)
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class RandomCrop:
     size: int
 
     def __call__(self, image: AnyImage) -> AnyImage:
-        width, height = _size_of(image)
+        width, height = size_of(image)
         if width < self.size or height < self.size:
             raise UserError(
                 f"An image of {width}x{height} is too small for --crop_size {self.size}. Use a "
@@ -168,9 +172,9 @@ class RandomResizedCrop:
     ratio: tuple[float, float]
     method: int = Image.Resampling.BILINEAR
 
-    def __call__(self, image: Image.Image) -> Image.Image:
-        x, y, width, height = self._box(*image.size)
-        cut = image.crop((x, y, x + width, y + height))
+    def __call__(self, image: AnyImage) -> AnyImage:
+        x, y, width, height = self._box(*size_of(image))
+        cut = cut_out(image, x, y, x + width, y + height)
         return _resized(cut, (self.size, self.size), self.method)
 
     def _box(self, width: int, height: int) -> tuple[int, int, int, int]:
@@ -218,11 +222,58 @@ class RandomFlip:
 
 
 @dataclass(frozen=True)
+class VerticalFlip:
+    """Mirror an image top to bottom."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        if isinstance(image, Tensor):
+            return image.flip(-2)
+        return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+
+
+@dataclass(frozen=True)
+class RandomVerticalFlip:
+    """Mirror every second image top to bottom, at random."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return VerticalFlip()(image) if torch.rand(1).item() < 0.5 else image
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Turn an image anticlockwise by quarters."""
+
+    quarters: int
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        if isinstance(image, Tensor):
+            return image.rot90(self.quarters, (-2, -1))
+        ways = Image.Transpose.ROTATE_90, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_270
+        return image.transpose(ways[self.quarters - 1]) if self.quarters else image
+
+
+@dataclass(frozen=True)
+class RandomTurn:
+    """Turn an image by none to three quarters, at random."""
+
+    def __call__(self, image: AnyImage) -> AnyImage:
+        return Turn(int(torch.randint(4, (1,))))(image)
+
+
+@dataclass(frozen=True)
 class ToTensor:
-    """Turn an image into a float32 tensor (C, H, W) with values in [0, 1]."""
+    """Turn an image into a float32 tensor (C, H, W) with values in [0, 1].
+
+    The range says which stored values are 0 and 1; None: those that are usual for their type.
+    """
+
+    value_range: ValueRange | None = None
 
     def __call__(self, image: AnyImage) -> Tensor:
-        return to_unit(to_stored(image))
+        stored, value_range = stored_values(image), self.value_range
+        if value_range is None and stored.is_floating_point():  # resizing may have gone beyond
+            value_range = usual_range(stored.dtype)
+        return to_unit(stored, value_range)
 
 
 @dataclass(frozen=True)
@@ -241,7 +292,8 @@ class Normalize:
 
 # Make the same of an image every time.
 FIXED = (Grayscale, Resize, ScaleWidth, ScaleShortside, RoundSides)
-_OF_TENSORS = (CropAt, RandomCrop, Flip, RandomFlip, ToTensor, Normalize)
+_TURNS = (Flip, RandomFlip, VerticalFlip, RandomVerticalFlip, Turn, RandomTurn)
+_OF_TENSORS = (CropAt, RandomCrop, *_TURNS, ToTensor, Normalize)
 
 
 def take_tensors(steps: Sequence[Step]) -> bool:
@@ -250,27 +302,29 @@ def take_tensors(steps: Sequence[Step]) -> bool:
     return kinds.issubset(_OF_TENSORS) and ToTensor in kinds
 
 
-def to_stored(image: AnyImage) -> Tensor:
-    """Return the values that an image stores as a tensor (C, H, W), their type unchanged."""
-    if isinstance(image, Tensor):
-        return image
-    if image.mode == "1":  # black and white, of which an array would hold 0 and 1
-        image = image.convert("L")
-    return torch.from_numpy(np.atleast_3d(np.asarray(image)).transpose(2, 0, 1).copy(order="C"))
-
-
-def to_pillow(stored: Tensor) -> Image.Image:
-    """Return a Pillow image of stored values (C, H, W)."""
-    pixels = stored.permute(1, 2, 0).numpy()
-    return Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-
-
-def _size_of(image: AnyImage) -> Size:
+def size_of(image: AnyImage) -> Size:
+    """Return (width, height)."""
     return (image.shape[2], image.shape[1]) if isinstance(image, Tensor) else image.size
 
 
-def _resized(image: Image.Image, size: Size, method: int) -> Image.Image:
-    return image if image.size == size else image.resize(size, Image.Resampling(method))
+def cut_out(image: AnyImage, left: int, upper: int, right: int, lower: int) -> AnyImage:
+    """Return a rectangle of an image."""
+    if isinstance(image, Tensor):
+        return image[:, upper:lower, left:right]
+    return image.crop((left, upper, right, lower))
+
+
+def _resized(image: AnyImage, size: Size, method: int) -> AnyImage:
+    if size_of(image) == size:
+        return image
+    if not isinstance(image, Tensor):
+        return image.resize(size, Image.Resampling(method))
+    planes = [Image.fromarray(plane) for plane in image.to(torch.float32).numpy()]  # mode F
+    values = np.stack([np.asarray(p.resize(size, Image.Resampling(method))) for p in planes])
+    if not image.is_floating_point():  # bicubic goes beyond what there was
+        ends = torch.iinfo(image.dtype)
+        values = np.rint(values).clip(ends.min, ends.max)
+    return torch.from_numpy(values).to(image.dtype)
 
 
 def resizes(preprocess: str) -> bool:

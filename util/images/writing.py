@@ -2,21 +2,45 @@
 
 import errno
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
+from util.base.errors import UserError
 from util.base.system import usable_cores
 from util.images import png
+from util.images.deep import write_tiff
 from util.images.ranges import storable
 from util.storage.files import replacing
 
 MOST_THREADS = 16
+ANY_NUMBER = ()
+_OF_8_AND_16_BITS = (1, 2, 3, 4)  # channels: gray, gray and alpha, RGB, RGBA
+_EVERYTHING: Mapping[torch.dtype, tuple[int, ...]] = dict.fromkeys(
+    (torch.uint8, torch.uint16, torch.int32, torch.float32), ANY_NUMBER
+)
+# How many channels files hold, by their endings and the type of the values.
+RESULT_FORMATS: Mapping[str, Mapping[torch.dtype, tuple[int, ...]]] = {
+    "png": dict.fromkeys((torch.uint8, torch.uint16), _OF_8_AND_16_BITS),
+    "jpg": {torch.uint8: (1, 3)},
+    "webp": {torch.uint8: (3, 4)},
+    "tif": _EVERYTHING,
+    "npy": _EVERYTHING,
+}
+_ENDINGS = {"jpeg": "jpg", "tiff": "tif"}  # others of the same formats
+_PILLOW_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},  # as of pairs, see joining.py
+    "webp": {"format": "WEBP", "quality": 95},
+    "tif": {"format": "TIFF"},
+}
 WAITING_PER_THREAD = 4  # images
 
 
@@ -45,6 +69,52 @@ def save_image(
 ) -> None:
     """Write an image, (H, W, C) uint8; see `as_pillow`."""
     write_image(image_path, as_pillow(image_numpy, aspect_ratio))
+
+
+def format_of(path: str | Path) -> str:
+    """Return which of RESULT_FORMATS a file name stands for; "" for none of them."""
+    ending = Path(path).suffix.lower().removeprefix(".")
+    ending = _ENDINGS.get(ending, ending)
+    return ending if ending in RESULT_FORMATS else ""
+
+
+def holds(file_format: str, stored: Tensor) -> bool:
+    """Tell whether a file of RESULT_FORMATS holds stored values (C, H, W), all of them."""
+    numbers = RESULT_FORMATS[file_format].get(stored.dtype)
+    return numbers == ANY_NUMBER or (numbers is not None and len(stored) in numbers)
+
+
+def write_stored(path: str | Path, stored: Tensor) -> None:
+    """Write stored values (C, H, W) as they are; the ending of `path` decides the format.
+
+    JPEG and WebP lose a little, as they are made to. In .npy the channels come last.
+
+    Raises:
+        UserError: the ending is not known, or such a file cannot hold these values.
+    """
+    kind = format_of(path)
+    if not kind:
+        raise UserError(f"{path} ends like none of {', '.join(RESULT_FORMATS)}. Rename it.")
+    if not holds(kind, stored):
+        others = ", ".join(name for name in RESULT_FORMATS if holds(name, stored))
+        what = f"{len(stored)} channels of {str(stored.dtype).removeprefix('torch.')}"
+        raise UserError(f"{path}: .{kind} files cannot hold {what}; these can: {others}.")
+    planes = stored.permute(1, 2, 0).cpu().numpy()
+    with replacing(path) as temporary:
+        _write_pixels(temporary, kind, planes[:, :, 0] if len(stored) == 1 else planes)
+
+
+def _write_pixels(path: Path, kind: str, pixels: NDArray[Any]) -> None:
+    """Write pixels (H, W) or (H, W, C) in a format that holds them."""
+    if kind == "npy":
+        with path.open("wb") as file:  # numpy would add an ending
+            np.save(file, np.ascontiguousarray(pixels))
+    elif kind == "png":
+        path.write_bytes(png.encode_pixels(pixels))
+    elif pixels.ndim == 3 and kind == "tif":
+        write_tiff(path, pixels)
+    else:
+        Image.fromarray(pixels).save(path, **_PILLOW_OPTIONS[kind])
 
 
 class ImageWriter:
@@ -82,16 +152,23 @@ class ImageWriter:
         Raises:
             OSError: an earlier image could not be written.
         """
+        self._begin(image_path, lambda: save_image(image_numpy, image_path, aspect_ratio))
+
+    def write_stored(self, path: str | Path, stored: Tensor) -> None:
+        """Write stored values as the function `write_stored` does, otherwise like `write`."""
+        self._begin(path, lambda: write_stored(path, stored))
+
+    def _begin(self, path: str | Path, write: Callable[[], None]) -> None:
         waiting = self._handed_over
         while waiting and (waiting[0].done() or len(waiting) == self._most):
             waiting.popleft().result()
-        waiting.append(self._pool.submit(_write, image_numpy, Path(image_path), aspect_ratio))
+        waiting.append(self._pool.submit(_write, Path(path), write))
 
 
-def _write(image: NDArray[Any], path: Path, aspect_ratio: float) -> None:
+def _write(path: Path, write: Callable[[], None]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_image(image, path, aspect_ratio)
+        write()
     except OSError as error:  # a full disk's names no file
         why = error.strerror or str(error)
         raise OSError(error.errno or errno.EIO, why, str(path)) from error

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from util.base.log import say
+from util.base.new_options import new_option
 from util.base.plugins import declares
 from util.images.transforms import resizes
+from util.inference.layer_modes import LayerModes
+from util.inference.parallel import MOST_PIXELS, processes_for
 
 ON_CUDA = 8 * 256 * 256  # pixels at once; on a CPU one image at a time is the fastest
 OF_ONE_SIZE = ("aligned", "unaligned", "single")  # data sets whose items `--preprocess` makes equal
@@ -24,6 +27,21 @@ def images_at_once(opt: Namespace, model: type, *, given: bool) -> int:
         return 1
     side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
     return max(1, ON_CUDA // side**2)
+
+
+def processes_at_once(opt: Namespace, model: type, images: int) -> int:
+    """Return in how many processes test.py translates images; 1: in its own alone.
+
+    Several where what is made of an image does not depend on the others, on the CPU, and images
+    are known to be of usual sizes.
+    """
+    side = opt.crop_size if "crop" in opt.preprocess else opt.load_size
+    is_usual = ("crop" in opt.preprocess or "resize" in opt.preprocess) and side**2 <= MOST_PIXELS
+    is_alone = not declares(model, "batch_independent") or opt.batch_size > 1
+    has_own_ways = new_option(opt, "compile") or new_option(opt, "tile")
+    if opt.gpu_ids or is_alone or not is_usual or has_own_ways:
+        return 1
+    return processes_for(images)
 
 
 def one_by_one(
@@ -44,10 +62,11 @@ def _why_alone(opt: Namespace, model: type) -> str:
     """Say why the images of a batch would not be what they are alone; nothing if they would."""
     if not declares(model, "batch_independent"):
         return f"{model.__name__} does not say that it translates batches (batch_independent)"
-    if not opt.eval and opt.norm not in ("instance", "none"):
-        return f"without --eval, --norm {opt.norm} takes its statistics from the batch"
-    if not opt.eval and not opt.no_dropout:
-        return "without --eval, dropout would draw otherwise"
+    modes = LayerModes.of(opt)
+    if modes.norm == "batch" and opt.norm not in ("instance", "none"):
+        return f"{modes.given_by('norm')}, --norm {opt.norm} takes its statistics from the batch"
+    if modes.dropout == "on" and not opt.no_dropout:
+        return f"{modes.given_by('dropout')}, dropout would draw otherwise"
     cut = resizes(opt.preprocess) and "crop" in opt.preprocess
     if "resize" not in opt.preprocess and not cut:
         return f"with --preprocess {opt.preprocess} they may differ in size"

@@ -110,7 +110,7 @@ def columns_of(tests: Sequence[Results], visuals: Sequence[str] | None) -> list[
             for visual in visuals
         ]
     first, made = tests[0], tests[0].made()
-    columns = [Column("input", first, INPUTS[made])]
+    columns = [Column("input", first, INPUTS[made])] if INPUTS[made] in first.files else []
     columns += [Column(test.title, test, test.made()) for test in tests]
     is_paired = (first.folder / PAIRS_FILE).is_file() or made == "fake_B_rgb"
     if is_paired and TRUTHS.get(made) in first.files:

@@ -7,6 +7,7 @@ from hashlib import blake2b
 
 from util.base import rng
 from util.base.new_options import new_option
+from util.images.file_lists import folder_of
 
 
 def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
@@ -15,7 +16,7 @@ def own_seed(opt: Namespace, paths: Sequence[str]) -> int:
     Of several paths, which a batch without random numbers may have, it is the first.
     """
     path = str(paths[0]) if len(paths) else "."
-    return seed_of_image(new_option(opt, "seed"), os.path.relpath(path, opt.dataroot))
+    return seed_of_image(new_option(opt, "seed"), os.path.relpath(path, folder_of(opt.dataroot)))
 
 
 def seed_of_image(seed: int, below: str) -> int:

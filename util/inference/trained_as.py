@@ -18,7 +18,7 @@ def own_model_command(opt: Namespace, trained: Mapping[str, Any]) -> str:
     above it.
     """
     folder, phase = Path(opt.dataroot), opt.phase
-    if not os.path.isdir(folder / phase):
+    if not (os.path.isfile(folder) or os.path.isdir(folder / phase)):
         folder, phase = folder.resolve().parent, folder.resolve().name
     model = trained.get("model", "colorization")
     options = {"dataroot": folder, "name": opt.name, "model": model}

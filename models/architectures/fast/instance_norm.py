@@ -32,7 +32,10 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         if not torch.jit.is_scripting():
             if input.dim() != 4 or input.shape[2] * input.shape[3] == 1 or is_transformed():
                 return super().forward(input)
-            return _Normalise.apply(input.contiguous(memory_format=layout_of(input)), self.eps)
+            x = input.contiguous(memory_format=layout_of(input))
+            return (
+                _Normalise.apply(x, self.eps) if torch.is_grad_enabled() else made_from(x, self.eps)
+            )
         images = input if input.dim() == 4 else input[None]
         return F.instance_norm(images, eps=self.eps).view_as(input)
 
@@ -55,6 +58,30 @@ class _Normalise(torch.autograd.Function):
             return found, None
         gradient = gradient.contiguous(memory_format=layout_of(x))
         return normalise_backward(gradient, x, mean, rstd, ctx.eps), None
+
+
+def made_from(x: Tensor, eps: float) -> Tensor:
+    """Return the normalised images alone; on the CPU the same bits with any number of threads.
+
+    Batch norm's kernel adds up what each thread has found, so its sums depend on how many there
+    are, and images that are made of them by a level here and there.
+    """
+    if x.device.type != "cpu" or layout_of(x) is not torch.channels_last:
+        return normalise(x, eps)[0]
+    ones, zeros = _precise_statistics(x)
+    parts = [
+        torch.native_batch_norm(image, ones, zeros, *_statistics(image), False, 0.0, eps)[0]
+        for image in x.split(1)
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance of each channel of one image in channels_last, (C,) each."""
+    rows = image[0].permute(1, 2, 0)  # (H, W, C), as it lies in memory
+    mean = rows.mean((0, 1), dtype=torch.promote_types(rows.dtype, torch.float32))
+    squares = (rows - mean).square_()
+    return mean, squares.sum(1).sum(0).div_(rows.shape[0] * rows.shape[1])
 
 
 def normalise(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:

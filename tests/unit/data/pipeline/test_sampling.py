@@ -444,3 +444,82 @@ def test_plugins_own_error_in_a_worker_is_not_swallowed() -> None:
 def test_unknown_data_set_is_refused_with_a_near_miss() -> None:
     with pytest.raises(UserError, match="'unalignd'.*Did you mean 'unaligned'"):
         create_dataset(options("X", dataset_mode="unalignd"))
+
+
+# ---- other epochs than all images once ----------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("size", [1, 5, 7, 17])
+def test_an_epoch_has_the_size_it_is_given(size: int, workers: int) -> None:
+    opt = drawing(workers, epoch_size=size, batch_size=2)
+    torch.manual_seed(5)
+    loader = create_dataset(opt)
+    assert len(loader) == size
+    found = [[int(item[0]) for batch in loader for item in items_of(batch)] for _ in range(3)]
+    assert [len(epoch) for epoch in found] == [size] * 3
+    for epoch in found:  # nothing again before everything was there
+        counts = Counter(epoch)
+        assert max(counts.values()) - min(counts.get(i, 0) for i in range(7)) <= 1
+    assert size == 1 or len({tuple(epoch) for epoch in found}) == 3
+
+
+@pytest.mark.parametrize("size", [5, 17])
+def test_an_epoch_of_a_given_size_is_continued_inside(size: int) -> None:
+    torch.manual_seed(5)
+    loader = create_dataset(drawing(1, epoch_size=size))
+    whole = [items_of(batch) for batch in islice(loader.stream(), 3 * size)]
+    torch.manual_seed(5)
+    loader = create_dataset(drawing(1, epoch_size=size))
+    seen = [items_of(batch) for batch in islice(loader.stream(), size + 3)]
+    torch.manual_seed(99)
+    resumed = create_dataset(drawing(1, epoch_size=size))
+    assert resumed.has_images_of(loader.state_dict())
+    resumed.load_state_dict(loader.state_dict())
+    rest = [items_of(batch) for batch in islice(resumed.stream(), 2 * size - 3)]
+    assert seen + rest == whole
+    assert not create_dataset(drawing(1)).has_images_of(loader.state_dict())
+
+
+def test_states_without_new_options_are_what_they_were() -> None:
+    assert create_dataset(drawing(0)).state_dict()["pictures"].keys() == {"count", "names"}
+
+
+def test_other_epochs_are_for_training_alone() -> None:
+    loader = create_dataset(drawing(0, epoch_size=3, balanced=True, isTrain=False))
+    assert sorted(int(i[0]) for batch in loader for i in items_of(batch)) == list(range(7))
+
+
+def test_folders_are_drawn_equally_often_when_balanced(tmp_path: Path) -> None:
+    draw(tmp_path, ["few/0.png", *(f"many/{number}.png" for number in range(9))])
+    torch.manual_seed(5)
+    loader = create_dataset(options(tmp_path, balanced=True, epoch_size=400))
+    found = Counter(Path(path).parent.name for batch in loader for path in batch["A_paths"])
+    assert 160 < found["few"] < 240
+    assert found.total() == 400
+
+
+@pytest.mark.parametrize("smaller", ["A", "B"])
+def test_all_images_of_two_domains_are_drawn_equally_often_when_balanced(
+    smaller: str, tmp_path: Path
+) -> None:
+    larger = "AB".replace(smaller, "")
+    draw(tmp_path / f"train{smaller}", ["0.png", "1.png", "2.png"])
+    draw(tmp_path / f"train{larger}", ["x/0.png", *(f"y/{number}.png" for number in range(3))])
+    torch.manual_seed(5)
+    opt = options(tmp_path, dataset_mode="unaligned", balanced=True, epoch_size=600)
+    found: Counter[str] = Counter()
+    for batch in create_dataset(opt):
+        found.update(batch[f"{smaller}_paths"])
+        found.update(str(Path(path).parent) for path in batch[f"{larger}_paths"])
+    counts = sorted(found.values())
+    assert all(150 < count < 250 for count in counts[:3])
+    assert all(240 < count < 360 for count in counts[3:])
+
+
+def test_balancing_what_is_balanced_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw(tmp_path, ["0.png", "1.png"])
+    create_dataset(options(tmp_path, balanced=True))
+    assert "--balanced changes little" in capsys.readouterr().err

@@ -187,14 +187,31 @@ def test_a_folder_alone_belongs_to_no_option(capsys: pytest.CaptureFixture[str])
     [
         (["--name", "--model", "pix2pix"], "--name takes a value, but --model follows."),
         (["--model", "pix2pix", "--name"], "--name takes a value, but nothing follows."),
-        (["--gpu_ids", "-1,0"],
-         "--gpu_ids takes a value, but -1,0 follows. If that is the value, write --gpu_ids=-1,0."),
+        (["--gpu_ids", "-all"],
+         "--gpu_ids takes a value, but -all follows. If that is the value, write --gpu_ids=-all."),
     ],
 )  # fmt: skip
 def test_a_value_that_is_missing_is_missed(parse: Any, words: list[str], advice: str) -> None:
     message = parse.refused(*words)
     assert f"argument {advice.partition(' ')[0]}: expected one argument" in message
     assert message.splitlines()[-1] == f"  {advice}"
+
+
+def test_several_numbers_of_which_the_first_is_negative_are_values(parse: Any) -> None:
+    opt = parse.train("--value_range", "-1000,3000", "-1e3,.5", "--gpu_ids", "-1,-2", "--no_flip")
+    assert (opt.value_range, opt.gpu_ids, opt.no_flip) == (["-1000,3000", "-1e3,.5"], [], True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["3,1"], "--value_range 3,1: 3,1 is no range. Give LO,HI with LO below HI"),
+        (["0", "4095"], "--value_range 0 4095: 0 is no range"),
+        (["0,1"] * 3, "gives 3 ranges. There may be two: of what goes in and comes out."),
+    ],
+)
+def test_a_range_that_is_none_is_refused(parse: Any, words: list[str], said: str) -> None:
+    assert said in parse.refused("--value_range", *words)
 
 
 def test_nothing_is_guessed_before_all_options_are_known(parse: Any) -> None:

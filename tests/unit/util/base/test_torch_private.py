@@ -203,3 +203,15 @@ def test_shared_bytes_are_seen_by_other_processes() -> None:
         child.start()
     child.join()
     assert values.tolist() == [7, 7, 7]
+
+
+def test_exported_programs_take_sides_that_shrink_to_one_pixel() -> None:
+    class Pool(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            halved = x[:, ::2]
+            return halved + halved.sum(dim=1, keepdim=True)
+
+    side = 2 * torch.export.Dim("half", min=1)
+    with torch_private.sides_of_one_are_no_special_case():
+        program = torch.export.export(Pool(), (torch.ones(1, 6),), dynamic_shapes=({1: side},))
+    assert program.module()(torch.ones(1, 2)).tolist() == [[2]]

@@ -126,11 +126,11 @@ def test_tensors_of_stored_values_are_cut_and_mirrored_as_images_are(
     if size <= min(width, height):
         steps.insert(0, ours.RandomCrop(size))
     transform = ours.Compose(steps)
-    both(lambda given: transform(ours.to_stored(given)), transform, seed, image)
+    both(lambda given: transform(ours.stored_values(given)), transform, seed, image)
     assert ours.take_tensors(steps)
     assert not ours.take_tensors(steps[:-1])  # an image is wanted
     assert not ours.take_tensors([tv.RandomHorizontalFlip(), *steps])
-    assert np.array_equal(pixels(ours.to_pillow(ours.to_stored(image))), pixels(image))
+    assert np.array_equal(pixels(ours.to_pillow(ours.stored_values(image))), pixels(image))
 
 
 def test_tensor_holds_every_grey_value_as_torchvision_does() -> None:

@@ -1,0 +1,140 @@
+"""Options of test.py: which images, in which order, what is saved, how layers compute."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.support import commands
+from tests.support.commands import ROOT, Page, draw, imported, scene
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def run(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run with batch norm and dropout."""
+    folder = tmp_path_factory.mktemp("run")
+    commands.train(folder, pairs, "pix2pix", "--init_gain", "0.5")
+    return folder
+
+
+def result(run: Path, folder: Path, root: Path, *more: str, model: str = "pix2pix") -> Path:
+    """Test the run, and return the folder of results."""
+    commands.test(run, root, model, *more, "--results_dir", str(folder))
+    return folder / "run" / "test_latest"
+
+
+def pixels(results: Path) -> dict[str, Any]:
+    """Return the images of a test by name."""
+    return {path.name: np.asarray(Image.open(path)) for path in results.glob("images/*")}
+
+
+def test_only_the_images_that_are_asked_for_are_saved_in_their_order(
+    run: Path, pairs: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    whole = result(run, tmp_path / "all", pairs)
+    some = result(run, tmp_path / "some", pairs, "--visuals", "fake_B, real_A")
+    assert "Score them with" in capsys.readouterr().out
+    page = Page(some / "index.html")
+    assert page.images == [f"images/p{i}_{v}.png" for i in (0, 1) for v in ("fake_B", "real_A")]
+    assert sorted(path.name for path in (some / "images").iterdir()) == [
+        Path(image).name for image in sorted(page.images)
+    ]
+    for name, image in pixels(some).items():
+        assert np.array_equal(image, pixels(whole)[name])
+    # Scores are those of all images; what is compared later must be there.
+    assert "PSNR" in (some / "index.html").read_text()
+    assert json.loads((whole / "pairs.json").read_text()) == {"fake_B": "real_B"}
+    assert not (some / "pairs.json").exists()
+    with imported(ROOT / "scripts" / "evaluate.py") as evaluate:
+        assert commands.ended(evaluate.main, [some]) == 1
+    assert "only x_fake_B, x_real_A" in capsys.readouterr().err
+    result(run, tmp_path / "one", pairs, "--visuals", "fake_B")
+    assert "Score them with" not in capsys.readouterr().out
+
+
+def test_all_images_are_translated_with_minus_one(
+    run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    for number in range(3):
+        draw(tmp_path / "in" / f"{number}.png", scene(number))
+    result(run, tmp_path, tmp_path / "in", "--num_test", "-1", "--visuals", "fake", model="test")
+    found = capsys.readouterr()
+    assert "warning" not in found.err
+    assert len(pixels(tmp_path / "run" / "test_latest")) == 3
+
+
+def test_frames_are_in_natural_order_when_asked(run: Path, tmp_path: Path) -> None:
+    for number in (1, 2, 10):
+        draw(tmp_path / "in" / f"frame{number}.png", scene(number))
+    arguments = run, tmp_path, tmp_path / "in", "--num_test", "2"
+    plain = Page(result(*arguments, model="test") / "index.html")
+    assert plain.headings == ["frame1", "frame10"]
+    natural = Page(result(*arguments, "--natural_order", model="test") / "index.html")
+    assert natural.headings == ["frame1", "frame2"]
+
+
+def test_one_image_and_a_list_give_what_their_folder_gives(run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number in range(3):
+        draw(folder / f"{number}.png", scene(number))
+    (tmp_path / "list.txt").write_text("# the last first\nin/2.png\n\nin/0.png\n")
+    (folder / "list.txt").write_text("2.png\n0.png\n")
+    whole = pixels(result(run, tmp_path / "folder", folder, model="test"))
+    one = pixels(result(run, tmp_path / "one", folder / "2.png", model="test"))
+    assert one.keys() == {"2_fake.png", "2_real.png"}
+    listed = result(run, tmp_path / "list", folder / "list.txt", model="test")
+    assert Page(listed / "index.html").headings == ["2", "0"]
+    for name, image in (one | pixels(listed)).items():
+        assert np.array_equal(image, whole[name]), name
+    elsewhere = result(run, tmp_path / "elsewhere", tmp_path / "list.txt", model="test")
+    assert Page(elsewhere / "index.html").headings == ["2", "0"]
+
+
+def test_pairs_in_a_list_are_trained_on_and_tested(pairs: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for number in range(2):
+        draw(root / "A" / f"{number}.png", scene(number, outlined=True))
+        draw(root / "B" / f"other{number}.png", scene(number))
+    (root / "train.txt").write_text("A/0.png\tB/other0.png\nA/1.png\tB/other1.png\n")
+    (root / "test.txt").write_text("A/1.png\tB/other1.png\n")
+    commands.train(tmp_path, root, "pix2pix")
+    found = pixels(commands.test(tmp_path, root, "pix2pix"))
+    assert found.keys() == {"1_fake_B.png", "1_real_A.png", "1_real_B.png"}
+    again = pixels(commands.test(tmp_path, root / "test.txt", "pix2pix"))
+    assert all(np.array_equal(found[name], again[name]) for name in found)
+
+
+@pytest.mark.parametrize(
+    ("like", "options"),
+    [
+        ((), ("--test_norm", "batch", "--test_dropout", "on", "--eval")),
+        (("--eval",), ("--test_norm", "running", "--test_dropout", "off")),
+    ],
+)
+def test_norms_and_dropout_are_what_their_options_say(
+    like: tuple[str, ...], options: tuple[str, ...], run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    one = {"--visuals": "fake_B", "--num_test": "1"}
+    words = [word for item in one.items() for word in item]
+    wanted, found, mixed = (
+        pixels(result(run, tmp_path / str(i), pairs, *words, *more))["p0_fake_B.png"]
+        for i, more in enumerate((like, options, ("--test_norm", "running")))
+    )
+    assert np.array_equal(found, wanted)
+    assert not np.array_equal(mixed, wanted)
+
+
+def test_options_for_layers_that_are_not_there_are_told(
+    unpaired: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    commands.train(tmp_path, unpaired, "cycle_gan", "--max_dataset_size", "1")
+    options = "--test_norm", "running", "--test_dropout", "on", "--num_test", "1"
+    commands.test(tmp_path, unpaired, "cycle_gan", *options)
+    told = capsys.readouterr().err
+    assert "--test_norm running does nothing: the networks have no batch norm" in told
+    assert "--test_dropout on does nothing: the networks have no dropout" in told

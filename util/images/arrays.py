@@ -1,0 +1,72 @@
+"""Images as numpy keeps them: .npy and .npz files, (H, W), (H, W, C) or (C, H, W)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from util.base.errors import UserError
+from util.images.pixels import stored_of_array, with_channels
+
+ARRAYS = (".npy", ".npz")  # endings
+BEGINNINGS = (b"\x93NUMPY", b"PK\x03\x04")  # of .npy, and of a .npz, which is a ZIP archive
+USUAL_NAMES = ("image", "arr_0")  # of the array in an archive of several
+
+
+def read_array(path: str | Path, channels: int) -> Tensor:
+    """Return an array as stored values (channels, H, W).
+
+    Of three axes the last one is the channels if it is as long as wanted, else the first one.
+
+    Raises:
+        UserError: it is no array of an image; the message is to follow the file's name.
+    """
+    array = open_array(path)
+    if array.size == 0 or array.ndim not in (2, 3):
+        raise UserError(f"It has the shape {array.shape}; images are (H, W), (H, W, C), (C, H, W).")
+    planes = array[None] if array.ndim == 2 else channels_first(array, channels)
+    return with_channels(stored_of_array(planes), channels)
+
+
+def open_array(path: str | Path) -> NDArray[Any]:
+    """Return the array of a file; its values are read when they are used, where that is possible.
+
+    Raises:
+        UserError: it is an archive of several arrays, none of which is called as an image may be.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) == BEGINNINGS[0][:4]:
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+            return array
+        file.seek(0)  # numpy leaves a broken archive open that it has opened itself
+        with np.load(file, allow_pickle=False) as archive:
+            return _image_in(archive)
+
+
+def _image_in(archive: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    names = list(archive)
+    chosen = names if len(names) == 1 else [name for name in USUAL_NAMES if name in names]
+    if not chosen:
+        listed = ", ".join(names) or "nothing"
+        raise UserError(f"It holds {listed}. Keep one array, or call one of them image.")
+    return archive[chosen[0]]
+
+
+def channels_first(array: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Return an array of three axes as (C, H, W), by which of them may be the channels.
+
+    Raises:
+        UserError: neither the first nor the last one may be.
+    """
+    for wanted in (channels, *({1: (3,), 3: (1,)}.get(channels, ()))):  # gray and colour
+        if array.shape[2] == wanted:
+            return array.transpose(2, 0, 1)
+        if array.shape[0] == wanted:
+            return array
+    raise UserError(
+        f"It has the shape {array.shape}, of which neither the last nor the first number is "
+        f"{channels}, the number of channels that is wanted (--input_nc, --output_nc)."
+    )
