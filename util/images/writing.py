@@ -124,10 +124,15 @@ def _write_pixels(path: Path, kind: str, pixels: NDArray[Any]) -> None:
             np.save(file, np.ascontiguousarray(pixels))
     elif kind == "png":
         path.write_bytes(png.encode_pixels(pixels))
-    elif pixels.ndim == 3 and kind == "tif":
+    elif kind == "tif" and not _is_written_by_pillow(pixels):
         write_tiff(path, pixels)
     else:
         Image.fromarray(pixels).save(path, **_PILLOW_OPTIONS[kind])
+
+
+def _is_written_by_pillow(pixels: NDArray[Any]) -> bool:
+    """Tell whether Pillow can write a TIFF file of pixels: of one channel, or 8-bit RGB or RGBA."""
+    return pixels.ndim == 2 or (pixels.dtype == np.uint8 and pixels.shape[2] in (3, 4))
 
 
 class ImageWriter:
