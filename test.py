@@ -31,6 +31,7 @@ from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
 from models.base_model import BaseModel
+from models.inference.padding import keep_sizes
 from models.inference.tiles import compute_in_tiles
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -46,6 +47,7 @@ from util.display.progress_bar import progress_bar
 from util.display.reporter import Reporter
 from util.html import HTML
 from util.images.file_lists import folder_of
+from util.images.reading import allow_large_images
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, one_by_one, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
@@ -55,6 +57,7 @@ from util.inference.once import OncePerSide
 from util.inference.outputs import OutputsByDomain
 from util.inference.pairs import pairs_among, save_pairs
 from util.inference.parallel import in_processes
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
@@ -73,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = TestOptions()
     opt = options.parse(argv, quiet=True)
     options.result.tell()
+    if new_option(opt, "large_pictures"):
+        allow_large_images()
     take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
     if opt.num_test < 0:
@@ -89,11 +94,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if tile := new_option(opt, "tile"):
         for net in networks_of(model).values():
             compute_in_tiles(net, tile, new_option(opt, "overlap"))
+    if new_option(opt, "keep_size"):
+        for net in networks_of(model).values():
+            keep_sizes(net)
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
     webpage.names = ResultNames(inputs_of(dataset, opt), folder_of(opt.dataroot))
+    webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
@@ -128,6 +137,7 @@ def translate(
                 pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
                 saved.require_in(made)
                 save_pairs(results_folder(opt), saved.pairs_among(pairs))
+                webpage.result_files.save_ranges(results_folder(opt), made)
             items = one_by_one(made, sources, opt.batch_size)
             for visuals, paths in items if pairs else once.new(batch, items):
                 if not (shown := saved.among(visuals)):
@@ -136,8 +146,8 @@ def translate(
                     say(f"processing ({number:04d})-th image... {paths}")
                 save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                show_scores(webpage, visuals, pairs, opt.aspect_ratio)
-                outputs.add(webpage.names.name(paths[0]), shown)
+                show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
+                outputs.add(webpage.names.name(paths[0]), shown, webpage.result_files.ending)
                 number += 1
                 bar.update(1)
     outputs.save(results_folder(opt))

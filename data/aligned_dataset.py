@@ -10,7 +10,6 @@ from data.base_dataset import (
     LAYOUTS,
     ONE_FOLDER,
     BaseDataset,
-    channels_of_sides,
     check_crop_fits,
     find_images,
     folders_of,
@@ -23,6 +22,7 @@ from data.image_folder import make_dataset as make_dataset  # as Image, for othe
 from data.pipeline.image_reader import ImageReader
 from data.pipeline.jitter import Jitter
 from data.pipeline.pairs import find_pairs, listed_pairs
+from data.pipeline.sides import sides_of
 
 
 class AlignedDataset(BaseDataset):
@@ -51,18 +51,23 @@ class AlignedDataset(BaseDataset):
             self.AB_paths = find_images(opt, self.dir_AB, layout_text(opt))
         check_crop_fits(opt)
         self.reader = ImageReader.of(opt)
-        self.input_nc, self.output_nc = channels_of_sides(opt)
+        B_paths = [self._partners.get(path, path) for path in self.AB_paths]
+        self.side_A, self.side_B = sides_of(opt, self.AB_paths, B_paths)
+        self.input_nc, self.output_nc = self.side_A.channels, self.side_B.channels
         self.jitter = Jitter.of(opt)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B`, cropped and flipped alike, and their paths."""
         path_A = self.AB_paths[index]
         path_B = self._partners.get(path_A)
-        left, right = self.reader.open_pair(path_A, path_B)
+        left, right = self.reader.open_pair(path_A, path_B, self.side_A, self.side_B)
         params = get_params(self.opt, left.size)
-        transform_A = get_transform(self.opt, params, grayscale=self.input_nc == 1)
-        transform_B = get_transform(self.opt, params, grayscale=self.output_nc == 1)
-        A, B = left.transformed(transform_A), right.transformed(transform_B)
+        A, B = (
+            image.transformed(
+                get_transform(self.opt, params, side.channels == 1, value_range=side.value_range)
+            )
+            for image, side in ((left, self.side_A), (right, self.side_B))
+        )
         A, B = self.jitter.pair(A, B)
         return {"A": A, "B": B, "A_paths": path_A, "B_paths": path_B or path_A}
 

@@ -16,12 +16,14 @@ from PIL import Image
 from torch.utils import data
 from torch.utils.data import Dataset
 
-from data.image_folder import is_image_file, make_dataset
+from data.image_folder import is_image_file
+from data.pipeline.files import list_files
 from util.base.errors import UserError
 from util.base.new_options import new_option
 from util.images import transforms as T
 from util.images.file_lists import ENDING as LIST
 from util.images.file_lists import list_beside, natural, read_list
+from util.images.ranges import ValueRange
 from util.images.reading import LOWER_CASE
 
 # What `from data.base_dataset import *` brings: the original's names.
@@ -121,13 +123,16 @@ def get_transform(
     grayscale: bool = False,
     method: Any = Image.Resampling.BICUBIC,
     convert: bool = True,
+    *,
+    value_range: ValueRange | None = None,
 ) -> T.Compose:
     """Return the transform from an image to a tensor that the options describe.
 
     `params` is what `get_params` drew; without it crop and flip are drawn anew for every image,
     from torch's generator. `grayscale` reduces to one channel first. `method` says how to resample:
     Pillow's constant, or torchvision's of the same name. With `convert` the result is a float32
-    tensor (C, H, W) in [-1, 1], otherwise a Pillow image.
+    tensor (C, H, W) in [-1, 1], otherwise an image as it came; `value_range` are the stored values
+    that become -1 and 1, if not the usual ones of their type.
     """
     method = __transforms2pil_resize(method)
     steps: list[Callable[[Any], Any]] = [T.Grayscale()] if grayscale else []
@@ -137,7 +142,7 @@ def get_transform(
         steps.append(T.ScaleWidth(opt.load_size, opt.crop_size, method))
     elif "scale_shortside" in opt.preprocess:
         steps.append(T.ScaleShortside(opt.load_size, method))
-    if opt.preprocess == "none":
+    if opt.preprocess == "none" and not new_option(opt, "keep_size"):
         steps.append(T.RoundSides(4, method))
     if "crop" in opt.preprocess:
         if params is None:
@@ -153,7 +158,7 @@ def get_transform(
         steps += [T.VerticalFlip()] if params.get("vertical_flip") else []
         steps += [T.Turn(params["quarter_turns"])] if params.get("quarter_turns") else []
     if convert:
-        steps += [T.ToTensor(), T.Normalize()]
+        steps += [T.ToTensor(value_range), T.Normalize()]
     return T.Compose(steps)
 
 
@@ -175,13 +180,6 @@ def check_crop_fits(opt: Namespace) -> None:
             f"--crop_size {opt.crop_size} is larger than --load_size {opt.load_size}, to which "
             f"--preprocess {opt.preprocess} resizes first. Raise --load_size or lower --crop_size."
         )
-
-
-def channels_of_sides(opt: Namespace) -> tuple[int, int]:
-    """Return the numbers of channels of A and of B; `--direction` says which of them goes in."""
-    if opt.direction == "BtoA":
-        return opt.output_nc, opt.input_nc
-    return opt.input_nc, opt.output_nc
 
 
 def folders_of(root: str | Path, phase: str, layout: Layout) -> list[str]:
@@ -241,7 +239,9 @@ def _are_files(values: object) -> bool:
 
 
 def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
-    """List the images of a folder, or of `list_for` it, at most `opt.max_dataset_size`.
+    """List the images of a folder, or the arrays if there are none; or those of `list_for` it.
+
+    At most `opt.max_dataset_size`.
 
     Raises:
         UserError: no such folder, or no images in it; shows what is `expected`, one line for each
@@ -250,7 +250,7 @@ def find_images(opt: Namespace, folder: str, expected: str) -> list[str]:
     if file := list_for(opt, folder):
         return first_of(read_list(file), opt.max_dataset_size)
     is_folder = os.path.isdir(folder)
-    if is_folder and (paths := make_dataset(folder)):
+    if is_folder and (paths := list_files(folder)):
         return first_of(in_order(opt, paths), opt.max_dataset_size)
     problem = "There are no images in {}" if is_folder else "{} is not a valid directory"
     raise UserError(

@@ -3,21 +3,17 @@
 import os
 import random
 from argparse import Namespace
+from itertools import accumulate
 from typing import Any
 
 from PIL import Image as Image
 
-from data.base_dataset import (
-    BaseDataset,
-    channels_of_sides,
-    check_crop_fits,
-    find_images,
-    get_transform,
-)
+from data.base_dataset import BaseDataset, check_crop_fits, find_images, get_transform
 from data.image_folder import make_dataset as make_dataset  # as Image, for other people's code
 from data.pipeline.drawing import Drawing, weights_by_folder, weights_of_items
 from data.pipeline.image_reader import ImageReader
 from data.pipeline.jitter import Jitter
+from data.pipeline.sides import Side, sides_of
 
 
 class UnalignedDataset(BaseDataset):
@@ -30,7 +26,9 @@ class UnalignedDataset(BaseDataset):
     reader = ImageReader()
     jitter = Jitter()
     _is_balanced = False
-    _weights_B: list[float] = []
+    _drawn_B: list[float] = []  # sums of weights, for `random.choices`
+    side_A: Side | None = None
+    side_B: Side | None = None
 
     def __init__(self, opt: Namespace) -> None:
         super().__init__(opt)
@@ -43,25 +41,28 @@ class UnalignedDataset(BaseDataset):
         self.A_size = len(self.A_paths)
         self.B_size = len(self.B_paths)
         self.reader = ImageReader.of(opt)
-        channels_A, channels_B = channels_of_sides(opt)
-        self.transform_A = get_transform(opt, grayscale=channels_A == 1)
-        self.transform_B = get_transform(opt, grayscale=channels_B == 1)
+        self.side_A, self.side_B = sides = sides_of(opt, self.A_paths, self.B_paths)
+        self.transform_A, self.transform_B = (
+            get_transform(opt, grayscale=side.channels == 1, value_range=side.value_range)
+            for side in sides
+        )
         self.jitter = Jitter.of(opt)
         self._is_balanced = Drawing.of(opt).balanced
-        self._weights_B = weights_by_folder(self.B_paths) if self._is_balanced else []
+        if self._is_balanced:
+            self._drawn_B = list(accumulate(weights_by_folder(self.B_paths)))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return `A` and `B` and their paths."""
         A_path = self.A_paths[index % self.A_size]
         if self.opt.serial_batches:
             index_B = index % self.B_size
-        elif self._weights_B:
-            (index_B,) = random.choices(range(self.B_size), self._weights_B)
+        elif self._drawn_B:
+            (index_B,) = random.choices(range(self.B_size), cum_weights=self._drawn_B)
         else:
             index_B = random.randint(0, self.B_size - 1)
         B_path = self.B_paths[index_B]
-        A = self.jitter(self.reader.read(A_path, self.transform_A))
-        B = self.jitter(self.reader.read(B_path, self.transform_B))
+        A = self.jitter(self.reader.read(A_path, self.transform_A, self.side_A))
+        B = self.jitter(self.reader.read(B_path, self.transform_B, self.side_B))
         return {"A": A, "B": B, "A_paths": A_path, "B_paths": B_path}
 
     def sampling_weights(self) -> list[float]:

@@ -23,8 +23,7 @@ from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import note, say, warn
 from util.display.progress_bar import in_threads
-from util.images.joining import BEST, join, write_as
-from util.images.reading import default_loader
+from util.images.joining import BEST, join, open_side, write_as
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Pair:
     def combine(self, resize: str | None) -> str | None:
         """Write the file; return what is wrong with the pair, if anything is."""
         try:
-            A, B = default_loader(self.A), default_loader(self.B)
+            A, B = open_side(self.A), open_side(self.B)
         except UserError as error:
             return str(error)
         if A.size != B.size:

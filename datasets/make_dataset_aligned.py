@@ -21,8 +21,7 @@ from util.base.commands import parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say
 from util.display.progress_bar import in_threads
-from util.images.joining import join, write_as
-from util.images.reading import default_loader
+from util.images.joining import join, open_side, write_as
 
 PHASES = ("train", "test")
 ENDINGS = (".png", ".jpg")
@@ -40,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise UserError(f"{there[0]} is there already. --force replaces it.")
 
         def write(number: int, pairs: Pairs = pairs, files: list[Path] = files) -> None:
-            A, B = map(default_loader, pairs[number])
+            A, B = map(open_side, pairs[number])
             write_as(files[number], join(A, B))
 
         for _ in in_threads(phase, write, range(len(pairs))):
@@ -90,7 +89,7 @@ def size_of(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except OSError:
-        return default_loader(path).size  # says what is wrong with it
+        return open_side(path).size  # says what is wrong with it
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -42,8 +42,8 @@ class TestModel(BaseModel):
     def __init__(self, opt: Namespace) -> None:
         if opt.isTrain:
             raise UserError("TestModel cannot be used during training time.")
-        if opt.output_nc == 2:  # a and b of Lab, say
-            _, trained = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+        _, trained = read_saved_options(RunFolder(opt.checkpoints_dir, opt.name))
+        if opt.output_nc == 2 and trained.get("model", "colorization") == "colorization":  # a, b
             raise UserError(
                 "--model test writes what the generator makes as images, but the 2 channels that "
                 f"it makes in {opt.name} are none. Use the model that it was trained with:\n"

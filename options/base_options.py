@@ -95,7 +95,7 @@ class BaseOptions:
         is_given = given(self.parser, words)
         problems = [*self._complete(opt, is_given), *rules.problems(opt), *_plugin_problems(opt)]
         try:
-            gpu_ids = _usable_gpus(opt.gpu_ids)
+            gpu_ids = usable_gpus(opt.gpu_ids)
         except UserError as error:
             problems.append(str(error))
         if problems:
@@ -185,7 +185,7 @@ def _plugin_problems(opt: Namespace) -> Iterator[str]:
             yield from getattr(check, "__func__", check)(opt)  # with or without @staticmethod
 
 
-def _usable_gpus(text: str) -> list[int]:
+def usable_gpus(text: str) -> list[int]:
     """Turn `--gpu_ids` into the list of GPUs to use."""
     try:
         ids = [int(part) for part in str(text).split(",") if part.strip()]

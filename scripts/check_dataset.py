@@ -47,7 +47,7 @@ from data.checks import files
 from data.checks import folders as layouts
 from data.checks.files import Inspection, Size
 from data.checks.folders import Folder
-from data.image_folder import make_dataset
+from data.pipeline.files import list_files
 from data.pipeline.pairs import match_folders
 from options.parsing.rules import base_problems
 from util.base.errors import UserError, run_command
@@ -195,7 +195,7 @@ def check(root: str, args: argparse.Namespace) -> Report:
     check_crop_fits(args)  # also where there is nothing to train on
     for mode in modes_to_train(folders, args.dataset_mode):
         open_for_training(mode, root, args)
-    listed = {folder: make_dataset(folder.path) for folder in folders}
+    listed = {folder: list_files(folder.path) for folder in folders}
     paths = [path for images in listed.values() for path in images]
     show(f"Reading {len(paths)} images below {root}")
     inspected = {one.path: one for one in inspect_all(paths, args.workers)}
@@ -211,7 +211,7 @@ def check(root: str, args: argparse.Namespace) -> Report:
 
 
 def passed_over(folder: str, images: Iterable[str]) -> list[str]:
-    """Return what lies in a folder and is no image to `make_dataset`, sorted, relative to it.
+    """Return what lies in a folder and is no image to `list_files`, sorted, relative to it.
 
     That are files without an image's ending, and linked folders; not what a dot hides.
     """
@@ -338,7 +338,7 @@ def make_report(root: str, contents: list[Contents], args: argparse.Namespace) -
         len(inspections), reading_of(contents, side_by_side, args.dataset_mode), options
     )
     report.problems = by_kind(problems_of(root, contents, args, side_by_side))
-    report.notes = by_kind(notes_of(root, contents, groups, dwarfs))
+    report.notes = by_kind(notes_of(root, contents, groups, dwarfs, args.dataset_mode))
     for sides in sides_of_pairs(contents, args.dataset_mode):
         if len(sides) == 1:
             alone = Finding(sides[0].folder.name, "has no folder of partners beside it")
@@ -433,7 +433,7 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
     if one.problem or one.size is None:
         yield "unreadable", one.problem or "of no known size"
         return
-    if files.DEEP in one.losses:
+    if files.DEEP in one.losses and args.dataset_mode == "colorization":
         yield files.DEEP, files.LOSSES[files.DEEP]
     if halved and (odd := files.odd_width(one.size)):
         yield "odd width", odd
@@ -444,7 +444,11 @@ def flaws_of(one: Inspection, args: argparse.Namespace, halved: bool) -> Iterato
 
 
 def notes_of(
-    root: str, contents: list[Contents], groups: list[list[str]], dwarfs: list[Inspection]
+    root: str,
+    contents: list[Contents],
+    groups: list[list[str]],
+    dwarfs: list[Inspection],
+    dataset_mode: str | None,
 ) -> Iterator[tuple[str, Finding]]:
     """Yield what is worth knowing."""
     phases = {path: content.folder.phase for content in contents for path in content.paths}
@@ -452,6 +456,8 @@ def notes_of(
         for one in content.inspections:
             name = files.shown_name(one.path, root)
             yield from (("odd, but usable", Finding(name, note)) for note in one.notes)
+            if files.DEEP in one.losses and dataset_mode != "colorization":
+                yield files.DEEP, Finding(name, files.OWN_DEPTH)
             if files.ALPHA in one.losses:
                 yield files.ALPHA, Finding(name, files.LOSSES[files.ALPHA])
     for one in dwarfs:

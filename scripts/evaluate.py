@@ -34,11 +34,13 @@ if __name__ == "__main__":
 
 import torch
 
-from data.image_folder import default_loader, make_dataset
+from data.pipeline.files import list_files
+from options.parsing.pieces import allow_negative_ranges
 from options.test_options import TestOptions
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import note, say
 from util.base.system import claim_device
+from util.images.ranges import ValueRange
 from util.inference.result_names import results_folder
 from util.scores.comparisons import (
     OF_GROUPS,
@@ -56,6 +58,7 @@ from util.scores.diversity import between_domains, mean_of
 from util.scores.feature_cache import FeatureCache, default_folder
 from util.scores.images import METRICS
 from util.scores.networks import BACKBONES
+from util.scores.opening import Opener, without_data_beside
 from util.scores.report import as_json, identity_lines, lines_of
 from util.scores.runs_table import STYLES, runs_table, titles
 from util.scores.scorer import Result, Scorer
@@ -83,6 +86,7 @@ def build_parser(*, named: bool) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # what is not known here goes to test.py
     )
+    allow_negative_ranges(parser)
     _add_images(parser, named=named)
     _add_measures(parser)
     return parser
@@ -117,10 +121,21 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--table", choices=STYLES, help="all folders are results of runs: print one table of them, "
         "the best values in bold")  # fmt: skip
     add("--json", metavar="FILE", help="write everything there, with the scores of each pair")
+    add("--value_range", type=value_range, metavar="LO,HI", help="values that are black and white, "
+        "of files of any depth; known of what test.py wrote (0,255 of 8 bits, 0,65535 of 16, 0,1 "
+        "of floating point)")  # fmt: skip
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
         "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
     add("--no_cache", action="store_true", help="keep no features")
     add("--gpu_ids", default="0", help="GPU to use, -1 for the CPU (0, if there is one)")
+
+
+def value_range(text: str) -> ValueRange:
+    """Read the value of --value_range."""
+    try:
+        return ValueRange.parse(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no range, such as 0,4095.") from None
 
 
 def metric_names(text: str) -> list[str]:
@@ -200,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def scorer_of(args: argparse.Namespace) -> Scorer:
     """Return what measures as the command line says."""
     return Scorer(
-        default_loader,
+        Opener(args.value_range),
         cache=FeatureCache(None if args.no_cache else args.cache or default_folder()),
         device=device_of(args.gpu_ids),
         inception_weights=args.inception_weights,
@@ -357,7 +372,7 @@ def images_in(folder: str) -> list[str]:
             f"{folder} holds the results of several tests ({', '.join(tests)}), which cannot be "
             f"scored together. Give one of them, such as {os.path.join(folder, tests[0])}."
         )
-    if paths := make_dataset(folder):
+    if paths := without_data_beside(list_files(folder)):
         return paths
     raise UserError(f"{folder} has no images. Check the path.")
 
@@ -409,7 +424,7 @@ def stamps(folder: str) -> dict[str, tuple[int, int]]:
     """Return what changes when a file is written anew, for the images of a folder."""
     if not os.path.isdir(folder):
         return {}
-    found = {path: os.stat(path) for path in make_dataset(folder)}
+    found = {path: os.stat(path) for path in without_data_beside(list_files(folder))}
     return {path: (status.st_ino, status.st_mtime_ns) for path, status in found.items()}
 
 

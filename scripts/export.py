@@ -49,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     trained = generator.trained
     say(f"exporting {trained.file}")
+    if args.uint8 and any(trained.value_ranges()):
+        raise UserError(
+            f"--uint8: {args.name} was trained with --value_range, for other values than 0 to 255. "
+            "Leave it out: the file then takes -1 to 1, and tells the range."
+        )
     tell_what_is_left_out(generator.module)
     default = f"{Path(trained.name).name}_{trained.label}{kind.suffix}"
     path = args.output or Path(default)

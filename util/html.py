@@ -12,6 +12,7 @@ from util.base.faces import PathText
 from util.base.log import printable
 from util.display.pages import elements
 from util.display.pages.elements import Size
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames
 from util.scores.images import mean_over_images
 from util.storage.files import write_text
@@ -33,6 +34,7 @@ class _Section:
     text: str | None = None  # of the heading
     rows: list[_Row] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
+    files: list[str] = field(default_factory=list)  # that hold the values of images
     place: Any = None  # in `HTML.doc`
     of_all: bool = False  # about all inputs, not one of them
 
@@ -49,6 +51,7 @@ class _Section:
             sizes = [elements.image_size(Path(folder, file)) for file in row.images]
             parts.append(elements.image_row(*row, sizes=sizes))
             longest = max(longest, sizes, key=len)
+        parts.append(elements.file_links(self.files))
         return elements.section(parts, longest, self.width)
 
 
@@ -68,6 +71,7 @@ class HTML:
         self.img_dir: str = PathText(os.path.join(web_dir, "images"))
         self.refresh = refresh
         self.names = ResultNames()
+        self.result_files = ResultFiles()
         self._sections: list[_Section] = []
         os.makedirs(self.img_dir, exist_ok=True)
 
@@ -91,6 +95,10 @@ class HTML:
     def add_scores(self, scores: Mapping[str, float]) -> None:
         """Add numbers to the last heading: readers see them and can sort by them."""
         self._sections[-1].scores.update(scores)
+
+    def add_files(self, names: Sequence[str]) -> None:
+        """Add links to files below the image folder, which hold what images cannot."""
+        self._sections[-1].files.extend(names)
 
     def show_last_first(self) -> None:
         """Put what stands below the last heading, about all inputs, above everything else."""

@@ -16,6 +16,7 @@ from util.display.sinks.visdom.connection import client_for_others
 from util.display.sinks.wandb import active_run, log_to_active_run
 from util.html import HTML
 from util.images.writing import writer_in_use
+from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames
 from util.storage.run_folder import RunFolder
 from util.util import tensor2im
@@ -149,17 +150,26 @@ def save_images(
     """Write the images made from one input beside the page, and add them to it as a row.
 
     Files are called `<name of the input>_<label>.png`; `webpage.names` decides what happens when
-    two inputs have the same name. `use_wandb` also logs them to the active run of wandb. Inside
-    a `with ImageWriter()` block they are written later, else they are on the disk at the end.
+    two inputs have the same name, `webpage.result_files` what is written of more than 8 bits.
+    `use_wandb` also logs them to the active run of wandb. Inside a `with ImageWriter()` block they
+    are written later, else they are on the disk at the end.
     """
-    names = getattr(webpage, "names", None) or ResultNames()  # not every fork's page has names
-    name = names.name(image_path[0])
-    images = {label: tensor2im(image) for label, image in visuals.items()}
-    files = [f"{name}_{label}.png" for label in images]
+    # Not every fork's page has names and files.
+    names = getattr(webpage, "names", None) or ResultNames()
+    files = getattr(webpage, "result_files", None) or ResultFiles()
+    name, folder = names.name(image_path[0]), Path(webpage.get_image_dir())
     with writer_in_use() as writer:
-        for file, image in zip(files, images.values(), strict=True):
-            writer.write(image, Path(webpage.get_image_dir(), file), aspect_ratio)
+        written = [
+            files.write(writer, folder, name, label, image, image_path[0], aspect_ratio)
+            for label, image in visuals.items()
+        ]
     webpage.add_header(name)
-    webpage.add_images(files, list(images), files, width=width)
+    shown = [file.shown for file in written]
+    beside = [file.data for file in written if file.data != file.shown]
+    has_room = hasattr(webpage, "add_files")  # not on every fork's page: there images lead to them
+    links = shown if has_room else [file.data for file in written]
+    webpage.add_images(shown, list(visuals), links, width=width)
+    if beside and has_room:
+        webpage.add_files(beside)
     if use_wandb:
-        log_to_active_run(images)
+        log_to_active_run({label: tensor2im(image) for label, image in visuals.items()})

@@ -22,10 +22,13 @@ from PIL.ExifTags import Base as ExifTag
 from data.base_dataset import LAYOUTS
 from util.base.commands import as_argument, command
 from util.base.errors import UserError
-from util.base.log import printable, warn
+from util.base.log import printable, say, warn
+from util.base.new_options import new_option
+from util.images.arrays import ARRAYS
+from util.images.deep import is_cut_off
 from util.images.file_lists import folder_of
-from util.images.reading import default_loader, has_known_ending, silence_pillow
-from util.images.transforms import resizes
+from util.images.reading import KNOWN_ENDINGS, look_without_pillow, read_image, silence_pillow
+from util.images.transforms import resizes, size_of
 
 Size = tuple[int, int]  # width, height
 T = TypeVar("T")
@@ -36,6 +39,8 @@ PAIR = 1.5  # times as wide as high, if not more, is nearly every image with A a
 STANDARD_ERROR = 2  # its descriptor
 DEEP, ALPHA = "more than 8 bits", "transparency"
 LOSSES = {DEEP: "all above 255 becomes white", ALPHA: "it is dropped"}  # when read as 8-bit RGB
+AT_DEPTH = ("aligned", "single", "unaligned")  # data sets that read all values
+OWN_DEPTH = "read at that depth; --value_range says which values are black and white"
 
 _ENDINGS = {
     "JPEG": (".jpg", ".jpeg"),
@@ -45,8 +50,10 @@ _ENDINGS = {
     "BMP": (".bmp",),
     "TIFF": (".tif", ".tiff"),
     "WEBP": (".webp",),
+    "NumPy": ARRAYS,
 }
 _TURNED_BY_A_QUARTER = (5, 6, 7, 8)  # of the values of EXIF's orientation
+_DEEP_TYPES = ("uint16", "int32", "float32")  # of what is no Pillow image
 _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
@@ -61,7 +68,7 @@ class Header(NamedTuple):
     @property
     def losses(self) -> tuple[str, ...]:
         """Return the kinds of `LOSSES` that reading it brings."""
-        is_deep = self.mode.startswith(("I", "F"))
+        is_deep = self.mode.startswith(("I", "F")) or self.mode in _DEEP_TYPES or ";16" in self.mode
         happens = (is_deep, self.has_alpha)
         return tuple(kind for kind, does in zip(LOSSES, happens, strict=True) if does)
 
@@ -92,10 +99,11 @@ def inspect_image(path: str) -> Inspection:
         if header is None:
             return Inspection(path, problem=problem, digest=digest)
         size, mode, kind, _ = header
-        image, problem = _attempt(default_loader, path)
-        frames = _attempt(_count_frames, path)[0] if image else 1
+        image, problem = _attempt(read_image, path)
+        is_pillow = isinstance(image, Image.Image)
+        frames = _attempt(_count_frames, path)[0] if is_pillow else 1
     notes = tuple(_notes(path, kind, frames or 1))
-    size = image.size if image else size
+    size = size if image is None else size_of(image)
     return Inspection(path, size, mode, problem, notes, digest, header.losses)
 
 
@@ -117,9 +125,17 @@ def _attempt(function: Callable[[str], T], path: str) -> tuple[T | None, str | N
         return function(path), None
     except UserError as error:  # the loader's, mostly around Pillow's own
         inner = error.__cause__ or error.__context__
-        return None, _explain(inner) if inner else str(error).removeprefix(f"{path} is ")
+        if inner is None or isinstance(inner, UserError):
+            return None, _own_words(error, path)
+        return None, _explain(inner)
     except Exception as error:  # noqa: BLE001 - Pillow raises all kinds when the bytes are broken
         return None, _explain(error)
+
+
+def _own_words(error: UserError, path: str) -> str:
+    """Return what a loader says of a file, in words that follow "is"."""
+    said = str(error).removeprefix(path).lstrip(": ")
+    return said.removeprefix("is ") if said.startswith("is ") else f"of no use: {said}"
 
 
 def _explain(error: BaseException) -> str:
@@ -137,7 +153,10 @@ def _explain(error: BaseException) -> str:
 
 
 def _read_header(path: str) -> Header:
-    """Return what `default_loader` will find; decode nothing."""
+    """Return what a loader will find; decode nothing."""
+    if (found := look_without_pillow(path)) is not None:
+        mode = str(found.dtype).removeprefix("torch.")
+        return Header(found.size, mode, found.kind, has_alpha=False)
     with Image.open(path) as image:
         width, height = image.size
         # Pillow decodes a whole PNG to look for EXIF behind the pixels.
@@ -145,7 +164,8 @@ def _read_header(path: str) -> Header:
         turned = cheap and image.getexif().get(ExifTag.Orientation) in _TURNED_BY_A_QUARTER
         size = (height, width) if turned else (width, height)
         has_alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
-        return Header(size, image.mode, image.format, has_alpha)
+        mode = f"{image.mode};16" if is_cut_off(image) else image.mode
+        return Header(size, mode, image.format, has_alpha)
 
 
 def _count_frames(path: str) -> int:
@@ -216,7 +236,9 @@ def warn_of_bad_images(
     `if_pairs` says what to do if images hold A and B side by side, where that is not expected.
     """
     listed = {path: name for name, paths in files.items() for path in paths}
-    paths = [path for path, name in listed.items() if not name or has_known_ending(path)]
+    is_read_at_depth = opt.dataset_mode in AT_DEPTH
+    known = (*KNOWN_ENDINGS, *(ARRAYS if is_read_at_depth else ()))
+    paths = [path for path, name in listed.items() if not name or path.lower().endswith(known)]
     is_halved = opt.dataset_mode == "aligned" and "B_paths" not in files
     found = glance(
         paths,
@@ -239,7 +261,11 @@ def warn_of_bad_images(
             f"{len(found.problems)} images will fail:\n  {shown}{more}\n"
             f"  {look_at_all} looks at every image{skip}."
         )
-    if lost := "\n  ".join(_lost_values(found.headers, folder)):
+    losses = [kind for kind in LOSSES if not (kind == DEEP and is_read_at_depth)]
+    deep = sum(DEEP in header.losses for header in found.headers.values())
+    if deep and DEEP not in losses and not new_option(opt, "value_range"):
+        say(f"{deep} images of more than 8 bits are {OWN_DEPTH}.")
+    if lost := "\n  ".join(_lost_values(found.headers, folder, losses)):
         few = len(found.headers)
         which = "images" if few == len(paths) else f"of the {few} images that were looked at, some"
         own = f" (unless {opt.dataset_mode} reads them in its own way)"
@@ -256,13 +282,13 @@ def warn_of_bad_images(
         )
 
 
-def _lost_values(headers: Mapping[str, Header], root: str) -> Iterator[str]:
-    for kind, what in LOSSES.items():
+def _lost_values(headers: Mapping[str, Header], root: str, kinds: Sequence[str]) -> Iterator[str]:
+    for kind in kinds:
         paths = [path for path, header in headers.items() if kind in header.losses]
         names = [shown_name(path, root) for path in paths[:SHOWN_PROBLEMS]]
         if paths:
             more = ", ..." if len(paths) > len(names) else ""
-            yield f"{len(paths)} with {kind}: {what} ({', '.join(names)}{more})"
+            yield f"{len(paths)} with {kind}: {LOSSES[kind]} ({', '.join(names)}{more})"
 
 
 class Glance(NamedTuple):

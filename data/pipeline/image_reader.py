@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
+from data.pipeline.clipping import ClippedFiles
 from data.pipeline.image_cache import GIGABYTE, RESERVE, Array, ImageCache
-from util.base.errors import UserError
+from data.pipeline.sides import Side
+from util.base.errors import UserError, about
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.system import free_memory
 from util.images import transforms as T
-from util.images.reading import default_loader
+from util.images.pixels import is_pillow_kind, with_channels
+from util.images.ranges import clipped_part
+from util.images.reading import default_loader, read_image
 
 
 @dataclass(eq=False)
@@ -30,28 +35,42 @@ class ImageReader:
 
     cache: ImageCache | None = None
     mode: str = "none"
+    clipped: ClippedFiles | None = None
 
     @classmethod
     def of(cls, opt: Namespace) -> "ImageReader":
         """Return the reader that the options describe."""
         mode = new_option(opt, "cache")
+        clipped = ClippedFiles() if new_option(opt, "value_range") else None
         if mode == "none" or not getattr(opt, "isTrain", False):  # tests read each image once
-            return cls()
-        return cls(make_cache(new_option(opt, "cache_gb")), mode)
+            return cls(clipped=clipped)
+        return cls(make_cache(new_option(opt, "cache_gb")), mode, clipped)
 
-    def open(self, path: str) -> "LazyImage":
-        """Return an image that is read from the disk when that turns out to be necessary."""
-        return LazyImage(self, path)
+    def open(self, path: str, side: Side | None = None) -> "LazyImage":
+        """Return an image that is read from the disk when that turns out to be necessary.
 
-    def open_pair(self, path_A: str, path_B: str | None) -> tuple["LazyImage", "LazyImage"]:
+        Without a `side` it is 8-bit RGB, whatever the file holds.
+        """
+        return LazyImage(self, path, side)
+
+    def open_pair(
+        self,
+        path_A: str,
+        path_B: str | None,
+        side_A: Side | None = None,
+        side_B: Side | None = None,
+    ) -> tuple["LazyImage", "LazyImage"]:
         """Return the images of a pair: two files, or without the second the halves of the first.
 
         Raises:
             UserError: the two files are not equally large.
         """
-        if path_B is None:
-            return self.open(path_A).halves()
-        A, B = self.open(path_A), self.open(path_B)
+        if path_B is None:  # read once: it has the channels of either side
+            wider = max((side for side in (side_A, side_B) if side), default=None)
+            whole = self.open(path_A, wider)
+            left = replace(whole, side=side_A, half=0, whole=whole)
+            return left, replace(whole, side=side_B, half=1, whole=whole)
+        A, B = self.open(path_A, side_A), self.open(path_B, side_B)
         if A.size != B.size:
             sizes = ["x".join(map(str, image.size)) for image in (A, B)]
             raise UserError(
@@ -60,9 +79,9 @@ class ImageReader:
             )
         return A, B
 
-    def read(self, path: str, transform: Callable[[Any], Any]) -> Any:
+    def read(self, path: str, transform: Callable[[Any], Any], side: Side | None = None) -> Any:
         """Return what a transform makes of an image, see `LazyImage.transformed`."""
-        return self.open(path).transformed(transform)
+        return self.open(path, side).transformed(transform)
 
 
 @dataclass(eq=False)
@@ -71,27 +90,27 @@ class LazyImage:
 
     reader: ImageReader
     path: str
+    side: Side | None = None
     half: int | None = None
     whole: "LazyImage | None" = None
-
-    def halves(self) -> tuple["LazyImage", "LazyImage"]:
-        """Return the left and the right half; the right one gets the odd column."""
-        return replace(self, half=0, whole=self), replace(self, half=1, whole=self)
 
     @property
     def size(self) -> T.Size:
         """Return (width, height)."""
-        kept = self._keep("resized", "size", lambda: np.array(self.image.size))
-        width, height = self.image.size if kept is None else kept.tolist()
+        kept = self._keep("resized", "size", lambda: np.array(T.size_of(self.image)))
+        width, height = T.size_of(self.image) if kept is None else kept.tolist()
         return width, height
 
     @cached_property
-    def image(self) -> Image.Image:
-        """Return Pillow's image, decoded; a UserError if it cannot be, or has no halves."""
+    def image(self) -> T.AnyImage:
+        """Return the image, decoded; a UserError if it cannot be, or has no halves."""
         if self.whole is not None:
             return self._half_of(self.whole.image)
-        kept = self._keep("decoded", "image", lambda: np.asarray(default_loader(self.path)))
-        return default_loader(self.path) if kept is None else Image.fromarray(kept)
+        kept = self._keep("decoded", "image", lambda: _as_array(self._decoded()))
+        if kept is None:
+            return self._decoded()
+        is_pillow = is_pillow_kind(kept.dtype, 3 if self.side is None else self.side.channels)
+        return Image.fromarray(kept) if is_pillow else torch.from_numpy(kept)
 
     def transformed(self, transform: Callable[[Any], Any]) -> Any:
         """Return what a transform makes of the image; errors of users name the file."""
@@ -99,32 +118,65 @@ class LazyImage:
         fixed = tuple(takewhile(lambda step: type(step) in T.FIXED, steps))
         varying = steps[len(fixed) :]
         image = self._resized(fixed, as_tensor=T.take_tensors(varying))
-        try:
+        with about(self.path):
             return T.Compose(varying)(image)
-        except UserError as error:
-            raise UserError(f"{self.path}: {error}") from None
 
     def _resized(self, fixed: tuple[T.Step, ...], *, as_tensor: bool) -> T.AnyImage:
         resize = T.Compose(fixed)
-        kept = self._keep("resized", fixed, lambda: T.stored_values(resize(self.image)).numpy())
+        kept = self._keep(
+            "resized", fixed, lambda: T.stored_values(resize(self._checked())).numpy()
+        )
         if kept is None:
-            return resize(self.image)
+            return resize(self._checked())
         stored = torch.from_numpy(kept)
-        return stored if as_tensor else T.to_pillow(stored)
+        is_pillow = is_pillow_kind(stored.dtype, len(stored))
+        return T.to_pillow(stored) if is_pillow and not as_tensor else stored
 
-    def _half_of(self, whole: Image.Image) -> Image.Image:
-        width, height = whole.size
+    def _decoded(self) -> T.AnyImage:
+        return (
+            default_loader(self.path)
+            if self.side is None
+            else read_image(self.path, self.side.channels)
+        )
+
+    def _half_of(self, whole: T.AnyImage) -> T.AnyImage:
+        width, height = T.size_of(whole)
         if width < 2:
             raise UserError(f"{self.path} is 1 pixel wide: it cannot hold A and B side by side.")
         middle = width // 2
-        return whole.crop((middle, 0, width, height) if self.half else (0, 0, middle, height))
+        half = T.cut_out(
+            whole, *((middle, 0, width, height) if self.half else (0, 0, middle, height))
+        )
+        if self.side is None or not isinstance(half, Tensor):
+            return half
+        with about(self.path):
+            return with_channels(half, self.side.channels)
+
+    def _checked(self) -> T.AnyImage:
+        """Return the image; say so if some of its values are cut off.
+
+        Raises:
+            UserError: it needs a range of values that is not given.
+        """
+        image, side = self.image, self.side
+        if side is not None and (side.value_range is not None or isinstance(image, Tensor)):
+            with about(self.path):
+                part = clipped_part(T.stored_values(image), side.value_range)
+            if self.reader.clipped is not None:
+                self.reader.clipped.note(self.path, part)
+        return image
 
     def _keep(self, mode: str, what: Hashable, make: Callable[[], Array]) -> Array | None:
         """Return what `make` does, from the cache; None if there is none or it keeps the rest."""
         cache = self.reader.cache
         if cache is None or self.reader.mode != mode:
             return None
-        return cache.get_or_keep((self.path, self.half, what), make)
+        channels = None if self.side is None else self.side.channels
+        return cache.get_or_keep((self.path, self.half, channels, what), make)
+
+
+def _as_array(image: T.AnyImage) -> Array:
+    return image.numpy() if isinstance(image, Tensor) else np.asarray(image)
 
 
 def make_cache(gigabytes: float | None) -> ImageCache | None:

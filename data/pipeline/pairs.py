@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.base_dataset import first_of, in_order
-from data.image_folder import make_dataset
+from data.pipeline.files import list_files
 from util.base.errors import UserError
 from util.base.log import say, warn
 from util.images.file_lists import ENDING as LIST
@@ -42,7 +42,7 @@ def match_folders(
         UserError: no such folder.
     """
     A, B = (
-        {name_without(mark, os.path.relpath(path, folder)): path for path in make_dataset(folder)}
+        {name_without(mark, os.path.relpath(path, folder)): path for path in list_files(folder)}
         for folder, mark in zip((folder_A, folder_B), marks, strict=True)
     )
     names = {name: name for name in A.keys() & B.keys()}

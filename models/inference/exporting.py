@@ -63,8 +63,12 @@ class Export:
         described = self.generator.describe()
         told = {name: str(described[name]) for name in ("name", "epoch", "direction")}
         values = f"uint8, 0 to {WHITE}" if self.uint8 else "-1 to 1"
+        ranges = [
+            "" if each is None else str(each) for each in self.generator.trained.value_ranges()
+        ]
         sides = f"multiples of {self.sides.divisor}, from {self.sides.above(1)}"
         options = json.dumps(self.generator.trained.options())
+        told |= {"value_range": json.dumps(ranges)}  # of files: what -1 and 1 are, in and out
         return {**told, "values": values, "sides": sides, OPTIONS: options}
 
     def program(self) -> ExportedProgram:

@@ -21,8 +21,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from models import networks
 from models.architectures.switches import draws_nothing, translates_alone
-from models.inference.images import Opened, open_image
-from models.inference.padding import Sides, translate_any_size
+from models.inference.images import ImageOpener, Opened
+from models.inference.padding import Sides, Translate, translate_any_size
+from models.inference.tiles import translate_tiled
 from models.inference.trained import TrainedGenerator, find_generator
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
@@ -60,24 +61,37 @@ class Generator:
         self._draws = not draws_nothing(module)
 
     def translate(
-        self, x: Any, *, batch_size: int = 1, load_size: int = 0, keep_size: bool = True
+        self,
+        x: Any,
+        *,
+        batch_size: int = 1,
+        load_size: int = 0,
+        keep_size: bool = True,
+        tile: int = 0,
+        overlap: int = 0,
     ) -> Any:
         """Translate one image, or several.
 
         Args:
-            x: one image: a path, a Pillow image, an array (H, W) or (H, W, C) of uint8, a tensor
-                (C, H, W) or (N, C, H, W), of uint8 or floating point in [-1, 1]. Or a list of
-                images, or what yields them, which is asked for more as results are taken.
+            x: one image: a path, a Pillow image, an array (H, W) or (H, W, C), a tensor (C, H, W)
+                or (N, C, H, W). Values are those of files, of any depth (`--value_range` of the
+                training says which are black and white); tensors of floating point are what
+                networks take, [-1, 1]. Or a list of images, or what yields them, which is asked
+                for more as results are taken.
             batch_size: images of one size that are translated together, where this changes none
                 of them: else they are translated one by one.
             load_size: resize images to a square of this side first, as test.py does by
                 `--load_size`; 0 leaves them as they are. Tensors always stay.
             keep_size: return images as large as they came, of any size. Else sides are rounded to
                 multiples of 4 first, as by test.py with `--preprocess none`.
+            tile: compute larger images in tiles of this side, in bounded memory, with the same
+                result; only ResNet generators can. 0: whole.
+            overlap: compute so many pixels more around each tile; changes nothing.
 
         Returns:
-            The same kind: for a path a Pillow image, for a list a list, for what yields images
-            an iterator. A network that makes one channel gives grey images.
+            The same kind: for a path a Pillow image (where there is none of such values, an
+            array), for a list a list, for what yields images an iterator. A network that makes one
+            channel gives grey images.
 
         Raises:
             UserError: an image cannot be read, or the network cannot take it.
@@ -86,14 +100,24 @@ class Generator:
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: give 1 or more.")
         several = isinstance(x, list | tuple | Iterator)
-        opened = (
-            open_image(each, self.input_nc, load_size, round_sides=not keep_size)
-            for each in (x if several else [x])
-        )
-        made = self.translate_opened(opened, batch_size, keep_size=keep_size)
+        opener = self.opener(load_size, keep_size=keep_size)
+        opened = (opener.open(each) for each in (x if several else [x]))
+        net = self.computing(keep_size=keep_size, tile=tile, overlap=overlap)
+        made = self.translate_opened(opened, batch_size, net)
         if not several:
             return next(made)
         return made if isinstance(x, Iterator) else [*made] if isinstance(x, list) else (*made,)
+
+    def opener(self, load_size: int = 0, *, keep_size: bool = True) -> ImageOpener:
+        """Return what brings images to the network; the arguments are those of `translate`."""
+        return ImageOpener(self.input_nc, load_size, not keep_size, self.trained.value_ranges())
+
+    def computing(self, *, keep_size: bool = True, tile: int = 0, overlap: int = 0) -> Translate:
+        """Return what runs the network; the arguments are those of `translate`."""
+        net: Translate = self.module
+        if tile:
+            net = partial(translate_tiled, self.module, tile=tile, overlap=overlap)
+        return partial(translate_any_size, self.module, translate=net) if keep_size else net
 
     def describe(self) -> dict[str, str | int | bool]:
         """Return what this is: where it comes from, how it is built, how it computes."""
@@ -115,22 +139,21 @@ class Generator:
         return f"Generator({', '.join(f'{k}={v!r}' for k, v in self.describe().items())})"
 
     def translate_opened(
-        self, opened: Iterable[Opened], batch_size: int, *, keep_size: bool
+        self, opened: Iterable[Opened], batch_size: int, net: Translate
     ) -> Iterator[Any]:
-        """Yield what becomes of each, in order."""
+        """Yield what becomes of images that are `opened`, in order; `net` runs the network."""
         size = batch_size if self._takes_batches else 1
         for group in _of_one_size(opened, size):
             names = [one.name for one in group for _ in one.images]
             images = torch.cat([one.images for one in group])
             parts = zip(images.split(size), names[::size], strict=True)
-            made = torch.cat([self._run(part, name, keep_size=keep_size) for part, name in parts])
+            made = torch.cat([self._run(net, part, name) for part, name in parts])
             counts = [len(one.images) for one in group]
             for one, its in zip(group, made.split(counts), strict=True):
                 yield one.back(its)
 
-    def _run(self, images: Tensor, name: str, *, keep_size: bool) -> Tensor:
+    def _run(self, net: Translate, images: Tensor, name: str) -> Tensor:
         """Run the network; random numbers are those that test.py has for a file of this name."""
-        net = partial(translate_any_size, self.module) if keep_size else self.module
         drawing = _seeded(seed_of_image(0, name), self.device) if self._draws else nullcontext()
         with torch.no_grad(), drawing:
             return net(images.to(self.device)).cpu()
@@ -172,7 +195,8 @@ def load_generator(
         if isinstance(norm, _BatchNorm):
             norm.momentum = 0.0  # the statistics of training stay what they are
     Precision(precision, place).attach(module)
-    return Generator(module.to(place).train(not eval).requires_grad_(False), trained, place)
+    # Weights go on requiring gradients: torch rounds otherwise where they do not.
+    return Generator(module.to(place).train(not eval), trained, place)
 
 
 def build_network(options: dict[str, Any]) -> nn.Module:

@@ -46,12 +46,17 @@ def pad(x: Tensor, sides: Sides) -> Tensor:
     wanted = sides.above(height), sides.above(width)
     for dimension, (side, longer) in enumerate(zip((height, width), wanted, strict=True), start=-2):
         if longer > side:
-            x = x.index_select(dimension, _mirrored(side, longer).to(x.device))
+            x = x.index_select(dimension, mirrored(side, longer).to(x.device))
     return x
 
 
 def keep_sizes(net: nn.Module) -> None:
-    """Let a network take images of any size from now on, and make such of their size."""
+    """Let a network take images of any size from now on, and make such of their size.
+
+    One that states no divisor may make something else than images, and is left as it is.
+    """
+    if not hasattr(net, "divisor"):
+        return
     sides = Sides.of(net)
     sizes: list[torch.Size] = []
 
@@ -67,7 +72,7 @@ def keep_sizes(net: nn.Module) -> None:
     net.register_forward_hook(after)
 
 
-def _mirrored(side: int, longer: int) -> Tensor:
+def mirrored(side: int, longer: int) -> Tensor:
     """Return which pixels of a side continue it by its mirror image.
 
     The outermost pixel is not repeated, unless the side is too short for that.

@@ -72,8 +72,8 @@ def why_not_tiled(net: nn.Module) -> str:
     for layer in net.modules():
         if isinstance(layer, nn.Dropout) and layer.training:
             return (
-                "its dropout draws one mask for the whole image. Switch it off (test.py --eval, "
-                "which also takes the statistics of training for batch norm)"
+                "its dropout draws one mask for the whole image. Switch it off: --test_dropout off "
+                "of test.py, or --eval, which also takes batch norm's statistics of training"
             )
         if layer is not net and not _is_known(layer):
             return f"its layers have been changed: there is a {type(layer).__name__}"
@@ -96,7 +96,10 @@ def translate_tiled(net: nn.Module, x: Tensor, tile: int, overlap: int = 0) -> T
         UserError: this network cannot be computed in tiles.
     """
     require_tiles(net)
-    return net(x) if max(x.shape[2:]) <= tile else _in_tiles(net, x, tile, overlap)
+    if max(x.shape[2:]) > tile:
+        return _in_tiles(net, x, tile, overlap)
+    with torch.no_grad():  # as in tiles
+        return net(x)
 
 
 def compute_in_tiles(net: nn.Module, tile: int, overlap: int = 0) -> None:
@@ -232,7 +235,8 @@ class _Sweeps:
 
     def _add_norm(self, norm: Norm) -> None:
         """Add a norm; one that takes its statistics from the images needs those of all tiles."""
-        if isinstance(norm, _BatchNorm) and not norm.training:
+        is_fixed = isinstance(norm, _BatchNorm) and norm.running_mean is not None
+        if is_fixed and not norm.training:
             self.pending = self.pending.then(Step(norm))
             return
         size, sums = self.pending.sizes()[-1], _Sums()

@@ -10,7 +10,9 @@ from models.base_model import BaseModel
 from models.storage.average_files import file_in_use
 from util.base.commands import command
 from util.base.errors import UserError
+from util.base.new_options import with_ours
 from util.base.plugins import find_plugin
+from util.images.ranges import ValueRange, ranges_in_and_out
 from util.storage import checkpoint
 from util.storage.old_names import in_names_of_today
 from util.storage.run_folder import NUMBERED, SAVED, RunFolder
@@ -59,6 +61,21 @@ class TrainedGenerator:
                 "there are no options of a training beside it."
             )
         return {"no_dropout": False} | described.options()
+
+    def value_ranges(self) -> tuple[ValueRange | None, ValueRange | None]:
+        """Return which stored values are -1 and 1 of what goes in, and of what comes out.
+
+        Raises:
+            UserError: the saved options say something else.
+        """
+        saved = with_ours(self.saved).get("value_range")
+        if not isinstance(saved, list):
+            return None, None
+        try:
+            going_in, coming_out = ranges_in_and_out(saved)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.name} was saved with --value_range {saved}: {error}") from None
+        return (coming_out, going_in) if self.backwards else (going_in, coming_out)
 
 
 def find_generator(

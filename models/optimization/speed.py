@@ -80,15 +80,23 @@ class Speed:
                 raise
             warn(f"--speed max goes on without compiled networks. {error}")
             return []
-        # With dropout masks as without compiling; CUDA graphs are what mode="reduce-overhead" is.
         self._records_graphs = self.device.type == "cuda"
         for net in nets.values():
-            net.compile(
-                options={"fallback_random": True, "triton.cudagraphs": self._records_graphs}
-            )
+            _compile_network(net, self.device)
         if self.device.type == "cpu":  # docs/performance.md
             say("--compile is for GPUs: on a CPU, networks were slower with it than without.")
         return ["compiled networks"]
+
+
+def compile_network(net: nn.Module, device: torch.device) -> None:
+    """Let torch compile a network when it first runs; a UserError if that is not possible here."""
+    check_compiler(device)
+    _compile_network(net, device)
+
+
+def _compile_network(net: nn.Module, device: torch.device) -> None:
+    # With dropout masks as without compiling; CUDA graphs are what mode="reduce-overhead" is.
+    net.compile(options={"fallback_random": True, "triton.cudagraphs": device.type == "cuda"})
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +11,9 @@ import torch
 
 from options.parsing.misspelt import advice
 from options.parsing.old_names import translate
-from options.parsing.pieces import NEGATIVE_NUMBER, pieces
+from options.parsing.pieces import allow_negative_ranges, pieces
 from util.base.new_options import DEFAULTS, NewOption
 from util.base.system import device_of
-
-_ONLY_NUMBERS = re.compile(rf"{NEGATIVE_NUMBER.pattern}$")
 
 
 class ParsedOptions(argparse.Namespace):
@@ -67,7 +64,7 @@ class OptionParser(argparse.ArgumentParser):
             usage="%(prog)s --dataroot DIR [options]", formatter_class=HelpFormatter,
             add_help=False, conflict_handler="resolve",
         )  # fmt: skip
-        self._negative_number_matcher = _ONLY_NUMBERS  # argparse knows single ones alone
+        allow_negative_ranges(self)
         self.is_complete = False
         self.words: Sequence[str] = ()  # what was parsed last, in the names of today
         self.old_names: Sequence[str] = ()  # a line for each older one in it

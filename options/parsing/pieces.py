@@ -1,6 +1,7 @@
 """A command line as options and what follows each of them."""
 
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -8,6 +9,11 @@ from typing import NamedTuple
 DASHES = "-\N{HYPHEN}\N{NON-BREAKING HYPHEN}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"
 # A value, not a flag: a number, or several of which the first one is negative (--value_range).
 NEGATIVE_NUMBER = re.compile(rf"[{DASHES}](\d+\.?|\d*\.\d+)(e[-+]?\d+)?(,[-+.\de]+)*")
+
+
+def allow_negative_ranges(parser: ArgumentParser) -> None:
+    """Let a parser take -1000,3000 for a value: by itself argparse knows single numbers alone."""
+    parser._negative_number_matcher = re.compile(rf"{NEGATIVE_NUMBER.pattern}$")
 
 
 class Piece(NamedTuple):

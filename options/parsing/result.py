@@ -12,6 +12,8 @@ from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
 from util.storage.saved_options import names_of_records
 
+SETTLED_BY_DATA = frozenset({"value_range"})  # options whose values the data may tell
+
 
 @dataclass(frozen=True)
 class Result:
@@ -53,13 +55,17 @@ class Result:
             warn(f"The options of this test are not kept beside the checkpoints. {error}")
 
     def _with_those_of_plugins(self, opt: Namespace) -> "Result":
-        """Take what nobody gave and is still of its type: else a command line could not give it."""
+        """Take what nobody gave and is still of its type: else a command line could not give it.
+
+        And what the data have settled, which was given as "auto".
+        """
         changed = {}
-        for name in self.of_plugins - self.given:
+        for name in self.of_plugins - self.given | SETTLED_BY_DATA - self.of_plugins:
             before, now = self.values.get(name), getattr(opt, name, None)
             if type(now) is type(before) and now != before:
                 changed[name] = _json_value(now)
-        lines = {name: _line(name, value, self.values[name]) for name, value in changed.items()}
+        defaults = {**self.values, **dict.fromkeys(SETTLED_BY_DATA)}
+        lines = {name: _line(name, value, defaults[name]) for name, value in changed.items()}
         return replace(self, values={**self.values, **changed}, lines={**self.lines, **lines})
 
     def _save(self) -> None:

@@ -111,7 +111,18 @@ def test_problems(opt: Namespace) -> Iterator[str]:
     yield from _out_of_range(opt, TEST_RANGES)
     if new_option(opt, "animation") == "mp4" and (problem := mp4_problem()):
         yield f"--animation mp4: {problem}"
-    if (overlap := new_option(opt, "overlap")) and not new_option(opt, "tile"):
+    tile = new_option(opt, "tile")
+    if tile and new_option(opt, "compile"):
+        yield (
+            f"--tile {tile} and --compile contradict each other: what is computed in tiles is not "
+            "compiled. Leave one out."
+        )
+    if new_option(opt, "keep_size") and opt.preprocess != "none":
+        yield (
+            f"--keep_size is for images as they are, but --preprocess {opt.preprocess} changes "
+            "their size. Give --preprocess none, or leave --keep_size out."
+        )
+    if (overlap := new_option(opt, "overlap")) and not tile:
         yield f"--overlap {overlap} needs --tile, the side of a tile in pixels, such as --tile 512."
 
 

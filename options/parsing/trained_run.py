@@ -1,6 +1,7 @@
 """Test without guessing: what the training run decided, unless the command line gives it.
 
-These are the network, the meaning of its channels, and plugins' options; not sizes of images.
+These are the network, the meaning of its channels and of their values, and plugins' options; not
+sizes of images.
 """
 
 import os
@@ -94,15 +95,17 @@ def recover(
     run = RunFolder(opt.checkpoints_dir, opt.name)
     source, saved = read_saved_options(run)
     trained = as_given(saved, parser)
-    wanted: tuple[str, ...] = (*NETWORK_OPTIONS, "direction")
+    wanted: tuple[str, ...] = (*NETWORK_OPTIONS, "value_range", "direction")
     if opt.model == "test":
-        wanted = NETWORK_OPTIONS
+        wanted = (*NETWORK_OPTIONS, "value_range")
         _choose_generator(opt, given, run, trained.get("direction"))
         if opt.direction == "BtoA" and _generator_file(opt, run).is_file():
             opt.direction = "AtoB"  # images are what the generator takes, whatever it is called
         if opt.model_suffix == "_B":  # what went into G_A comes out of G_B
             nc = {"input_nc": "output_nc", "output_nc": "input_nc"}
             trained = {nc.get(name, name): value for name, value in trained.items()}
+            if trained.get("value_range"):
+                trained["value_range"] = trained["value_range"][::-1]
     values = {name: trained[name] for name in (*wanted, *sorted(more)) if name in trained}
     set_options(opt, given, values, source)
     if not set(NETWORK_OPTIONS) - {"no_dropout"} <= values.keys():

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -375,7 +376,7 @@ def test_the_table_has_sizes_and_modes_within_100_columns(check: Check, tmp_path
     for number, mode in enumerate(("L", "P", "1", "RGBA", "LA", "I;16", "L")):
         draw(root / f"trainB/{number}.png", scene(number).convert(mode))
     status, said, report = check.report(root)
-    assert status == 1  # 16 bits
+    assert status == 0
     table = said.split("\n\n")[1].splitlines()
     assert table[1].split() == ["trainA", "3", "20x20", "70x70", "1000x1000", *"000", "3", "RGB"]
     assert max(map(len, table)) <= 100
@@ -449,15 +450,34 @@ def test_a_killed_process_is_explained(
 # ---- what is usable, but not as it should be ----------------------------------------------
 
 
-def test_images_of_16_bits_are_a_problem(check: Check, tmp_path: Path) -> None:
+def test_images_of_16_bits_are_read_at_their_depth(check: Check, tmp_path: Path) -> None:
     root = tmp_path / "set"
     draw_unpaired(root, "train", 2, 2)
     draw(root / "trainA/deep.png", scene(1).convert("I;16"))
-    status, said, report = check.report(root)
+    status, _, report = check.report(root)
+    assert status == 0
+    what = "read at that depth; --value_range says which values are black and white"
+    assert report["notes"] == {"more than 8 bits": [{"file": "trainA/deep.png", "what": what}]}
+
+
+def test_for_colorization_they_are_a_problem(check: Check, tmp_path: Path) -> None:
+    draw(tmp_path / "train/deep.png", scene(1).convert("I;16"))
+    status, said, report = check.report(tmp_path, "--dataset_mode", "colorization")
     assert status == 1
     what = "all above 255 becomes white"
-    assert report["problems"] == {"more than 8 bits": [{"file": "trainA/deep.png", "what": what}]}
-    assert said.endswith("\nProblems: 1 more than 8 bits (images: 5).\n")
+    assert report["problems"] == {"more than 8 bits": [{"file": "train/deep.png", "what": what}]}
+    assert said.endswith("\nProblems: 1 more than 8 bits (images: 1).\n")
+
+
+def test_arrays_are_read_and_broken_ones_named(check: Check, tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, np.random.default_rng(len(name)).random((40, 50, 5)))
+    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-900])
+    status, _, report = check.report(tmp_path)
+    assert status == 1
+    [broken] = report["problems"]["unreadable"]
+    assert broken["file"] == "b.npy"
+    assert "a.npy" not in str(report["problems"])
 
 
 def test_transparency_and_dwarfs_are_to_be_looked_at(check: Check, tmp_path: Path) -> None:

@@ -81,6 +81,16 @@ def test_what_cannot_be_joined_is_named_and_the_rest_is_joined(
     assert os.listdir(tmp_path / "AB/train") == ["0.png"]
 
 
+def test_images_of_16_bits_are_not_cut_off(
+    tool: Tool, folders: list[object], tmp_path: Path
+) -> None:
+    draw(tmp_path / "B/train/1.png", scene(1).convert("I;16"))
+    status, said = tool("combine_A_and_B", *folders)
+    assert status == 1
+    assert "B/train/1.png has more than 8 bits, of which joined files keep 8." in said
+    assert sorted(os.listdir(tmp_path / "AB/train")) == ["0.png", "2.png"]
+
+
 @pytest.mark.parametrize(("choice", "side"), [("a", 40), ("b", 44)])
 def test_unequal_sizes_are_resized_if_asked(
     tool: Tool, folders: list[object], tmp_path: Path, choice: str, side: int

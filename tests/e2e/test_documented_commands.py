@@ -47,6 +47,8 @@ NOT_RUN = {
     r"docs/README_\w+\.md: .*scripts/demo\.py": "takes minutes; run for README.md",
     r": python scripts/test_before_push\.py": "tests/e2e/test_shell_scripts.py runs it",
     r": tensorboard ": "serves until it is stopped",
+    r": python scripts/show\.py ": "serves until it is stopped; test_show.py asks it",
+    r": curl ": "asks scripts/show.py, which does not run here",
     r": docker ": "there is no Docker",
     r": git worktree ": "the copy has no history",
     r": python scripts/measure_steps\.py ": "takes minutes; test_measure_steps.py runs it",

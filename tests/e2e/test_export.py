@@ -1,7 +1,7 @@
 """scripts/export.py, and what other programs find in its files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,9 +13,11 @@ import torch
 from models import load_generator
 from models.architectures.registry import GENERATORS
 from models.networks import define_G
+from tests.support.checkpoints import save_state
 from tests.support.commands import ROOT, ended, imported
 from tests.support.generators import save_run
 from tests.support.tiers import some
+from util.storage.checkpoint import load_state_dict
 
 CASES = [
     ("onnx", "resnet_6blocks", "instance"),
@@ -38,8 +40,21 @@ def export() -> Iterator[ModuleType]:
 
 def run_of(folder: Path, **options: Any) -> list[object]:
     """Write a run that translates 5 channels to 2, and return the words that name it."""
-    save_run(folder / "runs" / "run", "pix2pix", "G", input_nc=5, output_nc=2, **options)
+    options = {"input_nc": 5, "output_nc": 2, "ngf": 8, **options}
+    run = save_run(folder / "runs" / "run", "pix2pix", "G", **options)
+    file = run / "latest_net_G.pth"
+    save_state(with_even_variance(load_state_dict(file)), file)
     return ["--name", "run", "--checkpoints_dir", folder / "runs"]
+
+
+def with_even_variance(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Scale weights so that values neither vanish nor explode where there is no norm."""
+    return {
+        key: value * (1 / (value.shape[1] * value[0, 0].numel())) ** 0.5 / value.std()
+        if value.dim() == 4
+        else value
+        for key, value in state.items()
+    }
 
 
 def images(count: int, side: int) -> torch.Tensor:
@@ -138,6 +153,9 @@ def test_what_cannot_be_exported_is_refused(
     assert "--uint8 cannot work with --format safetensors" in capsys.readouterr().err
     assert ended(export.main, [*run, "--format", "onnx", "--output", "some.pt2"]) == 2
     assert "files of --format onnx end in .onnx" in capsys.readouterr().err
+    other = run_of(tmp_path / "other", value_range=["0,4095"])
+    assert ended(export.main, [*other, "--format", "onnx", "--uint8"]) == 1
+    assert "trained with --value_range, for other values than 0 to 255" in capsys.readouterr().err
     monkeypatch.setattr("models.inference.exporting.find_spec", lambda name: None)
     assert ended(export.main, [*run, "--format", "onnx"]) == 1
     assert "needs onnx, onnxruntime, onnxscript, not installed" in capsys.readouterr().err

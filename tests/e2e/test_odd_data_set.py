@@ -96,7 +96,7 @@ def test_of_images_of_many_channels_page_and_results_show_three(
     assert "warning" not in capsys.readouterr().err
     shown = np.load(arrays / "test" / "a0.npy")[:3]
     for folder, count in ((run / "web" / "images", 3 + 3 * 3), (results / "images", 6)):
-        files = list(folder.iterdir())
+        files = [file for file in folder.iterdir() if file.suffix != ".npy"]
         assert len(files) == count
         for file in files:
             with Image.open(file) as image:
@@ -104,3 +104,7 @@ def test_of_images_of_many_channels_page_and_results_show_three(
     with Image.open(results / "images" / "a0_real_A.png") as image:
         stored = np.asarray(image).transpose(2, 0, 1)[: len(shown)]
     np.testing.assert_allclose(stored, (shown + 1) * 127.5, atol=1)
+    whole = np.load(results / "images" / "a0_real_A.npy")  # beside it: all channels, from 0 to 1
+    np.testing.assert_allclose(
+        whole, (np.load(arrays / "test" / "a0.npy").transpose(1, 2, 0) + 1) / 2, atol=1e-6
+    )

@@ -10,7 +10,13 @@ from PIL import Image
 
 from tests.support import commands
 from tests.support.commands import ROOT, Page, draw, imported, scene
+from tests.support.generators import save_run
+from util.images.pixels import stored_values
+from util.images.reading import read_image
+from util.inference.results import Results, columns_of
 
+# Mean levels; what an untrained network makes is noise.
+LOSSES = {("jpg", "real_B"): 3, ("jpg", "fake_B"): 9, ("webp", "real_B"): 6, ("webp", "fake_B"): 99}
 Capture = pytest.CaptureFixture[str]
 
 
@@ -53,8 +59,50 @@ def test_only_the_images_that_are_asked_for_are_saved_in_their_order(
     with imported(ROOT / "scripts" / "evaluate.py") as evaluate:
         assert commands.ended(evaluate.main, [some]) == 1
     assert "only x_fake_B, x_real_A" in capsys.readouterr().err
-    result(run, tmp_path / "one", pairs, "--visuals", "fake_B")
+    one = result(run, tmp_path / "one", pairs, "--visuals", "fake_B")
     assert "Score them with" not in capsys.readouterr().out
+    columns = columns_of([Results.of("one", one)], None)
+    assert [column.visual for column in columns] == ["fake_B"]  # there is no input to show
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif", "npy"])
+def test_results_are_saved_in_the_format_that_is_asked_for(
+    kind: str, run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    options = "--num_test", "1", "--visuals", "fake_B,real_B"
+    plain = result(run, tmp_path / "plain", pairs, *options)
+    found = result(run, tmp_path / kind, pairs, *options, "--result_format", kind)
+    for label in ("fake_B", "real_B"):
+        made = read_image(found / "images" / f"p0_{label}.{kind}", 3)
+        wanted = stored_values(read_image(plain / "images" / f"p0_{label}.png", 3)).float()
+        difference = (stored_values(made).float() - wanted).abs().mean()
+        assert difference <= LOSSES.get((kind, label), 0)
+    assert len(list((found / "images").iterdir())) == (4 if kind in ("tif", "npy") else 2)
+    assert len(Page(found / "index.html").images) == 2  # which are there
+    with imported(ROOT / "scripts" / "evaluate.py") as evaluate:
+        assert commands.ended(evaluate.main, [found, "--metrics", "L1"]) == 0
+
+
+def test_files_of_an_earlier_format_are_cleared_away(
+    run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    for kind in ("npy", "jpg"):
+        options = "--num_test", "1", "--visuals", "fake_B", "--result_format", kind
+        found = result(run, tmp_path, pairs, *options)
+    assert commands.names(found / "images") == ["p0_fake_B.jpg"]
+
+
+def test_one_channel_is_one_in_the_format_that_is_asked_for(tmp_path: Path) -> None:
+    for number in range(2):
+        draw(tmp_path / "in" / f"{number}.png", scene(number))
+    save_run(tmp_path / "checkpoints" / "run", "cycle_gan", "G_A", input_nc=3, output_nc=1)
+    found = result(tmp_path, tmp_path / "results", tmp_path / "in", "--no_dropout",
+                   "--result_format", "png", "--output_nc", "1", "--norm", "instance",
+                   model="test")  # fmt: skip
+    with Image.open(found / "images" / "0_fake.png") as made:
+        assert made.mode == "L"
+    with Image.open(found / "images" / "0_real.png") as real:
+        assert real.mode == "RGB"
 
 
 def test_all_images_are_translated_with_minus_one(

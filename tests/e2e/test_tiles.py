@@ -1,6 +1,6 @@
 """test.py --tile, as a user meets it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ def photos(tmp_path: Path) -> Path:
 
 def translate(folder: Path, *more: str) -> Path:
     """Run test.py on the drawn images, as large as they are."""
-    return test(folder, folder / "photos", "test", "--no_dropout", "--preprocess", "none", *more)
+    return test(folder, folder / "photos", "test", "--preprocess", "none", "--keep_size", *more)
 
 
 def main_in(folder: Path) -> Callable[[list[str]], None]:
@@ -43,7 +43,7 @@ def main_in(folder: Path) -> Callable[[list[str]], None]:
 def test_images_are_translated_in_tiles_as_they_are_whole(tmp_path: Path, photos: Path) -> None:
     whole = images_of(translate(tmp_path))
     tiled = images_of(translate(tmp_path, "--tile", "24", "--overlap", "5"))
-    assert [image.shape for image in whole] == [(40, 40, 3), (60, 60, 3)]
+    assert [image.shape for image in whole] == [(40, 40, 3), (61, 61, 3)]
     assert np.ptp(whole[1]) > 50
     for one, other in zip(whole, tiled, strict=True):
         assert abs(one - other).max() <= 1
@@ -60,8 +60,26 @@ def test_what_cannot_be_computed_in_tiles_is_refused(
     assert "--tile: this network cannot be computed in tiles: each pixel that this U-Net" in text
 
 
-def test_an_overlap_without_tiles_is_refused(
-    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--overlap", "8"), "--overlap 8 needs --tile"),
+        (("--tile", "8", "--compile"), "--tile 8 and --compile contradict each other"),
+        (("--tile", "-1"), "--tile -1 cannot work: it must be 0 or more"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: Sequence[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert ended(main_in(tmp_path), ("--overlap", "8")) == 2
-    assert "--overlap 8 needs --tile" in capsys.readouterr().err
+    assert ended(main_in(tmp_path), words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_huge_images_are_opened_when_that_is_asked_for(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert ended(main_in(tmp_path), ()) == 1
+    assert "0.png has more than 179 million pixels" in capsys.readouterr().err
+    assert ended(main_in(tmp_path), ("--large_pictures",)) == 0

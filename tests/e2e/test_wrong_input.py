@@ -17,6 +17,7 @@ TRAIN = (
     "--gpu_ids -1 --num_threads 0 --display_id -1 --ngf 4 --ndf 4 --netG resnet_6blocks "
     "--norm instance --n_epochs 1 --n_epochs_decay 0 --load_size 40 --crop_size 32"
 )
+CHANNELS = ("It has 3 channels, but 4 are wanted.",)
 UNPAIRED = "--dataroot {W}/unpaired "
 PAIRS = "--dataroot {W}/pairs --model pix2pix "
 TESTED = "--dataroot {W}/unpaired/testA --name run "
@@ -122,15 +123,10 @@ CASES: list[tuple[str, str, int, tuple[str, ...]]] = [
     ("train", UNPAIRED + "--crop_size 4 --load_size 4 --netD pixel", 1, ("4x4", "5 pixels")),
     ("train", UNPAIRED + "--preprocess crop --crop_size 30", 1, ("multiple of 4",)),
     ("train", UNPAIRED + "--input_nc 1", 1, ("--lambda_identity 0.5", "Give --lambda_identity 0")),
-    (
-        "train",
-        UNPAIRED + "--input_nc 4 --lambda_identity 0",
-        1,
-        ("takes images of 4 channels", "3"),
-    ),
-    ("train", UNPAIRED + "--output_nc 4 --lambda_identity 0", 1, ("takes images of 4 channels",)),
-    ("train", PAIRS + "--input_nc 4", 1, ("of 4 channels, but these have 3", "--input_nc")),
-    ("train", PAIRS + "--output_nc 4", 1, ("of 4 channels, to be compared with",)),
+    ("train", UNPAIRED + "--input_nc 4 --lambda_identity 0", 1, CHANNELS),
+    ("train", UNPAIRED + "--output_nc 4 --lambda_identity 0", 1, CHANNELS),
+    ("train", PAIRS + "--input_nc 4", 1, (*CHANNELS, "--input_nc 3")),
+    ("train", PAIRS + "--output_nc 4", 1, (*CHANNELS, "--output_nc")),
     ("train", SIZES, 1, ("several sizes", "3x40x40", "1.png", "--batch_size 1", "Nothing had")),
     ("train", SIZES + " --num_threads 2", 1, ("several sizes", "3x40x40", "1.png")),
     # names

@@ -73,11 +73,15 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Open a file, and wait until its images are there."""
+        self.visit(f"file://{path}{fragment}")
+
+    def visit(self, address: str) -> None:
+        """Open an address, and wait until its images are there."""
         self.call("Page.navigate", url="about:blank")
         self.until("location.href === 'about:blank'")
         self.events.clear()
-        self.call("Page.navigate", url=f"file://{path}{fragment}")
-        self.until("location.protocol === 'file:' && document.readyState === 'complete'")
+        self.call("Page.navigate", url=address)
+        self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def press(self, key: str) -> None:
         """Press and let go of a key."""

@@ -19,12 +19,12 @@ DEFAULTS: Mapping[str, Any] = {
     "lambda_gp": 10.0,  # Gulrajani et al. 2017, section 4
     "val_freq": 1, "num_val": 200, "val_eval": False, "save_best": "", "early_stop": 0,
     "lpips_weights": "", "inception_weights": "",
-    "animation": "webp", "visuals": "", "natural_order": False,
+    "animation": "webp", "visuals": "", "result_format": None, "natural_order": False,
     "test_norm": None, "test_dropout": None,
     "epoch_size": 0, "balanced": False,
     "vertical_flip": False, "rotate90": False, "jitter": "", "jitter_both": False,
     "value_range": None,
-    "tile": 0, "overlap": 0,
+    "tile": 0, "overlap": 0, "keep_size": False, "large_pictures": False,
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 

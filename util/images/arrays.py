@@ -9,26 +9,46 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from util.base.errors import UserError
-from util.images.pixels import stored_of_array, with_channels
+from util.images.pixels import stored_of_array, stored_type, with_channels
 
 ARRAYS = (".npy", ".npz")  # endings
 BEGINNINGS = (b"\x93NUMPY", b"PK\x03\x04")  # of .npy, and of a .npz, which is a ZIP archive
 USUAL_NAMES = ("image", "arr_0")  # of the array in an archive of several
 
 
-def read_array(path: str | Path, channels: int) -> Tensor:
+def read_array(path: str | Path, channels: int | None) -> Tensor:
     """Return an array as stored values (channels, H, W).
 
-    Of three axes the last one is the channels if it is as long as wanted, else the first one.
+    Of three axes the last one is the channels if it is as long as wanted, else the first one; with
+    None, the shorter one of these two.
 
     Raises:
         UserError: it is no array of an image; the message is to follow the file's name.
     """
+    array = _of_image(path)
+    if channels is None and array.ndim == 3:
+        channels = min(array.shape[2], array.shape[0])
+    planes = array[None] if array.ndim == 2 else channels_first(array, channels or 1)
+    return with_channels(stored_of_array(planes), channels)
+
+
+def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
+    """Return width and height of an array, and the type that is stored of its values.
+
+    Raises:
+        UserError: it is no array of an image.
+    """
+    array = _of_image(path)
+    is_first = array.ndim == 3 and array.shape[0] < array.shape[2]  # the channels are
+    height, width = array.shape[1:] if is_first else array.shape[:2]
+    return (width, height), stored_type(array.dtype)
+
+
+def _of_image(path: str | Path) -> NDArray[Any]:
     array = open_array(path)
     if array.size == 0 or array.ndim not in (2, 3):
         raise UserError(f"It has the shape {array.shape}; images are (H, W), (H, W, C), (C, H, W).")
-    planes = array[None] if array.ndim == 2 else channels_first(array, channels)
-    return with_channels(stored_of_array(planes), channels)
+    return array
 
 
 def open_array(path: str | Path) -> NDArray[Any]:

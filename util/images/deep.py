@@ -12,13 +12,13 @@ from PIL import Image
 from torch import Tensor
 
 from util.base.errors import UserError
-from util.images.pixels import stored_of_array
+from util.images.pixels import stored_of_array, stored_type
 
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of files above 4 GB
-_ORIENTATION = 274  # the tag that says how the image is turned
+ORIENTATION = 274  # the tag that says how the image is turned
 _BITS = 258  # the tag that says how many bits each channel has
 _SAMPLES = 277  # the tag that says how many channels there are
-_ALPHA = (1, 2)  # of the kinds of extra samples in TIFF
+ALPHA = (1, 2)  # of the kinds of extra samples in TIFF
 # By the orientation: whether rows and columns change places, then what is mirrored.
 _UPRIGHT = {
     2: (False, (2,)), 3: (False, (1, 2)), 4: (False, (1,)), 5: (True, ()),
@@ -78,14 +78,14 @@ def _png(path: str | Path, image: Image.Image) -> Planes:
     """
     [(codec, place, offset, how)] = _undecoded(image)
     if how.startswith("LA"):
-        bytes_of = [_decoded_as(image, [(codec, place, offset, "RGBA")])]
-        high, low = bytes_of[0][:, :, ::2], bytes_of[0][:, :, 1::2]
+        pairs = _decoded_as(image, [(codec, place, offset, "RGBA")])
+        high, low = pairs[:, :, ::2], pairs[:, :, 1::2]
     else:
         with Image.open(path) as again:
             low = _decoded_as(again, [(codec, place, offset, how.replace(";16B", ";16L"))])
         high = np.asarray(image)
     values = (high.astype(np.uint16) << 8 | low).transpose(2, 0, 1)
-    turned = _upright(values, image.getexif().get(_ORIENTATION, 1))
+    turned = _upright(values, image.getexif().get(ORIENTATION, 1))
     return Planes(stored_of_array(turned), len(values) in (2, 4))
 
 
@@ -101,7 +101,7 @@ def read_tiff(path: str | Path, channels: int = 0) -> Planes:
     Raises:
         UserError: tifffile is not installed, or the page is no image.
     """
-    with _tifffile().TiffFile(path) as file:
+    with import_tifffile().TiffFile(path) as file:
         pages = file.pages
         first = pages[0]
         kinds = {(page.shape, page.axes) for page in pages} if len(pages) == channels else set()
@@ -109,16 +109,17 @@ def read_tiff(path: str | Path, channels: int = 0) -> Planes:
             array = np.stack([page.asarray() for page in pages])
         else:
             array = _channels_first(first.asarray(), first.axes)
-        orientation = first.tags.get(_ORIENTATION)
+        orientation = first.tags.get(ORIENTATION)
         turned = _upright(array, 1 if orientation is None else int(orientation.value))
-        has_alpha = bool(first.extrasamples) and first.extrasamples[-1] in _ALPHA
+        has_alpha = bool(first.extrasamples) and first.extrasamples[-1] in ALPHA
     return Planes(stored_of_array(turned), has_alpha)
 
 
-def tiff_type(path: str | Path) -> np.dtype[Any]:
-    """Return the type of the values of a TIFF file's first page."""
-    with _tifffile().TiffFile(path) as file:
-        return np.dtype(file.pages[0].dtype)
+def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
+    """Return width and height of a TIFF file's first page, and the type that is stored of it."""
+    with import_tifffile().TiffFile(path) as file:
+        page = file.pages[0]
+        return (page.imagewidth, page.imagelength), stored_type(np.dtype(page.dtype))
 
 
 def write_tiff(path: str | Path, pixels: NDArray[Any]) -> None:
@@ -128,7 +129,7 @@ def write_tiff(path: str | Path, pixels: NDArray[Any]) -> None:
         UserError: tifffile is not installed.
     """
     kind = "rgb" if pixels.shape[2] == 3 else "minisblack"
-    _tifffile().imwrite(path, pixels, photometric=kind, planarconfig="contig")
+    import_tifffile().imwrite(path, pixels, photometric=kind, planarconfig="contig")
 
 
 def pages_as_channels(image: Image.Image) -> Sequence[Image.Image]:
@@ -162,7 +163,8 @@ def _upright(planes: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.flip(planes.swapaxes(1, 2) if turns else planes, mirrored)
 
 
-def _tifffile() -> ModuleType:
+def import_tifffile() -> ModuleType:
+    """Return tifffile; a UserError says that it is not installed."""
     try:
         import tifffile
     except ImportError:

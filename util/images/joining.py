@@ -3,12 +3,29 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 
+from util.base.errors import UserError
+from util.images.reading import default_loader, depth_of
 from util.images.writing import write_image
 
 # Of JPEG files; pix2pix learns from colours, so they keep their full resolution.
 BEST: dict[str, Any] = {"quality": 95, "subsampling": 0}
+
+
+def open_side(path: str | Path) -> Image.Image:
+    """Open an image to be joined, as 8-bit RGB.
+
+    Raises:
+        UserError: it has more than 8 bits, which joining would cut off, or cannot be read.
+    """
+    if depth_of(path) != torch.uint8:
+        raise UserError(
+            f"{path} has more than 8 bits, of which joined files keep 8. Leave the pairs in two "
+            "folders: --dataset_mode aligned reads those at their depth."
+        )
+    return default_loader(path)
 
 
 def join(left: Image.Image, right: Image.Image) -> Image.Image:

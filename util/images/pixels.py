@@ -71,17 +71,18 @@ def stored_of_array(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array.astype(wanted, order="C"))
 
 
-def with_channels(stored: Tensor, channels: int, *, has_alpha: bool = False) -> Tensor:
+def with_channels(stored: Tensor, channels: int | None, *, has_alpha: bool = False) -> Tensor:
     """Return an image (C, H, W) with the wanted number of channels.
 
     Transparency, the last channel if `has_alpha`, is dropped where it is not wanted; gray is
-    repeated for three channels, and of three channels the luminance is taken for one.
+    repeated for three channels, and of three channels the luminance is taken for one. None leaves
+    all as they are.
 
     Raises:
         UserError: it cannot be said what the channels would be; the message is to follow the
             file's name.
     """
-    if stored.shape[0] == channels:
+    if channels in (None, stored.shape[0]):
         return stored
     if has_alpha:
         stored = stored[:-1]
@@ -92,9 +93,10 @@ def with_channels(stored: Tensor, channels: int, *, has_alpha: bool = False) -> 
             return stored.expand(3, -1, -1).contiguous()
         case 3, 1:
             return luminance(stored)
+    has = len(stored) + has_alpha
     raise UserError(
-        f"It has {stored.shape[0] + has_alpha} channels, but {channels} are wanted. Give "
-        f"--input_nc {stored.shape[0]} (or --output_nc, if it is of the images that come out)."
+        f"It has {has} channel{'s' * (has != 1)}, but {channels} are wanted. Give --input_nc "
+        f"{len(stored)} (or --output_nc, if it is of the images that come out)."
     )
 
 

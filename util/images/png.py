@@ -6,6 +6,7 @@ third edition): section 5 tells the layout of a file, section 9 the filters.
 
 import struct
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,37 @@ def encode(image: Image.Image) -> bytes | None:
 
 def encode_pixels(pixels: NDArray[Any]) -> bytes:
     """Return pixels (H, W) or (H, W, C), of 1 to 4 channels of uint8 or uint16, as a PNG file."""
-    height, width, channels = np.atleast_3d(pixels).shape
-    depth = 8 * pixels.itemsize
-    rows = pixels.astype(pixels.dtype.newbyteorder(">"), copy=False).reshape(height, -1)
-    rows = np.ascontiguousarray(rows).view(np.uint8)
-    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)  # the filter's number in front
-    filtered[:, 0] = UP
-    filtered[0, 1:] = rows[0]
-    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # wraps around, as it should
-    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)
-    data = compressor.compress(filtered.data) + compressor.flush()
+    return b"".join(encode_strips([pixels], np.atleast_3d(pixels).shape, pixels.dtype))
+
+
+def encode_strips(
+    strips: Iterable[NDArray[Any]], shape: Sequence[int], dtype: np.dtype[Any]
+) -> Iterator[bytes]:
+    """Yield a PNG file, as `encode_pixels`, of an image of this shape that comes in strips."""
+    height, width, channels = shape
+    depth = 8 * dtype.itemsize
     head = struct.pack(">IIBBBBB", width, height, depth, COLOUR_TYPES[channels], 0, 0, 0)
-    parts = _chunk(b"IHDR", head), _chunk(b"IDAT", data), _chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head)
+    compressor = zlib.compressobj(1, strategy=zlib.Z_RLE)
+    above = np.zeros(width * channels * dtype.itemsize, np.uint8)
+    data = b""
+    for strip in strips:
+        if data:
+            yield _chunk(b"IDAT", data)
+        rows = strip.astype(dtype.newbyteorder(">"), copy=False).reshape(len(strip), -1)
+        rows = np.ascontiguousarray(rows).view(np.uint8)
+        data = compressor.compress(_filtered(rows, above).data)
+        above = rows[-1]
+    yield _chunk(b"IDAT", data + compressor.flush()) + _chunk(b"IEND", b"")
+
+
+def _filtered(rows: NDArray[np.uint8], above: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return rows as differences from the one above each, with the filter's number in front."""
+    filtered = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
+    filtered[:, 0] = UP
+    np.subtract(rows[0], above, out=filtered[0, 1:])
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])  # wraps around, as it should
+    return filtered
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

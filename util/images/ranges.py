@@ -194,6 +194,11 @@ def shown(image: NDArray[Any]) -> NDArray[Any]:
     return three_channels(planes).permute(1, 2, 0).numpy()
 
 
+def for_display(image: NDArray[Any]) -> NDArray[Any]:
+    """Return gray and RGB as they are, and of any other number of channels what is `shown`."""
+    return image if image.ndim != 3 or image.shape[2] in (1, 3) else shown(image)
+
+
 def storable(image: NDArray[Any]) -> NDArray[Any]:
     """Return what an image file holds of an array (H, W, C) or (H, W).
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from util.images import arrays, deep
 from util.images.pixels import (
     AnyImage,
     is_pillow_kind,
-    stored_type,
     stored_values,
     to_pillow,
     with_channels,
@@ -45,9 +45,12 @@ _PLAIN = {
 }  # fmt: skip
 
 
+KNOWN_ENDINGS = (*LOWER_CASE, ".webp")
+
+
 def has_known_ending(filename: str) -> bool:
     """Tell whether a file name ends like an image that is read here, in whatever case."""
-    return filename.lower().endswith((*LOWER_CASE, ".webp"))
+    return filename.lower().endswith(KNOWN_ENDINGS)
 
 
 def default_loader(path: str | Path) -> Image.Image:
@@ -59,22 +62,23 @@ def default_loader(path: str | Path) -> Image.Image:
     Raises:
         UserError: the file is missing, broken or no image.
     """
-    with _errors_naming(path), _opened(path) as image:
-        return upright_rgb(image)
+    with errors_naming(path), _opened(path) as image:
+        return _as_rgb(image)
 
 
-def read_image(path: str | Path, channels: int) -> AnyImage:
-    """Open an image at the depth that it has, whatever its ending says.
+def read_image(path: str | Path, channels: int | None = None) -> AnyImage:
+    """Open an image at the depth that it has, with so many channels, whatever its ending says.
 
     What holds 8 bits is a Pillow image if 1 or 3 channels are wanted: RGB, as `default_loader`
     opens it, or L made of that. All else is a tensor of stored values (channels, H, W): uint8,
     uint16, int32 or float32. As many pages of a TIFF file as channels are wanted are the channels.
+    None takes the channels that there are, and 8 bits as RGB.
 
     Raises:
         UserError: the file is missing, broken, no image, or of other channels (see
             `with_channels`).
     """
-    with _errors_naming(path):
+    with errors_naming(path):
         beginning = _beginning_of(path)
         if beginning.startswith(arrays.BEGINNINGS):
             return _on_its_way(arrays.read_array(path, channels))
@@ -83,28 +87,69 @@ def read_image(path: str | Path, channels: int) -> AnyImage:
         except UnidentifiedImageError:
             if not beginning.startswith(deep.TIFF_BEGINNINGS):
                 raise
-            stored, has_alpha = deep.read_tiff(path, channels)
+            (width, height), _ = deep.size_and_type(path)
+            require_usual_size(path, width * height)
+            stored, has_alpha = deep.read_tiff(path, channels or 1)
             return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
         with image:
             return _read_opened(image, path, channels)
 
 
-def _read_opened(image: Image.Image, path: str | Path, channels: int) -> AnyImage:
-    if deep.is_cut_off(image, channels):
+def _read_opened(image: Image.Image, path: str | Path, channels: int | None) -> AnyImage:
+    if deep.is_cut_off(image, channels or 3):
         stored, has_alpha = deep.read_whole(path, image)
         return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
-    is_paged = image.format == "TIFF" and 1 < channels == getattr(image, "n_frames", 1)
+    is_paged = image.format == "TIFF" and 1 < (channels or 1) == getattr(image, "n_frames", 1)
     if is_paged and len(image.getbands()) == 1 and image.mode != "P":
         pages = [
             _at_its_depth(_upright(page), kind="TIFF") for page in deep.pages_as_channels(image)
         ]
         return _on_its_way(torch.cat(pages))
-    if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3):
-        rgb = upright_rgb(image)
-        return rgb if channels == 3 else rgb.convert("L")
+    return as_it_is(image, channels)
+
+
+def as_it_is(image: Image.Image, channels: int | None = None) -> AnyImage:
+    """Return a Pillow image, the right way up, with as many channels as `read_image` gives.
+
+    Raises:
+        UserError: it has others; the message is to follow the image's name.
+    """
+    if not image.mode.startswith(_DEEP_MODES) and channels in (1, 3, None):
+        rgb = _as_rgb(image)
+        return rgb.convert("L") if channels == 1 else rgb
     stored = _at_its_depth(_plain(_upright(image), channels), kind=str(image.format))
     has_alpha = stored.shape[0] in (2, 4) and image.mode != "CMYK"
     return _on_its_way(with_channels(stored, channels, has_alpha=has_alpha))
+
+
+class Look(NamedTuple):
+    """What the beginning of a file tells, of those that Pillow does not open."""
+
+    kind: str  # NumPy or TIFF
+    size: tuple[int, int]  # width, height
+    dtype: torch.dtype  # of what is stored
+
+
+def look_without_pillow(path: str | Path) -> Look | None:
+    """Look into a file of an array, or a TIFF file that Pillow does not know; None: it is none.
+
+    Raises:
+        UserError: it is broken, or holds no image.
+    """
+    beginning = _beginning_of(path)
+    if beginning.startswith(arrays.BEGINNINGS):
+        with errors_naming(path):
+            size, dtype = arrays.size_and_type(path)
+            return Look("NumPy", size, _torch_type(dtype))
+    if not beginning.startswith(deep.TIFF_BEGINNINGS):
+        return None
+    with errors_naming(path):
+        try:
+            Image.open(path).close()
+        except UnidentifiedImageError:
+            size, dtype = deep.size_and_type(path)
+            return Look("TIFF", size, _torch_type(dtype))
+    return None
 
 
 def depth_of(path: str | Path) -> torch.dtype:
@@ -113,25 +158,19 @@ def depth_of(path: str | Path) -> torch.dtype:
     It is uint8 for whatever is no such file.
     """
     try:
-        with _errors_naming(path):
-            beginning = _beginning_of(path)
-            if beginning.startswith(arrays.BEGINNINGS):
-                return _torch_type(stored_type(arrays.open_array(path).dtype))
-            try:
-                with _opened(path) as image:
-                    if deep.is_cut_off(image):
-                        return torch.uint16
-                    return _DEPTHS.get(_deep_mode(image.mode, str(image.format)), torch.uint8)
-            except UnidentifiedImageError:
-                if not beginning.startswith(deep.TIFF_BEGINNINGS):
-                    raise
-                return _torch_type(stored_type(deep.tiff_type(path)))
+        with errors_naming(path):
+            if (found := look_without_pillow(path)) is not None:
+                return found.dtype
+            with _opened(path) as image:
+                if deep.is_cut_off(image):
+                    return torch.uint16
+                return _DEPTHS.get(_deep_mode(image.mode, str(image.format)), torch.uint8)
     except UserError:
         return torch.uint8
 
 
 @contextmanager
-def _errors_naming(path: str | Path) -> Iterator[None]:
+def errors_naming(path: str | Path) -> Iterator[None]:
     """Let whatever goes wrong with a file inside be a UserError that names it."""
     silence_pillow()
     try:
@@ -143,6 +182,8 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
     except UserError as error:
         said = str(error)
         raise UserError(f"{path}{' ' if said[0].islower() else ': '}{said}") from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(path) from error
     except UnidentifiedImageError:
         what = "is not an image, or its format is unknown. Remove it or convert it to PNG."
         raise UserError(f"{path} {what}") from None
@@ -151,6 +192,26 @@ def _errors_naming(path: str | Path) -> Iterator[None]:
         raise UserError(
             f"{path} {why}. Replace the file or remove it from the data set."
         ) from error
+
+
+def allow_large_images() -> None:
+    """Open images of any number of pixels from now on, in this process."""
+    Image.MAX_IMAGE_PIXELS = None
+
+
+def require_usual_size(path: str | Path, pixels: int) -> None:
+    """Raise a UserError if Pillow would not open an image of so many pixels."""
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and pixels > 2 * limit:
+        raise _too_large(path)
+
+
+def _too_large(path: str | Path) -> UserError:
+    return UserError(
+        f"{path} has more than 179 million pixels, which is refused since a small file can claim "
+        "to be a huge image. If you trust it: test.py and scripts/translate.py open it with "
+        "--large_pictures. For training, cut it into smaller images."
+    )
 
 
 def _beginning_of(path: str | Path) -> bytes:
@@ -173,7 +234,7 @@ def _deep_mode(mode: str, kind: str) -> str:
     return "I;16" if is_16_bit else mode
 
 
-def _plain(image: Image.Image, channels: int) -> Image.Image:
+def _plain(image: Image.Image, channels: int | None) -> Image.Image:
     """Return an image of 8 bits in a mode whose channels mean something by themselves."""
     if image.mode == "P" or (image.mode == "RGB" and channels == 4):  # perhaps transparent
         return image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -192,7 +253,7 @@ def _opened(path: str | Path) -> Image.Image:
     return image
 
 
-def upright_rgb(image: Image.Image) -> Image.Image:
+def _as_rgb(image: Image.Image) -> Image.Image:
     """Return an image that is open as 8-bit RGB, turned as its EXIF orientation says."""
     upright = _upright(image)
     return upright if upright.mode == "RGB" else upright.convert("RGB")  # copies always

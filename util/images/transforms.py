@@ -319,7 +319,8 @@ def _resized(image: AnyImage, size: Size, method: int) -> AnyImage:
         return image
     if not isinstance(image, Tensor):
         return image.resize(size, Image.Resampling(method))
-    planes = [Image.fromarray(plane) for plane in image.to(torch.float32).numpy()]  # mode F
+    kind = torch.uint8 if image.dtype == torch.uint8 else torch.float32  # Pillow's modes L and F
+    planes = [Image.fromarray(plane) for plane in image.to(kind).numpy()]
     values = np.stack([np.asarray(p.resize(size, Image.Resampling(method))) for p in planes])
     if not image.is_floating_point():  # bicubic goes beyond what there was
         ends = torch.iinfo(image.dtype)

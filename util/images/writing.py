@@ -54,13 +54,16 @@ def write_image(path: str | Path, image: Image.Image, **options: Any) -> None:
             temporary.write_bytes(encoded)
 
 
-def as_pillow(image_numpy: NDArray[Any], aspect_ratio: float = 1.0) -> Image.Image:
-    """Turn (H, W, C) or (H, W) uint8 into what is written of it, see `storable`.
+def stretched(size: tuple[int, int], aspect_ratio: float) -> tuple[int, int]:
+    """Return (width, height): above 1 the ratio widens an image, below 1 it makes it taller."""
+    width, height = size
+    return int(width * max(aspect_ratio, 1)), int(height / min(aspect_ratio, 1))
 
-    Above 1 the ratio widens it, below 1 it makes it taller.
-    """
+
+def as_pillow(image_numpy: NDArray[Any], aspect_ratio: float = 1.0) -> Image.Image:
+    """Turn (H, W, C) or (H, W) uint8 into what is written of it, see `storable`."""
     image = Image.fromarray(storable(image_numpy))
-    size = int(image.width * max(aspect_ratio, 1)), int(image.height / min(aspect_ratio, 1))
+    size = stretched(image.size, aspect_ratio)
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 
@@ -84,13 +87,11 @@ def holds(file_format: str, stored: Tensor) -> bool:
     return numbers == ANY_NUMBER or (numbers is not None and len(stored) in numbers)
 
 
-def write_stored(path: str | Path, stored: Tensor) -> None:
-    """Write stored values (C, H, W) as they are; the ending of `path` decides the format.
-
-    JPEG and WebP lose a little, as they are made to. In .npy the channels come last.
+def require_holds(path: str | Path, stored: Tensor) -> str:
+    """Return the format of a file for stored values (C, H, W).
 
     Raises:
-        UserError: the ending is not known, or such a file cannot hold these values.
+        UserError: its ending is not known, or such a file cannot hold these values.
     """
     kind = format_of(path)
     if not kind:
@@ -99,6 +100,18 @@ def write_stored(path: str | Path, stored: Tensor) -> None:
         others = ", ".join(name for name in RESULT_FORMATS if holds(name, stored))
         what = f"{len(stored)} channels of {str(stored.dtype).removeprefix('torch.')}"
         raise UserError(f"{path}: .{kind} files cannot hold {what}; these can: {others}.")
+    return kind
+
+
+def write_stored(path: str | Path, stored: Tensor) -> None:
+    """Write stored values (C, H, W) as they are; the ending of `path` decides the format.
+
+    JPEG and WebP lose a little, as they are made to. In .npy the channels come last.
+
+    Raises:
+        UserError: the ending is not known, or such a file cannot hold these values.
+    """
+    kind = require_holds(path, stored)
     planes = stored.permute(1, 2, 0).cpu().numpy()
     with replacing(path) as temporary:
         _write_pixels(temporary, kind, planes[:, :, 0] if len(stored) == 1 else planes)
@@ -111,10 +124,15 @@ def _write_pixels(path: Path, kind: str, pixels: NDArray[Any]) -> None:
             np.save(file, np.ascontiguousarray(pixels))
     elif kind == "png":
         path.write_bytes(png.encode_pixels(pixels))
-    elif pixels.ndim == 3 and kind == "tif":
+    elif kind == "tif" and not _is_written_by_pillow(pixels):
         write_tiff(path, pixels)
     else:
         Image.fromarray(pixels).save(path, **_PILLOW_OPTIONS[kind])
+
+
+def _is_written_by_pillow(pixels: NDArray[Any]) -> bool:
+    """Tell whether Pillow can write a TIFF file of pixels: of one channel, or 8-bit RGB or RGBA."""
+    return pixels.ndim == 2 or (pixels.dtype == np.uint8 and pixels.shape[2] in (3, 4))
 
 
 class ImageWriter:

@@ -22,14 +22,14 @@ class OutputsByDomain:
     def __bool__(self) -> bool:
         return bool(self._files)
 
-    def add(self, name: str, visuals: Mapping[str, Any]) -> None:
+    def add(self, name: str, visuals: Mapping[str, Any], ending: str = "png") -> None:
         """Note what was made of the image `name`, as far as it is among the `visuals`."""
         said: Any = None if self._ask is None else self._ask()
         if not _is_by_domain(said):  # a plugin's own business
             return
         domain, targets = said
         for target, labels in targets.items():
-            if made := [f"{name}_{label}.png" for label in labels if label in visuals]:
+            if made := [f"{name}_{label}.{ending}" for label in labels if label in visuals]:
                 self._files[domain][target].append(made)
 
     def save(self, folder: str) -> None:

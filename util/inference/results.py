@@ -8,6 +8,7 @@ from pathlib import Path
 from util.base.errors import UserError, suggest
 from util.images.reading import has_known_ending
 from util.scores.comparisons import PAIRS_FILE, images_of
+from util.scores.opening import without_data_beside
 
 MADE = ("fake_B", "fake", "fake_B_rgb", "fake_A")  # the first that there is
 INPUTS = {"fake_B": "real_A", "fake": "real", "fake_B_rgb": "real_A", "fake_A": "real_B"}
@@ -32,7 +33,8 @@ class Results:
             UserError: there are none.
         """
         inside = Path(images_of(str(folder)))
-        images = (path for path in sorted(inside.rglob("*")) if has_known_ending(path.name))
+        files_there = map(str, sorted(inside.rglob("*")))
+        images = [Path(p) for p in without_data_beside(files_there) if has_known_ending(p)]
         stems = {path.relative_to(inside).with_suffix("").as_posix(): path for path in images}
         files: dict[str, dict[str, Path]] = {}
         for stem, path in stems.items():

@@ -23,6 +23,7 @@ LABELLED = re.compile(r"(.+)_((?:real|fake|rec)(?:_[AB])?)(?:_rgb)?")  # how tes
 NAMED = 5  # files in a message
 PAIRS_FILE = "pairs.json"  # beside a test's page: labels of what was made, and of what for
 OUTPUTS_FILE = "outputs.json"  # likewise: what was made of what for which domain
+RANGES_FILE = "value_ranges.json"  # likewise: of the values in files, by label
 USUAL_PAIRS = {"fake_B": "real_B", "fake_B_rgb": "real_B_rgb"}  # of the built-in models
 
 

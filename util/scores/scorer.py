@@ -16,12 +16,15 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.system import usable_cores
 from util.display.progress_bar import progress_bar
-from util.images.ranges import to_unit
-from util.scores.comparisons import OF_GROUPS, OF_PAIRS, OF_SETS, Comparison, NamedImage, digest_of
+from util.images.pixels import stored_values
+from util.images.ranges import three_channels, to_unit
+from util.images.transforms import Resize, size_of
+from util.scores.comparisons import OF_GROUPS, OF_PAIRS, OF_SETS, Comparison, NamedImage
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
 from util.scores.feature_cache import FeatureCache, key_of
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Identity, Inception, Lpips, load_inception, load_lpips
+from util.scores.opening import Opener
 
 AT_ONCE = {"cuda": 16, "cpu": 4}  # images in a batch
 THREADS = min(8, usable_cores())  # that read images
@@ -54,7 +57,7 @@ class Result:
 
 
 class _Pair(NamedTuple):
-    """Two images of one size, (3, H, W) uint8, and a key of their content."""
+    """Two images of one shape, as `Opener.values` returns them, and a key of their content."""
 
     real: Tensor
     fake: Tensor
@@ -65,7 +68,7 @@ class _Pair(NamedTuple):
 class Scorer:
     """Measure comparisons; networks are loaded when they are first needed."""
 
-    read: Callable[[str], Image.Image]  # opens a file as 8-bit RGB
+    files: Opener
     cache: FeatureCache  # has features, and LPIPS of pairs
     device: torch.device
     inception_weights: str | None = None  # files; None: the published ones in torch's cache
@@ -109,7 +112,7 @@ class Scorer:
             return
         files = list(zip(result.comparison.real, result.comparison.fake, strict=True))
         with progress_bar("comparing", len(files)) as bar:
-            for batch in self._batches(self._load_pair, files, lambda pair: pair.real.shape):
+            for batch in self._batches(self._load_pair, files, _kind):
                 self._measure_batch(batch, found, result.missing)
                 bar.update(len(batch))
         for name, parts in found.items():
@@ -136,18 +139,22 @@ class Scorer:
                 values.append(metric.of_each(*self._stacked(batch)).cpu())
 
     def _load_pair(self, files: tuple[NamedImage, NamedImage]) -> _Pair:
-        real, fake = (self.read(image.path) for image in files)
-        resized = ""
-        if real.size != fake.size:
+        real, fake = (self.files.values(image.path) for image in files)
+        sizes = [f"{image.shape[2]}x{image.shape[1]}" for image in (real, fake)]
+        channels, resized = {len(real), len(fake)}, ""
+        if len(channels) > 1:
+            raise UserError(
+                f"{files[0].path} has {len(real)} channels, but {files[1].path} has {len(fake)}."
+            )
+        if sizes[0] != sizes[1]:
             if not self.resize:
-                sizes = [f"{width}x{height}" for width, height in (real.size, fake.size)]
                 raise UserError(
                     f"{files[0].path} is {sizes[0]}, but {files[1].path} is {sizes[1]}. --resize "
                     "brings generated images to the size of the real ones, which changes scores."
                 )
-            fake, resized = fake.resize(real.size, Image.Resampling.BICUBIC), "bicubic"
-        key = key_of(*(digest_of(image.path) for image in files), resized)
-        return _Pair(as_tensor(real), as_tensor(fake), key)
+            fake, resized = stored_values(Resize(*size_of(real))(fake)), "bicubic"
+        contents = [self.files.content_of(image.path) for image in files]
+        return _Pair(real, fake, key_of(*contents, resized))
 
     def _perceptual(self, batch: list[_Pair]) -> list[Tensor]:
         """Return LPIPS of each pair, (1,), from the cache where it is known."""
@@ -156,14 +163,15 @@ class Scorer:
         found = {key: value for key in keys if (value := self.cache.get(key)) is not None}
         new = {key: pair for key, pair in zip(keys, batch, strict=True) if key not in found}
         if new:
-            computed = self.lpips(*self._stacked(list(new.values()))).split(1)
+            seen = (three_channels(images) for images in self._stacked(list(new.values())))
+            computed = self.lpips(*seen).split(1)
             for key, value in zip(new, computed, strict=True):
                 self.cache.put(key, value)
                 found[key] = value
         return [found[key] for key in keys]
 
     def _stacked(self, batch: list[_Pair]) -> tuple[Tensor, Tensor]:
-        """Return the generated and the real images, (N, 3, H, W) in [0, 1]."""
+        """Return the generated and the real images, (N, C, H, W) in [0, 1]."""
         fake = torch.stack([pair.fake for pair in batch]).to(self.device)
         real = torch.stack([pair.real for pair in batch]).to(self.device)
         return to_unit(fake), to_unit(real)
@@ -175,7 +183,7 @@ class Scorer:
             result.missing |= dict.fromkeys(names, reason)
             return
         real, fake = result.comparison.real, result.comparison.fake
-        sizes = self.inception.sizes(self.read(fake[0].path).size)
+        sizes = self.inception.sizes(self.files.shown(fake[0].path).size)
         features = self._features([image.path for image in (*real, *fake)], sizes)
         of_real, of_fake = features.split([len(real), len(fake)])
         for name in names:
@@ -221,10 +229,11 @@ class Scorer:
         """Return the key of an image's features, and these, or the image if they are not known."""
         identity = self.inception.identity
         ways = (f"{width}x{height}" for width, height in sizes)
-        key = key_of("inception", identity.network, identity.sha256, digest_of(path), *ways)
+        content = self.files.content_of(path)
+        key = key_of("inception", identity.network, identity.sha256, content, *ways)
         if (features := self.cache.get(key)) is not None:
             return key, features
-        image = self.read(path)
+        image = self.files.shown(path)
         for size in sizes:
             image = image.resize(size, Image.Resampling.BILINEAR)
         return key, as_tensor(image)
@@ -238,7 +247,7 @@ class Scorer:
                 "make more have an option for it, as --num_outs_per_domain 10 of test.py."
             )
             return
-        first = as_tensor(self.read(groups[0][0].path))
+        first = as_tensor(self.files.shown(groups[0][0].path))
         if reason := _trouble(lambda: self.lpips.check(first)):
             result.missing[name] = reason
             return
@@ -258,11 +267,11 @@ class Scorer:
     def _load_group(self, group: Sequence[NamedImage]) -> tuple[str, Tensor]:
         """Return the key of a group, and its value, or the images if that is not known."""
         identity = self.lpips.identity
-        digests = [digest_of(image.path) for image in group]
-        key = key_of("lpips among", identity.network, identity.sha256, *digests)
+        contents = [self.files.content_of(image.path) for image in group]
+        key = key_of("lpips among", identity.network, identity.sha256, *contents)
         if (known := self.cache.get(key)) is not None:
             return key, known
-        images = [self.read(image.path) for image in group]
+        images = [self.files.shown(image.path) for image in group]
         if len({image.size for image in images}) > 1:
             names = ", ".join(image.path for image in group[:2])
             raise UserError(f"{names}, ...: outputs of one image must be of one size. Test anew.")
@@ -276,6 +285,11 @@ class Scorer:
         for _, group in groupby(read_ahead(load, items), shape):
             while batch := list(islice(group, most)):
                 yield batch
+
+
+def _kind(pair: _Pair) -> tuple[Any, ...]:
+    """Return what pairs must share to be measured together."""
+    return pair.real.shape, pair.real.dtype, pair.fake.dtype
 
 
 def _trouble(attempt: Callable[[], object]) -> str | None:

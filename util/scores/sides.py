@@ -18,6 +18,20 @@ def made_from(label: str) -> str | None:
     return OTHER.get(side) if kind in ("fake", "idt") else None
 
 
+def domain_of(label: str) -> str | None:
+    """Return the domain that an image belongs to, by its name in the models.
+
+    >>> [domain_of(label) for label in ("real_A", "rec_A", "fake_B", "idt_B", "real", "output")]
+    ['A', 'A', 'B', 'A', 'A', None]
+    """
+    kind, _, side = label.rpartition("_")
+    if kind == "idt":
+        return made_from(label)
+    if kind in ("real", "rec", "cycle", "fake") and side in OTHER:
+        return side
+    return {"real": "A", "fake": "B"}.get(label)  # of --model test
+
+
 def unequal_domains(dataset: object) -> bool:
     """Tell whether a data set lists fewer images of one domain, which begins anew then."""
     lists = [getattr(dataset, f"{side}_paths", None) for side in OTHER]

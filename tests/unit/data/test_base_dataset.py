@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 
 from data import base_dataset, create_dataset, find_dataset_using_name, has_split
-from data.base_dataset import LAYOUTS, BaseDataset, channels_of_sides
+from data.base_dataset import LAYOUTS, BaseDataset
 from data.pipeline.loader import files_of
 from tests.support.drawn import draw, drawn_image, options
 from util.base.errors import UserError
@@ -198,14 +198,6 @@ def test_plugin_is_asked_for_its_phases(kind: Any, register: Register) -> None:
     opt = register({"has_split": kind(own)})
     assert has_split(opt, "val")
     assert not has_split(opt, "test")
-
-
-# ---- channels -----------------------------------------------------------------------------
-
-
-def test_direction_swaps_the_channels_of_the_sides() -> None:
-    assert channels_of_sides(Namespace(direction="AtoB", input_nc=1, output_nc=4)) == (1, 4)
-    assert channels_of_sides(Namespace(direction="BtoA", input_nc=1, output_nc=4)) == (4, 1)
 
 
 # ---- the original's names for steps of a transform -----------------------------------------

@@ -62,6 +62,14 @@ def image_row(
     return str(grid.render(pretty=False))
 
 
+def file_links(files: Sequence[str], folder: str = "images") -> str:
+    """Render links to files of values in a line; nothing without any."""
+    if not files:
+        return ""
+    links = [f'<a href="{address(file, folder)}">{shown(file)}</a>' for file in files]
+    return f'<div class="quiet">values: {", ".join(links)}</div>'
+
+
 def numbers(values: Mapping[str, float], *, for_scripts: bool = False) -> str:
     """Render numbers with their names in a line, for readers and perhaps for scripts."""
     if not values:

@@ -16,6 +16,7 @@ from util.display.pages.elements import Size
 from util.display.pages.samples import Samples, rank_in
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Overview, Sink
 from util.display.sinks.jsonl import LossRecord
+from util.images.ranges import for_display
 from util.images.writing import save_image
 from util.storage.files import write_text
 
@@ -98,7 +99,7 @@ class PageSink(Sink):
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Save the images and put them at the top of the page."""
         for label, image in images.items():
-            save_image(image, self.image_dir / image_name(when.epoch, label))
+            save_image(for_display(image), self.image_dir / image_name(when.epoch, label))
         sizes = {label: (image.shape[1], image.shape[0]) for label, image in images.items()}
         self._show(Row(when.epoch, sizes))
 

@@ -24,6 +24,7 @@ from util.display.sinks.base import (
     import_for,
 )
 from util.display.sinks.epochs import flat
+from util.images.ranges import for_display
 from util.images.writing import as_pillow
 from util.storage.files import write_file
 
@@ -145,7 +146,8 @@ def _next_name(folder: Path) -> str:
 
 
 def _encoded(image: ImageArray) -> dict[str, Any]:
-    """Turn (H, W, C) of 1, 3 or 4 channels into what an event holds of an image."""
+    """Turn (H, W, C) into what an event holds of an image."""
+    image = for_display(image)
     height, width, channels = image.shape
     buffer = BytesIO()
     as_pillow(image).save(buffer, "PNG")

@@ -12,6 +12,7 @@ from util.base.errors import UserError
 from util.base.log import say, warn
 from util.display.sinks.base import EpochRecord, ImageArray, LogStep, Sink, import_for
 from util.display.sinks.epochs import flat
+from util.images.ranges import for_display
 from util.images.writing import as_pillow
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
@@ -67,7 +68,10 @@ class WandbSink(Sink):
     def images(self, when: LogStep, images: Mapping[str, ImageArray]) -> None:
         """Log images under their labels."""
         made = self._wandb.Image
-        logged = {label: made(as_pillow(image), caption=label) for label, image in images.items()}
+        logged = {
+            label: made(as_pillow(for_display(image)), caption=label)
+            for label, image in images.items()
+        }
         self._log(when, logged)
 
     def epoch(self, record: EpochRecord, samples: list[dict[str, ImageArray]]) -> None:

@@ -37,6 +37,8 @@ from tests.support.commands import imported
 from tests.support.drawn import draw, drawn_image
 from tests.support.paths import ROOT
 from util.base.errors import UserError
+from util.images.reading import read_image
+from util.images.transforms import size_of
 
 ORIENTATION = 0x0112
 SCRIPT = ROOT / "scripts" / "check_dataset.py"
@@ -152,7 +154,7 @@ def test_what_the_loader_itself_refuses_keeps_its_words(
     def refuse(path: str) -> None:
         raise UserError(f"{path} is PostScript. Convert it to PNG.")
 
-    monkeypatch.setattr(files, "default_loader", refuse)
+    monkeypatch.setattr(files, "read_image", refuse)
     found = inspected(tmp_path, "a.png", saved("PNG"))
     assert found.problem == "PostScript. Convert it to PNG."
 
@@ -252,7 +254,7 @@ def test_whatever_the_bytes_the_verdict_is_the_loader_s_and_nothing_is_raised(
     path.write_bytes(content)
     found = inspect_image(str(path))
     try:
-        size = default_loader(path).size
+        size = size_of(read_image(path))
     except UserError:
         assert found.problem
     else:

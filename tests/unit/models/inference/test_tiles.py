@@ -1,5 +1,6 @@
 """Tiles give what the whole image gives, whatever the network, the image and the tiles."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,11 @@ def difference(net: nn.Module, x: Tensor, tile: int, overlap: int = 0) -> float:
 def test_tiles_give_what_the_whole_image_gives_with_every_norm(norm: str, training: bool) -> None:
     net = generator(norm).train(training)
     assert difference(net, images(52, 69, count=2), tile=16) < 1e-12
+
+
+def test_batch_norm_without_statistics_of_training_takes_those_of_the_whole_image() -> None:
+    net = ResnetGenerator(2, 3, 3, partial(nn.BatchNorm2d, track_running_stats=False), n_blocks=1)
+    assert difference(net.double().eval(), images(40, 36), tile=12) < 1e-12
 
 
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "zero"])
@@ -136,6 +142,10 @@ def test_gradients_are_on_again_while_somebody_uses_a_strip() -> None:
     for _ in translate_strips(net.float(), InMemory(images(40, 36).float()), 12):
         assert torch.is_grad_enabled()
         assert not torch.is_autocast_enabled("cpu")
+
+
+def test_small_images_have_no_gradients_either() -> None:
+    assert not translate_tiled(generator(), images(12, 12), 12).requires_grad
 
 
 def test_computing_in_tiles_leaves_the_network_as_it_was() -> None:

@@ -205,6 +205,16 @@ def test_broken_files_are_errors_that_name_them(tmp_path: Path) -> None:
     assert depth_of(path) == torch.uint8
 
 
+def test_huge_files_are_refused_whoever_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    for dtype in ("float32", "uint16"):
+        path = written(tmp_path / "x.tif", values(dtype, 3))
+        with pytest.raises(UserError, match=r"x\.tif has more than 179 million pixels"):
+            read_image(path, 3)
+
+
 def test_without_tifffile_the_message_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,7 +168,7 @@ def test_losses_come_with_their_epoch_and_images(
     )
 
 
-@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGB")])
 @pytest.mark.parametrize("size", [(5, 7), (1, 1), (1, 7)])
 def test_images_come_with_their_labels(
     tmp_path: Path,
@@ -184,7 +184,7 @@ def test_images_come_with_their_labels(
     shown, caption = logged["fake_B"]
     assert caption == "fake_B"
     assert shown.mode == mode
-    assert np.array_equal(np.asarray(shown).reshape(image.shape), image)
+    assert np.array_equal(np.atleast_3d(np.asarray(shown)), image[:, :, :3])
     assert logged["epoch"] == 3.5
 
 
