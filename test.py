@@ -49,18 +49,15 @@ from util.html import HTML
 from util.images.file_lists import folder_of
 from util.images.reading import allow_large_images
 from util.images.writing import ImageWriter
-from util.inference.batching import images_at_once, one_by_one, processes_at_once
+from util.inference.batching import images_at_once, processes_at_once
 from util.inference.earlier_results import clear_away, images_on_page
-from util.inference.image_scores import show_scores
 from util.inference.layer_modes import LayerModes
-from util.inference.once import OncePerSide
-from util.inference.outputs import OutputsByDomain
-from util.inference.pairs import pairs_among, save_pairs
 from util.inference.parallel import in_processes
 from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames, results_folder
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
+from util.inference.test_results import TestResults
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
 from util.inference.visuals import SavedVisuals
 from util.scores.comparisons import OUTPUTS_FILE
@@ -80,77 +77,70 @@ def main(argv: Sequence[str] | None = None) -> None:
         allow_large_images()
     take_images_in_order(opt, options.result.given)
     dataset = create_dataset(opt)
-    if opt.num_test < 0:
-        opt.num_test = len(dataset)
-    dataset.sampler.length = min(dataset.sampler.length, opt.num_test)
-    dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths_of_items(dataset, opt)]
+    count = len(dataset) if opt.num_test < 0 else min(len(dataset), opt.num_test)
+    dataset.sampler.length = min(dataset.sampler.length, count)
+    dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths_of_items(dataset, opt, count)]
     warn_of_what_training_did_otherwise(opt, dataset)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
     options.result.save()  # now that it is clear that there is such a run
-    if opt.eval:
-        model.eval()
-    LayerModes.of(opt).switch(networks_of(model))
-    if tile := new_option(opt, "tile"):
-        for net in networks_of(model).values():
-            compute_in_tiles(net, tile, new_option(opt, "overlap"))
-    if new_option(opt, "keep_size"):
-        for net in networks_of(model).values():
-            keep_sizes(net)
+    let_networks_compute_as_asked(opt, model)
 
     folder = results_folder(opt)
     say(f"creating web directory {folder}")
     webpage = HTML(folder, f"Experiment = {opt.name}, Phase = {opt.phase}, Epoch = {opt.epoch}")
-    webpage.names = ResultNames(inputs_of(dataset, opt), folder_of(opt.dataroot))
+    webpage.names = ResultNames(inputs_of(dataset, opt)[:count], folder_of(opt.dataroot))
     webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
     with closing(reporter), ImageWriter(), faster:  # images are written beside the next ones
-        translate(opt, dataset, model, webpage)
+        translate(opt, dataset, count, model, webpage)
         add_sheets(opt, model, webpage)  # of a model that makes something of all images together
     webpage.save()  # now that all its images are there
     clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
     say(where_results_are(opt, folder))
-    if len(dataset) > opt.num_test:
+    if len(dataset) > count:
         warn(
-            f"{opt.num_test} of {len(dataset)} images were translated; "
+            f"{count} of {len(dataset)} images were translated; "
             f"--num_test {len(dataset)} translates all."
         )
 
 
+def let_networks_compute_as_asked(opt: Namespace, model: BaseModel) -> None:
+    """Switch norms and dropout, and how images of other sizes are computed."""
+    if opt.eval:
+        model.eval()
+    nets = networks_of(model)
+    LayerModes.of(opt).switch(nets)
+    for net in nets.values():
+        if tile := new_option(opt, "tile"):
+            compute_in_tiles(net, tile, new_option(opt, "overlap"))
+        if new_option(opt, "keep_size"):
+            keep_sizes(net)
+
+
 def translate(
-    opt: Namespace, dataset: CustomDatasetDataLoader, model: BaseModel, webpage: HTML
+    opt: Namespace,
+    dataset: CustomDatasetDataLoader,
+    count: int,
+    model: BaseModel,
+    webpage: HTML,
 ) -> None:
-    """Save what the model makes of each image, and add it to the page as a row."""
-    number = 0
-    once = OncePerSide(dataset.dataset, opt.direction)
-    pairs: dict[str, str] | None = None  # labels of what is made, with those of what it should be
-    outputs = OutputsByDomain(model)
-    outputs.save(results_folder(opt))  # nothing yet: what an earlier test wrote ends here
-    saved = SavedVisuals.of(opt)
-    count = min(len(dataset), opt.num_test)
+    """Save what the model makes of each of `count` images, and add it to the page as a row."""
+    pairs = TrainedModel(model).validation_pairs  # what is compared, where the model says so
+    results = TestResults(opt, dataset.dataset, model, pairs, webpage)
     at_once = processes_at_once(opt, type(model), count)
     with progress_bar("translating", count) as bar:
         for batch, (made, sources) in in_processes(partial(run, opt, model), dataset, at_once):
-            if pairs is None:
-                pairs = pairs_among(made, opt.dataset_mode, TrainedModel(model).validation_pairs)
-                saved.require_in(made)
-                save_pairs(results_folder(opt), saved.pairs_among(pairs))
-                webpage.result_files.save_ranges(results_folder(opt), made)
-            items = one_by_one(made, sources, opt.batch_size)
-            for visuals, paths in items if pairs else once.new(batch, items):
-                if not (shown := saved.among(visuals)):
-                    continue
-                if number % 5 == 0:
-                    say(f"processing ({number:04d})-th image... {paths}")
-                save_images(webpage, shown, paths, aspect_ratio=opt.aspect_ratio,
+            for visuals, paths in results.new_in(batch, made, sources):
+                if results.count % 5 == 0:
+                    say(f"processing ({results.count:04d})-th image... {paths}")
+                save_images(webpage, results.to_save(visuals), paths, opt.aspect_ratio,
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
-                show_scores(webpage, visuals, pairs, opt.aspect_ratio, paths[0])
-                outputs.add(webpage.names.name(paths[0]), shown, webpage.result_files.ending)
-                number += 1
+                results.note(visuals, paths)  # scores, and what was made for which domain
                 bar.update(1)
-    outputs.save(results_folder(opt))
+    results.save()
 
 
 def run(opt: Namespace, model: BaseModel, batch: dict[str, Any]) -> tuple[Any, Sequence[str]]:
@@ -181,17 +171,17 @@ def inputs_of(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
     files = files_of(dataset.dataset)
     for name in (source, "AB_paths", "A_paths", "image_paths", *files):
         if name in files:
-            return files[name][: opt.num_test]
+            return files[name]
     return []
 
 
-def paths_of_items(dataset: CustomDatasetDataLoader, opt: Namespace) -> list[str]:
+def paths_of_items(dataset: CustomDatasetDataLoader, opt: Namespace, count: int) -> list[str]:
     """Return a path of each item: of the image that no other item has, if one domain is smaller."""
-    inputs, images = inputs_of(dataset, opt), vars(dataset.dataset)
+    inputs, images = inputs_of(dataset, opt)[:count], vars(dataset.dataset)
     if not unequal_domains(dataset.dataset):
         return inputs
     longer = max(images["A_paths"], images["B_paths"], key=len)
-    return [*inputs, *longer[len(inputs) : opt.num_test]]
+    return [*inputs, *longer[len(inputs) : count]]
 
 
 def warn_of_what_training_did_otherwise(opt: Namespace, dataset: CustomDatasetDataLoader) -> None:

@@ -72,8 +72,8 @@ def why_not_tiled(net: nn.Module) -> str:
     for layer in net.modules():
         if isinstance(layer, nn.Dropout) and layer.training:
             return (
-                "its dropout draws one mask for the whole image. Switch it off (test.py --eval, "
-                "which also takes the statistics of training for batch norm)"
+                "its dropout draws one mask for the whole image. Switch it off: --test_dropout off "
+                "of test.py, or --eval, which also takes batch norm's statistics of training"
             )
         if layer is not net and not _is_known(layer):
             return f"its layers have been changed: there is a {type(layer).__name__}"

@@ -161,6 +161,25 @@ def test_drawings_have_the_colours_of_the_labels_and_are_translated(page: Browse
     assert page.complaints == []
 
 
+@pytest.mark.parametrize(
+    ("event", "side"),
+    [("new ClipboardEvent('paste', {clipboardData: data})", 40),
+     ("new DragEvent('drop', {dataTransfer: data, cancelable: true})", 48)],
+)  # fmt: skip
+def test_images_can_be_pasted_and_dropped(event: str, side: int, page: Browser) -> None:
+    choose_run(page, "photos")
+    page.run(f"""(async () => {{
+      const canvas = document.createElement("canvas");
+      canvas.width = canvas.height = {side};
+      const blob = await new Promise((done) => canvas.toBlob(done));
+      const data = new DataTransfer();
+      data.items.add(new File([blob], "mine.png", {{ type: "image/png" }}));
+      dispatchEvent({event});
+    }})()""")
+    page.until(f"document.querySelector('#size').textContent === '{side} × {side}'")
+    assert page.complaints == []
+
+
 def test_what_is_no_image_is_told_on_the_page(page: Browser, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     choose(page, tmp_path / "text.png")

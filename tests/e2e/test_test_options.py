@@ -13,6 +13,7 @@ from tests.support.commands import ROOT, Page, draw, imported, scene
 from tests.support.generators import save_run
 from util.images.pixels import stored_values
 from util.images.reading import read_image
+from util.inference.results import Results, columns_of
 
 # Mean levels; what an untrained network makes is noise.
 LOSSES = {("jpg", "real_B"): 3, ("jpg", "fake_B"): 9, ("webp", "real_B"): 6, ("webp", "fake_B"): 99}
@@ -58,8 +59,10 @@ def test_only_the_images_that_are_asked_for_are_saved_in_their_order(
     with imported(ROOT / "scripts" / "evaluate.py") as evaluate:
         assert commands.ended(evaluate.main, [some]) == 1
     assert "only x_fake_B, x_real_A" in capsys.readouterr().err
-    result(run, tmp_path / "one", pairs, "--visuals", "fake_B")
+    one = result(run, tmp_path / "one", pairs, "--visuals", "fake_B")
     assert "Score them with" not in capsys.readouterr().out
+    columns = columns_of([Results.of("one", one)], None)
+    assert [column.visual for column in columns] == ["fake_B"]  # there is no input to show
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif", "npy"])

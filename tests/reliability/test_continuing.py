@@ -13,7 +13,6 @@ import torch
 
 import data.pipeline.image_reader
 import models.pix2pix_model
-from data.image_folder import default_loader
 from models.optimization.schedulers import LR_POLICIES
 from models.pix2pix_model import Pix2PixModel
 from tests.reliability.conftest import Count
@@ -30,6 +29,7 @@ from tests.support.runs import (
 )
 from util.base.errors import UserError
 from util.display.sinks.jsonl import read_losses
+from util.images.reading import read_image
 from util.storage import checkpoint
 from util.training.progress import Progress
 
@@ -102,12 +102,12 @@ def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     """Return a function that returns the images decoded since it was called last."""
     log = tmp_path / "decoded"
 
-    def load(path: str) -> Any:
+    def load(path: str, channels: int) -> Any:
         with log.open("a") as file:  # workers write there too
             file.write(f"{path}\n")
-        return default_loader(path)
+        return read_image(path, channels)
 
-    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", load)
+    monkeypatch.setattr(data.pipeline.image_reader, "read_image", load)
 
     def since() -> list[str]:
         lines = log.read_text().splitlines() if log.exists() else []

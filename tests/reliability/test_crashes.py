@@ -24,7 +24,6 @@ from typing import Any
 import pytest
 import torch
 
-from data.image_folder import default_loader
 from models.base_model import BaseModel
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -48,6 +47,7 @@ from util.base.errors import UserError, run_command
 from util.display.create import create_sinks
 from util.display.reporter import Reporter
 from util.display.sinks.jsonl import read_losses
+from util.images.reading import read_image
 from util.storage import checkpoint, files, journal
 from util.storage.run_folder import RunFolder
 from util.training.meters import LossMeter
@@ -783,13 +783,13 @@ def test_an_image_that_a_plugin_cannot_open_stops_the_run_with_a_save(
 
     image = root / "train" / "p2.png"
 
-    def load(path: str) -> Any:
+    def load(path: str, channels: int) -> Any:
         if path == str(image) and gone.exists():
             raise FileNotFoundError(2, "No such file or directory", path)
-        return default_loader(path)
+        return read_image(path, channels)
 
     gone = tmp_path / "gone"  # a file, which workers see that run already
-    monkeypatch.setattr(data.pipeline.image_reader, "default_loader", load)
+    monkeypatch.setattr(data.pipeline.image_reader, "read_image", load)
     at_step(2, monkeypatch, gone.touch)
     with pytest.raises(UserError, match="Continue with"):
         run(small(root, tmp_path, "--num_threads", workers))

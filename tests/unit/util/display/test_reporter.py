@@ -285,3 +285,4 @@ def test_what_is_no_sink_is_refused_before_training(tmp_path: Path) -> None:
     visualizer.sinks.append(Namespace(scalars=print))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is no sink. Derive its class from Sink"):
         reporter_of(visualizer)
+    visualizer.sinks.pop()  # when Python ends, all that are left are closed
