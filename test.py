@@ -30,6 +30,7 @@ import torch
 from data import CustomDatasetDataLoader, create_dataset
 from data.pipeline.loader import files_of
 from models import create_model, find_model_using_name
+from models.architectures.switches import keep_kernels
 from models.base_model import BaseModel
 from models.inference.padding import keep_sizes
 from models.inference.tiles import compute_in_tiles
@@ -114,6 +115,7 @@ def let_networks_compute_as_asked(opt: Namespace, model: BaseModel) -> None:
     nets = networks_of(model)
     LayerModes.of(opt).switch(nets)
     for net in nets.values():
+        keep_kernels(net)
         if tile := new_option(opt, "tile"):
             compute_in_tiles(net, tile, new_option(opt, "overlap"))
         if new_option(opt, "keep_size"):

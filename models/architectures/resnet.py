@@ -60,7 +60,7 @@ class ResnetGenerator(BuiltInNetwork):
                 ConvTranspose2d, width, width // 2, norm_layer, nn.ReLU(inplace=True),
                 kernel_size=3, stride=2, padding=1, output_padding=1,
             )  # fmt: skip
-        layers += [ReflectionPad2d(3), nn.Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
+        layers += [ReflectionPad2d(3), Conv2d(ngf, output_nc, kernel_size=7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -36,6 +36,13 @@ def use_channels_last(net: nn.Module, *, half: bool) -> None:
         net.channels_last_on = ("cuda",) if loses else ("cpu", "cuda")
 
 
+def keep_kernels(net: nn.Module) -> None:
+    """Let convolutions prepare their weights once, for a network that is used and not trained."""
+    for layer in net.modules():
+        if type(layer) is Conv2d:
+            layer.keeps_kernels = True
+
+
 def recompute_blocks(net: nn.Module) -> bool:
     """Forget what is inside a network's blocks, and compute it again for the backward pass.
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from models import networks
-from models.architectures.switches import draws_nothing, translates_alone
+from models.architectures.switches import draws_nothing, keep_kernels, translates_alone
 from models.inference.images import ImageOpener, Opened
 from models.inference.padding import Sides, Translate, translate_any_size
 from models.inference.tiles import translate_tiled
@@ -194,6 +194,7 @@ def load_generator(
     for norm in module.modules():
         if isinstance(norm, _BatchNorm):
             norm.momentum = 0.0  # the statistics of training stay what they are
+    keep_kernels(module)
     Precision(precision, place).attach(module)
     # Weights go on requiring gradients: torch rounds otherwise where they do not.
     return Generator(module.to(place).train(not eval), trained, place)

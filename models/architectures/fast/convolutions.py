@@ -18,6 +18,7 @@ class Conv2d(nn.Conv2d):
     """A convolution, on the CPU in the way that is fastest for its size."""
 
     has_dead_bias = False
+    keeps_kernels = False  # what is made of the weight, which must not change by `.data`
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolved images."""

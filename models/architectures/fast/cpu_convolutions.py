@@ -17,6 +17,9 @@ FEWEST_PIXELS = 128 * 128  # of the larger images, those that go in or those tha
 # Where a product of matrices is faster.
 FEWEST_WEIGHTS = 4_000_000  # more than caches hold
 MOST_PLACES = 64  # of kernels, in all images
+# Where the rows of kernels are convolved by themselves.
+MOST_CHANNELS = 5  # that come out: torch is as slow as with 16
+FEWEST_ROWS = 5
 
 
 def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> Tensor | None:
@@ -34,7 +37,10 @@ def convolve(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) ->
         high, wide = map(int, conv.padding)
         if not winograd.pays(x, weight, (high, wide)):
             return None
-        return winograd.convolve(F.pad(x, (wide, wide, high, high)) if high or wide else x, weight)
+        padded = F.pad(x, (wide, wide, high, high)) if high or wide else x
+        return winograd.convolve(padded, weight, _kept_kernels(conv, weight))
+    if _has_few_channels(conv, x, weight):
+        return _row_by_row(x, weight)
     if size == (3, 3) and conv.stride == (2, 2) and _pays_apart(conv, x, weight):
         return _WeightGradientApart.apply(x, weight, conv)
     if size == (4, 4) and _is_deep(conv, x, weight):
@@ -52,6 +58,51 @@ def _is_ours(x: Tensor, weight: Tensor) -> bool:
         and x.dtype in PRECISIONS
         and not (torch.is_autocast_enabled("cpu") or is_transformed() or is_watched())
     )
+
+
+def _kept_kernels(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor) -> Tensor | None:
+    """Return what Winograd's method makes of a weight that does not change, made once.
+
+    None where gradients are wanted, and of networks that do not say that they are only used.
+    """
+    if torch.is_grad_enabled() or not getattr(conv, "keeps_kernels", False):
+        return None
+    is_of = (weight.data_ptr(), weight.dtype, None if weight.is_inference() else weight._version)
+    kept = getattr(conv, "_kept", None)
+    if kept is None or kept[0] != is_of:
+        kept = is_of, winograd.values_of_kernels(weight)
+        object.__setattr__(conv, "_kept", kept)
+    kernels: Tensor = kept[1]
+    return kernels
+
+
+def _has_few_channels(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:
+    """Tell whether a layer makes images of few channels by large kernels, and nobody trains it."""
+    settings = (conv.stride, conv.padding, conv.transposed)
+    channels, _, rows, _ = weight.shape
+    is_such = settings == ((1, 1), (0, 0), False) and channels <= MOST_CHANNELS
+    fits = x.shape[1] == weight.shape[1] and x.shape[2] >= rows and x.shape[3] >= weight.shape[3]
+    return is_such and rows >= FEWEST_ROWS and fits and not torch.is_grad_enabled()
+
+
+def _row_by_row(x: Tensor, weight: Tensor) -> Tensor:
+    """Convolve by each row of the kernels, as channels of their own, and add up what that makes.
+
+    Shapes:
+        x: (N, C, H, W)
+        weight: (D, C, K, L)
+        output: (N, D, H - K + 1, W - L + 1)
+    """
+    channels, _, rows, _ = weight.shape
+    made = F.conv2d(x, weight.permute(2, 0, 1, 3).flatten(0, 1)[:, :, None])
+    height = x.shape[2] - rows + 1
+    shifted = [
+        made[:, row * channels : (row + 1) * channels, row : row + height] for row in range(rows)
+    ]
+    total = shifted[0].clone(memory_format=layout_of(x))
+    for one in shifted[1:]:
+        total += one
+    return total
 
 
 def _is_deep(conv: nn.Conv2d | nn.ConvTranspose2d, x: Tensor, weight: Tensor) -> bool:

@@ -48,26 +48,20 @@ def pays(x: Tensor, weight: Tensor, padding: tuple[int, int]) -> bool:
     return used > 0 and tiles >= FEWEST_TILES and used >= LEAST_USED * tiles * TILE * TILE
 
 
-def convolve(x: Tensor, weight: Tensor) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, kernels: Tensor | None = None) -> Tensor:
     """Convolve images by a weight, (D, C, 3, 3), without padding.
 
-    What comes out, (N, D, H - 2, W - 2), is in the layout of what went in, (N, C, H, W).
+    What comes out, (N, D, H - 2, W - 2), is in the layout of what went in, (N, C, H, W). Without
+    gradients the weight's `values_of_kernels` can be given, to compute them once for many images.
     """
-    return _Winograd.apply(x, weight)
+    return _Winograd.apply(x, weight) if kernels is None else _convolved(x, kernels)
 
 
 class _Winograd(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        count, _, height, width = x.shape
-        shape = (count, len(weight), height - OVERLAP, width - OVERLAP)
-        made = torch.empty(shape, dtype=x.dtype, memory_format=layout_of(x))
-        kernels = _values_of_kernels(weight)
-        for strip in _strips(x):
-            products = torch.bmm(strip.values_of_patches(x), kernels)
-            made[:, :, strip.top : strip.bottom] = strip.results(products)
-        return made
+        return _convolved(x, values_of_kernels(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -80,12 +74,23 @@ class _Winograd(torch.autograd.Function):
             return _gradients(gradient, x, weight, *ctx.needs_input_grad)
 
 
+def _convolved(x: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve images by the values of kernels, (36, C, D)."""
+    count, _, height, width = x.shape
+    shape = (count, kernels.shape[2], height - OVERLAP, width - OVERLAP)
+    made = torch.empty(shape, dtype=x.dtype, memory_format=layout_of(x))
+    for strip in _strips(x):
+        products = torch.bmm(strip.values_of_patches(x), kernels)
+        made[:, :, strip.top : strip.bottom] = strip.results(products)
+    return made
+
+
 def _gradients(
     gradient: Tensor, x: Tensor, weight: Tensor, x_wanted: bool, weight_wanted: bool
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of images and weight: the steps forward, transposed and reversed."""
     gradient_of_x = torch.zeros_like(x, memory_format=layout_of(x)) if x_wanted else None
-    kernels = _values_of_kernels(weight)
+    kernels = values_of_kernels(weight)
     gradient_of_kernels = torch.zeros_like(kernels) if weight_wanted else None
     for strip in _strips(x):
         of_products = strip.values_of_gradient(gradient)
@@ -124,8 +129,8 @@ def _transforms(dtype: torch.dtype) -> _Transforms:
         return _Transforms(*(torch.from_numpy(matrix).to(dtype) for matrix in both_directions))
 
 
-def _values_of_kernels(weight: Tensor) -> Tensor:
-    """Return the kernels' values, (36, C, D)."""
+def values_of_kernels(weight: Tensor) -> Tensor:
+    """Return the values of the kernels of a weight, (D, C, 3, 3): (36, C, D)."""
     channels_out, channels_in = weight.shape[:2]
     flat = weight.permute(2, 3, 1, 0).reshape(KERNEL * KERNEL, -1)
     return (_transforms(weight.dtype).kernels @ flat).view(-1, channels_in, channels_out)

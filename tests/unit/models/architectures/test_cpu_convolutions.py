@@ -434,3 +434,42 @@ def test_testing_before_training_keeps_nothing_that_training_cannot_use() -> Non
         winograd.convolve(x, weight)
     assert not winograd._transforms(torch.float32).patches.is_inference()
     with_gradients(winograd.convolve, x, weight)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_few_channels_of_large_kernels_are_those_of_torch(data: st.DataObject) -> None:
+    draw, small = data.draw, st.integers(1, 4)
+    rows, wide = draw(st.integers(5, 8)), draw(st.integers(1, 8))
+    height, width = rows + draw(st.integers(0, 9)), wide + draw(st.integers(0, 9))
+    layer = Conv2d(draw(small), draw(st.integers(1, 5)), (rows, wide)).double()
+    images = (draw(small), layer.in_channels, height, width)
+    x = noise(images).double().contiguous(memory_format=draw(st.sampled_from(LAYOUTS)))
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        plain = nn.Conv2d.forward(layer, x)
+        patch.setattr(layer, "_conv_forward", None)  # torch's way
+        ours = layer(x)
+    assert torch.allclose(ours, plain, rtol=1e-12, atol=1e-12)
+    assert layout_of(ours) is layout_of(x)
+
+
+@pytest.mark.usefixtures("fast_convolutions_always")
+def test_kept_kernels_follow_a_weight_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, made = Conv2d(3, 4, 3), noise((1, 3, 9, 9)), []
+    values = winograd.values_of_kernels
+    monkeypatch.setattr(
+        winograd, "values_of_kernels", lambda weight: made.append(1) or values(weight)
+    )
+    layer.keeps_kernels = True
+    with torch.no_grad():
+        for _ in range(3):
+            assert torch.allclose(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5)
+        assert len(made) == 1
+        layer.weight.mul_(2)
+        assert torch.allclose(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5)
+        layer.weight = nn.Parameter(torch.ones_like(layer.weight))
+        assert torch.allclose(layer(x), nn.Conv2d.forward(layer, x), atol=1e-5)
+    assert len(made) == 3
+    layer(x)  # with gradients
+    layer(x)
+    assert len(made) == 5
