@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,7 +17,7 @@ from util.base.errors import UserError, in_words
 from util.base.log import say
 from util.base.system import is_out_of_memory
 from util.images import png
-from util.images.pixels import stored_of_array
+from util.images.pixels import stored_of_array, stored_values
 from util.images.writing import holds
 
 SIDE = 256  # of images, where nothing tells how large they were in training
@@ -140,14 +139,9 @@ def _look_at(name: str, checkpoints_dir: str, epoch: str) -> ShownRun:
 
 
 def _as_png(made: Any) -> bytes:
-    if not isinstance(made, Image.Image):
-        stored = stored_of_array(made.transpose(2, 0, 1))
-        if not holds("png", stored):
-            what = f"{len(stored)} channels of {made.dtype}"
-            raise Refused(422, f"The network makes {what}, which no PNG holds.")
-        return png.encode_pixels(made)
-    if (encoded := png.encode(made)) is not None:
-        return encoded
-    file = BytesIO()
-    made.save(file, "PNG")
-    return file.getvalue()
+    is_pillows = isinstance(made, Image.Image)
+    stored = stored_values(made) if is_pillows else stored_of_array(made.transpose(2, 0, 1))
+    if not holds("png", stored):
+        kind = f"{len(stored)} x {str(stored.dtype).removeprefix('torch.')}"
+        raise Refused(422, f"Pixels of the result are {kind}, which no PNG holds.")
+    return png.encode_pixels(stored.permute(1, 2, 0).numpy())

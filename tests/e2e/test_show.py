@@ -45,10 +45,11 @@ MOST_MEGABYTES = 200  # that many requests at once may cost
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two runs, one of which draws random numbers."""
+    """Return a folder with three runs, one of which draws random numbers."""
     folder = tmp_path_factory.mktemp("checkpoints")
     save_run(folder / "facades", "pix2pix", "G", no_dropout=False, crop_size=32)
     save_run(folder / "horses", "cycle_gan", "G_A", "G_B")
+    save_run(folder / "gray", "pix2pix", "G", input_nc=1, output_nc=1)
     (folder / "nothing").mkdir()
     return folder
 
@@ -121,6 +122,7 @@ def test_runs_are_listed_with_what_the_page_needs(server: ShowServer) -> None:
     assert found["pixels"] == 100_000
     assert [(run["name"], run["directions"], run["side"]) for run in found["runs"]] == [
         ("facades", ["AtoB"], 32),
+        ("gray", ["AtoB"], 256),
         ("horses", ["AtoB", "BtoA"], 256),
     ]
     assert "nothing is not shown" in server.said
@@ -157,6 +159,13 @@ def bomb() -> bytes:
     )
 
 
+def float_tiff() -> bytes:
+    """Return a TIFF file of floating point values."""
+    file = BytesIO()
+    Image.new("F", (9, 8), 0.5).save(file, "TIFF")
+    return file.getvalue()
+
+
 PNG = png_of(scene(0))
 REFUSED = [
     ("/translate", b"", 415, "no image"),
@@ -167,6 +176,8 @@ REFUSED = [
     ("/translate", png_of(scene(0, side=400)), 413, "400x400, larger than 0.1 million"),
     ("/translate", bytes(2**20 + 1), 413, "at most 1 MiB"),
     ("/translate", bytes(2**24), 413, "at most 1 MiB"),
+    ("/translate?name=horses", float_tiff(), 422, "3 x float32, which no PNG holds"),
+    ("/translate?name=gray", float_tiff(), 422, "1 x float32, which no PNG holds"),
     ("/translate?name=x", bytes(2**24), 404, "no run 'x'"),
     ("/translate?name=../facades", PNG, 404, "no run '../facades'"),
     ("/translate?name=facades&direction=BtoA", PNG, 404, "only AtoB"),
@@ -190,7 +201,7 @@ def test_no_other_files_are_served(path: str, server: ShowServer) -> None:
 def test_pages_of_others_and_foreign_names_are_turned_away(server: ShowServer) -> None:
     assert server.ask("/runs", Host="evil.example").status == 421
     assert server.ask("/runs", Host="localhost:80").status == 200
-    for origin in ("http://evil.example", "null"):
+    for origin in ("http://evil.example", "null", "http://[::1"):
         assert server.ask("/translate", PNG, Origin=origin).status == 403
     assert server.ask("/translate", PNG, Origin=server.address).status == 200
     page = server.ask("/")
