@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("translate")
     for number, name in enumerate(("a.png", "b.jpg", "below/a.png", ".hidden.png")):
         commands.draw(folder / "images" / name, commands.scene(number, 20 + number))
+    (folder / "film.mp4").touch()
     save_run(
         folder / "runs/labels", "pix2pix", "G", netG="unet_128", norm="batch", no_dropout=False
     )
@@ -205,6 +206,8 @@ def test_a_full_disk_ends_it(
         (["{}/images/b.jpg", "-o", "{}/images/b.jpg", "--force"], 1, "would be replaced"),
         (["{}/images/a.png", "{}/images/below/a.png", "-o", "out"], 1, "would both become"),
         (["{}/images", "-o", "{}/images"], 1, "is to be translated, and to take the results"),
+        (["{}/film.mp4", "-o", "one.png"], 1, "film.mp4 becomes a video, which one.png cannot be"),
+        (["{}/images/a.png", "-o", "one.mp4"], 1, "a.png becomes an image, which one.mp4 cannot"),
         (["{}/images/a.png", "-o", "one.gif"], 1, "one.gif ends like none of .png, .jpg"),
         (["{}/images", "-o", "out", "--epoch", "7"], 1, "7_net_G_A.pth does not exist"),
         (["{}/images", "-o", "out", "--format", "gif"], 2, "--format gif is not known"),

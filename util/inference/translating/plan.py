@@ -12,6 +12,7 @@ from util.images.writing import RESULT_FORMATS, format_of
 from util.inference.translating.sources import VIDEOS, Source
 
 VIDEO = ".mp4"
+IMAGES = tuple(f".{name}" for name in RESULT_FORMATS)
 MOST_NAMED = 3
 
 
@@ -31,13 +32,20 @@ def plan(sources: Sequence[Source], output: Path, ending: str) -> list[Job]:
     name keep their endings in front of the new one.
 
     Raises:
-        UserError: two results would have one name, or a result would replace what it is made of.
+        UserError: two results would have one name, a result would replace what it is made of, or
+            a video would be an image.
     """
     if _is_file(output):
         if len(sources) > 1:
             raise UserError(
                 f"{output} is the name of one file, but there are {len(sources)} to translate. "
                 "Give a folder."
+            )
+        if sources[0].is_video != (output.suffix.lower() in VIDEOS):
+            kind, known = ("a video", VIDEOS) if sources[0].is_video else ("an image", IMAGES)
+            raise UserError(
+                f"{sources[0].path} becomes {kind}, which {output} cannot be. Give a folder, or a "
+                f"name that ends like one of {', '.join(known)}."
             )
         targets = [output]
     else:
@@ -82,8 +90,9 @@ def _is_file(output: Path) -> bool:
         return False
     is_known = bool(format_of(output)) or output.suffix.lower() in VIDEOS
     if not is_known and (has_known_ending(output.name) or output.suffix.lower() == ".gif"):
-        formats = ", ".join(f".{name}" for name in RESULT_FORMATS)
-        raise UserError(f"{output} ends like none of {formats}. Rename it, or give a folder.")
+        raise UserError(
+            f"{output} ends like none of {', '.join(IMAGES)}. Rename it, or give a folder."
+        )
     return is_known
 
 
