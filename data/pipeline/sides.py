@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import new_option, set_new_option
 from util.images.pixels import stored_values
-from util.images.ranges import ValueRange, ranges_in_and_out
-from util.images.reading import read_image
+from util.images.ranges import ValueRange, ranges_in_and_out, usual_range
+from util.images.reading import depth_of, read_image
 
 AUTO = "auto"
 MOST_LOOKED_AT = 500  # files, spread evenly over the side
@@ -28,8 +29,8 @@ class Side(NamedTuple):
 def sides_of(opt: Namespace, A_paths: Sequence[str], B_paths: Sequence[str]) -> tuple[Side, Side]:
     """Return what is wanted of A and of B; `--direction` says which of them goes in.
 
-    Where `--value_range` is auto, the files tell it, and the option becomes what they told: a test
-    needs the ranges of the training.
+    Where `--value_range` is auto, or what goes in is of another depth than what comes out, the
+    files tell it, and the option becomes what they told: a test needs the ranges of the training.
 
     Raises:
         UserError: they do not, since all their values are equal or not finite.
@@ -43,8 +44,25 @@ def sides_of(opt: Namespace, A_paths: Sequence[str], B_paths: Sequence[str]) -> 
         found = [range_in(paths, nc) if text == AUTO else text for text, paths, nc in files]
         set_new_option(opt, "value_range", texts := list(map(str, found)))
         say(f"--value_range auto is {texts[0]} of what goes in, {texts[1]} of what comes out.")
+    elif not texts and getattr(opt, "isTrain", False):
+        set_new_option(opt, "value_range", texts := _ranges_of_unequal_depths(going_in, coming_out))
     first, second = (Side(*both) for both in zip(channels, ranges_in_and_out(texts), strict=True))
     return (second, first) if is_turned else (first, second)
+
+
+def _ranges_of_unequal_depths(
+    going_in: Sequence[str], coming_out: Sequence[str]
+) -> list[str] | None:
+    """Return the usual ranges of both sides if their files are of unequal depths, else None.
+
+    A test that has no files of the other side could not know otherwise how deep its results are.
+    """
+    depths = [depth_of(paths[0]) for paths in (going_in, coming_out) if paths]
+    if len(set(depths)) < 2 or torch.int32 in depths:  # which has no usual range
+        return None
+    texts = [str(usual_range(depth)) for depth in depths]
+    say(f"Values are {texts[0]} in what goes in, {texts[1]} in what comes out: --value_range.")
+    return texts
 
 
 def range_in(paths: Sequence[str], channels: int) -> ValueRange:

@@ -57,12 +57,13 @@ class Result:
     def _with_those_of_plugins(self, opt: Namespace) -> "Result":
         """Take what nobody gave and is still of its type: else a command line could not give it.
 
-        And what the data have settled, which was given as "auto".
+        And what the data have settled, which nobody gave, or gave as "auto".
         """
         changed = {}
-        for name in self.of_plugins - self.given | SETTLED_BY_DATA - self.of_plugins:
+        settled = SETTLED_BY_DATA - self.of_plugins
+        for name in self.of_plugins - self.given | settled:
             before, now = self.values.get(name), getattr(opt, name, None)
-            if type(now) is type(before) and now != before:
+            if now != before and (type(now) is type(before) or name in settled):
                 changed[name] = _json_value(now)
         defaults = {**self.values, **dict.fromkeys(SETTLED_BY_DATA)}
         lines = {name: _line(name, value, defaults[name]) for name, value in changed.items()}

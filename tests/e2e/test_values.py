@@ -170,6 +170,17 @@ def test_without_a_range_16_bits_are_read_as_they_are(
     assert np.array_equal(read(results / "images" / "x_fake.png"), given)
 
 
+def test_8_bits_that_became_16_in_training_do_so_in_a_test_of_one_side(tmp_path: Path) -> None:
+    store(tmp_path / "pairs" / "A" / "train" / "x.png", noise("uint8", 3, 0, 255))
+    store(tmp_path / "pairs" / "B" / "train" / "x.png", noise("uint16", 1, 0, 65535))
+    run = train(tmp_path, tmp_path / "pairs", "pix2pix", "--output_nc", "1", "--no_html")
+    assert read_saved_options(RunFolder(run))[1]["value_range"] == ["0,255", "0,65535"]
+    results = test(tmp_path, tmp_path / "pairs" / "A" / "train", "test")
+    made, given = (read(results / "images" / f"x_{label}.png") for label in ("fake", "real"))
+    assert (made.dtype, given.dtype) == (np.uint16, np.uint8)
+    assert made.max() > 255
+
+
 def test_two_channels_that_are_no_colours_may_be_translated(tmp_path: Path) -> None:
     store(tmp_path / "in" / "x.npy", noise("float32", 2, 0, 1))
     save_run(tmp_path / "checkpoints" / "run", "pix2pix", "G", input_nc=2, output_nc=2)

@@ -63,6 +63,23 @@ def test_the_files_tell_the_range_of_each_side(tmp_path: Path) -> None:
     assert opt.value_range == ["0,9", "0.25,2"]
 
 
+def test_unequal_depths_are_noted_for_tests_that_see_one_side(tmp_path: Path) -> None:
+    draw(tmp_path / "photo.png", scene(1))
+    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(tmp_path / "depth.png")
+    photo, depth = ([str(tmp_path / f"{name}.png")] for name in ("photo", "depth"))
+    opt = options()
+    opt.isTrain = True
+    sides = sides_of(opt, photo, depth)
+    assert opt.value_range == ["0,255", "0,65535"]
+    assert sides == (Side(1, ValueRange(0, 255)), Side(4, ValueRange(0, 65535)))
+    opt.value_range, opt.direction = None, "BtoA"
+    sides_of(opt, photo, depth)
+    assert opt.value_range == ["0,65535", "0,255"]
+    opt.value_range = None
+    sides_of(opt, photo, photo)
+    assert opt.value_range is None
+
+
 def test_files_of_equal_values_tell_no_range(tmp_path: Path) -> None:
     np.save(path := tmp_path / "a.npy", np.zeros((4, 4), np.float32))
     with pytest.raises(UserError, match=r"--value_range auto finds no range in .*Give LO,HI"):
