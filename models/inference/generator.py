@@ -101,7 +101,7 @@ class Generator:
             raise ValueError(f"batch_size {batch_size}: give 1 or more.")
         several = isinstance(x, list | tuple | Iterator)
         opener = self.opener(load_size, keep_size=keep_size)
-        opened = (opener.open(each) for each in (x if several else [x]))
+        opened = (_open(opener, each) for each in (x if several else [x]))
         net = self.computing(keep_size=keep_size, tile=tile, overlap=overlap)
         made = self.translate_opened(opened, batch_size, net)
         if not several:
@@ -198,6 +198,12 @@ def load_generator(
     Precision(precision, place).attach(module)
     # Weights go on requiring gradients: torch rounds otherwise where they do not.
     return Generator(module.to(place).train(not eval), trained, place)
+
+
+def _open(opener: ImageOpener, x: Any) -> Opened:
+    """Open an image; nobody is told that sides are rounded, who has asked for it."""
+    with silently():
+        return opener.open(x)
 
 
 def build_network(options: dict[str, Any]) -> nn.Module:

@@ -81,7 +81,8 @@ class ImageOpener(NamedTuple):
                 return _then(opened, _as_image)
             case np.ndarray():
                 image = _of_array(x, self.channels)
-                return _then(self._prepared(image), partial(_as_array, flat=x.ndim == 2))
+                back = partial(_as_array, flat=x.ndim == 2, like=x.dtype)
+                return _then(self._prepared(image), back)
             case Tensor():
                 return self._of_tensor(x)
         raise TypeError(
@@ -156,9 +157,14 @@ def _of_array(array: NDArray[Any], channels: int) -> AnyImage:
     return to_pillow(stored) if is_pillow_kind(stored.dtype, stored.shape[0]) else stored
 
 
-def _as_array(stored: Tensor, *, flat: bool) -> NDArray[Any]:
-    """Return (H, W, C), or (H, W) if that is what came `flat` and there is one channel."""
+def _as_array(stored: Tensor, *, flat: bool, like: np.dtype[Any] | None = None) -> NDArray[Any]:
+    """Return (H, W, C), or (H, W) if that is what came `flat` and there is one channel.
+
+    Floating point is of the type that came, `like`.
+    """
     array: NDArray[Any] = stored.permute(1, 2, 0).numpy()
+    if like is not None and like.kind == array.dtype.kind == "f":
+        array = array.astype(like, copy=False)
     return np.ascontiguousarray(array[:, :, 0] if flat and array.shape[2] == 1 else array)
 
 

@@ -62,8 +62,10 @@ class Result:
         changed = {}
         settled = SETTLED_BY_DATA - self.of_plugins
         for name in self.of_plugins - self.given | settled:
-            before, now = self.values.get(name), getattr(opt, name, None)
-            if now != before and (type(now) is type(before) or name in settled):
+            before = self.values.get(name)
+            now = getattr(opt, name, before)
+            is_settled = name in settled and before is None
+            if now != before and (type(now) is type(before) or is_settled):
                 changed[name] = _json_value(now)
         defaults = {**self.values, **dict.fromkeys(SETTLED_BY_DATA)}
         lines = {name: _line(name, value, defaults[name]) for name, value in changed.items()}

@@ -87,8 +87,8 @@ def clipped_part(stored: Tensor, value_range: ValueRange | None) -> float:
         usual = "are taken as from 0 to 1" if stored.is_floating_point() else "have no usual range"
         raise UserError(
             f"{kind} {usual}, but these are from {least:g} to {most:g}. Say with --value_range "
-            "LO,HI which values the network shall see as -1 and 1; --value_range auto finds out "
-            "when training."
+            "LO,HI of train.py (or test.py) which values the network shall see as -1 and 1; "
+            "--value_range auto finds out when training."
         )
     if value_range is None or (least >= value_range.low and most <= value_range.high):
         return 0.0
