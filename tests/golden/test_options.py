@@ -17,6 +17,7 @@ from options.base_options import BaseOptions
 from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.golden.formulas import from_json, ids, load, value_of
+from tests.support.tiers import LONG
 
 pytestmark = pytest.mark.golden
 
@@ -307,8 +308,9 @@ def test_every_abbreviation_still_means_its_option(phase: str, model: str) -> No
     flags = reference_flags(phase, model)
     dataset_mode = parsed(phase, ["--dataroot", "D", "--model", model])["dataset_mode"]
     texts = {"--model": model, "--dataset_mode": dataset_mode}
-    count = 0
-    for prefix, flag in unambiguous_prefixes(flags):
+    prefixes = [*unambiguous_prefixes(flags)]
+    assert len(prefixes) > 100
+    for prefix, flag in prefixes if LONG or model == "cycle_gan" else prefixes[::3]:
         words, value = other_value(flag, flags[flag])
         if flag in texts:
             words, value = [texts[flag]], texts[flag]
@@ -316,8 +318,6 @@ def test_every_abbreviation_still_means_its_option(phase: str, model: str) -> No
         argv += [] if flag == "--model" else ["--model", model]
         opt = PHASES[phase]().gather_options([*argv, prefix, *words])
         assert vars(opt)[flags[flag]["dest"]] == value, prefix
-        count += 1
-    assert count > 100
 
 
 # ---- the option file ------------------------------------------------------------------------

@@ -61,7 +61,7 @@ VARIANTS = [
 @pytest.mark.parametrize("model", some(MODELS, 3))
 @given(data=st.data())
 @settings(
-    max_examples=80 if LONG else 5,
+    max_examples=80 if LONG else 4,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a smaller example takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

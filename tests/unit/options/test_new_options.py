@@ -17,6 +17,7 @@ from options.test_options import TestOptions
 from options.train_options import TrainOptions
 from tests.golden.formulas import load
 from tests.support.paths import ROOT
+from tests.support.tiers import LONG
 from util.base.new_options import DEFAULTS, OURS, NewOption, new_option
 
 Plugin = Callable[[str, str], None]
@@ -114,7 +115,8 @@ def test_a_plugins_option_of_the_same_name_is_the_plugins(
     phase: str, kind: str, definition: str, parse: Any, plugin: Plugin, capsys: Capture
 ) -> None:
     arguments, words, theirs = DEFINITIONS[definition]
-    for name in DEFAULTS:
+    every, turn = [*DEFAULTS], [*DEFINITIONS].index(definition)
+    for name in every if LONG else every[turn :: len(DEFINITIONS)]:
         source = f"parser.add_argument('--{name}', {arguments}, help='theirs')"
         plugin(f"taking_{kind}", PLUGINS[kind].format(definition=source))
         given = [f"--{name}={word}" if word else f"--{name}" for word in words]

@@ -181,7 +181,7 @@ def test_every_option_gives_the_bits_of_the_plain_way(
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("cache", ["none", "decoded", "resized"])
-@pytest.mark.parametrize("gigabytes", [0.001, 0.000004], ids=["enough", "too little"])
+@pytest.mark.parametrize("gigabytes", some([0.001, 0.000004]))  # enough, too little
 def test_workers_batches_and_caches_give_the_bits_of_the_plain_way(
     mode: str, cache: str, gigabytes: float, root: Path, register: Register
 ) -> None:
