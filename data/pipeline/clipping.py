@@ -5,8 +5,8 @@ import zlib
 import torch
 
 from util.base.log import warn
+from util.images.ranges import MOST_CUT_OFF
 
-TOLD_FROM = 0.001  # of a file's values
 BY_NAME = 3  # files
 PLACES = 2**16  # for marks of files; two files seldom share one
 
@@ -23,7 +23,7 @@ class ClippedFiles:
     def note(self, path: str, part: float) -> None:
         """Take part of the values of a file as cut off; say so if that is new."""
         place = zlib.crc32(path.encode("utf-8", "surrogateescape")) % PLACES
-        if part <= TOLD_FROM or self._marks[place]:
+        if part <= MOST_CUT_OFF or self._marks[place]:
             return
         self._marks[place] = 1
         count = int(self._marks.count_nonzero())

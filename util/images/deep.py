@@ -17,7 +17,7 @@ from util.images.pixels import stored_of_array, stored_type
 
 File = str | Path | BytesIO
 TIFF_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of files above 4 GB
-ORIENTATION = 274  # the tag that says how the image is turned
+ORIENTATION = 274  # the tag, of TIFF and EXIF, that says how the image is turned
 _BITS = 258  # the tag that says how many bits each channel has
 _SAMPLES = 277  # the tag that says how many channels there are
 ALPHA = (1, 2)  # of the kinds of extra samples in TIFF

@@ -18,6 +18,7 @@ from util.base.errors import UserError
 
 WHITE = 255  # the largest stored value
 MEAN = STD = 0.5  # what brings the unit range to [-1, 1]
+MOST_CUT_OFF = 0.001  # of a file's values: so many may lie outside a range without a word
 ONE_LEVEL = 2 / WHITE  # the least difference that can be stored, in [-1, 1]
 
 

@@ -26,8 +26,7 @@ from util.images.pixels import (
 
 LOWER_CASE = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".tif", ".tiff")  # of the reference
 _PILLOW = r"PIL\."  # the modules whose warnings nobody needs
-_ORIENTATION = 274  # the EXIF tag that says how a camera was held; by its value, what undoes that
-_UPRIGHT = {
+_UPRIGHT = {  # by how a camera was held (deep.ORIENTATION): what undoes that
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -272,7 +271,7 @@ def _upright(image: Image.Image) -> Image.Image:
     `ImageOps.exif_transpose` also writes the EXIF data anew, which fails for some sound images.
     """
     image.load()  # in PNG the EXIF data may stand behind the pixels
-    turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    turn = _UPRIGHT.get(image.getexif().get(deep.ORIENTATION, 1))
     return image if turn is None else image.transpose(turn)
 
 

@@ -1,8 +1,8 @@
 """Several images at once on the CPU, each in a process of its own with one thread.
 
 Networks for images of usual sizes cannot use many threads well: two processes with a thread each
-get a third more done than one process with two threads. What they make has the same bits, as long
-as nothing in a network adds up by threads.
+get a tenth to a third more done than one process with two threads. What they make has the same
+bits, as long as nothing in a network adds up by threads.
 """
 
 import multiprocessing

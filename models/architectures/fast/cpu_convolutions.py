@@ -63,16 +63,18 @@ def _is_ours(x: Tensor, weight: Tensor) -> bool:
 def _kept_kernels(conv: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor) -> Tensor | None:
     """Return what Winograd's method makes of a weight that does not change, made once.
 
-    None where gradients are wanted, and of networks that do not say that they are only used.
+    None where gradients are wanted, of networks that do not say that they are only used, and of a
+    weight that is computed anew for every pass (spectral norm).
     """
-    if torch.is_grad_enabled() or not getattr(conv, "keeps_kernels", False):
+    is_kept = getattr(conv, "keeps_kernels", False) and type(weight) is nn.Parameter
+    if torch.is_grad_enabled() or not is_kept:
         return None
     is_of = (weight.data_ptr(), weight.dtype, None if weight.is_inference() else weight._version)
-    kept = getattr(conv, "_kept", None)
-    if kept is None or kept[0] != is_of:
-        kept = is_of, winograd.values_of_kernels(weight)
-        object.__setattr__(conv, "_kept", kept)
-    kernels: Tensor = kept[1]
+    # Its parameter too: another one may lie at the same place later on.
+    parameter, was_of, kernels = getattr(conv, "_kept", (None, None, None))
+    if parameter is not weight or was_of != is_of:
+        kernels = winograd.values_of_kernels(weight)
+        object.__setattr__(conv, "_kept", (weight, is_of, kernels))
     return kernels
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from util.base.errors import UserError, in_words
+from util.images.ranges import MOST_CUT_OFF
 from util.images.writing import write_stored
 from util.inference.parallel import MOST_PIXELS, in_processes
 from util.inference.translating.plan import Job
@@ -21,7 +22,6 @@ from util.inference.translating.plan import Job
 THREADS = 4  # that read, and as many that write
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
 MOST_IN_MEMORY = 2**23  # pixels of an image; larger ones are translated in parts, where possible
-NOTED = 0.001  # of a file's values: so many may be cut off without a word
 
 
 class Outcome(NamedTuple):
@@ -103,7 +103,7 @@ def _failed(job: Job, error: Exception) -> Outcome:
 
 
 def _note(cut_off: float) -> str:
-    if cut_off <= NOTED:
+    if cut_off <= MOST_CUT_OFF:
         return ""
     return f"{cut_off:.1%} of its values lie outside of --value_range, and were cut off"
 

@@ -149,7 +149,7 @@ def _opened(path: Path) -> Any:
         video = av.open(str(path))
     if not video.streams.video:
         video.close()
-        raise UserError(f"{path} has no pictures in it.")
+        raise UserError(f"{path} holds no video.")
     return video
 
 

@@ -473,3 +473,25 @@ def test_kept_kernels_follow_a_weight_that_changes(monkeypatch: pytest.MonkeyPat
     layer(x)  # with gradients
     layer(x)
     assert len(made) == 5
+
+
+@pytest.mark.usefixtures("fast_convolutions_always")
+def test_kernels_of_a_weight_that_every_pass_computes_are_not_kept() -> None:
+    class Larger(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.factor = 0.0
+
+        def forward(self, weight: Tensor) -> Tensor:
+            self.factor += 1
+            return weight * self.factor
+
+    layer, x = Conv2d(3, 4, 3, bias=False), noise((1, 3, 9, 9))
+    layer.keeps_kernels = True
+    with torch.no_grad():
+        once = layer(x)
+        nn.utils.parametrize.register_parametrization(layer, "weight", Larger(), unsafe=True)
+        passes = [layer(x) for _ in range(3)]
+    start = layer.parametrizations.weight[0].factor - 3
+    for number, made in enumerate(passes, 1):
+        assert torch.allclose(made, once * (start + number), atol=1e-4)
