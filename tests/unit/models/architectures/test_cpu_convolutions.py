@@ -478,13 +478,16 @@ def test_kept_kernels_follow_a_weight_that_changes(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("fast_convolutions_always")
 def test_kernels_of_a_weight_that_every_pass_computes_are_not_kept() -> None:
     class Larger(nn.Module):
+        """Make another weight in every pass, always at the same place in memory."""
+
         def __init__(self) -> None:
             super().__init__()
-            self.factor = 0.0
+            self.factor, self.place = 0.0, torch.empty(4, 3, 3, 3)
 
         def forward(self, weight: Tensor) -> Tensor:
             self.factor += 1
-            return weight * self.factor
+            self.place.data.copy_(weight * self.factor)
+            return self.place.data
 
     layer, x = Conv2d(3, 4, 3, bias=False), noise((1, 3, 9, 9))
     layer.keeps_kernels = True
