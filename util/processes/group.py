@@ -112,6 +112,7 @@ def leave() -> None:
     if _group is not None:
         _group.waiting.end()
         _group = None
+    if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
         dist.destroy_process_group()
 
 
