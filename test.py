@@ -36,8 +36,9 @@ from models.inference.padding import keep_sizes
 from models.inference.tiles import compute_in_tiles
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
+from options.parsing.result import Result
 from options.test_options import TestOptions
-from util.base import rng
+from util.base import rng, system
 from util.base.commands import as_argument, command
 from util.base.errors import about, run_command
 from util.base.log import link_to, say, warn
@@ -56,11 +57,15 @@ from util.inference.layer_modes import LayerModes
 from util.inference.parallel import in_processes
 from util.inference.result_files import ResultFiles
 from util.inference.result_names import ResultNames, results_folder
+from util.inference.sharing import own_images
 from util.inference.sheets import add_sheets
 from util.inference.streams import own_seed
 from util.inference.test_results import TestResults
 from util.inference.trained_as import if_pairs, warn_of_other_sizes
 from util.inference.visuals import SavedVisuals
+from util.processes import group, launching
+from util.processes.parts import own_pace
+from util.processes.together import together
 from util.scores.comparisons import OUTPUTS_FILE
 from util.scores.sides import unequal_domains
 from util.storage.old_names import in_names_of_today
@@ -73,18 +78,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Translate as the command line (or `argv`) says."""
     options = TestOptions()
     opt = options.parse(argv, quiet=True)
-    options.result.tell()
+    if launching.must_be_started(opt):  # --gpu_ids 0,1: several processes, which begin here again
+        launching.start(opt, __file__, argv)
+        return
+    with together(opt), group.alone():  # of several processes each translates some of the images
+        test(opt, options.result)
+
+
+def test(opt: Namespace, options: Result) -> None:
+    """Translate; `options` knows which of them were given."""
+    options.tell()
     if new_option(opt, "large_pictures"):
         allow_large_images()
-    take_images_in_order(opt, options.result.given)
+    take_images_in_order(opt, options.given)
     dataset = create_dataset(opt)
     count = len(dataset) if opt.num_test < 0 else min(len(dataset), opt.num_test)
     dataset.sampler.length = min(dataset.sampler.length, count)
-    dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths_of_items(dataset, opt, count)]
+    paths = paths_of_items(dataset, opt, count)
+    dataset.sampler.seeds = [own_seed(opt, [path]) for path in paths]
     warn_of_what_training_did_otherwise(opt, dataset)
     model = create_model(opt)
     model.setup(opt)  # loads the networks
-    options.result.save()  # now that it is clear that there is such a run
+    options.save()  # now that it is clear that there is such a run
     let_networks_compute_as_asked(opt, model)
 
     folder = results_folder(opt)
@@ -93,10 +108,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     webpage.names = ResultNames(inputs_of(dataset, opt)[:count], folder_of(opt.dataroot))
     webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
+    images = own_images(opt, model, dataset.dataset, webpage, count, paths)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))
-    with closing(reporter), ImageWriter(), faster:  # images are written beside the next ones
-        translate(opt, dataset, count, model, webpage)
+    with closing(reporter), faster:
+        translate(opt, dataset, images, model, webpage)
+        if not system.is_main_process():
+            return  # the first process has everything now, and ends the test for all
         add_sheets(opt, model, webpage)  # of a model that makes something of all images together
     webpage.save()  # now that all its images are there
     clear_away(folder, earlier, read=chain.from_iterable(files_of(dataset.dataset).values()))
@@ -125,15 +143,17 @@ def let_networks_compute_as_asked(opt: Namespace, model: BaseModel) -> None:
 def translate(
     opt: Namespace,
     dataset: CustomDatasetDataLoader,
-    count: int,
+    images: range,
     model: BaseModel,
     webpage: HTML,
 ) -> None:
-    """Save what the model makes of each of `count` images, and add it to the page as a row."""
+    """Save what the model makes of each of these images, and add it to the page as a row."""
     pairs = TrainedModel(model).validation_pairs  # what is compared, where the model says so
-    results = TestResults(opt, dataset.dataset, model, pairs, webpage)
-    at_once = processes_at_once(opt, type(model), count)
-    with progress_bar("translating", count) as bar:
+    results = TestResults(opt, dataset.dataset, model, pairs, webpage, images)
+    at_once = processes_at_once(opt, type(model), len(images))
+    dataset.sampler.only = images
+    # Images are written beside the next ones; here all processes end together.
+    with own_pace(), ImageWriter(), progress_bar("translating", len(images)) as bar:
         for batch, (made, sources) in in_processes(partial(run, opt, model), dataset, at_once):
             for visuals, paths in results.new_in(batch, made, sources):
                 if results.count % 5 == 0:
@@ -142,6 +162,7 @@ def translate(
                             width=opt.display_winsize, use_wandb=opt.use_wandb)  # fmt: skip
                 results.note(visuals, paths)  # scores, and what was made for which domain
                 bar.update(1)
+    results.gather()
     results.save()
 
 
@@ -207,4 +228,4 @@ def where_results_are(opt: Namespace, folder: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, several=True))

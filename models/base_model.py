@@ -62,12 +62,19 @@ class BaseModel(ABC):
             each domain the labels of what was made for it, which evaluate.py --diverse measures
         memory_per_image(self)   bytes that a step needs for each image; too many are warned of
         sheets(self)             in a test: what is made of all images together, see add_sheets
+        kept_for_sheets(self), keep_for_sheets(self, kept)
+            what the model keeps for `sheets`, as plain values and tensors on the CPU; take what it
+            kept in another process, of images that come after those of this one
         network_options = ("crop_size",)
             options of the framework that decide its networks, besides those that always do: test.py
             takes them over from the training
         batch_independent = True
             test.py may hand over several images at once: what is made of one does not depend on
             the others, except by batch norm and dropout. Each class says so for itself.
+        image_independent = True
+            several processes may share out the images of a test: what is made of one does not
+            depend on those before it. `batch_independent` says so too. Each class says so for
+            itself.
         generators = ("G_A", "G_B")
             the networks that translate an image by themselves, which load_generator takes: as in
             training, and if there is one the other way round. Each class says so for itself.

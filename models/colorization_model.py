@@ -19,6 +19,7 @@ AB_RANGE = 110.0  # a and b are divided by this for the networks
 class ColorizationModel(Pix2PixModel):
     """pix2pix whose input is L and whose output is ab; shows RGB images."""
 
+    image_independent = True
     option_problems = staticmethod(builtin_option_problems)
 
     @staticmethod

@@ -40,6 +40,7 @@ class StarGANv2Model(BaseModel):
     """
 
     network_options = ("crop_size", "ndf")
+    image_independent = True
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:
@@ -278,6 +279,14 @@ class StarGANv2Model(BaseModel):
     def sheets(self) -> Iterator[tuple[str, Any]]:
         """Yield what test.py shows of all images together; see `Sampler.sheets`."""
         return self.sampler.sheets()
+
+    def kept_for_sheets(self) -> Any:
+        """Return what the sheets are made of, on the CPU."""
+        return self.sampler.kept()
+
+    def keep_for_sheets(self, kept: Any) -> None:
+        """Let the sheets be made of what another process has kept too."""
+        self.sampler.keep(*kept)
 
     def outputs_by_domain(self) -> tuple[str, dict[str, list[str]]]:
         """Return the domain of the source, and what labels the images made for each domain have."""

@@ -23,6 +23,7 @@ class TemplateModel(BaseModel):
     """Regression from A to B."""
 
     generators = ("G",)  # translates an image by itself, as load_generator and translate.py ask
+    image_independent = True  # no image depends on those before: processes may share out a test
 
     @staticmethod
     def modify_commandline_options(parser: ArgumentParser, is_train: bool = True) -> ArgumentParser:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,10 +109,21 @@ class HTML:
         shown.remove(last.place)
         shown.insert(0, last.place)
 
+    def sections(self) -> list[Any]:
+        """Return what has been added, for `add_sections` of the same page in another process."""
+        return [replace(section, place=None) for section in self._sections]
+
+    def add_sections(self, sections: Sequence[Any]) -> None:
+        """Add what `sections` of the same page has returned in another process."""
+        for section in sections:
+            self._add(section)
+
     def _begin_section(self, heading: str | None = None) -> None:
+        self._add(_Section(heading))
+
+    def _add(self, section: _Section) -> None:
         from dominate.util import lazy
 
-        section = _Section(heading)
         section.place = lazy(lambda: f"{section.render(self.img_dir)}\n")
         self.doc.add(section.place)
         self._sections.append(section)

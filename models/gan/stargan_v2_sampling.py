@@ -50,6 +50,11 @@ class Source:
     masks: Masks
     name: str
 
+    def to(self, device: torch.device) -> "Source":
+        """Return the same image on another device."""
+        masks = self.masks and (self.masks[0].to(device), self.masks[1].to(device))
+        return Source(self.image.to(device), masks, self.name)
+
 
 class Sampler:
     """Translate images into all domains; the first ones are kept for sheets."""
@@ -94,7 +99,7 @@ class Sampler:
         `references` are (domains, outputs or more, 3, H, W); where styles are drawn, from torch's
         generator, they are not looked at.
         """
-        self._keep(source, references)
+        self.keep([source], [] if self._draws else references)
         made: dict[str, Tensor] = {}
         for number, (name_of_reference, name) in enumerate(self._names()):
             domain, output = divmod(number, self.opt.num_outs_per_domain)
@@ -124,14 +129,27 @@ class Sampler:
 
     # ---- sheets -------------------------------------------------------------------------------
 
-    def _keep(self, source: Source, references: Tensor) -> None:
+    def keep(
+        self, sources: Sequence[Source], references: Tensor | Sequence[Sequence[Tensor]]
+    ) -> None:
+        """Keep sources, and references (3, H, W) by domain, as far as sheets have room for them."""
         most = self.opt.sheet_size
-        if len(self._sources) < most:
-            self._sources.append(source)
-        for kept, images in zip(self._references, () if self._draws else references, strict=False):
+        self._sources += [each.to(self._device) for each in sources[: most - len(self._sources)]]
+        for kept, images in zip(self._references, references, strict=False):
             for image in images:
+                image = image.to(self._device)
                 if len(kept) < most and not any(torch.equal(image, other) for other in kept):
                     kept.append(image)
+
+    def kept(self) -> tuple[list[Source], list[list[Tensor]]]:
+        """Return the sources and references that are kept, on the CPU."""
+        cpu = torch.device("cpu")
+        references = [[image.cpu() for image in images] for images in self._references]
+        return [source.to(cpu) for source in self._sources], references
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.netG.parameters()).device
 
     def sheets(self) -> Iterator[tuple[str, Sheet | list[Sheet]]]:
         """Yield, for each domain, a sheet of sources in several styles, or frames of an animation.

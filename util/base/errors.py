@@ -139,10 +139,18 @@ def run_command(main: Callable[[], None], *, several: bool = False) -> int:
 
 def _refuse_several_processes() -> None:
     if (count := system.processes_started()) > 1:
-        raise UserError(
+        error = UserError(
             f"{count} processes were started, as by torchrun (WORLD_SIZE={count}), but this "
-            f"command runs as one. Start it by itself: python {shlex.join(sys.argv)}"
+            "command has no use for them: one is enough. Start it by itself: "
+            f"python {shlex.join(sys.argv)}"
         )
+        error.is_said = not system.is_main_process()
+        raise error
+
+
+def is_for_users(error: Exception) -> bool:
+    """Tell whether an error is one that a user can do something about, not a bug."""
+    return _message_of(error) is not None
 
 
 def in_words(error: Exception) -> str:

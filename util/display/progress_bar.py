@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from util.base import system
 from util.base.log import lines_through
 from util.base.system import usable_cores
 
@@ -23,7 +24,7 @@ def progress_bar(
 
     `more` is asked what stands at its end when the line is drawn; other `options` are tqdm's.
     """
-    shown = sys.stderr.isatty()
+    shown = sys.stderr.isatty() and system.is_main_process()
     known: dict[str, Any] = {"unit": "img", "leave": False, "dynamic_ncols": True} | options
     with _Bar(more, desc=description, total=total, disable=not shown, **known) as bar:
         if not shown:

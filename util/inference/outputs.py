@@ -32,6 +32,16 @@ class OutputsByDomain:
             if made := [f"{name}_{label}.{ending}" for label in labels if label in visuals]:
                 self._files[domain][target].append(made)
 
+    def plain(self) -> dict[str, dict[str, list[list[str]]]]:
+        """Return what was noted, for `take_over` in another process."""
+        return {domain: dict(targets) for domain, targets in self._files.items()}
+
+    def take_over(self, noted: Mapping[str, Mapping[str, list[list[str]]]]) -> None:
+        """Note what was noted in another process, after what there is."""
+        for domain, targets in noted.items():
+            for target, made in targets.items():
+                self._files[domain][target] += made
+
     def save(self, folder: str) -> None:
         """Write it down beside the page, where scripts/evaluate.py looks for it."""
         file = Path(folder, OUTPUTS_FILE)

@@ -22,7 +22,7 @@ import torch
 
 from util.base.errors import UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
-from util.base.system import free_memory
+from util.base.system import free_memory, processes_here, usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,12 +37,15 @@ def processes_for(images: int) -> int:
     """Return how many processes are worth starting for so many images of a usual size.
 
     As many as torch may have threads, so OMP_NUM_THREADS is heeded, if there is memory for them.
+    Processes that torchrun has started on this machine have their shares of its cores and memory.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
         return 1
     free = free_memory()
-    fitting = images if free is None else free // MEMORY
-    return max(1, min(images, fitting, torch.get_num_threads()))
+    _, here = processes_here()
+    fitting = images if free is None else free // MEMORY // here
+    cores = usable_cores() // here if here > 1 else images
+    return max(1, min(images, fitting, cores, torch.get_num_threads()))
 
 
 def in_processes(

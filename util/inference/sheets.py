@@ -38,6 +38,18 @@ def add_sheets(opt: Namespace, model: object, webpage: Any) -> None:
         getattr(webpage, "show_last_first", lambda: None)()  # not every fork's page can
 
 
+def kept_for_sheets(model: object) -> Any:
+    """Return what a model keeps for its sheets, of the images of this process; None if nothing."""
+    method = own_method(model, "kept_for_sheets", arguments=0)
+    return None if method is None else method()
+
+
+def keep_for_sheets(model: object, kept: Any) -> None:
+    """Let a model keep for its sheets what it has kept in another process."""
+    if kept is not None:
+        model.keep_for_sheets(kept)  # type: ignore[attr-defined]
+
+
 def _sheets_of(model: object) -> Iterator[tuple[str, Any]]:
     """Yield the model's sheets; a method of that name may also be a plugin's own business."""
     method = own_method(model, "sheets", arguments=0)

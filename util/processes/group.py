@@ -36,6 +36,8 @@ class Group:
     count: int
     waiting: Waiting
     memory: Store  # outlives restarts
+    board: Store  # of messages to each other, of this attempt
+    seconds: float  # that nobody is waited for longer than, unless he shows that he goes on
 
 
 _group: Group | None = None
@@ -55,8 +57,21 @@ def rank() -> int:
 @contextmanager
 def alone() -> Iterator[None]:
     """Let this process compute by itself for a while: others need not do the same."""
+    with _set_alone(True):
+        yield
+
+
+@contextmanager
+def with_others() -> Iterator[None]:
+    """Do something that all do, inside of `alone`."""
+    with _set_alone(False):
+        yield
+
+
+@contextmanager
+def _set_alone(value: bool) -> Iterator[None]:
     global _is_alone
-    before, _is_alone = _is_alone, True
+    before, _is_alone = _is_alone, value
     try:
         yield
     finally:
@@ -102,7 +117,7 @@ def join(device: str, seconds: float) -> Messages:
         ) from error
     messages = Messages(store, rank, count)
     messages.introduce(f"process {os.getpid()} on {socket.gethostname()}")
-    _group = Group(rank, count, Waiting(messages), outer)
+    _group = Group(rank, count, Waiting(messages), outer, store, seconds)
     return messages
 
 
@@ -141,7 +156,7 @@ def is_remembered(what: str) -> bool:
 def add_up(tensor: Tensor) -> Tensor:
     """Replace a tensor by the sum of those that all processes have, and return it."""
     if count() > 1:
-        with _named("add_up"):
+        with named("add_up"):
             dist.all_reduce(tensor)
     return tensor
 
@@ -149,7 +164,7 @@ def add_up(tensor: Tensor) -> Tensor:
 def copy_from_first(tensor: Tensor) -> None:
     """Replace a tensor by that of the first process."""
     if count() > 1:
-        with _named("copy_from_first"):
+        with named("copy_from_first"):
             dist.broadcast(tensor, src=0)
 
 
@@ -159,7 +174,7 @@ def stacked(tensor: Tensor) -> Tensor:
         return tensor[None]
     tensor = tensor.contiguous()
     every = [torch.empty_like(tensor) for _ in range(count())]
-    with _named("stacked"):
+    with named("stacked"):
         dist.all_gather(every, tensor)
     return torch.stack(every)
 
@@ -169,7 +184,7 @@ def gathered(value: T) -> list[T]:
     if count() == 1:
         return [value]
     every: list[Any] = [None] * count()
-    with _named("gathered"):
+    with named("gathered"):
         dist.all_gather_object(every, value)
     return every
 
@@ -179,7 +194,7 @@ def of_first(value: T) -> T:
     if count() == 1:
         return value
     values = [value]
-    with _named("of_first"):
+    with named("of_first"):
         dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
     return values[0]
 
@@ -189,7 +204,7 @@ def highest(number: int) -> int:
     if count() == 1:
         return number
     numbers = torch.tensor([number])  # on the CPU: what a GPU has to do yet is not waited for
-    with _named("highest"):
+    with named("highest"):
         dist.all_reduce(numbers, dist.ReduceOp.MAX)
     return int(numbers)
 
@@ -199,8 +214,15 @@ def wait_for_all() -> None:
     highest(0)
 
 
+def board() -> tuple[Store, float]:
+    """Return where processes leave messages to each other, and for how long to wait for one."""
+    assert _group is not None
+    return _group.board, _group.seconds
+
+
 @contextmanager
-def _named(what: str) -> Iterator[None]:
+def named(what: str) -> Iterator[None]:
+    """Let an error of the network name the processes that are missing; `what` waits for them."""
     assert _group is not None
     with _group.waiting.for_others(what):
         yield
