@@ -57,7 +57,7 @@ class BaseOptions:
         parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
         _add_run_and_network_options(parser, training=self.isTrain)
         _add_data_options(parser)
-        _add_process_options(parser, training=self.isTrain)
+        several.add_options(parser, training=self.isTrain)
         _add_speed_and_saving_options(parser)
         self.initialized = True
         return parser
@@ -207,6 +207,20 @@ def usable_gpus(text: str) -> list[int]:
     return [] if missing else ids
 
 
+def settle_processes(args: Namespace) -> list[str]:
+    """Let `gpu_ids` of a script, a text, be the GPUs of this process; return what is wrong.
+
+    With that, or with the options for several processes.
+    """
+    try:
+        gpu_ids = several.own_gpus(usable_gpus(args.gpu_ids))
+    except UserError as error:
+        return [str(error)]
+    problems = several.settle(args, gpu_ids, (), training=False)
+    args.gpu_ids = gpu_ids
+    return problems
+
+
 def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iterator[str]:
     if listed := ", ".join(f"--{name}" for name in sorted(taken)):
         yield (
@@ -270,17 +284,6 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "0,255 of 8 bits, 0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror images at random")
     add("--display_winsize", type=int, default=256, help="width of images on pages")
-
-
-def _add_process_options(parser: ArgumentParser, *, training: bool) -> None:
-    title = "several processes (see docs/multi_gpu.md)"
-    add = parser.add_argument_group(title).add_argument
-    add("--processes", action=NewOption, help="start so many of these on this machine, which share "
-        "the images; --gpu_ids 0,1 starts one for each GPU, and torchrun any number")  # fmt: skip
-    add("--dist_timeout", action=NewOption, help="seconds that a process waits for the others")
-    if training:
-        add("--dist_compress", action=NewOption, help="bf16: gradients travel in 16 bits between "
-            "processes, for slow networks")  # fmt: skip
 
 
 def _add_speed_and_saving_options(parser: ArgumentParser) -> None:

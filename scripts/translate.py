@@ -32,7 +32,8 @@ from models.inference.large_files import translate_large_file
 from models.inference.tiles import require_tiles
 from models.optimization.precision import PRECISIONS
 from models.optimization.speed import compile_network
-from options.base_options import usable_gpus
+from options.base_options import settle_processes
+from options.parsing import several
 from util.base.commands import parser_of
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say, warn
@@ -41,10 +42,13 @@ from util.display.progress_bar import progress_bar
 from util.images.reading import allow_large_images
 from util.images.writing import RESULT_FORMATS
 from util.inference.parallel import MOST_PIXELS, in_processes, processes_for
-from util.inference.translating.images import Translator, translate_images
+from util.inference.translating.images import Outcome, Translator, translate_images
 from util.inference.translating.plan import Job, left_to_do, plan
 from util.inference.translating.sources import find_sources
 from util.inference.translating.video import VideoFacts, translate_video, video_problem
+from util.processes import launching
+from util.processes.parts import by_first, go_on, of_all, own_pace, own_part
+from util.processes.together import sharing
 
 MOST_NAMED = 10  # files that could not be translated
 
@@ -52,23 +56,37 @@ MOST_NAMED = 10  # files that could not be translated
 def main(argv: Sequence[str] | None = None) -> None:
     """Translate what the command line (or `argv`) names."""
     args = parse(argv)
+    if launching.must_be_started(args):  # --gpu_ids 0,1: several processes, which begin here again
+        launching.start(args, __file__, argv)
+        return
+    with sharing(args):
+        translate(args)
+
+
+def translate(args: argparse.Namespace) -> None:
+    """Translate; of several processes each takes some of the images, and some of the videos."""
     if args.large_pictures:
         allow_large_images()
-    sources = find_sources(args.inputs, sys.stdin, without=args.output)
-    planned = plan(sources, args.output, args.format)
-    jobs = left_to_do(planned, force=args.force, skip_existing=args.skip_existing)
+    jobs, skipped = by_first(partial(what_to_do, args))
     generator = load(args)
     images = [job for job in jobs if not job.is_video]
     videos = [job for job in jobs if job.is_video]
     failed = translate_all(images, generator, args) if images else []
-    failed += [job for job in videos if not translated_video(job, generator, args)]
-    skipped = len(planned) - len(jobs)
+    failed += translate_videos(videos, generator, args) if videos else []
     also = f"; {skipped} were there already" if skipped else ""
     say(f"Translated {len(jobs) - len(failed)} of {len(jobs)} to {args.output}{also}.")
     if failed:
         names = [str(job.source) for job in failed]
         listed = ", ".join(names[:MOST_NAMED]) + (", ..." if names[MOST_NAMED:] else "")
         raise UserError(f"{len(failed)} could not be translated: {listed}")
+
+
+def what_to_do(args: argparse.Namespace) -> tuple[list[Job], int]:
+    """Return what is to be translated, and how much is left out, since it has been."""
+    sources = find_sources(args.inputs, sys.stdin, without=args.output)
+    planned = plan(sources, args.output, args.format)
+    jobs = left_to_do(planned, force=args.force, skip_existing=args.skip_existing)
+    return jobs, len(planned) - len(jobs)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -95,13 +113,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "with --tile they are read and written in parts")  # fmt: skip
     add("--precision", default="fp32", help=f"{', '.join(PRECISIONS)}")
     add("--compile", action="store_true", help="let torch compile the network: for GPUs")
-    add("--gpu_ids", default="0", help="the GPU; -1 for the CPU")
+    add("--gpu_ids", default="0", help="the GPU, or several, as 0,1; -1 for the CPU")
+    several.add_options(parser)
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--force", action="store_true", help="replace results that are there")
     existing.add_argument("--skip_existing", action="store_true", help="leave results that are "
         "there: goes on where it was stopped")  # fmt: skip
     args = parser.parse_args(argv)
-    if problems := list(problems_of(args)):
+    if problems := [*problems_of(args), *settle_processes(args)]:
         parser.error("\n  ".join(problems))
     return args
 
@@ -123,7 +142,7 @@ def load(args: argparse.Namespace) -> Generator:
     """Load the generator that the options name."""
     generator = load_generator(
         args.name,
-        device=device_of(usable_gpus(args.gpu_ids)),
+        device=device_of(args.gpu_ids),
         epoch=args.epoch,
         direction=args.direction,
         checkpoints_dir=args.checkpoints_dir,
@@ -149,19 +168,34 @@ def translate_all(jobs: Sequence[Job], generator: Generator, args: argparse.Name
     if args.tile and not args.load_size:
         in_parts = partial(translate_large_file, generator, tile=args.tile, overlap=args.overlap)
     translator = Translator(opener.open_file, run, args.batch_size, in_parts)
-    several = processes(generator, args, len(jobs))
-    failed = []
-    with progress_bar("translating", len(jobs)) as bar:
-        for job, outcome in translate_images(jobs, translator, several):
+    own = len(own_part(len(jobs), args.batch_size))  # of this process
+    at_once = processes(generator, args, own)
+    done = []
+    with own_pace(), progress_bar("translating", own) as bar:
+        for job, outcome in translate_images(jobs, translator, at_once):
+            go_on()  # unless another process has failed
             if outcome.is_fatal:
                 raise UserError(outcome.problem)
-            if outcome.problem:
-                failed.append(job)
-                warn(outcome.problem)
-            elif outcome.note:
-                warn(f"{job.source}: {outcome.note}")
+            warn_of(job, outcome)
+            done.append((job, outcome))
             bar.update(1)
-    return failed
+    return failed_of_all(done)
+
+
+def failed_of_all(done: list[tuple[Job, Outcome]]) -> list[Job]:
+    """Return what has failed, in all processes; say what the others have found."""
+    of_each = of_all(done)
+    for job, outcome in of_each[len(done) :]:
+        warn_of(job, outcome)
+    return [job for job, outcome in of_each if outcome.problem]
+
+
+def warn_of(job: Job, outcome: Outcome) -> None:
+    """Say what people should know about a result."""
+    if outcome.problem:
+        warn(outcome.problem)
+    elif outcome.note:
+        warn(f"{job.source}: {outcome.note}")
 
 
 def processes(generator: Generator, args: argparse.Namespace, images: int) -> int:
@@ -171,8 +205,20 @@ def processes(generator: Generator, args: argparse.Namespace, images: int) -> in
     return processes_for(images)
 
 
-def translated_video(job: Job, generator: Generator, args: argparse.Namespace) -> bool:
-    """Translate a video, frame by frame; tell whether that was possible."""
+def translate_videos(
+    jobs: Sequence[Job], generator: Generator, args: argparse.Namespace
+) -> list[Job]:
+    """Translate videos, and return those that could not be."""
+    done = []
+    with own_pace():
+        for number in own_part(len(jobs)):
+            done.append((jobs[number], translate_one_video(jobs[number], generator, args)))
+            warn_of(*done[-1])
+    return failed_of_all(done)
+
+
+def translate_one_video(job: Job, generator: Generator, args: argparse.Namespace) -> Outcome:
+    """Translate a video, frame by frame."""
     if problem := video_problem():
         raise UserError(f"{job.source}: {problem}")
     if generator.output_nc not in (1, 3):
@@ -183,20 +229,20 @@ def translated_video(job: Job, generator: Generator, args: argparse.Namespace) -
     try:
         frames, pixels = VideoFacts.of(job.source)
         is_usual = args.load_size or pixels <= MOST_PIXELS
-        several = processes(generator, args, frames) if is_usual else 1
+        at_once = processes(generator, args, frames) if is_usual else 1
         with progress_bar(job.source.name, frames, unit="frame") as bar:
 
             def translated(frames: Iterator[Image.Image]) -> Iterator[Image.Image]:
-                for _, made in in_processes(one, frames, several):
+                for _, made in in_processes(one, frames, at_once):
+                    go_on()
                     bar.update(1)
                     yield made.convert("RGB")
 
             translate_video(job.source, job.target, translated)
     except UserError as error:
-        warn(str(error))
-        return False
-    return True
+        return Outcome(str(error))
+    return Outcome()
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, several=True))

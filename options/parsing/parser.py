@@ -12,6 +12,7 @@ import torch
 from options.parsing.misspelt import advice
 from options.parsing.old_names import translate
 from options.parsing.pieces import allow_negative_ranges, pieces
+from util.base.commands import ScriptParser
 from util.base.new_options import DEFAULTS, NewOption
 from util.base.system import device_of
 
@@ -56,7 +57,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         return f"{text} (default: %(default)s)" if tells and "%(default)" not in text else text
 
 
-class OptionParser(argparse.ArgumentParser):
+class OptionParser(ScriptParser):
     """Argument parser of train.py and test.py, whose later definitions replace earlier ones."""
 
     def __init__(self) -> None:

@@ -1,14 +1,26 @@
 """Options for several processes: how many there will be, on which GPU, with how many images."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Sequence
 
 import torch
 
 from util.base import system
 from util.base.errors import UserError
-from util.base.new_options import new_option
+from util.base.new_options import NewOption, new_option
 from util.processes import launching
+
+
+def add_options(parser: ArgumentParser, *, training: bool = False) -> None:
+    """Add the options for several processes."""
+    title = "several processes (see docs/multi_gpu.md)"
+    add = parser.add_argument_group(title).add_argument
+    add("--processes", action=NewOption, help="start so many of these on this machine, which share "
+        "the images; --gpu_ids 0,1 starts one for each GPU, and torchrun any number")  # fmt: skip
+    add("--dist_timeout", action=NewOption, help="seconds that a process waits for the others")
+    if training:
+        add("--dist_compress", action=NewOption, help="bf16: gradients travel in 16 bits between "
+            "processes, for slow networks")  # fmt: skip
 
 
 def own_gpus(gpu_ids: Sequence[int]) -> list[int]:

@@ -3,6 +3,9 @@
 import shlex
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from util.base import system
 
 # What the commands take by themselves.
 DEFAULTS = {"checkpoints_dir": "./checkpoints", "epoch": "latest", "load_iter": "0"}
@@ -29,9 +32,27 @@ def as_argument(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
+class ScriptParser(ArgumentParser):
+    """A parser that speaks in one of several processes only."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Say something, and end."""
+        super().exit(status, message if system.is_main_process() else None)
+
+    def print_usage(self, file: Any = None) -> None:
+        """Say how to use it."""
+        if system.is_main_process():
+            super().print_usage(file)
+
+    def print_help(self, file: Any = None) -> None:
+        """Explain all options."""
+        if system.is_main_process():
+            super().print_help(file)
+
+
 def parser_of(docstring: str | None) -> ArgumentParser:
     """Return a parser whose --help begins with a docstring's first line, and ends with the rest."""
     summary, _, more = (docstring or "").partition("\n")
-    return ArgumentParser(
+    return ScriptParser(
         description=summary, epilog=more, formatter_class=RawDescriptionHelpFormatter
     )

@@ -88,6 +88,12 @@ def restarts(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
+def environment_of_one() -> dict[str, str]:
+    """Return the environment for a command that is none of the processes of this one."""
+    ours = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
 def device_of(gpu_ids: Sequence[int]) -> "torch.device":
     """Return the first of these GPUs, or the CPU without any."""
     import torch  # here: worker processes and short commands ask for cores alone

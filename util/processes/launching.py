@@ -5,6 +5,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from uuid import uuid4
 
 from util.base import system
 from util.base.new_options import new_option
@@ -35,8 +36,8 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, system.usable_cores() // count)))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # processes speak
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0, monitor_interval=0.1,
-        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        run_id=uuid4().hex, min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0,
+        monitor_interval=0.1, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
     )  # fmt: skip
     words = sys.argv[1:] if argv is None else argv
     try:

@@ -8,7 +8,7 @@ they live, and what has failed in one has failed in all.
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
@@ -37,6 +37,12 @@ def own_part(count: int, at_once: int = 1) -> range:
     return range(min(count, first * at_once), min(count, end * at_once))
 
 
+def own_items(items: Sequence[T], at_once: int = 1) -> Sequence[T]:
+    """Return those of the things that are this process's, see `own_part`."""
+    part = own_part(len(items), at_once)
+    return items[part.start : part.stop]
+
+
 def shared(count: int, work: Callable[[range], list[T]], at_once: int = 1) -> list[T]:
     """Let each process do its part of so many things, and return in each what all have, in order.
 
@@ -46,6 +52,11 @@ def shared(count: int, work: Callable[[range], list[T]], at_once: int = 1) -> li
     part = own_part(count, at_once)
     with own_pace():
         done = work(part)
+    return of_all(done)
+
+
+def of_all(done: list[T]) -> list[T]:
+    """Return what all processes have done, in order."""
     with group.with_others():
         return [*chain.from_iterable(group.gathered(done))]
 

@@ -30,6 +30,19 @@ def together(opt: Namespace) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def sharing(options: Namespace) -> Iterator[None]:
+    """Share work with the other processes, if there are any, in a `with` block of a script.
+
+    Each computes by itself meanwhile, see `parts`.
+    """
+    device = "cuda" if options.gpu_ids else "cpu"
+    with group.joined(device, new_option(options, "dist_timeout")):
+        _require_same_options(options)
+        with group.alone():
+            yield
+
+
 def _require_same_options(opt: Namespace) -> None:
     """Raise a UserError if this process was started with other options than the first."""
     own = {name: str(value) for name, value in vars(opt).items() if name not in OWN}

@@ -18,6 +18,7 @@ from util.images.ranges import MOST_CUT_OFF
 from util.images.writing import write_stored
 from util.inference.parallel import MOST_PIXELS, in_processes
 from util.inference.translating.plan import Job
+from util.processes.parts import own_items
 
 THREADS = 4  # that read, and as many that write
 FAILURES = (UserError, OSError, RuntimeError, MemoryError)  # of one image: the next may do
@@ -53,21 +54,20 @@ class Translator:
 def translate_images(
     jobs: Sequence[Job], translator: Translator, processes: int
 ) -> Iterator[tuple[Job, Outcome]]:
-    """Translate files, and yield what became of each.
+    """Translate files, and yield what became of each; of several processes each has its part.
 
     On the CPU, images of usual sizes are translated in several processes. In one process there
     are threads that read the next ones and write the last ones.
     """
     huge = {job for job in jobs if translator.in_parts and _has_more(job.source, MOST_IN_MEMORY)}
-    others = [job for job in jobs if job not in huge]
+    others = own_items([job for job in jobs if job not in huge], translator.batch_size)
     if processes > 1:
         work = partial(_translate_one, translator)
         yield from in_processes(work, others, processes, here=_is_large)
     else:
         yield from _with_threads(others, translator)
-    for job in jobs:
-        if job in huge:
-            yield job, _translate_in_parts(translator, job)
+    for job in own_items([job for job in jobs if job in huge]):
+        yield job, _translate_in_parts(translator, job)
 
 
 def _translate_one(translator: Translator, job: Job) -> Outcome:
