@@ -17,7 +17,6 @@ Exit status: 0 fine, 1 a score that was asked for is missing, 2 the command itse
 import argparse
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -32,16 +31,20 @@ from util.base.stop_signals import end_at_ctrl_c
 if __name__ == "__main__":
     end_at_ctrl_c()  # importing all this takes a while
 
-import torch
-
 from data.pipeline.files import list_files
+from options.base_options import settle_processes
+from options.parsing import several
 from options.parsing.pieces import allow_negative_ranges
 from options.test_options import TestOptions
+from util.base import system
+from util.base.commands import ScriptParser
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import note, say
-from util.base.system import claim_device
 from util.images.ranges import ValueRange
 from util.inference.result_names import results_folder
+from util.processes import launching
+from util.processes.parts import by_first
+from util.processes.together import sharing
 from util.scores.comparisons import (
     OF_GROUPS,
     OF_SETS,
@@ -80,7 +83,7 @@ ALL = 10**6  # images for test.py to translate
 
 def build_parser(*, named: bool) -> argparse.ArgumentParser:
     """Return the parser of the command line, for a run's name or for folders."""
-    parser = argparse.ArgumentParser(
+    parser = ScriptParser(
         usage="%(prog)s (REAL FAKE | RESULTS | --name RUN) [options]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -89,6 +92,7 @@ def build_parser(*, named: bool) -> argparse.ArgumentParser:
     allow_negative_ranges(parser)
     _add_images(parser, named=named)
     _add_measures(parser)
+    several.add_options(parser)
     return parser
 
 
@@ -127,7 +131,8 @@ def _add_measures(parser: argparse.ArgumentParser) -> None:
     add("--cache", metavar="DIR", type=Path, help="keeps features, found again by the content of "
         "images and weights (~/.cache/cyclegan-pix2pix/features)")  # fmt: skip
     add("--no_cache", action="store_true", help="keep no features")
-    add("--gpu_ids", default="0", help="GPU to use, -1 for the CPU (0, if there is one)")
+    add("--gpu_ids", default="0", help="GPU to use, or several, as 0,1; -1 for the CPU (0, if "
+        "there is one)")  # fmt: skip
 
 
 def value_range(text: str) -> ValueRange:
@@ -156,6 +161,9 @@ def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     args, others = parser.parse_known_args(argv)
     if problem := argument_problem(args, others):
         parser.error(problem)
+    args.gpus = args.gpu_ids  # as it was given
+    if problems := settle_processes(args):
+        parser.error("\n  ".join(problems))
     return args, others
 
 
@@ -167,8 +175,6 @@ def argument_problem(args: argparse.Namespace, others: Sequence[str]) -> str | N
         return f"--json {args.json} cannot be written: its folder does not exist. Make it first."
     if args.kid_subset_size is not None and args.kid_subset_size < 2:
         return f"--kid_subset_size {args.kid_subset_size} cannot work: it must be 2 or more."
-    if re.fullmatch(r"-?\d+(,-?\d+)*", args.gpu_ids) is None:
-        return f"--gpu_ids {args.gpu_ids} is no number. Give 0, or -1 for the CPU."
     return None
 
 
@@ -201,11 +207,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         SystemExit: with status 1 if a score is missing, 2 for a wrong command.
     """
     args, others = parse(argv)
+    if launching.must_be_started(args):  # --gpu_ids 0,1: several processes, which begin here again
+        launching.start(args, __file__, argv)
+        return
+    with sharing(args):
+        evaluate(args, others)
+
+
+def evaluate(args: argparse.Namespace, others: Sequence[str]) -> None:
+    """Score; of several processes each looks at some of the images, and all find the same."""
     scorer = scorer_of(args)
     results = score_diverse(scorer, args, others) if args.diverse else score(scorer, args, others)
     if scorer.identities:
         say("\n".join(["", *identity_lines(scorer.identities)]))
-    if args.json:
+    if args.json and system.is_main_process():
         report = as_json(results, scorer.identities)
         write_text(args.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
     if not is_complete(results, args):
@@ -217,7 +232,7 @@ def scorer_of(args: argparse.Namespace) -> Scorer:
     return Scorer(
         Opener(args.value_range),
         cache=FeatureCache(None if args.no_cache else args.cache or default_folder()),
-        device=device_of(args.gpu_ids),
+        device=system.claim_device(args.gpu_ids),
         inception_weights=args.inception_weights,
         lpips_weights=args.lpips_weights,
         lpips_net=args.lpips_net,
@@ -319,12 +334,6 @@ def is_complete(results: Sequence[Result], args: argparse.Namespace) -> bool:
     return any(result.scores for result in results) and asked.isdisjoint(missing)
 
 
-def device_of(gpu_ids: str) -> torch.device:
-    """Return the device that --gpu_ids means; the CPU if there is no GPU."""
-    first = int(gpu_ids.split(",")[0])
-    return claim_device([first] if first >= 0 and torch.cuda.is_available() else [])
-
-
 # ---- which images -----------------------------------------------------------------------
 
 
@@ -401,12 +410,21 @@ def translated(args: argparse.Namespace, others: Sequence[str]) -> tuple[str, li
         opt = TestOptions().parse(argv, quiet=True)
     require_save(args.checkpoints_dir, opt.name, label_of(opt.load_iter, opt.epoch))
     images = os.path.join(results_folder(opt), "images")
-    before = stamps(images)
     say(f"$ python test.py {shlex.join(argv)}")
-    command = [sys.executable, str(ROOT / "test.py"), *argv]
-    if status := subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+    status, written = by_first(lambda: run_test(argv, images))
+    if status:
         sys.exit(status)
-    return images, [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
+    return images, written
+
+
+def run_test(argv: Sequence[str], images: str) -> tuple[int, list[str]]:
+    """Run test.py, and return its status, and what it has written into the folder of images."""
+    before = stamps(images)
+    command = [sys.executable, str(ROOT / "test.py"), *argv]
+    environment = system.environment_of_one()  # it starts processes of its own
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, env=environment, check=False)
+    written = [path for path, stamp in stamps(images).items() if before.get(path) != stamp]
+    return done.returncode, written
 
 
 def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]:
@@ -416,8 +434,19 @@ def test_arguments(args: argparse.Namespace, others: Sequence[str]) -> list[str]
     given = {other.partition("=")[0] for other in others}
     wanted = ["dataroot"] if "--model" in given else ["dataroot", "model", "dataset_mode"]
     trained = [text for name in wanted if name in saved for text in (f"--{name}", str(saved[name]))]
-    own = ["--name", args.name, "--checkpoints_dir", args.checkpoints_dir]
-    return [*own, "--gpu_ids", args.gpu_ids, *trained, "--num_test", str(ALL), *others]
+    own = ["--name", args.name, "--checkpoints_dir", args.checkpoints_dir, *for_processes(args)]
+    return [*own, *trained, "--num_test", str(ALL), *others]
+
+
+def for_processes(args: argparse.Namespace) -> list[str]:
+    """Return options by which test.py uses what the processes on this machine do."""
+    _, here = system.processes_here()
+    if here == 1:
+        return ["--gpu_ids", args.gpus]
+    if not args.gpu_ids:
+        return ["--gpu_ids", "-1", "--processes", str(here)]
+    is_default = args.gpus == "0"  # then the n-th process has GPU n
+    return ["--gpu_ids", ",".join(map(str, range(here))) if is_default else args.gpus]
 
 
 def stamps(folder: str) -> dict[str, tuple[int, int]]:
@@ -429,4 +458,4 @@ def stamps(folder: str) -> dict[str, tuple[int, int]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, several=True))

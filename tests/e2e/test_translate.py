@@ -214,7 +214,7 @@ def test_a_full_disk_ends_it(
         (["{}/images", "-o", "out", "--tile", "-1"], 2, "--tile -1 must be 0 or more"),
         (["{}/images", "-o", "out", "--overlap", "4"], 2, "--overlap 4 needs --tile"),
         (["{}/images", "-o", "out", "--force", "--skip_existing"], 2, "not allowed with"),
-        (["{}/images", "-o", "out", "--gpu_ids", "7"], 1, "there is no GPU 7"),
+        (["{}/images", "-o", "out", "--gpu_ids", "7"], 2, "there is no GPU 7"),
         (["{}/images/a.png", "-o", "out", "--precision", "half"], 1, "'half' is not known"),
     ],
 )

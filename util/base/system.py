@@ -21,6 +21,11 @@ NO_MEMORY = (
     "Storage size calculation overflowed",  # more than any memory
 )
 
+OF_TORCHRUN = {  # variables that tell a process its place
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT"),
+    *(f"{kind}WORLD_SIZE" for kind in ("", "LOCAL_", "GROUP_", "ROLE_")),
+}
+
 
 def usable_cores() -> int:
     """Return how many cores this process may run on; in a container fewer than the machine has."""
@@ -90,8 +95,11 @@ def restarts(environment: Mapping[str, str] = os.environ) -> int:
 
 def environment_of_one() -> dict[str, str]:
     """Return the environment for a command that is none of the processes of this one."""
-    ours = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in OF_TORCHRUN and not name.startswith("TORCHELASTIC_")
+    }
 
 
 def device_of(gpu_ids: Sequence[int]) -> "torch.device":

@@ -2,12 +2,14 @@
 
 import logging
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from uuid import uuid4
 
 from util.base import system
+from util.base.log import note
 from util.base.new_options import new_option
 
 
@@ -43,8 +45,10 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
     try:
         elastic_launch(config, sys.executable)(script, *words)
     except ChildFailedError as error:
-        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
-        status = first.exitcode  # negative: of a signal
-        raise SystemExit(status if status >= 0 else 128 - status) from None
+        rank, first = min(error.failures.items(), key=lambda each: each[1].timestamp)
+        if (status := first.exitcode) >= 0:  # it has said why
+            raise SystemExit(status) from None
+        note(f"error: process {rank} was ended by {signal.Signals(-status).name}.")
+        raise SystemExit(128 - status) from None
     except SignalException as error:
         raise SystemExit(128 + error.sigval) from None

@@ -19,6 +19,7 @@ from util.display.progress_bar import progress_bar
 from util.images.pixels import stored_values
 from util.images.ranges import three_channels, to_unit
 from util.images.transforms import Resize, size_of
+from util.processes.parts import by_first, go_on, of_all, own_items, own_pace
 from util.scores.comparisons import OF_GROUPS, OF_PAIRS, OF_SETS, Comparison, NamedImage
 from util.scores.distances import bootstrap_interval, frechet_distance, kernel_distance
 from util.scores.feature_cache import FeatureCache, key_of
@@ -66,7 +67,10 @@ class _Pair(NamedTuple):
 
 @dataclass
 class Scorer:
-    """Measure comparisons; networks are loaded when they are first needed."""
+    """Measure comparisons; networks are loaded when they are first needed.
+
+    Of several processes each looks at its part of the images, and all find the same.
+    """
 
     files: Opener
     cache: FeatureCache  # has features, and LPIPS of pairs
@@ -105,18 +109,23 @@ class Scorer:
 
     def _score_pairs(self, result: Result, names: list[str]) -> None:
         found: dict[str, list[Tensor]] = {name: [] for name in names}
-        if "LPIPS" in found and (reason := _trouble(lambda: self.lpips)):
+        if "LPIPS" in found and (reason := _trouble_anywhere(lambda: self.lpips)):
             result.missing["LPIPS"] = reason
             del found["LPIPS"]
         if not found:
             return
         files = list(zip(result.comparison.real, result.comparison.fake, strict=True))
-        with progress_bar("comparing", len(files)) as bar:
-            for batch in self._batches(self._load_pair, files, _kind):
-                self._measure_batch(batch, found, result.missing)
+        missing: dict[str, str] = {}
+        own = own_items(files, self._at_once)
+        with own_pace(), progress_bar("comparing", len(own)) as bar:
+            for batch in self._batches(self._load_pair, own, _kind):
+                go_on()
+                self._measure_batch(batch, found, missing)
                 bar.update(len(batch))
-        for name, parts in found.items():
-            values = result.per_image[name] = torch.cat(parts)
+        for each in reversed(of_all([missing])):  # what the first one says counts
+            result.missing |= each
+        for name in [name for name in names if name not in result.missing]:
+            values = result.per_image[name] = torch.cat(of_all(found[name]))
             result.scores[name] = _mean_score(values)
             if equal := int(values.isinf().sum()):
                 result.notes.append(
@@ -179,7 +188,7 @@ class Scorer:
     def _score_sets(self, result: Result, names: list[str]) -> None:
         if not names:
             return
-        if reason := _trouble(lambda: self.inception):
+        if reason := _trouble_anywhere(lambda: self.inception):
             result.missing |= dict.fromkeys(names, reason)
             return
         real, fake = result.comparison.real, result.comparison.fake
@@ -187,10 +196,11 @@ class Scorer:
         features = self._features([image.path for image in (*real, *fake)], sizes)
         of_real, of_fake = features.split([len(real), len(fake)])
         for name in names:
-            try:
-                result.scores[name] = self._distance(name, of_real, of_fake)
-            except UserError as error:  # too few images
-                result.missing[name] = str(error)
+            found = by_first(partial(self._distance, name, of_real, of_fake))
+            if isinstance(found, Score):
+                result.scores[name] = found
+            else:
+                result.missing[name] = found
         fewer = min(len(real), len(fake))
         if "FID" in result.scores and fewer < FULL_RANK:
             result.notes.append(
@@ -198,11 +208,15 @@ class Scorer:
                 "compare it only with FIDs of as many. KID has no such bias."
             )
 
-    def _distance(self, name: str, real: Tensor, fake: Tensor) -> Score:
-        if name == "FID":
-            none = "none: the FID of resampled images is higher"
-            return Score(frechet_distance(real, fake), interval=none)
-        kid = kernel_distance(real, fake, subset_size=self.kid_subset_size)
+    def _distance(self, name: str, real: Tensor, fake: Tensor) -> Score | str:
+        """Return FID or KID; why there is none if there are too few images."""
+        try:
+            if name == "FID":
+                none = "none: the FID of resampled images is higher"
+                return Score(frechet_distance(real, fake), interval=none)
+            kid = kernel_distance(real, fake, subset_size=self.kid_subset_size)
+        except UserError as error:
+            return str(error)
         reach = CONFIDENT * kid.standard_error
         how = f"{CONFIDENT} standard errors, from {kid.subsets} subsets of {kid.subset_size}"
         return Score(kid.mean, kid.mean - reach, kid.mean + reach, how, asdict(kid))
@@ -214,8 +228,10 @@ class Scorer:
         """
         look_up = partial(self._look_up, sizes=sizes)
         rows: list[Tensor] = []
-        with progress_bar("features", len(paths)) as bar:
-            for batch in self._batches(look_up, paths, lambda item: item[1].shape):
+        own = own_items(paths, self._at_once)
+        with own_pace(), progress_bar("features", len(own)) as bar:
+            for batch in self._batches(look_up, own, lambda item: item[1].shape):
+                go_on()
                 found = [values for _, values in batch]
                 if found[0].dim() > 1:  # images
                     found = list(self.inception(torch.stack(found)))
@@ -223,7 +239,7 @@ class Scorer:
                         self.cache.put(key, features)
                 rows += found
                 bar.update(len(batch))
-        return torch.stack(rows)
+        return torch.cat(of_all([torch.stack(rows)] if rows else []))
 
     def _look_up(self, path: str, sizes: list[tuple[int, int]]) -> tuple[str, Tensor]:
         """Return the key of an image's features, and these, or the image if they are not known."""
@@ -248,21 +264,24 @@ class Scorer:
             )
             return
         first = as_tensor(self.files.shown(groups[0][0].path))
-        if reason := _trouble(lambda: self.lpips.check(first)):
+        if reason := _trouble_anywhere(lambda: self.lpips.check(first)):
             result.missing[name] = reason
             return
-        values = result.per_image[name] = torch.cat(list(self._diversity(groups)))
+        values = result.per_image[name] = torch.cat(self._diversity(groups))
         result.scores[name] = _mean_score(values)
 
-    def _diversity(self, groups: Sequence[Sequence[NamedImage]]) -> Iterator[Tensor]:
-        """Yield the mean distance of the images of each group, (1,)."""
-        with progress_bar("diversity", len(groups)) as bar:
-            for key, found in read_ahead(self._load_group, groups):
+    def _diversity(self, groups: Sequence[Sequence[NamedImage]]) -> list[Tensor]:
+        """Return the mean distance of the images of each group, (1,)."""
+        values, own = [], own_items(groups)
+        with own_pace(), progress_bar("diversity", len(own)) as bar:
+            for key, found in read_ahead(self._load_group, own):
+                go_on()
                 if found.dim() > 1:  # images
                     found = self.lpips.among(to_unit(found.to(self.device)))
                     self.cache.put(key, found)
-                yield found
+                values.append(found)
                 bar.update(1)
+        return of_all(values)
 
     def _load_group(self, group: Sequence[NamedImage]) -> tuple[str, Tensor]:
         """Return the key of a group, and its value, or the images if that is not known."""
@@ -280,11 +299,14 @@ class Scorer:
     def _batches(
         self, load: Callable[[S], T], items: Iterable[S], shape: Callable[[T], Any]
     ) -> Iterator[list[T]]:
-        """Load items, and gather neighbours of equal shape."""
-        most = AT_ONCE.get(self.device.type, 1)
-        for _, group in groupby(read_ahead(load, items), shape):
-            while batch := list(islice(group, most)):
-                yield batch
+        """Load items, some at once, and gather neighbours of equal shape among these."""
+        loaded = read_ahead(load, items)
+        while some := list(islice(loaded, self._at_once)):
+            yield from (list(alike) for _, alike in groupby(some, shape))
+
+    @property
+    def _at_once(self) -> int:
+        return AT_ONCE.get(self.device.type, 1)
 
 
 def _kind(pair: _Pair) -> tuple[Any, ...]:
@@ -299,6 +321,11 @@ def _trouble(attempt: Callable[[], object]) -> str | None:
     except UserError as error:
         return str(error)
     return None
+
+
+def _trouble_anywhere(attempt: Callable[[], object]) -> str | None:
+    """Return what keeps a network from being used in this process, or in another one."""
+    return next(filter(None, of_all([_trouble(attempt)])), None)
 
 
 def _mean_score(values: Tensor) -> Score:

@@ -1,0 +1,318 @@
+"""test.py, translate.py and evaluate.py in several processes: all that they leave is the same."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support import commands
+from tests.support.commands import draw, draw_pairs, draw_unpaired, scene
+from tests.support.corpus import tree
+from tests.support.generators import save_run
+from tests.support.paths import ROOT
+from tests.support.tiers import LONG, some
+from tests.support.warm import OF_COMMANDS, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.dist]
+DRIVER = ROOT / "tests" / "support" / "commands_in_turn.py"
+COUNTS = (1, *some((3, 2)))
+ENVIRONMENT = {**os.environ, **OF_COMMANDS}
+REFUSED = "scripts/plot_losses.py"
+SMALL = "--checkpoints_dir {runs} --gpu_ids -1 --num_threads 0 --results_dir {out} "
+SIDE = "--crop_size 32 --load_size 32 "
+TRANSLATE = "--checkpoints_dir {runs} --gpu_ids -1 --name cycles -o {out}"
+EVALUATE = "--gpu_ids -1 --no_cache --json {out}/report.json"
+
+# What is done, by a name: script and arguments, and what is on standard input.
+CASES: dict[str, tuple[str, str, str]] = {
+    "unequal domains": (
+        "test.py", SMALL + SIDE + "--dataroot {data}/unpaired --name cycles --model cycle_gan", "",
+    ),
+    "the other way": (
+        "test.py",
+        SMALL + SIDE + "--dataroot {data}/unpaired --name cycles --model cycle_gan "
+        "--direction BtoA --num_test 4",
+        "",
+    ),
+    "dropout, statistics of the batch, scores": (
+        "test.py", SMALL + SIDE + "--dataroot {data}/pairs --name labels --model pix2pix", "",
+    ),
+    "batches, and names that are there twice": (
+        "test.py",
+        SMALL + SIDE + "--dataroot {data}/photos --name cycles --model test --model_suffix _A "
+        "--batch_size 2",
+        "",
+    ),
+    "fewer images than processes": (
+        "test.py",
+        SMALL + SIDE + "--dataroot {data}/pairs --name labels --model pix2pix --num_test 1", "",
+    ),
+    "sheets of drawn styles": (
+        "test.py",
+        SMALL + "--dataroot {data}/domains --name domains --num_test 4 --sheet_size 3", "",
+    ),
+    "sheets of references": (
+        "test.py",
+        SMALL + "--dataroot {data}/domains --name domains --mode reference "
+        "--num_outs_per_domain 2 --num_test 4 --sheet_size 5",
+        "",
+    ),
+    "a model that remembers": (
+        "test.py", SMALL + SIDE + "--dataroot {data}/pairs --name labels --model counting", "",
+    ),
+    "a broken image": (
+        "test.py",
+        SMALL + SIDE + "--dataroot {data}/broken --name cycles --model test --model_suffix _A", "",
+    ),
+    "a folder": ("scripts/translate.py", TRANSLATE + " {data}/photos", ""),
+    "a list": ("scripts/translate.py", TRANSLATE + " - --batch_size 2", "{data}/list.txt"),
+    "a broken file": ("scripts/translate.py", TRANSLATE + " {data}/broken", ""),
+    "nowhere to write to": (
+        "scripts/translate.py", "--checkpoints_dir {runs} --gpu_ids -1 --name cycles "
+        "-o {data}/a_file/out {data}/photos", "",
+    ),
+    "scores of pairs": (
+        "scripts/evaluate.py", EVALUATE + " {data}/real {data}/fake --paired", "",
+    ),
+    "scores of a test": ("scripts/evaluate.py", EVALUATE + " {results}/labels/test_latest", ""),
+    "a pair that is none": (
+        "scripts/evaluate.py", EVALUATE + " {data}/real {data}/odd --paired", "",
+    ),
+    "diversity": (
+        "scripts/evaluate.py",
+        EVALUATE + " {outputs}/domains/test_latest --diverse {data}/domains/test", "",
+    ),
+    "a wrong option": ("test.py", SMALL + "--dataroot {data}/pairs --nmae labels", ""),
+    "no such run": ("test.py", SMALL + "--dataroot {data}/pairs --name nothing", ""),
+    "a command for one process": (REFUSED, "{runs}", ""),
+}  # fmt: skip
+FAILING = {
+    "a broken image": (1, "3broken.png is not an image"),
+    "a broken file": (1, "1 could not be translated"),
+    "nowhere to write to": (1, "a_file"),
+    "a pair that is none": (1, "--resize brings"),
+    "a wrong option": (2, "--nmae"),
+    "no such run": (1, "nothing"),
+}
+
+# A plugin that does not say that images are independent; one that looks at earlier ones.
+COUNTING = '''
+from models.pix2pix_model import Pix2PixModel
+
+
+class CountingModel(Pix2PixModel):
+    """Darkens each image more."""
+
+    seen = 0
+
+    def forward(self):
+        super().forward()
+        self.seen += 1
+        self.fake_B = self.fake_B / self.seen
+'''
+
+
+class Launch(NamedTuple):
+    """What a launch of all commands has left."""
+
+    folder: Path
+    statuses: list[list[int]]  # of each process
+    said: str
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of images and runs."""
+    folder = tmp_path_factory.mktemp("data")
+    draw_unpaired(folder / "unpaired", "test", 5, 3)
+    draw_pairs(folder / "pairs", "test", 7)
+    for number, name in enumerate(("x/a.png", "x/b.png", "x/c.png", "y/a.png", "y/d.png")):
+        draw(folder / "photos" / name, scene(number, 32 + 4 * number))
+    for number in range(5):
+        draw(folder / "broken" / f"{number}.png", scene(number))
+    (folder / "broken" / "3broken.png").write_bytes(b"no image")
+    (folder / "a_file").write_text("no folder")
+    photos = sorted((folder / "photos").rglob("*.png"))
+    (folder / "list.txt").write_text("\n".join(map(str, photos[:3])))
+    for number in range(11):
+        side = 24 if number in (4, 5) else 32
+        draw(folder / "real" / f"{number:02}.png", scene(number, side))
+        draw(folder / "fake" / f"{number:02}.png", scene(number + 1, side))
+        draw(folder / "odd" / f"{number:02}.png", scene(number, 32))
+    for phase, count in (("train", 2), ("test", 3)):
+        for domain in ("cat", "dog"):
+            for number in range(count):
+                draw(folder / "domains" / phase / domain / f"{domain}{number}.png", scene(number))
+    save_run(folder / "runs/cycles", "cycle_gan", "G_A", "G_B")
+    save_run(folder / "runs/labels", "pix2pix", "G", norm="batch", no_dropout=False)
+    train_stargan(folder)
+    (folder / "models").mkdir()
+    (folder / "models" / "counting_model.py").write_text(COUNTING)
+    return folder
+
+
+def train_stargan(folder: Path) -> None:
+    """Train a step for runs/domains."""
+    argv = ["--dataroot", str(folder / "domains"), "--name", "domains", "--model", "stargan_v2"]
+    argv += ["--checkpoints_dir", str(folder / "runs"), "--gpu_ids", "-1", "--num_threads", "0"]
+    argv += ["--crop_size", "16", "--ngf", "1", "--ndf", "1", "--batch_size", "1", "--seed", "3"]
+    argv += ["--display_id", "-1", "--total_steps", "1", "--val_steps", "1", "--val_freq", "0"]
+    commands.script("train", [*argv, "--no_html"])
+
+
+@pytest.fixture(scope="module")
+def launches(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Launch]:
+    """Return what one process leaves, and several."""
+    return {count: launch(count, data, tmp_path_factory.mktemp(f"of{count}")) for count in COUNTS}
+
+
+def launch(count: int, data: Path, folder: Path) -> Launch:
+    """Run all commands in so many processes."""
+    places = {"data": data, "runs": data / "runs"}
+    places |= {"results": folder / "dropout, statistics of the batch, scores"}
+    places |= {"outputs": folder / "sheets of references"}
+    todo = []
+    for name, (script, argv, given) in CASES.items():
+        words = [word.format(**places, out=folder / name) for word in argv.split()]
+        todo.append((script, words, given.format(**places)))
+        (folder / name).mkdir()
+    shutil.copytree(data / "models", folder / "models")
+    (folder / "commands.json").write_text(json.dumps(todo))
+    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={count}"] if count > 1 else []
+    done = run(
+        [sys.executable, *torchrun, DRIVER, folder / "commands.json"],
+        env=ENVIRONMENT, cwd=folder, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    statuses = [json.loads((folder / f"commands_{n}.json").read_text()) for n in range(count)]
+    return Launch(folder, statuses, done.stdout)
+
+
+def contents(done: Launch, name: str) -> dict[str, str]:
+    """Return what a command has left; reports have the names of folders."""
+    files = tree(done.folder / name).items()
+    return {file: content.replace(str(done.folder), "") for file, content in files}
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in FAILING])
+def test_files_are_those_of_one_process(
+    launches: dict[int, Launch], name: str, count: int
+) -> None:
+    if CASES[name][0] == REFUSED:
+        return
+    alone, several = launches[1], launches[count]
+    number = list(CASES).index(name)
+    assert [statuses[number] for statuses in several.statuses] == [0] * count
+    of_one = contents(alone, name)
+    assert contents(several, name) == of_one
+    assert of_one
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_what_fails_in_one_process_fails_in_all_and_is_said_once(
+    launches: dict[int, Launch], name: str
+) -> None:
+    status, text = FAILING[name]
+    for count, done in launches.items():
+        number = list(CASES).index(name)
+        assert [statuses[number] for statuses in done.statuses] == [status] * count
+        errors = [line for line in done.said.splitlines() if "error: " in line and text in line]
+        assert len(errors) == 1, done.said
+        assert not list((done.folder / name).rglob("index.html"))
+
+
+def test_one_process_is_enough_for_all_other_commands(launches: dict[int, Launch]) -> None:
+    for count in COUNTS[1:]:
+        assert [statuses[-1] for statuses in launches[count].statuses] == [1] * count
+        said = launches[count].said
+        assert said.count(f"{count} processes were started, as by torchrun") == 1
+        assert f"one is enough. Start it by itself: python {REFUSED}" in said
+
+
+def test_a_model_that_may_remember_images_is_tested_by_the_first_process(
+    launches: dict[int, Launch],
+) -> None:
+    for count in COUNTS[1:]:
+        said = launches[count].said
+        assert said.count(f"The first of {count} processes translates all images: ") == 1
+        assert "translates all images: CountingModel does not say that none depends" in said
+
+
+# ---- one of them is gone -----------------------------------------------------------------------
+
+
+def of_process(pid: int, folder: Path) -> int:
+    """Return the number of a process among those that work on a folder; -1 for any other."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended
+        return -1
+    ranks = [int(line[5:]) for line in environment if line.startswith(b"RANK=")]
+    return ranks[0] if ranks and os.fsencode(folder) in command else -1
+
+
+def working_on(folder: Path) -> dict[int, int]:
+    """Return the processes that work on a folder, by their numbers."""
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return {rank: pid for pid in pids if (rank := of_process(pid, folder)) >= 0}
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", some((signal.SIGKILL, signal.SIGSTOP)))
+def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
+    data: Path, tmp_path: Path, number: int
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "results"
+    for each in range(400):
+        draw(photos / f"{each:03}.png", scene(each, 32))
+    argv = SMALL.format(runs=data / "runs", out=out) + "--name cycles --model test --num_test -1"
+    argv += f" --model_suffix _A --dataroot {photos} --processes 2 --dist_timeout 4"
+    with subprocess.Popen(
+        [sys.executable, ROOT / "test.py", *argv.split()],
+        env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as launcher:  # fmt: skip
+        made = out / "cycles/test_latest/images/201_fake.png"  # by the second one
+        deadline = time.monotonic() + 120
+        while not made.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        there = working_on(out)
+        os.kill(there[1], number)
+        said, _ = launcher.communicate(timeout=120)
+    assert sorted(there) == [0, 1]
+    assert launcher.returncode not in (0, 2), said
+    assert working_on(out) == {}
+    assert said.count("error: ") == 1, said
+    assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {there[1]}" in said
+    left = [path.name for path in out.rglob("*") if path.is_file()]
+    assert left
+    assert all(re.fullmatch(r"\d+_(real|fake)\.png", name) for name in left)
+
+
+@pytest.mark.skipif(not LONG, reason="takes long: RELIABILITY=long")
+def test_a_run_is_translated_and_scored_by_several_processes(data: Path, tmp_path: Path) -> None:
+    reports = []
+    for count in (1, 2):
+        out = tmp_path / str(count)
+        argv = EVALUATE.format(out=tmp_path) + f" --name labels --dataroot {data / 'pairs'} "
+        argv += f"--checkpoints_dir {data / 'runs'} --crop_size 32 --results_dir {out} "
+        argv += f"--num_threads 0 --processes {count}"
+        done = run(
+            [sys.executable, ROOT / "scripts/evaluate.py", *argv.split()],
+            env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout
+        assert done.stdout.count(f"$ python test.py --name labels") == 1
+        reports.append((tmp_path / "report.json").read_text().replace(str(out), ""))
+    assert reports[0] == reports[1]
+    assert tree(tmp_path / "1") == tree(tmp_path / "2")
