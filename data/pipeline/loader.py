@@ -59,8 +59,9 @@ class BatchLoader:
         if weights:  # what is drawn with replacement fills whole batches
             length = math.ceil(length / batch_size) * batch_size
         self.sampler = sampling.EpochSampler(
-            length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are
-        )
+            length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are,
+            order=own_method(dataset, "epoch_order", arguments=1),
+        )  # fmt: skip
         self._drawing = drawing
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size

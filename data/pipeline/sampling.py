@@ -2,9 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from util.base.errors import LoadError, UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
+Order = Callable[[torch.Generator], Iterable[int]]  # all items once, at random
 MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
 
 
@@ -59,8 +61,10 @@ class EpochSampler(Sampler[Any]):
         seed: int | None = None,
         weights: Sequence[float] = (),  # how likely each item is; drawn with replacement then
         there_are: int | None = None,  # items, if an epoch has more or fewer
+        order: Order | None = None,  # in place of one in which all orders are equally likely
     ) -> None:
         self.length = length
+        self._order = order
         self._there_are = there_are
         self.shuffle = shuffle
         self.weights = weights if shuffle else ()
@@ -78,10 +82,11 @@ class EpochSampler(Sampler[Any]):
         self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
         if start == 0:
             self.order_seed = self._draw_order_seed(epoch) if self.shuffle else None
-        order: Sequence[int] = range(self.length)  # plugins may have very many
+        order: Iterable[int] = range(start, self.length)  # plugins may have very many
         if self.order_seed is not None:
-            order = self._shuffled(torch.Generator().manual_seed(self.order_seed))
-        for position, index in enumerate(order[start:], start):
+            shuffled = self._shuffled(torch.Generator().manual_seed(self.order_seed))
+            order = islice(shuffled, start, self.length)
+        for position, index in enumerate(order, start):
             if index < len(self.seeds):
                 yield self.seeds[index], index
             elif self.seed is None:
@@ -89,20 +94,21 @@ class EpochSampler(Sampler[Any]):
             else:
                 yield rng.fold_seed(self.seed, epoch, position), index
 
-    def _shuffled(self, generator: torch.Generator) -> list[int]:
+    def _shuffled(self, generator: torch.Generator) -> Iterable[int]:
         if not len(self.weights):
             return self._passes(generator)
         weights = torch.as_tensor(self.weights, dtype=torch.float64)
         drawn = torch.multinomial(weights, self.length, replacement=True, generator=generator)
         return drawn.tolist()
 
-    def _passes(self, generator: torch.Generator) -> list[int]:
-        """Return every item before any again, as far as the epoch reaches."""
+    def _passes(self, generator: torch.Generator) -> Iterator[int]:
+        """Yield every item before any again, without an end."""
         there_are = self.length if self._there_are is None else self._there_are
-        order: list[int] = []
-        while len(order) < self.length:
-            order += torch.randperm(there_are, generator=generator).tolist()
-        return order[: self.length]
+        while there_are:
+            if self._order is not None:
+                yield from self._order(generator)
+            else:
+                yield from torch.randperm(there_are, generator=generator).tolist()
 
     def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:
@@ -123,6 +129,8 @@ class SeededDataset(Dataset[Any]):
         rng.seed_all(seed)
         try:
             return self.dataset[index]
+        except LoadError as error:
+            return Failure(str(error), type(error))
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
             return Failure(str(error))
 
@@ -142,8 +150,10 @@ class SkippingDataset(Dataset[Any]):
         problems: list[str] = []
         for step in range(min(length, MOST_IN_A_ROW)):
             try:
-                item = self.dataset[(index + step) % length]
+                item = self.dataset[(index + step) % length if step else index]
                 return Substituted(item, problems) if problems else item
+            except LoadError:  # not of this image alone
+                raise
             except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
                 problems.append(str(error))
         raise UserError(
