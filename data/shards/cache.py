@@ -5,18 +5,20 @@ import os
 import sys
 import time
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from data.shards.lists import ENDING, INDEX, Shard
 from util.base.errors import LoadError, UserError, WriteError
 from util.base.log import warn
 from util.storage.downloads import download
 
+Result = TypeVar("Result")
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, between attempts
 PATIENCE_SECONDS = 60.0  # after which no further attempt is made
+EVICTED = 3  # times in a row that others may remove a shard between fetching and opening it
 PASSING = (408, 425, 429)  # of 400 to 499: answers that a later attempt may not get
 
 
@@ -71,6 +73,17 @@ class ShardCache:
         except OSError as error:
             raise ShardError(str(WriteError(self.folder, error))) from error
         return path
+
+    def use(self, shard: Shard, work: Callable[[Path], Result]) -> Result:
+        """Return what `work` makes of the file of a shard, here or from the web.
+
+        Raises:
+            UserError: it is not there.
+        """
+        for _ in range(EVICTED):
+            with suppress(FileNotFoundError):
+                return work(self.fetch(shard) if shard.is_remote else Path(shard.where))
+        raise UserError(f"{shard.where} is not there (any more).")
 
     def has(self, shard: Shard) -> bool:
         """Tell whether a shard is there; it counts as used."""

@@ -51,20 +51,20 @@ def find_shards(root: str, name: str) -> list[Shard]:
         UserError: an index or a list cannot be read, or the server does not answer.
     """
     if is_one_list(root):
-        return _listed(root)
+        return listed(root)
     index = _join(root, name + INDEX)
     if is_url(root):
         text = _text_if_there(index)
         return [] if text is None else list(read_index(text, index))
     for file in (index, _join(root, name + LIST)):
         if os.path.isfile(file):
-            return _listed(file)
+            return listed(file)
     inside = glob(os.path.join(escape(root), escape(name), f"*{ENDING}"))
     beside = glob(os.path.join(escape(root), f"{escape(name)}-*{ENDING}"))
     return [Shard(path) for path in sorted(inside or beside)]
 
 
-def _listed(place: str) -> list[Shard]:
+def listed(place: str) -> list[Shard]:
     """Return the shards of an index, a list, or a range of names."""
     if place.lower().endswith(INDEX):
         return list(read_index(_text(place), place))

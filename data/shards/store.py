@@ -20,8 +20,6 @@ from util.display.progress_bar import progress_bar
 from util.images.reading import FileInMemory
 from util.storage.files import write_text
 
-EVICTED = 3  # times in a row that a shard may go between being found and being opened
-
 
 class ShardStore:
     """The first `most` samples of shards, numbered in the order of the shards.
@@ -74,14 +72,10 @@ class ShardStore:
     def read(self, shard: Shard, member: Member) -> FileInMemory:
         """Return the bytes of a file in a shard."""
         name = f"{shard.where}/{member.name}"
-        for _ in range(EVICTED):
-            with suppress(FileNotFoundError), open(self._file_of(shard), "rb") as file:
-                file.seek(member.offset)
-                content = file.read(member.size)
-                if len(content) < member.size:
-                    break
-                return FileInMemory(content, name)
-        raise UserError(f"{name} cannot be read: the shard ends before it, or is not there.")
+        content = self.cache.use(shard, lambda path: _part_of(path, member))
+        if len(content) < member.size:
+            raise UserError(f"{name} cannot be read: the shard ends before it.")
+        return FileInMemory(content, name)
 
     def prepare(self, shard: int) -> None:
         """Begin to fetch a shard beside other work; if that fails, whoever reads it is told."""
@@ -92,13 +86,10 @@ class ShardStore:
         with suppress(UserError):
             self.cache.fetch(shard)
 
-    def _file_of(self, shard: Shard) -> Path:
-        return self.cache.fetch(shard) if shard.is_remote else Path(shard.where)
-
     def _contents_of(self, shard: Shard) -> Contents:
         found = self._contents.get(shard.where)
         if found is None:
-            found = self._contents[shard.where] = read_contents(self._file_of(shard))
+            found = self._contents[shard.where] = self.cache.use(shard, read_contents)
             if len(self._contents) > self._remembered:
                 self._contents.popitem(last=False)
         self._contents.move_to_end(shard.where)
@@ -136,17 +127,22 @@ def count(shard: Shard, cache: ShardCache) -> Shard:
     if shard.is_remote and kept.is_file():
         (known,) = read_index(kept.read_text(encoding="utf-8"), str(kept))
         return known
-    path = cache.fetch(shard) if shard.is_remote else Path(shard.where)
-    contents = read_contents(path)
+    size, contents = cache.use(shard, lambda path: (path.stat().st_size, read_contents(path)))
     if contents.problem:
         raise UserError(
             f"{shard.where} is damaged: {contents.problem}. Make it anew, with "
             "scripts/make_shards.py."
         )
-    found = shard._replace(samples=len(contents.samples), bytes=path.stat().st_size)
+    found = shard._replace(samples=len(contents.samples), bytes=size)
     if shard.is_remote:
         write_text(kept, index_text([found], kept.stem))
     return found
+
+
+def _part_of(path: Path, member: Member) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(member.offset)
+        return file.read(member.size)
 
 
 def streamed_order(store: ShardStore, opened: int, generator: torch.Generator) -> Iterator[int]:

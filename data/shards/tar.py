@@ -56,7 +56,11 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Go through the headers of a shard; nothing is raised for a damaged one."""
+    """Go through the headers of a shard; nothing is raised for a damaged one.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     samples: list[Sample] = []
     name = ""
     try:
@@ -73,6 +77,8 @@ def read_contents(path: Path) -> Contents:
             file.seek(end)
             if file.read(BLOCK).strip(b"\0"):  # tarfile takes what it cannot read for the end
                 return Contents(samples, f"what follows {name} (at byte {end:,}) is no header")
+    except FileNotFoundError:
+        raise
     except (tarfile.TarError, OSError, ValueError) as error:
         where = f" after {name}" if name else ""
         return Contents(samples, f"it is no sound tar file{where} ({error})")
