@@ -55,6 +55,24 @@ class WebdatasetDataset(BaseDataset):
             ColorizationDataset.modify_commandline_options(parser, is_train)
         return parser
 
+    @staticmethod
+    def option_problems(opt: Namespace) -> Iterator[str]:
+        """Yield what cannot be: one message for each."""
+        if opt.shard_cache_gb <= 0:
+            yield f"--shard_cache_gb {opt.shard_cache_gb:g}: it must be above 0."
+        if getattr(opt, "shuffle_shards", 1) < 1:
+            yield f"--shuffle_shards {opt.shuffle_shards}: it must be 1 or more."
+        if Drawing.of(opt).balanced:
+            yield (
+                "--balanced draws images from everywhere, but shards are read one after another. "
+                "Leave it out."
+            )
+        if opt.model == "stargan_v2":
+            yield (
+                "--model stargan_v2 draws references of every domain for each image, which shards "
+                "are not made for. It reads folders: --dataset_mode domains."
+            )
+
     @classmethod
     def has_split(cls, opt: Namespace, phase: str) -> bool:
         """Tell whether there are shards for a phase."""
@@ -68,13 +86,8 @@ class WebdatasetDataset(BaseDataset):
         self.kind = kind_of(opt)
         if self.kind == "colorization":
             check_options(opt)
-        if Drawing.of(opt).balanced:
-            raise UserError(
-                "--balanced draws images from everywhere, but shards are read one after another. "
-                "Leave it out."
-            )
         is_shuffled = opt.isTrain and not opt.serial_batches
-        self._opened = max(1, opt.shuffle_shards) if is_shuffled else 1
+        self._opened = int(opt.shuffle_shards) if is_shuffled else 1
         cache = ShardCache(
             Path(opt.shard_cache or default_folder()), int(opt.shard_cache_gb * GIGABYTE)
         )

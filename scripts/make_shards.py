@@ -2,14 +2,15 @@
 
     python scripts/make_shards.py --dataroot ./datasets/facades --out ./shards/facades
     python scripts/make_shards.py --dataroot ./datasets/maps --out ./shards/maps --shard_mb 64
-    python scripts/make_shards.py --index 'https://example.org/faces-{000..099}.tar' --out ./train.json
+    python scripts/make_shards.py --index 'https://example.org/a-{000..099}.tar' --out ./train.json
 
-Shards are of the WebDataset format and lie beside an index: train-000000.tar, ..., train.json. Files
-are taken as they are. Images of train go in a random order, which is the same each time, since
-training draws from few shards at a time. The same images give the same bytes. A command that was
-interrupted goes on where it was when it is given again. --index counts the samples of shards that
-are there already, of a range, a list (.txt) or one file, here or on the web. Train on them with
---dataset_mode webdataset. Exit status: 0 done; 1 not all of it, and why; 2 the command was wrong.
+Shards are of the WebDataset format and have an index: train-000000.tar, ..., train.json. Files are
+taken as they are. Images of train go in a random order, which is the same each time, since training
+draws from few shards at a time. The same images give the same bytes; shards that are there and hold
+what they should are left alone, so a command that was interrupted goes on when it is given again.
+--index counts the samples of shards of others: of a range, a list (.txt) or one file, here or on
+the web. Train with --dataset_mode webdataset. Exit status: 0 done; 1 not all of it, and why; 2 the
+command was wrong.
 """
 
 import argparse
@@ -17,9 +18,11 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -33,7 +36,7 @@ from data.checks.folders import Folder, find_folders
 from data.pipeline.files import list_files
 from data.pipeline.pairs import match_folders
 from data.shards.cache import ShardCache
-from data.shards.lists import INDEX, Shard, index_text, listed
+from data.shards.lists import ENDING, INDEX, Shard, index_text, listed
 from data.shards.store import count
 from data.shards.writing import (
     SampleFiles,
@@ -63,20 +66,24 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     sets = sets_of(find_folders(args.dataroot, args.dataset_mode), args)
     if not sets:
-        raise UserError(
-            f"{args.dataroot} has no images in folders that --dataset_mode "
-            f"{args.dataset_mode or ', whichever,'} reads. Check --dataroot."
-        )
-    out = Path(args.out)
-    indices = [out / f"{name}{INDEX}" for name in sets]
-    if not args.force and (there := [path for path in indices if path.exists()]):
-        raise UserError(f"{there[0]} is there already. --force replaces it and its shards.")
-    out.mkdir(parents=True, exist_ok=True)
-    for name, samples in sets.items():
-        pack(name, samples, out, args)
-    say("Train on them with:\n  " + command("train.py", {
-        "dataroot": args.out, "dataset_mode": "webdataset", "model": "pix2pix" if "train" in sets
-        else "cycle_gan"}))  # fmt: skip
+        mode = f"--dataset_mode {args.dataset_mode}" if args.dataset_mode else "a data set"
+        raise UserError(f"{args.dataroot} has no images in folders of {mode}. Check --dataroot.")
+    packs = [Pack.of(name, samples, args) for name, samples in sets.items()]
+    if not args.force:
+        for pack in packs:
+            pack.refuse_others()
+    for pack in packs:
+        pack.write()
+    if model := model_for(sets, args.dataset_mode):
+        options = {"dataroot": args.out, "dataset_mode": "webdataset", "model": model}
+        say(f"Train on them with:\n  {command('train.py', options)}")
+
+
+def model_for(names: Container[str], dataset_mode: str | None) -> str | None:
+    """Return a model that learns from these sets; None if they are not for training."""
+    if "train" in names:
+        return "colorization" if dataset_mode == "colorization" else "pix2pix"
+    return "cycle_gan" if "trainA" in names else None
 
 
 def sets_of(folders: Sequence[Folder], args: argparse.Namespace) -> dict[str, list[SampleFiles]]:
@@ -122,35 +129,52 @@ def single_images(folder: str) -> list[SampleFiles]:
     return [sample_files(key, {"": path}) for key, path in zip(keys, paths, strict=True)]
 
 
-def pack(name: str, samples: list[SampleFiles], out: Path, args: argparse.Namespace) -> None:
-    """Write the shards and the index of one set."""
-    if name.startswith("train"):
-        samples = random.Random(args.seed).sample(samples, len(samples))
-    shards = list(in_shards(samples, args.shard_mb * MEGABYTE))
-    paths = [out / shard_name(name, number) for number in range(len(shards))]
-    for path in sorted(set(out.glob(f"{name}-*.tar")) - set(paths)):
-        raise_or_remove(path, force=args.force)
-    todo = [n for n, path in enumerate(paths) if args.force or not is_written(path, shards[n])]
-    for _ in in_threads(name, lambda n: write_shard(paths[n], shards[n]), todo):
-        pass
-    rows = [
-        Shard(path.name, len(shard), path.stat().st_size)
-        for path, shard in zip(paths, shards, strict=True)
-    ]
-    write_text(out / f"{name}{INDEX}", index_text(rows, name))
-    kept = f" ({len(paths) - len(todo)} were there)" if len(todo) < len(paths) else ""
-    say(f"{out / name}{INDEX}: {len(samples)} samples in {len(paths)} shards{kept}")
+@dataclass(frozen=True)
+class Pack:
+    """The shards and the index of one phase, or of one side of it."""
 
+    index: Path
+    shards: dict[Path, list[SampleFiles]]
 
-def raise_or_remove(path: Path, *, force: bool) -> None:
-    """Remove a shard of earlier images, which would be read with the others.
+    @classmethod
+    def of(cls, name: str, samples: list[SampleFiles], args: argparse.Namespace) -> Self:
+        """Divide samples into shards."""
+        if name.startswith("train"):
+            samples = random.Random(args.seed).sample(samples, len(samples))
+        out = Path(args.out)
+        shards = enumerate(in_shards(samples, args.shard_mb * MEGABYTE))
+        named = {out / shard_name(name, number): shard for number, shard in shards}
+        return cls(out / f"{name}{INDEX}", named)
 
-    Raises:
-        UserError: without `force`.
-    """
-    if not force:
-        raise UserError(f"{path} is none of these shards. Remove it, or give --force.")
-    path.unlink()
+    def refuse_others(self) -> None:
+        """Raise a UserError if shards are there that hold something else."""
+        for path in self._others():
+            raise UserError(
+                f"{path} is there, but none of these shards, or made of other images or options. "
+                "--force replaces what is there; or give another --out."
+            )
+
+    def _others(self) -> list[Path]:
+        there = sorted(self.index.parent.glob(f"{self.index.stem}-*{ENDING}"))
+        return [p for p in there if p not in self.shards or not is_written(p, self.shards[p])]
+
+    def write(self) -> None:
+        """Write what is not there, then the index; remove other shards of this name."""
+        self.index.parent.mkdir(parents=True, exist_ok=True)
+        others = self._others()
+        todo = [path for path in self.shards if path in others or not path.exists()]
+        if others or todo:
+            self.index.unlink(missing_ok=True)  # never beside shards that it does not tell of
+        for path in others:
+            path.unlink()
+        for _ in in_threads(self.index.stem, lambda p: write_shard(p, self.shards[p]), todo):
+            pass
+        rows = [Shard(p.name, len(held), p.stat().st_size) for p, held in self.shards.items()]
+        write_text(self.index, index_text(rows, self.index.stem))
+        were_there = len(rows) - len(todo)
+        kept = f", {were_there} of which were there" if were_there else ""
+        count = sum(row.samples or 0 for row in rows)
+        say(f"{self.index}: {count} samples in {len(rows)} shards{kept}")
 
 
 def make_index(where: str, out: Path, *, force: bool) -> None:
@@ -161,9 +185,9 @@ def make_index(where: str, out: Path, *, force: bool) -> None:
         raise UserError(f"{out} is there already. --force replaces it.")
     shards = [shard._replace(samples=None, bytes=None) for shard in listed(where)]
     with tempfile.TemporaryDirectory() as folder:
-        counted = list(
-            in_threads("shards", partial(count, cache=ShardCache(Path(folder), 0)), shards)
-        )
+        work = partial(count, cache=ShardCache(Path(folder), 0))
+        threads = 1 if any(shard.is_remote for shard in shards) else 0  # one at a time is kept
+        counted = list(in_threads("shards", work, shards, threads))
     rows = [shard._replace(where=seen_from(out.parent, shard)) for shard in counted]
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, index_text(rows, out.stem))
@@ -189,7 +213,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--phase", default="test", help="what shards of a folder without phases are called")
     add("--shard_mb", type=int, default=256, help="megabytes of a shard, about")
     add("--seed", type=int, default=0, help="decides the order of training images")
-    add("--force", action="store_true", help="replace what is there")
+    add("--force", action="store_true", help="replace other shards that are there")
     args = parser.parse_args(argv)
     if (args.dataroot is None) == (args.index is None):
         parser.error("Give either --dataroot or --index.")

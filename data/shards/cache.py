@@ -51,8 +51,10 @@ class ShardCache:
         name = shard.where.partition("?")[0].rpartition("/")[2].removesuffix(ENDING)
         return self.folder / f"{name[-100:]}-{digest}{ENDING}"
 
-    def fetch(self, shard: Shard) -> Path:
+    def fetch(self, shard: Shard, *, patiently: bool = True) -> Path:
         """Return the file of a shard, which is fetched first if it is not there.
+
+        Unless `patiently`, a server that does not give it is not asked again.
 
         Raises:
             ShardError: the server does not give it, or the disk does not take it.
@@ -62,10 +64,10 @@ class ShardCache:
             return path
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / "lock"):
+            with locked(self.folder / "lock"):
                 if not self.has(shard):
                     self._make_room(shard.bytes or 0, path)
-                    _download(shard.where, path)
+                    (_download if patiently else download)(shard.where, path)
                     self._check_size(shard, path)
                     self._make_room(0, path)
         except UserError as error:
@@ -89,10 +91,12 @@ class ShardCache:
         """Tell whether a shard is there; it counts as used."""
         path = self.path_of(shard)
         try:
-            os.utime(path)  # used last
-            return shard.bytes in (None, path.stat().st_size)
-        except FileNotFoundError:
+            size = path.stat().st_size
+        except OSError:
             return False
+        with suppress(OSError):  # somebody else's, or gone
+            os.utime(path)
+        return shard.bytes in (None, size)
 
     def _make_room(self, size: int, keep: Path) -> None:
         """Remove what was used longest ago until so many bytes more may come."""
@@ -143,7 +147,7 @@ def _is_final(error: UserError) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Keep other processes and threads out; where there are no locks, nobody is."""
     with path.open("a+b") as file:
         _lock(file)

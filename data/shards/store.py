@@ -80,11 +80,14 @@ class ShardStore:
     def prepare(self, shard: int) -> None:
         """Begin to fetch a shard beside other work; if that fails, whoever reads it is told."""
         if self.shards[shard].is_remote and not self.cache.has(self.shards[shard]):
-            Thread(target=self._try_to_fetch, args=(self.shards[shard],), daemon=True).start()
+            where = self.shards[shard]
+            Thread(
+                target=self._try_to_fetch, args=(where,), name=f"fetch {where.where}", daemon=True
+            ).start()
 
     def _try_to_fetch(self, shard: Shard) -> None:
         with suppress(UserError):
-            self.cache.fetch(shard)
+            self.cache.fetch(shard, patiently=False)
 
     def _contents_of(self, shard: Shard) -> Contents:
         found = self._contents.get(shard.where)

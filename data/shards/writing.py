@@ -81,7 +81,7 @@ def is_written(path: Path, samples: Sequence[SampleFiles]) -> bool:
     """Tell whether a shard holds just these files, of which none has changed since."""
     entries = [entry for sample in samples for entry in sample]
     try:
-        if path.stat().st_mtime <= max(entry.changed for entry in entries):
+        if path.stat().st_mtime < max(entry.changed for entry in entries):
             return False
         with tarfile.open(path, "r:") as tar:
             held = [(member.name, member.size) for member in tar]
