@@ -24,6 +24,7 @@ from tests.support.web_server import Server
 from tests.support.web_server import server as server
 from util.base import rng
 from util.base.errors import UserError
+from util.processes import group
 
 pytestmark = [
     pytest.mark.usefixtures("own_randomness"),
@@ -134,6 +135,35 @@ def stream(root: Path, workers: int, **changes: object) -> list[tuple[str, float
 def test_workers_change_nothing(tmp_path: Path) -> None:
     root = two_domains(tmp_path, 13, 6)
     assert stream(root, 1, batch_size=2) == stream(root, 2, batch_size=2)
+
+
+def sampled(root: Path, rank: int, count: int, start: int) -> list[Any]:
+    """Return what the sampler of one of several processes yields in the second epoch."""
+    torch.manual_seed(3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "count", lambda: count)
+        patch.setattr(group, "rank", lambda: rank)
+        loader = create_dataset(shard_options(root, "unaligned", batch_size=6, num_threads=1))
+        list(loader.sampler)
+        loader.sampler.order_seed = loader.sampler._draw_order_seed(2)
+        loader.sampler.start = start
+        return list(loader.sampler)
+
+
+@pytest.mark.parametrize("start", [0, 6])
+def test_processes_share_every_batch_of_one_order(start: int, tmp_path: Path) -> None:
+    root = two_domains(tmp_path, 20, 9)
+    whole = sampled(root, 0, 1, start)
+    assert len(whole) == 20 - start
+    for count in (2, 3):
+        parts = [sampled(root, rank, count, start) for rank in range(count)]
+        assert len({len(part) for part in parts}) <= 2
+        joined = [item for part in parts for item in part]
+        assert sorted(joined) == sorted(whole)
+        for batch in range(0, len(whole) - 5, 6):
+            rows = 6 // count
+            own = [part[batch // count : batch // count + rows] for part in parts]
+            assert [item for part in own for item in part] == whole[batch : batch + 6]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
