@@ -2,9 +2,10 @@
 
 import os
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from pathlib import Path
+from typing import IO, NamedTuple
 
 from util.images.arrays import ARRAYS
 from util.images.reading import KNOWN_ENDINGS
@@ -64,17 +65,13 @@ def read_contents(path: Path) -> Contents:
     samples: list[Sample] = []
     name = ""
     try:
-        size = os.path.getsize(path)
-        with tarfile.open(path, "r:") as tar:
-            for entry in tar:
-                name = entry.name
-                if entry.offset_data + entry.size > size:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            for name, offset, length in members(file):
+                if offset + length > size:
                     return Contents(samples, f"it breaks off inside {name}")
-                if entry.isreg():
-                    _add(samples, Member(name, entry.offset_data, entry.size))
-            end = tar.offset
-        with open(path, "rb") as file:
-            file.seek(end)
+                _add(samples, Member(name, offset, length))
+            end = file.tell()
             if file.read(BLOCK).strip(b"\0"):  # tarfile takes what it cannot read for the end
                 return Contents(samples, f"what follows {name} (at byte {end:,}) is no header")
     except FileNotFoundError:
@@ -85,13 +82,50 @@ def read_contents(path: Path) -> Contents:
     return Contents(samples)
 
 
+def members(file: IO[bytes]) -> Iterator[Member]:
+    """Yield the files in a tar file; leave it where the last one ends.
+
+    Every process that loads images goes through every shard, so plain headers are read here, in a
+    fifth of the time that tarfile takes. From the first one of another kind on it is tarfile's.
+    """
+    offset = 0
+    while plain := _plain_member(file.read(BLOCK), offset + BLOCK):
+        yield plain
+        offset = plain.offset + -(-plain.size // BLOCK) * BLOCK
+        file.seek(offset)
+    file.seek(offset)
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        for entry in tar:
+            if entry.isreg():
+                yield Member(entry.name, entry.offset_data, entry.size)
+        offset = tar.offset
+    file.seek(offset)
+
+
+def _plain_member(header: bytes, offset: int) -> Member | None:
+    """Return what a header tells, if it is a file's and no more has to be known."""
+    if len(header) < BLOCK or header[156:157] not in (b"0", b"\0") or header[345] != 0:
+        return None
+    try:
+        size, checksum = (
+            int(header[124:136].strip(b"\0 "), 8),
+            int(header[148:156].strip(b"\0 "), 8),
+        )
+    except ValueError:
+        return None
+    if checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+        return None
+    name = header[:100].partition(b"\0")[0]
+    return Member(name.decode("utf-8", "surrogateescape"), offset, size)
+
+
 def _add(samples: list[Sample], member: Member) -> None:
     """Add a file to the last sample, or begin a new one."""
-    path = PurePosixPath(member.name)
-    stem, dot, rest = path.name.partition(".")
+    folder, slash, name = member.name.rpartition("/")
+    stem, dot, rest = name.partition(".")
     if not (stem and dot):  # names that begin with a dot are no samples, as macOS has them
         return
-    key = str(path.with_name(stem))
+    key = f"{folder}{slash}{stem}"
     if not samples or samples[-1].key != key:
         samples.append(Sample(key))
     samples[-1].add(dot + rest, member)
