@@ -51,6 +51,7 @@ def test_bytes_are_where_they_are_said_to_be_whatever_the_kind_of_tar(tmp_path: 
         (lambda tar: tar[: 3 * 1024 + 600], 3, "breaks off inside 3.png"),
         (lambda tar: tar[: 2 * 1024 + 200], 2, "what follows 1.png"),
         (lambda tar: tar[:1024] + b"#" * 512 + tar[1536:], 1, "what follows 0.png"),
+        (lambda tar: tar[:1024] + b"9" + tar[1025:], 1, "what follows 0.png"),
         (lambda tar: b"#" * len(tar), 0, "no sound tar file"),
         (lambda tar: b"", 0, "no sound tar file"),
         (lambda tar: b"\x1f\x8b" + tar, 0, "no sound tar file"),
