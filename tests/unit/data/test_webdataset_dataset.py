@@ -238,8 +238,10 @@ def test_a_server_that_is_gone_is_no_bad_image(
     server.files = {
         "train.json": b'{"shardlist": [{"url": "0.tar", "nsamples": 2}]}', "0.tar": numbered(0, 2),
     }  # fmt: skip
-    opt = shard_options(server.url, skip_bad_images=True, shard_cache=str(tmp_path), num_threads=workers,
-                        value_range=["0,255"])  # fmt: skip
+    opt = shard_options(
+        server.url, skip_bad_images=True, shard_cache=str(tmp_path), num_threads=workers,
+        value_range=["0,255"],
+    )  # fmt: skip
     loader = create_dataset(opt)
     del server.files["0.tar"]
     with pytest.raises(ShardError, match=r"0\.tar answers 404"):
