@@ -15,4 +15,4 @@ tests="not gpu"
 if [ "${1:-all}" = fast ]; then
     tests="not gpu and not slow"
 fi
-python -m pytest -m "$tests" --numprocesses 2 --dist loadfile
+python -m pytest -m "$tests" --numprocesses 2 --dist loadfile --no-loadscope-reorder
