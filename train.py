@@ -30,6 +30,8 @@ from util.base import rng
 from util.base.errors import run_command
 from util.base.log import say
 from util.base.new_options import new_option
+from util.processes import launching
+from util.processes.together import together
 from util.storage.run_folder import iteration_label
 from util.training.resume import ResumePoint
 from util.training.run import Run
@@ -39,10 +41,13 @@ from util.visualizer import Visualizer
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train as the command line (or `argv`) says."""
-    with RunLock() as lock:  # two runs in one folder would overwrite each other
-        options = TrainOptions()
-        opt = options.parse(argv, quiet=True)
-        lock.take(opt)
+    options = TrainOptions()
+    opt = options.parse(argv, quiet=True)
+    if launching.must_be_started(opt):  # --gpu_ids 0,1: several processes, which begin here again
+        launching.start(opt, __file__, argv)
+        return
+    with together(opt), RunLock() as lock:
+        lock.take(opt)  # two runs in one folder would overwrite each other
         options.result.tell()
         train(opt, options.result)
 
@@ -120,4 +125,4 @@ def end_epoch(run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, several=True))

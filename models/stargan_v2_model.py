@@ -19,6 +19,7 @@ from models.gan.inputs import require_keys
 from models.gan.options import adam
 from models.optimization.memory import graph_bytes
 from util.base.plugins import import_function
+from util.processes.group import drawn_for_all
 
 LATENT, REFERENCE = "latent", "ref"  # where a style comes from
 VISUALS = ("source", "reference", "fake_latent", "fake_reference", "cycle")
@@ -137,7 +138,7 @@ class StarGANv2Model(BaseModel):
         self.reference, self.domain = self._moved(input["B"]), self._moved(input["B_domain"])
         self.reference_2 = self._moved(input.get("B2", input["B"]))  # another one of its domain
         size = len(self.source), self.opt.latent_dim
-        self.z, self.z_2 = (self._moved(torch.randn(size)) for _ in range(2))
+        self.z, self.z_2 = (self._moved(drawn_for_all(torch.randn, size)) for _ in range(2))
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)

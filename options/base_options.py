@@ -14,7 +14,7 @@ from models.architectures.initialization import INIT_TYPES
 from models.architectures.layers import NORM_LAYERS
 from models.architectures.registry import DISCRIMINATORS, GENERATORS
 from models.optimization.precision import PRECISIONS
-from options.parsing import resumed_run, rules, run_length, trained_run
+from options.parsing import resumed_run, rules, run_length, several, trained_run
 from options.parsing.misspelt import typed_by_programs
 from options.parsing.parser import (
     OptionParser,
@@ -57,6 +57,7 @@ class BaseOptions:
         parser.conflict_handler = parser._optionals.conflict_handler = "resolve"
         _add_run_and_network_options(parser, training=self.isTrain)
         _add_data_options(parser)
+        _add_process_options(parser, training=self.isTrain)
         _add_speed_and_saving_options(parser)
         self.initialized = True
         return parser
@@ -97,9 +98,11 @@ class BaseOptions:
         problems = [*self._complete(opt, is_given, of_plugins), *rules.problems(opt)]
         problems += _plugin_problems(opt)
         try:
-            gpu_ids = usable_gpus(opt.gpu_ids)
+            gpu_ids = several.own_gpus(usable_gpus(opt.gpu_ids))
         except UserError as error:
             problems.append(str(error))
+        else:
+            problems += several.settle(opt, gpu_ids, is_given, training=self.isTrain)
         if problems:
             self.parser.error("\n  ".join(problems))
         notes = [*old_names_in(self.parser), *typed_by_programs(words)]
@@ -219,8 +222,6 @@ def _notes(opt: Namespace, gpu_ids: Sequence[int], taken: Iterable[str]) -> Iter
             yield f"--{name} {value} is negative: losses are not made for that."
     if not gpu_ids and opt.gpu_ids.strip(" ,") == "0":
         yield "No CUDA device was found: running on the CPU (--gpu_ids -1 asks for that)."
-    if len(gpu_ids) > 1:
-        yield f"Several GPUs were given; this version runs on the first one, {gpu_ids[0]}."
 
 
 def _add_run_and_network_options(parser: ArgumentParser, *, training: bool) -> None:
@@ -273,6 +274,17 @@ def _add_data_options(parser: ArgumentParser) -> None:
         "0,255 of 8 bits, 0,65535 of 16 bits, 0,1 of floating point)")  # fmt: skip
     add("--no_flip", action="store_true", help="do not mirror images at random")
     add("--display_winsize", type=int, default=256, help="width of images on pages")
+
+
+def _add_process_options(parser: ArgumentParser, *, training: bool) -> None:
+    title = "several processes (see docs/multi_gpu.md)"
+    add = parser.add_argument_group(title).add_argument
+    add("--processes", action=NewOption, help="start so many of these on this machine, which share "
+        "the images; --gpu_ids 0,1 starts one for each GPU, and torchrun any number")  # fmt: skip
+    add("--dist_timeout", action=NewOption, help="seconds that a process waits for the others")
+    if training:
+        add("--dist_compress", action=NewOption, help="bf16: gradients travel in 16 bits between "
+            "processes, for slow networks")  # fmt: skip
 
 
 def _add_speed_and_saving_options(parser: ArgumentParser) -> None:

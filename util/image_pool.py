@@ -6,12 +6,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from util.processes import group
+
 
 class ImagePool:
     """Keep up to `pool_size` generated images and mix them into what the discriminator sees.
 
     Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through Adversarial
     Training", section 2.3; CycleGAN uses 50 images. Draws come from python's `random`.
+
+    Processes that train together have one pool: each keeps all of it, and what the others generate
+    goes through it as in one process.
     """
 
     def __init__(self, pool_size: int) -> None:
@@ -29,7 +34,9 @@ class ImagePool:
             images = torch.stack(list(images))
         if self.pool_size == 0:
             return images
-        return torch.cat([self._exchange(image) for image in images.detach().split(1)])
+        every = group.whole_batch(images.detach())
+        mixed = torch.cat([self._exchange(image) for image in every.split(1)])
+        return group.own_rows(mixed) if group.share().counts else images.detach()
 
     def _exchange(self, image: Tensor) -> Tensor:
         if self.num_imgs < self.pool_size:

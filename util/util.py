@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image as Image  # for other people's code
 from torch import nn
 
-from util.base.errors import UserError
 from util.base.log import say
-from util.base.system import claim_device
+from util.base.new_options import DEFAULTS
+from util.base.system import claim_device, is_launched, processes_here
 from util.images.ranges import tensor2im as tensor2im
 from util.images.writing import save_image as save_image
+from util.processes import group
 
 
 def diagnose_network(net: nn.Module, name: str = "network") -> None:
@@ -49,24 +50,18 @@ def mkdir(path: str | Path) -> None:
 
 
 def init_ddp() -> torch.device:
-    """Return where to train, the first GPU or the CPU; scripts for the original of 2025 ask.
+    """Return where to train; scripts for the original of 2025 ask.
 
-    Raises:
-        UserError: torchrun has started several processes, which would all train the same run.
+    Started by torchrun, this process joins the others, and takes the GPU of its number.
     """
-    processes = os.environ.get("WORLD_SIZE", "1")
-    if processes != "1":
-        raise UserError(
-            f"{processes} processes were started (WORLD_SIZE), but this version trains in one: "
-            "they would overwrite each other's files. Start the script with python, or with "
-            "torchrun --nproc_per_node 1."
-        )
-    device = claim_device([0] if torch.cuda.is_available() else [])
+    number, _ = processes_here()
+    device = claim_device([number] if torch.cuda.is_available() else [])
+    if is_launched():
+        group.join(device.type, DEFAULTS["dist_timeout"])
     say(f"Initialized with device {device}")
     return device
 
 
 def cleanup_ddp() -> None:
-    """Leave the group of processes that a script has made, if there is one."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    """Leave the other processes, if there are any; scripts for the original of 2025 ask."""
+    group.leave()

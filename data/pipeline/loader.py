@@ -23,7 +23,9 @@ from util.base.errors import LoadError, UserError
 from util.base.log import say, warn
 from util.base.plugins import own_method
 from util.base.stop_signals import Stopped, may_stop
-from util.base.system import usable_cores
+from util.base.system import processes_here, usable_cores
+from util.processes import group
+from util.processes.agreement import all_or_none
 
 BUILT_IN = {f"data.{mode}_dataset" for mode in LAYOUTS}
 
@@ -47,9 +49,11 @@ class BatchLoader:
         self.dataset = dataset
         self._root = os.path.join(root, "")
         # More processes than cores only take turns. Items do not depend on their number.
-        self.workers = min(workers, usable_cores())
+        self.workers = min(workers, max(1, usable_cores() // processes_here()[1]))
+        # Of processes that train together each has its rows of a batch; so has each worker items.
+        is_divided = self.workers > 0 or group.count() > 1
         # torch.initial_seed() is what torch.manual_seed set, else a number drawn at start-up.
-        seed = torch.initial_seed() if self.workers else None
+        seed = torch.initial_seed() if is_divided else None
         # The order of the items; set `sampler.epoch` to begin elsewhere.
         there_are = len(dataset)
         if drawing.epoch_size:
@@ -59,8 +63,9 @@ class BatchLoader:
         if weights:  # what is drawn with replacement fills whole batches
             length = math.ceil(length / batch_size) * batch_size
         self.sampler = sampling.EpochSampler(
-            length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are
-        )
+            length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are,
+            batch_size=batch_size,
+        )  # fmt: skip
         self._drawing = drawing
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
         self._batch_size = batch_size
@@ -74,19 +79,19 @@ class BatchLoader:
         self._cache = reader.cache if isinstance(reader, ImageReader) else None
         # Those draw nothing from numpy, and keep nothing of what they hand out.
         is_built_in = type(dataset).__module__ in BUILT_IN
-        self._draws_from_numpy = not (is_built_in or self.workers)
+        self._draws_from_numpy = not (is_built_in or is_divided)
         items = sampling.SkippingDataset(dataset) if skip_bad else dataset
         self.dataloader: DataLoader[Any] = DataLoader(
             sampling.SeededDataset(items),
-            batch_size=batch_size,
+            batch_size=max(group.shares_of(batch_size, group.count())),
             sampler=self.sampler,
             num_workers=self.workers,
             collate_fn=partial(sampling.collate, copies=not is_built_in),
             pin_memory=pin,
             worker_init_fn=sampling.prepare_worker if self.workers else None,
             persistent_workers=self.workers > 0,  # starting them takes long, with spawn seconds
-            # With workers, torch's own draw for them must not disturb the model's sequence.
-            generator=torch.Generator() if self.workers else None,
+            # Then torch's own draw for workers must not disturb the model's sequence.
+            generator=torch.Generator() if is_divided else None,
         )
         if self.workers:
             # Python ends processes that are left with one SIGTERM, which they survive, and waits.
@@ -115,17 +120,26 @@ class BatchLoader:
                 rng.put_back(before)
             while True:
                 try:
-                    batch = self._next(batches)
+                    batch = all_or_none(partial(self._next, batches))
                 except (LoadError, Stopped):
                     rng.put_back(before)
                     raise
                 if batch is None or items >= self._most:
                     break
+                group.begin_batch(min(self._batch_size, self.sampler.length - items))
                 items += self._batch_size
                 self._delivered = items
                 yield batch
                 before = rng.capture(numpy=self._draws_from_numpy)
         self._pass, self._delivered = self._pass + 1, 0
+
+    def only(self, positions: range) -> Generator[dict[str, Any]]:
+        """Yield some batches of a pass, of one image each: those at these positions."""
+        self.sampler.only = positions
+        try:
+            yield from self
+        finally:
+            self.sampler.only = None
 
     def stream(self) -> Generator[dict[str, Any]]:
         """Yield batches without an end: pass after pass over the data, from where it stands."""
@@ -242,7 +256,7 @@ class BatchLoader:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue inside the pass, or with the next; `has_images_of` says whether it fits."""
-        if self.workers and state["seed"] is not None:
+        if self.sampler.seed is not None and state["seed"] is not None:
             self.sampler.seed = state["seed"]
         is_over = state["items"] >= self._pass_length  # as earlier versions saved it
         self.set_epoch(state["epoch"] + is_over)

@@ -2,9 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset, Sampler, default_collate, get_worker_info
 from util.base import rng
 from util.base.errors import LoadError, UserError
 from util.base.stop_signals import leave_stopping_to_the_parent
+from util.processes import group
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
 MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
@@ -49,6 +51,8 @@ class EpochSampler(Sampler[Any]):
 
     With workers each index comes as (seed, index) for `SeededDataset`, and everything depends on
     the run's seed, the epoch and the position alone: not on the number of workers.
+
+    Of several processes that train together each yields its rows of every batch, see `group.Share`.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class EpochSampler(Sampler[Any]):
         seed: int | None = None,
         weights: Sequence[float] = (),  # how likely each item is; drawn with replacement then
         there_are: int | None = None,  # items, if an epoch has more or fewer
+        batch_size: int = 1,  # of all processes together
     ) -> None:
         self.length = length
         self._there_are = there_are
@@ -69,6 +74,8 @@ class EpochSampler(Sampler[Any]):
         self.start = 0  # how many items of that epoch to leave out, since they have been seen
         self.order_seed: int | None = None  # decides the order of the epoch that was begun last
         self.seeds: Sequence[int] = ()  # of single items, by index, if these have their own
+        self.only: range | None = None  # positions to yield, if not all
+        self._batch_size = batch_size
 
     def __len__(self) -> int:
         return self.length
@@ -81,13 +88,29 @@ class EpochSampler(Sampler[Any]):
         order: Sequence[int] = range(self.length)  # plugins may have very many
         if self.order_seed is not None:
             order = self._shuffled(torch.Generator().manual_seed(self.order_seed))
-        for position, index in enumerate(order[start:], start):
+        for position in self._positions(start):
+            index = order[position]
             if index < len(self.seeds):
                 yield self.seeds[index], index
             elif self.seed is None:
                 yield index
             else:
                 yield rng.fold_seed(self.seed, epoch, position), index
+
+    def _positions(self, start: int) -> Iterable[int]:
+        """Return the positions in the order of all items that are for this process."""
+        if self.only is not None:
+            return self.only
+        if group.count() == 1:
+            return range(start, self.length)
+        batches = range(start, self.length, self._batch_size)
+        return chain.from_iterable(map(self._own_positions, batches))
+
+    def _own_positions(self, first: int) -> range:
+        """Return those of the batch that begins at a position."""
+        images = min(self._batch_size, self.length - first)
+        rows = group.Share(group.shares_of(images, group.count()), group.rank()).rows
+        return range(first + rows.start, first + rows.stop)
 
     def _shuffled(self, generator: torch.Generator) -> list[int]:
         if not len(self.weights):
@@ -120,7 +143,16 @@ class SeededDataset(Dataset[Any]):
         if isinstance(where, int):
             return self.dataset[where]
         seed, index = where
+        # Where no workers load, the model's random numbers are of this process too.
+        before = rng.capture() if group.count() > 1 and get_worker_info() is None else None
         rng.seed_all(seed)
+        try:
+            return self._item(index)
+        finally:
+            if before is not None:
+                rng.put_back(before)
+
+    def _item(self, index: int) -> Any:
         try:
             return self.dataset[index]
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.architectures.fast.batch_norm import BatchNorm2d, count_batches
 from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d, with_dead_biases
 from models.architectures.fast.instance_norm import InstanceNorm2d
+from models.architectures.synchronised import SyncBatchNorm2d
 from util.base.errors import ChoiceError, UserError, suggest
 from util.base.torch_private import has_hook
 
@@ -24,48 +24,6 @@ class Identity(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` unchanged."""
         return x
-
-
-class SyncBatchNorm2d(BatchNorm2d):
-    """Batch norm whose statistics are those of all processes' batches together.
-
-    It runs on every device, while torch's own refuses the CPU. With one process it is
-    `nn.BatchNorm2d`, whose keys it has.
-    """
-
-    is_counted_with_others = False
-
-    def normalise(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, H, W) over N, H and W."""
-        together = dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
-        if not (together and self.training):
-            return super().normalise(x)
-        total = _SumOverProcesses.apply
-        count = total(torch.tensor(float(x.numel() // x.shape[1]), device=x.device))
-        mean = total(x.sum(dim=(0, 2, 3))) / count
-        centred = x - mean[:, None, None]
-        variance = total((centred * centred).sum(dim=(0, 2, 3))) / count
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
-            self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
-            unbiased = variance * count / (count - 1)
-            self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr, arg-type]
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return centred * scale[:, None, None] + self.bias[:, None, None]
-
-
-class _SumOverProcesses(torch.autograd.Function):
-    """Add up a tensor over all processes; the gradient is added up likewise."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOverProcesses.apply(gradient)
 
 
 # The partials' `func` is part of the interface: third-party networks compare it with

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from util.base.errors import ChoiceError, suggest
 from util.base.torch_private import is_compiled
+from util.processes.group import drawn_for_all
 
 GAN_MODES: dict[str, type[nn.Module] | None] = {
     "lsgan": nn.MSELoss,  # Mao et al. 2017, "Least Squares Generative Adversarial Networks"
@@ -71,7 +72,7 @@ def cal_gradient_penalty(
     elif type == "fake":
         points = fake_data
     elif type == "mixed":
-        share = torch.rand(real_data.shape[0], 1, 1, 1, device=device)
+        share = drawn_for_all(torch.rand, (real_data.shape[0], 1, 1, 1), device=device)
         points = share * real_data + (1 - share) * fake_data
     else:
         raise ChoiceError(f"{type} not implemented. {suggest(type, ['real', 'fake', 'mixed'])}")

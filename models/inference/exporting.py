@@ -22,7 +22,8 @@ from torch.export import Dim, ExportedProgram
 from models.architectures.fast.batch_norm import BatchNorm2d
 from models.architectures.fast.convolutions import Conv2d, ConvTranspose2d
 from models.architectures.fast.instance_norm import InstanceNorm2d
-from models.architectures.layers import BuiltInNetwork, ReflectionPad2d, SyncBatchNorm2d
+from models.architectures.layers import BuiltInNetwork, ReflectionPad2d
+from models.architectures.synchronised import SyncBatchNorm2d
 from models.inference.generator import Generator, build_network
 from models.inference.padding import Sides
 from util.base.errors import UserError

@@ -18,8 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from models.architectures.fast.batch_norm import BatchNorm2d
 from models.architectures.fast.instance_norm import InstanceNorm2d
-from models.architectures.layers import SyncBatchNorm2d
 from models.architectures.resnet import ResnetBlock, ResnetGenerator
+from models.architectures.synchronised import SyncBatchNorm2d
 from models.architectures.unet import UnetGenerator
 from models.inference.boxes import STEPS, Box, Step
 from models.inference.scratch import Scratch

@@ -1,7 +1,7 @@
 """When optimisers take their steps: after every batch, or after several (`--accumulate`)."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 
 from models.architectures.fast.memory_format import laid_out_as
 from util.base.torch_private import multiply_each
+
+Means = Callable[[list[Tensor | None], Sequence[Tensor]], list[Tensor | None]]
 
 
 class GradientAccumulation:
@@ -61,6 +63,13 @@ class GradientAccumulation:
     def holds_gradients_of(self, optimizer: Optimizer) -> bool:
         """Tell whether steps of this optimiser wait, with gradients of earlier batches."""
         return any(gradient is not None for sums in self._sums[optimizer] for gradient in sums)
+
+    def share(self, optimizers: Sequence[Optimizer], means: Means) -> None:
+        """Replace the sums that wait by their means over processes, so that one can save them."""
+        for optimizer in optimizers:
+            for sums in self._sums[optimizer]:
+                if sums:
+                    sums[:] = means(sums, parameters_of(optimizer))
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return the batches that wait and the sums of their gradients, by optimiser and step."""

@@ -5,7 +5,8 @@
     self.optimization.step(self.optimizer, self.netG)  # for optimizer.step()
 
 Options decide what else happens there: `--accumulate` and `--precision`. Models that call their
-optimisers themselves train as ever, without these options.
+optimisers themselves train as ever, without these options. Of several processes all step with the
+mean of their gradients, whoever calls.
 """
 
 from argparse import Namespace
@@ -16,13 +17,16 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
 from models.optimization.averages import Averages
+from models.optimization.processes import GradientAverage, join_networks
 from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
-from util.base.torch_private import count_as_stepped
+from util.base.torch_private import count_as_stepped, multiply_each
+from util.processes import group
 
 
 class Optimization:
@@ -54,6 +58,8 @@ class Optimization:
         self.made_later = 0
         self.for_later: tuple[Mapping[str, Any], Any] | None = None
         self._accumulation = GradientAccumulation(new_option(opt, "accumulate"))
+        self._average = GradientAverage(compress=new_option(opt, "dist_compress") == "bf16")
+        self._weighted: set[Optimizer] = set()  # whose losses were, by the share of the batch
         self._scales = self.speed.precision.dtype is torch.float16
         self._scaler = GradScaler(device.type, enabled=self._scales)
         self._scaled: set[Optimizer] = set()  # whose scaled gradients wait for their step
@@ -64,13 +70,15 @@ class Optimization:
         """Forget the gradients of the step before; called before a backward pass."""
         self.adopt()
         optimizer.zero_grad(set_to_none=True)
+        self._weighted.discard(optimizer)
         if not self._accumulation.holds_gradients_of(optimizer):
             self._scaled.discard(optimizer)
 
     def backward(self, loss: Tensor, *optimizers: Optimizer) -> None:
         """Compute the gradients of a loss, for the networks that these optimisers train.
 
-        The same as `loss.backward()`, but for `--precision fp16`, which scales losses.
+        The same as `loss.backward()`, but for `--precision fp16`, which scales losses, and for
+        batches that several processes have unequal shares of.
         """
         if not self._stepped.isdisjoint(optimizers):
             self._look_at_the_scale()
@@ -83,6 +91,9 @@ class Optimization:
             )
         if self._scales:
             self._scaled.update(optimizers)
+        if (weight := group.share().weight) != 1:
+            loss = weight * loss
+        self._weighted.update(optimizers)
         self._scaler.scale(loss).backward()
 
     def step(self, optimizer: Optimizer, *nets: nn.Module) -> None:
@@ -92,9 +103,11 @@ class Optimization:
         `--precision fp16` it is left out if a gradient is infinite, and the scale falls.
         """
         self.adopt()
+        self._weigh(optimizer)
         if not self._accumulation.is_due(optimizer):
             count_as_stepped(optimizer)  # an epoch may have fewer batches: no reason to warn
             return
+        self._average.of(optimizer)
         if not gradients_of(optimizer):  # all its networks are frozen
             self._scaled.discard(optimizer)
             return
@@ -105,6 +118,12 @@ class Optimization:
             self._scaler.step(optimizer)
         finally:
             self._is_stepping = False
+
+    def _weigh(self, optimizer: Optimizer) -> None:
+        """Let gradients of `loss.backward()` count for what this process has of the batch."""
+        weight = group.share().weight
+        if weight != 1 and optimizer not in self._weighted:
+            multiply_each(gradients_of(optimizer), weight)
 
     def _unscale(self, optimizer: Optimizer) -> None:
         if optimizer not in self._scaled:
@@ -140,7 +159,10 @@ class Optimization:
     def set_up(self, nets: Mapping[str, nn.Module], optimizers: Sequence[Optimizer]) -> str:
         """Prepare networks and optimisers, and return a line that tells how they compute."""
         self.is_set_up = True
-        active = self.speed.set_up(nets)
+        active = join_networks(nets)
+        if group.count() > 1:  # of all optimisers, of which a model need not list each
+            register_optimizer_step_pre_hook(self._average_of_others)
+        active += self.speed.set_up(nets)
         fused = [self.prepare(optimizer) for optimizer in optimizers]
         if fused and all(fused):
             active.append("fused optimisers")
@@ -165,9 +187,16 @@ class Optimization:
                 "models/template_model.py shows."
             )
 
+    def _average_of_others(self, optimizer: Optimizer, *_: Any) -> None:
+        """Average the gradients of whoever takes steps without asking."""
+        if not self._is_stepping and group.count() > 1:
+            self._weigh(optimizer)
+            self._average.of(optimizer)
+
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return what the next steps depend on: gradients that wait, and the losses' scale."""
         self._look_at_the_scale()
+        self._accumulation.share(optimizers, self._average.means)
         scales = [self._scaler.state_dict()] if self._scales else []
         return self._accumulation.state_dict(optimizers) | {"scales": scales}
 

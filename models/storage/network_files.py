@@ -8,6 +8,7 @@ from typing import Any
 
 from models.architectures.describe import describe_generator
 from models.storage.names import Model, names_in, networks_of
+from util.base import system
 from util.base.log import say
 from util.base.plugins import own_method
 from util.storage import checkpoint
@@ -52,12 +53,12 @@ def save(model: Model, label: int | str, more: Mapping[Path, object]) -> None:
         files[name]: checkpoint.cpu_state_dict(net) for name, net in networks_of(model).items()
     }
     states |= more
-    if (collected := _collected.get()) is None:
+    if (collected := _collected.get()) is not None:
+        collected.update(states)
+    elif system.is_main_process():  # it saves for all
         with checkpoint.FileSet() as save:
             for path, state in states.items():
                 save.add(path, state)
-    else:
-        collected.update(states)
 
 
 def load(model: Model, label: int | str) -> None:

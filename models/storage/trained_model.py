@@ -5,7 +5,7 @@ all models is no method of theirs; it is here, around the model.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from math import lcm
 from pathlib import Path
@@ -28,11 +28,12 @@ from models.storage.state import (
     training_state,
 )
 from util.base import rng
-from util.base.errors import in_words
+from util.base.errors import UserError, in_words
 from util.base.log import warn
 from util.base.new_options import new_option
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
+from util.processes import group
 
 Pairs = dict[str, tuple[Tensor, Tensor]]
 Number = Tensor | int | float
@@ -44,6 +45,7 @@ class TrainedModel:
     def __init__(self, model: Any) -> None:
         self.model = model  # a `BaseModel`, which stands above this room
         self._told: set[str] = set()  # which of its answers were warned of
+        self._losses: dict[str, Tensor] = {}  # of the last step
 
     def begin_batch(self) -> None:
         """Tell that a new batch begins; called before `set_input`."""
@@ -62,11 +64,24 @@ class TrainedModel:
 
         Beside the losses in `loss_names` there is `G` if the model has a `loss_G`: the generators'
         loss, which `--lr_policy plateau` follows. A loss that was never set is left out.
+
+        Of several processes they are the means, over the images of the whole batch.
         """
         names = [*names_in(self.model, "loss_names"), "G"]
         losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
-        return list(known), together(list(known.values()), self.model.device)
+        values = together(list(known.values()), self.model.device)
+        if group.count() > 1:
+            values = group.add_up(values * (group.share().weight / group.count()))
+        self._losses = dict(zip(known, values.unbind(), strict=True))
+        return list(known), values
+
+    def current_losses(self) -> dict[str, float]:
+        """Return the losses to print, as numbers: the model's own, or means over processes."""
+        own = self.model.get_current_losses()
+        if group.count() == 1:
+            return own
+        return {name: float(self._losses.get(name, value)) for name, value in own.items()}
 
     def parameters(self) -> dict[str, int]:
         """Return how many parameters each network has."""
@@ -135,7 +150,8 @@ class TrainedModel:
         try:
             if evaluation:
                 model.eval()
-            with torch.no_grad(), averages.in_use() if averages else nullcontext():
+            used = averages.in_use() if averages else nullcontext()
+            with torch.no_grad(), used, group.alone():
                 yield
         finally:
             for buffer, value in buffers:
@@ -167,7 +183,8 @@ class TrainedModel:
         return self._current_visuals()
 
     def _current_visuals(self) -> Mapping[str, Any]:
-        self.model.compute_visuals()
+        with group.alone():
+            self.model.compute_visuals()
         visuals: Mapping[str, Any] = self.model.get_current_visuals()
         return visuals
 
@@ -248,8 +265,23 @@ class TrainedModel:
             for tensor in of_network
             if tensor.is_floating_point()
         ]
-        finite = together([value for _, value in sums], self.model.device).isfinite().tolist()
+        values = together([value for _, value in sums], self.model.device)
+        self._require_equality([name for name, _ in sums], values)
+        finite = values.isfinite().tolist()
         return sorted({name for (name, _), good in zip(sums, finite, strict=True) if not good})
+
+    def _require_equality(self, names: Sequence[str], sums: Tensor) -> None:
+        """Raise a UserError if networks are no longer the same in all processes."""
+        every = group.stacked(sums)
+        differ = ((every != every[0]) & every[0].isfinite()).any(0).tolist()
+        if different := sorted(
+            {name for name, is_one in zip(names, differ, strict=True) if is_one}
+        ):
+            raise UserError(
+                f"The weights of {', '.join(different)} are not the same in all processes: "
+                "something trains them that is no optimiser of torch, or draws other random "
+                "numbers in each. Train in one process, or see docs/multi_gpu.md."
+            )
 
     def save_networks(self, label: int | str) -> dict[Path, object]:
         """Return what the model's `save_networks` would write, by file, and all averages."""

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +98,11 @@ def test_a_signal_during_validation_gives_it_up_until_the_run_goes_on(
     argv = ["--num_threads", workers, "--save_best", "cycle_L1", "--display_freq", "2"]
     run(command(root, tmp_path / "whole", "cycle_gan", *argv))
     measured = []
-    count_images = Validator._add_features
+    count_images = Validator._features
 
-    def ask_to_stop(self: Validator, *arguments: Any) -> None:
+    def ask_to_stop(self: Validator, *arguments: Any) -> Iterator[Any]:
         measured.append(1)
-        count_images(self, *arguments)
+        yield from count_images(self, *arguments)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
@@ -127,7 +128,7 @@ def after_trial(patch: pytest.MonkeyPatch, replacement: Any) -> Any:
     measure = Run.measure
 
     def replace_and_measure(self: Run) -> Any:
-        patch.setattr(Validator, "_add_features", replacement)
+        patch.setattr(Validator, "_features", replacement)
         return measure(self)
 
     return replace_and_measure

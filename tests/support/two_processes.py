@@ -2,14 +2,13 @@
 
 import os
 import warnings
-from datetime import timedelta
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from models.networks import define_D
 from tests.support.checkpoints import save_state
+from util.processes import group
 
 WORLD = 2
 SHARES = {"equal": (2, 2), "uneven": (3, 1)}
@@ -50,23 +49,14 @@ def run(rows: slice) -> Result:
     }
 
 
-def work(rank: int, folder: str, share: str) -> None:
+def work(rank: int, folder: str, share: str, port: int) -> None:
     """Join the other process; write this one's result, and what it was warned of, to a file."""
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(WORLD), "MASTER_ADDR": "127.0.0.1"}
+    os.environ |= {"MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder}/store",
-        rank=rank,
-        world_size=WORLD,
-        timeout=timedelta(seconds=60),
-    )
-    try:
+    with warnings.catch_warnings(record=True) as caught, group.joined("cpu", seconds=60):
+        warnings.simplefilter("always")
         first = sum(SHARES[share][:rank])
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = run(slice(first, first + SHARES[share][rank]))
-    finally:
-        dist.destroy_process_group()
+        result = run(slice(first, first + SHARES[share][rank]))
     said = sorted({str(warning.message) for warning in caught})
     save_state({"result": result, "warnings": said}, f"{folder}/{rank}.pth")

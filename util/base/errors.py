@@ -11,7 +11,7 @@ from sysconfig import get_paths
 from traceback import extract_tb
 
 from util.base import system
-from util.base.log import flush_or_mute, mute, note, open_missing_streams
+from util.base.log import flush_or_mute, mute, note, note_of_process, open_missing_streams
 from util.base.stop_signals import end_in_order, raise_at_ctrl_c
 
 OUT_OF_MEMORY = (
@@ -31,6 +31,8 @@ ADVICE = {  # by what the system says
 
 class UserError(ValueError):
     """Something the user can put right: says what was given, why it fails, and what to do."""
+
+    is_said = False  # by another process, which fails for the same reason
 
 
 class LoadError(UserError):
@@ -104,16 +106,18 @@ def suggest(given: str, known: Iterable[str], heading: str = "Available") -> str
     return f"{hint}{heading}: {', '.join(names)}."
 
 
-def run_command(main: Callable[[], None]) -> int:
+def run_command(main: Callable[[], None], *, several: bool = False) -> int:
     """Run a command's `main` and return its exit status; mistakes show a traceback if --verbose.
 
-    Signals that would kill the process end it in order, together with what it has started.
+    Signals that would kill the process end it in order, together with what it has started. Only
+    one that can work in `several` processes may be started by torchrun.
     """
     open_missing_streams()
     raise_at_ctrl_c()
     try:
         with end_in_order():
-            _refuse_several_processes()
+            if not several:
+                _refuse_several_processes()
             main()
     except BrokenPipeError:  # who read what a script prints has gone, as in: plot_losses.py | head
         mute(sys.stdout)
@@ -125,7 +129,8 @@ def run_command(main: Callable[[], None]) -> int:
         text = _message_of(error)
         if text is None:  # a bug, perhaps
             raise
-        note(f"error: {text}")
+        if not getattr(error, "is_said", False):
+            note_of_process(f"error: {text}")
         if "--verbose" in sys.argv:
             raise
         return 1

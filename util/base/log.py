@@ -45,6 +45,12 @@ def note(text: str) -> None:
     _tell(text, sys.stderr)
 
 
+def note_of_process(text: str) -> None:
+    """Print what only this one of several processes knows."""
+    which = "" if system.is_main_process() else f"process {os.environ['RANK']}: "
+    _print(f"{which}{text}", sys.stderr)
+
+
 def tell_of_loading() -> None:
     """Say on a terminal why nothing happens yet, before the imports that take seconds."""
     if sys.stderr and sys.stderr.isatty():  # None where it is closed
@@ -57,9 +63,12 @@ def link_to(path: str | Path) -> str:
 
 
 def _tell(text: str, stream: TextIO) -> None:
+    if not _is_silent.get() and system.is_main_process():
+        _print(text, stream)
+
+
+def _print(text: str, stream: TextIO) -> None:
     """Print a line; work goes on if nobody can read it any more."""
-    if _is_silent.get() or not system.is_main_process():
-        return
     try:
         _write(showable(text, stream), stream)
         stream.flush()

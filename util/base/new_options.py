@@ -25,6 +25,7 @@ DEFAULTS: Mapping[str, Any] = {
     "vertical_flip": False, "rotate90": False, "jitter": "", "jitter_both": False,
     "value_range": None,
     "tile": 0, "overlap": 0, "keep_size": False, "large_pictures": False,
+    "processes": 1, "dist_timeout": 600.0, "dist_compress": "none",
     "start_visdom": False, "visdom_log": False, "tensorboard": False,
 }  # fmt: skip
 

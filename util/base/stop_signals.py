@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 # From people, and from systems that soon take more than a request.
 REQUESTS = (signal.SIGTERM, signal.SIGINT)
@@ -34,8 +34,9 @@ class StopSignals:
     nohup what is to outlive its terminal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_others: bool = False) -> None:
         self.received: signal.Signals | None = None  # the first one
+        self.with_others = with_others  # several processes stop together, at places they agree on
         self._was_requested = False
         self._may_stop = False  # here and now
         self._owner = os.getpid()
@@ -90,7 +91,8 @@ def may_stop() -> Iterator[None]:
     Only while `StopSignals` notes signals; otherwise they do what they always do.
     """
     stop = _active
-    if stop is None or threading.current_thread() is not threading.main_thread():
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    if stop is None or stop.with_others or not is_main_thread:
         yield
         return
     stop._may_stop = True
@@ -100,6 +102,22 @@ def may_stop() -> Iterator[None]:
         yield
     finally:
         stop._may_stop = False
+
+
+def noted() -> int:
+    """Return the number of the signal that `StopSignals` has noted, 0 for none."""
+    return 0 if _active is None or _active.received is None else _active.received
+
+
+def stop_as_others(number: int) -> NoReturn:
+    """Stop since another process has noted this signal.
+
+    Raises:
+        Stopped: always.
+    """
+    if _active is not None and _active.received is None:
+        _active.received = signal.Signals(number)
+    raise Stopped
 
 
 @contextmanager

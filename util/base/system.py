@@ -66,9 +66,26 @@ def processes_started(environment: Mapping[str, str] = os.environ) -> int:
     return int(count) if count.isdigit() else 1
 
 
-def is_main_process() -> bool:
+def is_main_process(environment: Mapping[str, str] = os.environ) -> bool:
     """Tell whether this process talks, shows and saves: of several that train together only one."""
-    return True
+    return processes_started(environment) == 1 or environment["RANK"] == "0"
+
+
+def processes_here(environment: Mapping[str, str] = os.environ) -> tuple[int, int]:
+    """Return the number of this process among those of its machine, and how many these are."""
+    if processes_started(environment) == 1:
+        return 0, 1
+    return int(environment.get("LOCAL_RANK", 0)), int(environment.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether torchrun has started this process, alone or among others."""
+    return processes_started(environment) > 1 or "TORCHELASTIC_RUN_ID" in environment
+
+
+def restarts(environment: Mapping[str, str] = os.environ) -> int:
+    """Return how often torchrun has started the processes again, after one of them failed."""
+    return int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
 
 
 def device_of(gpu_ids: Sequence[int]) -> "torch.device":

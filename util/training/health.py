@@ -48,7 +48,7 @@ class NonFiniteDetector:
         """Raise a NonFiniteError if losses were not finite; waits for the device."""
         step = -1 if self._first_bad is None else int(self._first_bad)
         if step >= 0:
-            losses = self.trained.model.get_current_losses().items()
+            losses = self.trained.current_losses().items()
             listed = ", ".join(f"{name} {value:.3g}" for name, value in losses)
             problem = f"The losses are no longer finite since step {step} ({listed} now)"
             images = self._images_up_to(step)

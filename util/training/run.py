@@ -21,6 +21,10 @@ from util.base.system import is_out_of_memory
 from util.display.pages.overview import overview
 from util.display.reporter import reporter_of
 from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
+from util.processes import group
+from util.processes.agreement import all_or_none
+from util.processes.failures import ProcessError
+from util.processes.together import BEGUN
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
 from util.training.disk_space import forecast, tell_of_disk_space
@@ -60,12 +64,14 @@ class Run:
         self.length = Length.of(opt, len(dataset))
         self.losses = LossMeter()  # over the epoch, for the curves and --lr_policy plateau
         self.best = BestEpoch(new_option(opt, "save_best"), new_option(opt, "early_stop"))
-        self.validator, self._why_no_validation = create_validator(
-            opt, trained, self.best, create_dataset, has_split
-        )
+        with group.alone():  # nothing of its data is divided but what it divides itself
+            self.validator, self._why_no_validation = create_validator(
+                opt, trained, self.best, create_dataset, has_split
+            )
         self._new_run = NewRun(opt)
         with self._new_run.undone_on_failure():
             self._new_run.set_earlier_run_aside()
+            group.remember(BEGUN)
             self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
             if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
                 images = self.length.images_in_epoch
@@ -83,7 +89,7 @@ class Run:
         self._data = dataset.stream()  # the epochs take their batches from
         self._time_left = TimeLeft(self.progress, self.length)
         self._facts, self._has_split = facts, has_split
-        self._stop = StopSignals()
+        self._stop = StopSignals(with_others=group.count() > 1)
         self._is_in_step = False
         self._told_of_losses = self._told_of_gradients = False
 
@@ -129,7 +135,9 @@ class Run:
                 raise SystemExit(self._stop.status) from None
             except LoadError as error:
                 advice = " ".join(filter(None, [error.hint, self.save_for_later()]))
-                raise UserError(f"{error}\n  {advice}") from error
+                raise _with_more(error, advice) from error
+            except ProcessError as error:  # in the middle of a step: the last save is what is left
+                raise _with_more(error, self.saver.how_to_continue()) from error
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -193,8 +201,7 @@ class Run:
                 self._is_in_step = True
                 yield batch
                 waiting_since = time.time()
-        with may_stop():  # after the last step
-            pass
+        all_or_none(_stop_if_asked)  # after the last step
 
     def _count_step(self) -> None:
         self.progress.advance(self.opt.batch_size, self.dataset.images_in_batch)
@@ -231,7 +238,7 @@ class Run:
     def show_losses(self) -> None:
         """Print, log and plot the losses of the last step."""
         epoch, images = self.progress.epoch, self.progress.epoch_images
-        losses = self.model.get_current_losses()
+        losses = self.trained.current_losses()
         self._losses_shown = True
         self.reporter.total_images = self.progress.total_images
         seconds = self._step_seconds / self.progress.step_images, self._load_seconds
@@ -337,6 +344,18 @@ class Run:
         if measured is None and not self.best.name and not self.losses.is_empty:
             self.health.hints.advise_on_schedule(self.opt.lr_policy)
         self.trained.update_learning_rate(measured)
+
+
+def _stop_if_asked() -> None:
+    with may_stop():
+        pass
+
+
+def _with_more(error: UserError, text: str) -> UserError:
+    """Return an error that says more; of several processes one says it."""
+    more = UserError(f"{error}\n  {text}")
+    more.is_said = error.is_said
+    return more
 
 
 def most_memory() -> float:

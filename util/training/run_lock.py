@@ -11,8 +11,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
+from util.base import system
 from util.base.errors import UserError, writing
 from util.base.log import note, warn
+from util.processes import group
 from util.storage import files, journal
 from util.storage.run_folder import RunFolder
 from util.training.new_run import move_back
@@ -46,7 +48,15 @@ class RunLock:
                     folder.rmdir()
 
     def take(self, opt: Namespace) -> None:
-        """Take the run's folder, unless another run has it; tidy up what a killed run left."""
+        """Take the run's folder, unless another run has it; tidy up what a killed run left.
+
+        Of several processes that train together the first one takes it, for all.
+        """
+        if system.is_main_process():
+            self._take(opt)
+        group.wait_for_all()
+
+    def _take(self, opt: Namespace) -> None:
         folder = RunFolder(opt.checkpoints_dir, opt.name)
         above = (folder.path, *folder.path.parents)
         self._made = [path for path in above if not path.exists()]

@@ -22,6 +22,7 @@ from util.base.commands import command
 from util.base.errors import UserError, system_error
 from util.base.log import say, warn
 from util.base.new_options import new_option
+from util.processes import group
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, is_numbered, option_for
@@ -80,7 +81,10 @@ class Saver:
         Raises:
             SaveError: this save or the one before could not be written.
         """
-        if not system.is_main_process():  # it saves for all
+        if not system.is_main_process():  # the first one saves for all
+            self.trained.training_state()  # to which all contribute
+            self._before, self.last_label = self.last_label, str(labels[0])
+            self.saves += 1
             return
         self.wait()  # one copy in memory is enough
         try:
@@ -127,6 +131,7 @@ class Saver:
         """
         assert self.last_label is not None
         self.wait()
+        group.wait_for_all()  # for the first one, which writes
         state = read_state(self.folder, self.last_label)
         self.trained.load_networks(self.last_label)
         if state is not None:

@@ -9,6 +9,7 @@ from util.base.commands import command
 from util.base.log import link_to
 from util.base.new_options import new_option
 from util.images.sizes import ImageSize
+from util.processes import group
 from util.storage.run_folder import RunFolder, option_for
 from util.training.length import Length
 
@@ -32,11 +33,15 @@ def summary(
     lines = {
         "data": f"{images:,} images {batch} in {length}, from {opt.dataroot}",
         "networks": f"{sizes or 'none'} (parameters)",
-        "device": f"{_device(device)}, {new_option(opt, 'precision')}",
+        "device": f"{_device(device)}, {new_option(opt, 'precision')}{_processes()}",
         "validation": _validation(opt, to_validate) if to_validate else f"none: {why_none}",
         "page": "none: --no_html" if opt.no_html else _page(opt),
     }
     return "\n".join(f"{name + ':':<12}{text}" for name, text in lines.items())
+
+
+def _processes() -> str:
+    return f", {group.count()} processes" if group.count() > 1 else ""
 
 
 def what_next(opt: Namespace, label: str, phase: str) -> str:

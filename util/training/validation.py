@@ -3,8 +3,8 @@
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
 from util.images.sizes import ImageSize
+from util.processes.agreement import shared_out
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
@@ -78,56 +79,84 @@ class Validator:
             warn(f"{len(self.problems)} of {self.tried} validations failed.")
 
     def run(self, most: int | None = None) -> Validation:
-        """Translate all images (or the first ones) and return the means of all metrics."""
+        """Translate all images (or the first ones) and return the means of all metrics.
+
+        Processes that train together share the images out, and all find the same.
+        """
         began = time.time()
+        images = len(self.dataset) if most is None else min(most, len(self.dataset))
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
         repeats = Repeats()
-        count = 0  # batches of one image
-        with rng.isolated(SEED), self.trained.without_trace(evaluation=self.evaluation):
-            for batch in islice(self.dataset, most):
-                count += 1
-                self.trained.model.set_input(cut(batch, self.divisor))
-                self.trained.model.forward()
-                paths = paths_of(batch, 0, self.direction) if self.direction else {}
-                old = repeats.side_of(paths)  # what is made of it has been measured before
-                for name, value in self._measure(old):
-                    found.setdefault(name, []).append(value.cpu())
-                self._add_features(features, old)
+        for measured in shared_out(images, self._measure):
+            old = repeats.side_of(measured.paths)  # what is made of it has been measured before
+            for label, value, source in measured.metrics:
+                if old is None or source != old:
+                    found.setdefault(label, []).append(value)
+            for name, side, value, source in measured.features:
+                sides = features.setdefault(name, ([], []))
+                if source != old:
+                    sides[side].append(value)
         means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
         means |= distances_of_sets(features)
         return Validation(
             metrics=with_means_of_both_sides(means),
-            images=count,
+            images=images,
             statistics="running" if self.evaluation else "batch",
             seconds=time.time() - began,
         )
 
-    def _measure(self, old: str | None) -> Iterator[tuple[str, Tensor]]:
+    def _measure(self, images: range) -> list["MeasuredImage"]:
+        """Measure what the model makes of these images of the data set.
+
+        Random numbers begin anew with each: they do not depend on which ones came before.
+        """
+        measured = []
+        without_trace = self.trained.without_trace(evaluation=self.evaluation)
+        with rng.isolated(SEED), without_trace, closing(self.dataset.only(images)) as batches:
+            for number in images:
+                rng.seed_all(rng.fold_seed(SEED, number))
+                batch = next(batches)
+                self.trained.model.set_input(cut(batch, self.divisor))
+                self.trained.model.forward()
+                paths = paths_of(batch, 0, self.direction) if self.direction else {}
+                metrics = [(label, value.cpu(), of) for label, value, of in self._metrics()]
+                measured.append(MeasuredImage(paths, metrics, list(self._features())))
+        return measured
+
+    def _metrics(self) -> Iterator[tuple[str, Tensor, str | None]]:
+        """Yield metrics of the last image by their label, and the domain that it came from."""
         for name, value in self.trained.validation_losses().items():
-            yield name, value.detach().double().reshape(1)
+            yield name, value.detach().double().reshape(1), None
         for pair, images in self.trained.validation_pairs().items():
-            if old is not None and made_from(pair) == old:
-                continue
             made, real = (in_unit_range(image) for image in images)
-            is_identity = pair.startswith("idt")
+            is_identity, source = pair.startswith("idt"), made_from(pair)
             for name, metric in METRICS.items():
                 if metric.measure is not None and (name == "L1" or not is_identity):
-                    yield f"{pair}_{name}".lstrip("_"), metric.of_each(made, real).double()
+                    value = metric.of_each(made, real).double()
+                    yield f"{pair}_{name}".lstrip("_"), value, source
             if self.lpips is not None and not is_identity:
                 made, real = (three_channels(image) for image in (made, real))
-                yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double()
+                yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double(), source
 
-    def _add_features(self, features: Features, old: str | None) -> None:
+    def _features(self) -> Iterator[tuple[str, int, Tensor, str]]:
+        """Yield what FID and KID compare: of what was made (0) and of the real image (1)."""
         if self.inception is None:
             return
         for name, sides in self.trained.validation_sets().items():
             real = name if name in OTHER else "B"  # the domain; what is made comes from the other
-            kept = features.setdefault(name, ([], []))
-            for list_of_side, images, source in zip(kept, sides, (OTHER[real], real), strict=True):
-                if source != old:
-                    seen = from_unit(three_channels(in_unit_range(images)))
-                    list_of_side.append(self.inception(seen))
+            for number, (images, source) in enumerate(zip(sides, (OTHER[real], real), strict=True)):
+                seen = from_unit(three_channels(in_unit_range(images)))
+                yield name, number, self.inception(seen).cpu(), source
+
+
+@dataclass(frozen=True)
+class MeasuredImage:
+    """What was measured of one image of the data set."""
+
+    paths: dict[str, str]  # where it came from, by domain
+    metrics: list[tuple[str, Tensor, str | None]]
+    features: list[tuple[str, int, Tensor, str]]
 
 
 def cut(batch: Any, divisor: int) -> Any:

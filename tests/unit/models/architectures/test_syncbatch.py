@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from tests.support.ports import free_port
 from tests.support.two_processes import SHARES, WORLD, run, work
 from util.storage import checkpoint
 
@@ -21,9 +22,9 @@ SECONDS = 120
 @contextmanager
 def processes(folder: Path, share: str) -> Iterator[list[SpawnProcess]]:
     """Start the processes; none of them outlives the test."""
-    context = mp.get_context("spawn")
+    context, port = mp.get_context("spawn"), free_port()
     started = [
-        context.Process(target=work, args=(rank, str(folder), share)) for rank in range(WORLD)
+        context.Process(target=work, args=(rank, str(folder), share, port)) for rank in range(WORLD)
     ]
     for process in started:
         process.start()

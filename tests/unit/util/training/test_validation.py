@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,27 @@ def doubler() -> Any:
     return Doubler()
 
 
-def batches(*levels: float) -> Any:
-    return [{"A": torch.full((1, 3, 12, 12), level)} for level in levels]
+class Loaded:
+    """Gives batches as a loader does; then it fails, if there is a `problem`."""
+
+    def __init__(self, batches: Sequence[dict[str, Any]], problem: Exception | None = None) -> None:
+        self.batches, self.problem = batches, problem
+
+    def __len__(self) -> int:
+        return len(self.batches) + 1 if self.problem else len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.only(range(len(self)))
+
+    def only(self, positions: range) -> Generator[dict[str, Any]]:
+        for position in positions:
+            if self.problem and position >= len(self.batches):
+                raise self.problem
+            yield self.batches[position]
+
+
+def batches(*levels: float, problem: Exception | None = None) -> Any:
+    return Loaded([{"A": torch.full((1, 3, 12, 12), level)} for level in levels], problem)
 
 
 def test_means_are_those_of_all_images() -> None:
@@ -149,29 +168,17 @@ def test_only_every_so_many_epochs_and_a_failure_does_not_stop_training(
     out = capsys.readouterr().out
     assert out.startswith("validation (epoch: 2, images: 1) G: 86.400 L1: 0.050 PSNR: ")
 
-    def broken() -> Iterator[dict[str, Any]]:
-        yield from batches(0.1)
-        raise UserError("b.png is broken")
-
-    images: Any = broken()
+    images = batches(0.1, problem=UserError("b.png is broken"))
     assert Validator(doubler(), images).measure(3) is None
     assert "No validation in epoch 3: b.png is broken" in capsys.readouterr().err
 
 
 def test_failures_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    class Images:
-        problem = ""
-
-        def __iter__(self) -> Iterator[dict[str, Any]]:
-            yield from batches(0.1)
-            if self.problem:
-                raise UserError(self.problem)
-
-    images: Any = Images()
+    images = batches(0.1)
     validator = Validator(doubler(), images)
     validator.tell_failures()
     for epoch, problem in enumerate(["a", "a", "b", "", "a"], 1):
-        images.problem = problem
+        images.problem = UserError(problem) if problem else None
         assert (validator.measure(epoch) is None) == bool(problem)
     validator.tell_failures()
     assert capsys.readouterr().err.splitlines() == [
@@ -184,11 +191,12 @@ def test_failures_are_said_once_and_counted(capsys: pytest.CaptureFixture[str]) 
 def test_an_error_that_is_none_for_users_is_told_with_its_place(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def broken() -> Iterator[dict[str, Any]]:
-        yield from batches(0.1)
-        torch.zeros(2) + torch.zeros(3)
+    class Broken(Loaded):
+        def only(self, positions: range) -> Generator[dict[str, Any]]:
+            yield from super().only(range(1))
+            torch.zeros(2) + torch.zeros(3)
 
-    images: Any = broken()
+    images: Any = Broken([*batches(0.1), *batches(0.2)])
     assert Validator(doubler(), images).measure(1) is None
     said = capsys.readouterr().err
     assert said.startswith("warning: No validation in epoch 1: RuntimeError: The size of tensor a ")
@@ -305,13 +313,13 @@ def test_images_of_a_smaller_domain_are_measured_once(
     def level(index: int) -> Tensor:
         return torch.full((1, 3, 12, 12), index / 4 - 1)
 
-    items: Any = [
+    items: Any = Loaded([
         {
             "A": level(index % a), "A_paths": [f"a{index % a}"],
             "B": level(index % b), "B_paths": [f"b{index % b}"],
         }
         for index in range(max(a, b))
-    ]  # fmt: skip
+    ])  # fmt: skip
     sizes: dict[str, list[int]] = {}
 
     def count(features: dict[str, tuple[list[Tensor], list[Tensor]]]) -> dict[str, float]:

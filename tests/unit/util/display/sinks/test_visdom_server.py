@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from util.base.errors import UserError
 from util.display.sinks.visdom import server as visdom_server
 from util.display.sinks.visdom.server import (
@@ -27,12 +28,6 @@ from util.display.sinks.visdom.server import (
     look,
     start_server,
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.support.paths import ROOT
+from tests.support.ports import free_port
 from util.base.errors import UserError
 from util.display.sinks import LogStep, Sink
 from util.display.sinks.visdom import sink as visdom_sink
@@ -38,12 +38,6 @@ NAMES = ("G_GAN", "G_L1", "D_real", "D_fake")
 
 StartServer = Callable[..., VisdomServer]
 Record = Callable[[str, object], None]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:

@@ -1,0 +1,111 @@
+"""Layers that see the batch of all processes: what they compute does not depend on their number."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from models.architectures.fast.batch_norm import BatchNorm2d
+from models.architectures.fast.memory_format import layout_of
+from util.processes import group
+
+
+class SyncBatchNorm2d(BatchNorm2d):
+    """Batch norm whose statistics are those of all processes' batches together.
+
+    It runs on every device, while torch's own refuses the CPU. With one process it is
+    `nn.BatchNorm2d`, whose keys it has.
+    """
+
+    is_counted_with_others = False
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, ...) over all dimensions but C."""
+        uses_batch = self.training or self.running_mean is None
+        if group.count() == 1 or not uses_batch:
+            return super().normalise(x)
+        dimensions = [0, *range(2, x.dim())]
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        is_mine = float(group.share(x.shape[0]).counts)  # what counts nowhere is in no mean either
+        values = is_mine * x.numel() / x.shape[1]
+        sums = torch.cat([is_mine * x.sum(dimensions), x.new_tensor([values])])
+        sums = _SumOverProcesses.apply(sums)
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        centred = x - mean.view(shape)
+        variance = _SumOverProcesses.apply(is_mine * centred.square().sum(dimensions)) / count
+        if self.track_running_stats:
+            self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.weight is None:
+            return centred * scale.view(shape)
+        return centred * (self.weight * scale).view(shape) + self.bias.view(shape)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        assert self.num_batches_tracked is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        self.num_batches_tracked.add_(1)
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean), momentum)
+        self.running_var.lerp_(variance.to(self.running_var), momentum)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take what any of torch's batch norms takes: this may stand for each of them."""
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Add up a tensor over all processes; the gradient is added up likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return group.add_up(x.clone())
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.apply(gradient)
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout that draws the mask for the batch of all processes, and uses its own rows of it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop values of (N, ...)."""
+        if group.count() == 1 or not self.training:
+            return super().forward(input)
+        shape = group.rows_of_all(input.shape)
+        whole = torch.empty(shape, dtype=input.dtype, device=input.device)
+        if input.dim() == 4:  # masks are drawn as values lie in memory
+            whole = whole.contiguous(memory_format=layout_of(input))
+        mask = group.own_rows(whole.bernoulli_(1 - self.p))
+        return input * (mask / (1 - self.p))
+
+
+def synchronise(net: nn.Module) -> bool:
+    """Let batch norms and dropout of a network see all processes' batches.
+
+    Returns:
+        Whether batch norms had to be exchanged.
+    """
+    had_batch_norms = False
+    for parent in list(net.modules()):
+        for name, layer in list(parent.named_children()):
+            is_synchronised = isinstance(layer, SyncBatchNorm2d | nn.SyncBatchNorm)
+            if isinstance(layer, _BatchNorm) and not is_synchronised:
+                setattr(parent, name, _synchronised(layer))
+                had_batch_norms = True
+            elif type(layer) is nn.Dropout:
+                setattr(parent, name, SharedDropout(layer.p).train(layer.training))
+    return had_batch_norms
+
+
+def _synchronised(norm: _BatchNorm) -> SyncBatchNorm2d:
+    """Return a batch norm with the weights and statistics of another: the very same tensors."""
+    made = SyncBatchNorm2d(
+        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats,
+        device="meta",
+    )  # fmt: skip
+    made._parameters.update(norm._parameters)
+    made._buffers.update(norm._buffers)
+    return made.train(norm.training)

@@ -1,0 +1,85 @@
+"""Gradients of several processes: each has those of its share of a batch, all step with the mean.
+
+Networks stay as they are. What an optimiser trains is averaged where it takes its step, in one
+message; so it does not matter how often a network ran, nor which of them trained just now.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from models.architectures.synchronised import synchronise
+from models.optimization.accumulation import parameters_of
+from util.base.torch_private import copy_each, multiply_each
+from util.processes import group
+
+
+def join_networks(nets: Mapping[str, nn.Module]) -> list[str]:
+    """Let networks begin with the weights of the first process, and see the batches of all.
+
+    Returns:
+        What was changed, in words.
+    """
+    if group.count() == 1:
+        return []
+    changed = [name for name, net in nets.items() if synchronise(net)]
+    for net in nets.values():
+        for tensor in (*net.parameters(), *net.buffers()):
+            group.copy_from_first(tensor.data)
+    words = [f"{group.count()} processes"]
+    return words + ([f"batch norms of {', '.join(changed)} synchronised"] if changed else [])
+
+
+class GradientAverage:
+    """Replace gradients by their means over all processes; `compress` sends them in bfloat16."""
+
+    def __init__(self, compress: bool) -> None:
+        self._compress = compress
+
+    def of(self, optimizer: Optimizer) -> None:
+        """Average the gradients of all that an optimiser trains.
+
+        A gradient that some processes do not have is zero there; one that none has stays None.
+        """
+        parameters = parameters_of(optimizer)
+        gradients = self.means([parameter.grad for parameter in parameters], parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+    def means(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return the means of values, of which each is like one of these tensors, or is not there.
+
+        Those that are here are replaced in place.
+        """
+        if group.count() == 1:
+            return values
+        kinds = {(tensor.device, tensor.dtype) for tensor in like}
+        for kind in sorted(kinds, key=str):  # in the same order in all processes
+            alike = [n for n, each in enumerate(like) if (each.device, each.dtype) == kind]
+            found = self._means([values[n] for n in alike], [like[n] for n in alike])
+            for n, value in zip(alike, found, strict=True):
+                values[n] = value
+        return values
+
+    def _means(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+        """Send tensors of one kind as one flat tensor, behind it which of them there are."""
+        sizes = [tensor.numel() for tensor in like]
+        dtype = torch.bfloat16 if self._compress else like[0].dtype
+        flat = like[0].new_zeros(sum(sizes) + len(sizes), dtype=dtype)
+        *parts, there = flat.split([*sizes, len(sizes)])
+        views = [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
+        own = {n: value for n, value in enumerate(values) if value is not None}
+        sent = [views[n] for n in own]
+        if own:
+            copy_each(sent, list(own.values()))
+            multiply_each(sent, 1 / group.count())
+            there[list(own)] = 1
+        group.add_up(flat)
+        copy_each(list(own.values()), sent)
+        if len(own) < len(like):  # else no GPU is waited for
+            for n, processes in enumerate(there.tolist()):
+                if processes > 0 and n not in own:
+                    values[n] = views[n].to(like[n].dtype, copy=True)
+        return values

@@ -1,0 +1,72 @@
+"""What all processes do together: share work out, go on only if all can."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from util.base.errors import LoadError, UserError, in_words
+from util.base.stop_signals import noted, stop_as_others
+from util.processes import group
+
+T = TypeVar("T")
+FAILED = 1000  # above all signals
+
+
+def all_or_none(action: Callable[[], T]) -> T:
+    """Return what an action gives, if it succeeds in every process and none is asked to stop.
+
+    Raises:
+        LoadError: it has failed in one process or more, with what these say.
+        Stopped: a signal came to one of them.
+    """
+    if group.count() == 1:
+        return action()
+    problem: LoadError | None = None
+    result: list[T] = []
+    try:
+        result.append(action())
+    except LoadError as error:
+        problem = error
+    worst = group.highest(noted() if problem is None else FAILED)
+    if worst == FAILED:
+        raise _together(problem)
+    if worst > 0:
+        stop_as_others(worst)
+    return result[0]
+
+
+def own_part(count: int) -> range:
+    """Return which of so many things are this process's: as many as others have, in one row."""
+    of_each = group.shares_of(count, group.count())
+    first = sum(of_each[: group.rank()])
+    return range(first, first + of_each[group.rank()])
+
+
+def shared_out(count: int, compute: Callable[[range], list[T]]) -> list[T]:
+    """Let each process compute its part of so many things, and return all of them, in order.
+
+    Raises:
+        UserError: it has failed in another process; what fails here is raised as it is.
+    """
+    problem: Exception | None = None
+    computed: list[T] = []
+    try:
+        computed = compute(own_part(count))
+    except Exception as error:  # noqa: BLE001 - raised below, when the others know
+        problem = error
+    every = group.gathered((computed, problem and in_words(problem)))
+    if problem is not None:
+        raise problem
+    for number, (_, failure) in enumerate(every):
+        if failure is not None:
+            raise UserError(f"process {number}: {failure}")
+    return [each for part, _ in every for each in part]
+
+
+def _together(problem: LoadError | None) -> LoadError:
+    """Return one error for all processes, which the first one says."""
+    problems = group.gathered(None if problem is None else (str(problem), problem.hint))
+    texts = [f"process {n}: {each[0]}" for n, each in enumerate(problems) if each is not None]
+    error = LoadError("\n  ".join(texts))
+    error.hint = next(each[1] for each in problems if each is not None)
+    error.is_said = group.rank() > 0
+    return error

@@ -1,0 +1,129 @@
+"""What a process does when another one fails: find out which, say it, and end.
+
+Every process leaves a message in the store before it ends by an error, and one when it misses
+others. So who still answers can tell who does not, and why.
+"""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from util.base.errors import UserError, in_words
+from util.base.stop_signals import REQUESTS
+from util.base.torch_private import Store
+
+PATIENCE = 3.0  # seconds for all that are left to say so; they notice at about the same time
+SOON = 1.0  # seconds within which processes fail for the same reason
+LEAST_WAIT = 2.0  # seconds that a process asked to stop goes on to wait for others
+
+
+class ProcessError(UserError):
+    """Another process of the run does not answer, or has failed."""
+
+
+class Messages:
+    """Messages of a run's processes to each other, in a store that outlives them."""
+
+    def __init__(self, store: Store, rank: int, count: int) -> None:
+        self._store, self.rank, self.count = store, rank, count
+
+    def introduce(self, text: str) -> None:
+        """Say who this process is."""
+        self._set("who", text)
+
+    def tell(self, error: BaseException) -> None:
+        """Say why this process ends; a user need not read it twice if the first one ends so too."""
+        if not isinstance(error, Exception) or isinstance(error, ProcessError):
+            return
+        text = in_words(error)
+        self._set("failure", text)
+        deadline = time.monotonic() + SOON
+        while self.rank > 0 and isinstance(error, UserError) and time.monotonic() < deadline:
+            error.is_said = error.is_said or self._get("failure", 0) == text
+            time.sleep(0.05)
+
+    def name_missing(self) -> tuple[str, bool]:
+        """Say who does not answer, and why; and whether it is this process's turn to say it."""
+        self._set("misses others", "yes")
+        deadline = time.monotonic() + PATIENCE
+        here = [self.rank]
+        while len(here) < self.count - 1 and time.monotonic() < deadline:
+            time.sleep(0.05)
+            here = [each for each in range(self.count) if self._get("misses others", each)]
+        gone = [each for each in range(self.count) if each not in (*here, self.rank)]
+        names = [f"{each} ({self._get('who', each) or 'nothing is known of it'})" for each in gone]
+        text = f"Of {self.count} processes these have ended, or do not answer: {', '.join(names)}."
+        told = {each: self._get("failure", each) for each in range(self.count)}
+        reasons = [f"Process {each}: {reason}" for each, reason in told.items() if reason]
+        is_ours = min([self.rank, *here]) == self.rank and not told[0]  # which has said it
+        return "\n  ".join([text, *reasons]), is_ours
+
+    def _set(self, key: str, text: str) -> None:
+        try:
+            self._store.set(f"{key} {self.rank}", text)
+        except RuntimeError:
+            return  # whoever keeps the store is gone too, which the others notice by themselves
+
+    def _get(self, key: str, number: int) -> str:
+        name = f"{key} {number}"
+        try:
+            return self._store.get(name).decode() if self._store.check([name]) else ""
+        except RuntimeError:
+            return ""
+
+
+class Waiting:
+    """Notice how long this process waits for others, so that it need not wait for ever.
+
+    Python sees a signal only when a call into a library ends: one that waits for a process that is
+    gone would end after --dist_timeout. So a thread of its own looks after it.
+    """
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._since: float | None = None
+        self._longest = 0.0
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._leave_if_asked, name="leaver", daemon=True).start()
+
+    def end(self) -> None:
+        """Leave signals alone from here on."""
+        signal.set_wakeup_fd(self._before)
+        os.close(self._writer)  # which ends the thread
+
+    @contextmanager
+    def for_others(self, what: str) -> Iterator[None]:
+        """Raise a ProcessError that names who is missing, instead of what the network says."""
+        self._since = time.monotonic()
+        try:
+            yield
+        except RuntimeError as error:
+            text, is_ours = self._messages.name_missing()
+            failed = ProcessError(f"{text}\n  ({what}: {str(error).partition(chr(10))[0]})")
+            failed.is_said = not is_ours
+            raise failed from error
+        finally:
+            self._longest = max(self._longest, time.monotonic() - self._since)
+            self._since = None
+
+    def _leave_if_asked(self) -> None:
+        asked = None
+        while number := os.read(self._reader, 1):
+            if number[0] in REQUESTS:
+                asked = number[0]
+                break
+        began = time.monotonic()
+        while asked is not None:
+            time.sleep(0.1)
+            since = self._since
+            patience = LEAST_WAIT + 2 * self._longest
+            if since is not None and time.monotonic() - max(began, since) > patience:
+                text = "was asked to stop, and the others do not answer: left without a save"
+                os.write(2, f"process {self._messages.rank} {text}.\n".encode())
+                os._exit(128 + asked)
+        os.close(self._reader)

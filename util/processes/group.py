@@ -1,0 +1,306 @@
+"""The processes that compute one run together: how many, which one this is, what they exchange.
+
+Each takes its share of every batch. Without several processes everything here does nothing, so
+nothing else asks whether there are any.
+
+    with group.joined("cuda", seconds=600):  # torchrun has started this process among others
+        total = group.total(numbers)  # of all processes
+        everything = group.gathered(whatever)
+"""
+
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from util.base import system
+from util.base.errors import UserError
+from util.base.torch_private import PrefixStore, Store, TCPStore
+from util.processes.failures import Messages, Waiting
+
+T = TypeVar("T")
+
+
+@dataclass
+class Group:
+    """The processes of a run, from the view of one of them."""
+
+    rank: int
+    count: int
+    waiting: Waiting
+    memory: Store  # outlives restarts
+
+
+_group: Group | None = None
+_is_alone = False
+
+
+def count() -> int:
+    """Return how many processes compute together here and now."""
+    return 1 if _group is None or _is_alone else _group.count
+
+
+def rank() -> int:
+    """Return the number of this process among them, from 0."""
+    return 0 if _group is None or _is_alone else _group.rank
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this process compute by itself for a while: others need not do the same."""
+    global _is_alone
+    before, _is_alone = _is_alone, True
+    try:
+        yield
+    finally:
+        _is_alone = before
+
+
+@contextmanager
+def joined(device: str, seconds: float) -> Iterator[None]:
+    """Compute with the other processes that torchrun, or what is like it, has started.
+
+    Tensors of the CPU travel by gloo, those of GPUs by NCCL. Nobody is waited for longer than
+    `seconds`.
+    """
+    if not system.is_launched() or _group is not None:
+        yield
+        return
+    messages = join(device, seconds)
+    try:
+        yield
+    except BaseException as error:
+        messages.tell(error)
+        raise  # who is left would wait for a farewell of all
+    leave()
+
+
+def join(device: str, seconds: float) -> Messages:
+    """Join the other processes, until `leave`; see `joined`."""
+    global _group
+    rank, count = int(os.environ["RANK"]), system.processes_started()
+    timeout = timedelta(seconds=seconds)
+    outer = _store(rank, count, timeout)
+    # After a restart another one: else addresses of processes that are gone would be found there.
+    store = PrefixStore(f"attempt {system.restarts()}", outer)
+    backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+    try:
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+    except RuntimeError as error:
+        raise UserError(
+            f"Process {rank} of {count} has not found the others within {seconds:g} seconds "
+            f"(--dist_timeout): {error}\n"
+            "  See that all machines are started with the same number of processes, and reach "
+            f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}."
+        ) from error
+    messages = Messages(store, rank, count)
+    messages.introduce(f"process {os.getpid()} on {socket.gethostname()}")
+    _group = Group(rank, count, Waiting(messages), outer)
+    return messages
+
+
+def leave() -> None:
+    """Leave the other processes, if there are any."""
+    global _group
+    if _group is not None:
+        _group.waiting.end()
+        _group = None
+    if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
+        dist.destroy_process_group()
+
+
+def _store(rank: int, count: int, timeout: timedelta) -> Store:
+    """Return where processes leave messages, and gloo and NCCL their addresses."""
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    keeps = rank == 0 and not of_agent
+    return TCPStore(address, port, count, keeps, timeout, wait_for_workers=False)
+
+
+def remember(what: str) -> None:
+    """Note something that is to be known after a restart."""
+    if _group is not None:
+        _group.memory.set(what, "yes")
+
+
+def is_remembered(what: str) -> bool:
+    """Tell whether something was noted before a restart."""
+    return _group is not None and _group.memory.check([what])
+
+
+# ---- what they exchange -----------------------------------------------------------------------
+
+
+def add_up(tensor: Tensor) -> Tensor:
+    """Replace a tensor by the sum of those that all processes have, and return it."""
+    if count() > 1:
+        with _named("add_up"):
+            dist.all_reduce(tensor)
+    return tensor
+
+
+def copy_from_first(tensor: Tensor) -> None:
+    """Replace a tensor by that of the first process."""
+    if count() > 1:
+        with _named("copy_from_first"):
+            dist.broadcast(tensor, src=0)
+
+
+def stacked(tensor: Tensor) -> Tensor:
+    """Return the tensors that all processes have, of one shape, along a new first dimension."""
+    if count() == 1:
+        return tensor[None]
+    tensor = tensor.contiguous()
+    every = [torch.empty_like(tensor) for _ in range(count())]
+    with _named("stacked"):
+        dist.all_gather(every, tensor)
+    return torch.stack(every)
+
+
+def gathered(value: T) -> list[T]:
+    """Return what each process gives, in their order; plain values, or tensors on the CPU."""
+    if count() == 1:
+        return [value]
+    every: list[Any] = [None] * count()
+    with _named("gathered"):
+        dist.all_gather_object(every, value)
+    return every
+
+
+def of_first(value: T) -> T:
+    """Return what the first process gives."""
+    if count() == 1:
+        return value
+    values = [value]
+    with _named("of_first"):
+        dist.broadcast_object_list(values, src=0, device=torch.device("cpu"))
+    return values[0]
+
+
+def highest(number: int) -> int:
+    """Return the highest number of those that all processes give, which wait for each other."""
+    if count() == 1:
+        return number
+    numbers = torch.tensor([number])  # on the CPU: what a GPU has to do yet is not waited for
+    with _named("highest"):
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+    return int(numbers)
+
+
+def wait_for_all() -> None:
+    """Go on when all processes have come here."""
+    highest(0)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    assert _group is not None
+    with _group.waiting.for_others(what):
+        yield
+
+
+# ---- shares of a batch ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Share:
+    """The images of a batch that are this process's: so many in each process, one after another.
+
+    If a batch has fewer images than there are processes, those that get none compute with an image
+    of others, which counts nowhere.
+    """
+
+    images: tuple[int, ...]  # of each process
+    rank: int = 0
+
+    @property
+    def weight(self) -> float:
+        """What a mean over this share counts for in the mean of the processes' means."""
+        return self.images[self.rank] * len(self.images) / sum(self.images)
+
+    @property
+    def counts(self) -> bool:
+        """Tell whether this process has images of its own."""
+        return self.images[self.rank] > 0
+
+    @property
+    def rows(self) -> slice:
+        """Where this process's images are in the whole batch."""
+        first = sum(self.images[: self.rank])
+        return slice(first, first + self.images[self.rank]) if self.counts else slice(0, 1)
+
+    @property
+    def size(self) -> int:
+        """How many images this process computes with."""
+        return max(1, self.images[self.rank])
+
+
+def shares_of(images: int, processes: int) -> tuple[int, ...]:
+    """Divide a batch as evenly as it goes.
+
+    >>> shares_of(6, 3), shares_of(4, 3), shares_of(1, 2)
+    ((2, 2, 2), (1, 1, 2), (0, 1))
+    """
+    borders = [images * number // processes for number in range(processes + 1)]
+    return tuple(end - begin for begin, end in zip(borders, borders[1:], strict=False))
+
+
+_share: Share | None = None  # of the batch that is being computed, as far as it was told
+
+
+def begin_batch(images: int) -> None:
+    """Tell of how many images, in all processes together, the batch is that comes next."""
+    global _share
+    _share = Share(shares_of(images, count()), rank()) if count() > 1 else None
+
+
+def share(size: int = 1) -> Share:
+    """Return this process's share of the batch; of one that nobody told, `size` images in each."""
+    if _share is None or count() == 1:
+        return Share((size,) * count(), rank())
+    return _share
+
+
+def rows_of_all(shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape (N, ...) of a batch in all processes together, for one of this process.
+
+    Several batches may have been put together into one.
+    """
+    own = share(shape[0])
+    return (shape[0] // own.size * sum(own.images), *shape[1:])
+
+
+def own_rows(whole: Tensor) -> Tensor:
+    """Return this process's rows of a tensor (N, ...) that was made for all processes together."""
+    if count() == 1:
+        return whole
+    own = share(whole.shape[0] // count())
+    batches = whole.unflatten(0, (-1, sum(own.images)))
+    return batches[:, own.rows].flatten(0, 1)
+
+
+def drawn_for_all(draw: Callable[..., Tensor], shape: Sequence[int], **settings: Any) -> Tensor:
+    """Return this process's rows of random numbers that are drawn for the batch of all processes.
+
+    So their number changes no result, and their generators stay the same. `draw` takes a shape, as
+    torch.randn does; `shape` is (N, ...) for this process's batch.
+    """
+    return own_rows(draw(rows_of_all(shape), **settings))
+
+
+def whole_batch(images: Tensor) -> Tensor:
+    """Return the images (N, ...) of all processes, in the order of the batch."""
+    if count() == 1:
+        return images
+    own = share(images.shape[0])
+    padded = images.new_zeros((max(own.images), *images.shape[1:]))
+    padded[: own.images[own.rank]] = images[: own.images[own.rank]]
+    every = zip(stacked(padded), own.images, strict=True)
+    return torch.cat([of_process[:number] for of_process, number in every])

@@ -1,0 +1,49 @@
+"""Start several processes of a command on this machine, as torchrun does."""
+
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+
+from util.base import system
+from util.base.new_options import new_option
+
+
+def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
+    """Return how many processes compute together, once they have been started."""
+    started = system.processes_started()
+    return started if started > 1 else max(len(gpu_ids), new_option(opt, "processes"))
+
+
+def must_be_started(opt: Namespace) -> bool:
+    """Tell whether the options ask for several processes, and nobody has started them yet."""
+    return system.processes_started() == 1 and count_of(opt, opt.gpu_ids) > 1
+
+
+def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
+    """Run a script with these arguments in each process.
+
+    Raises:
+        SystemExit: one of them has failed; with its exit status.
+    """
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    count = count_of(opt, opt.gpu_ids)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, system.usable_cores() // count)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # processes speak
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0, monitor_interval=0.1,
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+    )  # fmt: skip
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        elastic_launch(config, sys.executable)(script, *words)
+    except ChildFailedError as error:
+        first = min(error.failures.values(), key=lambda failure: failure.timestamp)
+        status = first.exitcode  # negative: of a signal
+        raise SystemExit(status if status >= 0 else 128 - status) from None
+    except SignalException as error:
+        raise SystemExit(128 + error.sigval) from None
