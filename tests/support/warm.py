@@ -3,7 +3,8 @@
 A process that has only loaded other people's libraries waits, and forks whenever a test starts a
 script. What comes out is a process of its own, a child of the test's: it can be signalled, killed
 and waited for, has its own folder, environment and streams, and runs the script, or what stands
-behind `-c`, as `__main__`. What decides how Python itself starts cannot be had this way; `popen` then starts an ordinary one.
+behind `-c`, as `__main__`. What decides how Python itself starts cannot be had this way; `popen`
+then starts an ordinary one.
 """
 
 import contextlib
@@ -191,6 +192,7 @@ def _become(order: Order, streams: Sequence[int]) -> None:
         os.setsid()
     os.umask(order.umask)
     os.chdir(order.folder)
+    sys.modules["multiprocessing.process"].ORIGINAL_DIR = order.folder  # where it looks for scripts
     os.environ.clear()
     os.environ.update(order.environment)
     for number in order.ignored:
@@ -209,6 +211,7 @@ def _become(order: Order, streams: Sequence[int]) -> None:
 def _run(order: Order) -> None:
     """Run it as `python script.py` and `python -c PROGRAM` do."""
     main = sys.modules["__main__"] = ModuleType("__main__")
+    program: str | bytes
     if order.command[0] == "-c":
         _, program, *arguments = order.command
         sys.argv, path, folder = ["-c", *arguments], "<string>", ""
