@@ -192,7 +192,7 @@ def _become(order: Order, streams: Sequence[int]) -> None:
         os.setsid()
     os.umask(order.umask)
     os.chdir(order.folder)
-    sys.modules["multiprocessing.process"].ORIGINAL_DIR = order.folder  # where it looks for scripts
+    vars(sys.modules["multiprocessing.process"])["ORIGINAL_DIR"] = order.folder  # of scripts
     os.environ.clear()
     os.environ.update(order.environment)
     for number in order.ignored:
