@@ -72,8 +72,8 @@ MODES: dict[str, tuple[list[str], list[str]]] = {
         ["cg_default", "cg_pool2_b2", "cg_wgangp", "cg_norm_none_nlayers2", "px_resnet_inst"],
     ),
     "compile": (
-        ["--compile"],
-        ["px_resnet_inst", *(["cg_wgangp", "cg_default", "cg_pool2_b2", "cg_rect"] * LONG)],
+        ["--compile"],  # half a minute for each; a small network: tests/unit/.../test_speed.py
+        ["px_resnet_inst", "cg_wgangp", "cg_default", "cg_pool2_b2", "cg_rect"] * LONG,
     ),
     "as large networks": (
         [],
