@@ -54,7 +54,7 @@ class WarmProcess(subprocess.Popen):
             Order(
                 command=[os.fspath(word) for word in given["args"]][1:],
                 folder=os.fspath(given["cwd"] or os.getcwd()),
-                environment=dict(given["env"] if given["env"] is not None else os.environ),
+                environment=dict(given["env"]),
                 has_own_session=given["start_new_session"],
                 umask=_umask(),
                 ignored=_ignored(),
@@ -69,6 +69,7 @@ class WarmProcess(subprocess.Popen):
 
 def popen(command: Sequence[str | Path], **keywords: Any) -> "subprocess.Popen[Any]":
     """Start a command; one that runs Python as other commands do, in a warm process."""
+    keywords.setdefault("env", {**os.environ, **OF_COMMANDS})
     is_warm = _can_be_warm(command, keywords)
     return (WarmProcess if is_warm else subprocess.Popen)(command, **keywords)
 
@@ -92,9 +93,7 @@ def _can_be_warm(command: Sequence[str | Path], keywords: Mapping[str, Any]) -> 
     is_python = command[0] == sys.executable and str(command[1]).endswith((".py", "-c"))
     if not (ON_LINUX and is_python and known >= keywords.keys()):
         return False
-    environment = keywords.get("env")
-    wanted = _read_at_start(os.environ if environment is None else environment)
-    return wanted == _read_at_start(_nursery().environment)
+    return _read_at_start(keywords["env"]) == _read_at_start(_nursery().environment)
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
