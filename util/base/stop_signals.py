@@ -159,6 +159,7 @@ def leave_stopping_to_the_parent() -> None:
 
     The parent needs it to finish the iteration, then ends it, by a second SIGTERM if need be.
     """
+    signal.set_wakeup_fd(-1)  # what comes here is not for the parent, whose it may be
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))
