@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from torch import Tensor
@@ -38,8 +37,13 @@ def options(data: Path, folder: Path, *more: str) -> list[str]:
     return [*argv, "--save_latest_freq", "12", "--dist_timeout", "60", *more]
 
 
-def has_trained(running: Launched, epoch: int) -> None:
-    running.wait_until(lambda: f"(epoch: {epoch}, iters: 6" in running.said)
+def says(running: Launched, text: str) -> None:
+    running.wait_until(lambda: text in running.said)
+
+
+def trains_on(running: Launched, steps: int) -> None:
+    before = running.said.count("(epoch: ")
+    running.wait_until(lambda: running.said.count("(epoch: ") >= before + steps)
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +63,7 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
 
 
 def same_ends(one: Path, other: Path) -> list[str]:
-    ends: list[dict[str, Any]] = [outcome(folder) for folder in (one, other)]
-    return differences(*ends)
+    return differences(outcome(one), outcome(other))
 
 
 @pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.skipif(not LONG, reason="RELIABILITY=long"))])
@@ -70,11 +73,9 @@ def test_killed_processes_start_again_and_the_run_ends_as_if_nothing_had_been(
     command = [*torchrun(2, f"--max-restarts={kills}"), TRAIN64, *options(data, tmp_path)]
     with launched(command, tmp_path) as running:
         for kill in range(1, kills + 1):
-            steps_before = running.said.count("(epoch: ")  # which end with a save
-            running.wait_until(lambda n=steps_before: running.said.count("(epoch: ") >= n + 3)
+            trains_on(running, steps=3)  # after two of which it saves
             os.kill(running.pid_of(kill % 2), signal.SIGKILL)
-            again = f"Restart {kill}: the run goes on from"
-            running.wait_until(lambda text=again: text in running.said)
+            says(running, f"Restart {kill}: the run goes on from")
         assert running.wait() == 0, running.said[-4000:]
     assert same_ends(undisturbed, tmp_path / "run") == []
 
@@ -87,7 +88,7 @@ def test_a_run_goes_on_with_any_number_of_processes(
     for count, epoch in ((1, 2), (2, 3), (3, 5)):
         start = [sys.executable] if count == 1 else torchrun(count)
         with launched([*start, TRAIN64, *argv], tmp_path, f"with {count}") as running:
-            has_trained(running, epoch)
+            says(running, f"(epoch: {epoch}, iters: 6")
             os.kill(running.process.pid, signal.SIGTERM)
             assert running.wait() != 0
             assert running.said.count("Stopped by SIGTERM") == 1
@@ -105,7 +106,7 @@ def test_a_process_that_hangs_is_named_after_the_time_out(
     monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")  # instead of 30, before a SIGKILL
     command = [*torchrun(3), TRAIN, *options(data, tmp_path, "--dist_timeout", "6")]
     with launched(command, tmp_path) as running:
-        has_trained(running, 2)
+        says(running, "(epoch: 2, iters: 6")
         pid = running.pid_of(1)
         os.kill(pid, signal.SIGSTOP)
         assert running.wait() != 0

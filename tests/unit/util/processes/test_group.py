@@ -81,7 +81,7 @@ def test_random_numbers_are_drawn_for_all_processes(count: int, batch: int, part
 
 @given(things=st.integers(0, 30), count=COUNTS)
 def test_work_is_shared_out_in_order(things: int, count: int) -> None:
-    parts = []
+    parts: list[int] = []
     for rank in range(count):
         with pytest.MonkeyPatch.context() as patch:
             as_process(patch, rank, count)
