@@ -11,13 +11,13 @@ from tests.dist.comparing import largest_difference, results
 from tests.support.commands import draw, draw_pairs, draw_unpaired, scene
 from tests.support.launched import run, torchrun
 from tests.support.paths import ROOT
-from tests.support.tiers import LONG
+from tests.support.tiers import EVERY_LAUNCH
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
 WORKER = str(ROOT / "tests" / "dist" / "worker.py")
 EXACT = 1e-12
-FOR_THREE = ("cycle_gan", "cycle_gan in half of the images", "colorization", "fp16")
+FOR_THREE = ("cycle_gan in half of the images", "fp16")
 # Before an instance norm a bias has no effect, so its gradient is rounding noise, which Adam
 # makes as large as any other.
 BEFORE_INSTANCE_NORM = {"stargan_v2": ["G.from_rgb.bias", "G.encode", "G.decode"]}
@@ -51,7 +51,7 @@ def by_several(
 ) -> tuple[int, Path]:
     """Return where several processes left their results, which trained all cases in one go."""
     folder = tmp_path_factory.mktemp(f"by_{request.param}")
-    cases = CASES if request.param == 2 or LONG else FOR_THREE
+    cases = CASES if request.param == 2 or EVERY_LAUNCH else FOR_THREE
     command = [*torchrun(request.param), WORKER, str(folder), str(data), *cases]
     status, said = run(command, folder)
     assert status == 0, said[-4000:]
@@ -64,8 +64,8 @@ def test_results_do_not_depend_on_the_number_of_processes(
     case: str, by_one: Path, by_several: tuple[int, Path]
 ) -> None:
     count, folder = by_several
-    if count == 3 and not LONG and case not in FOR_THREE:
-        pytest.skip("RELIABILITY=long")
+    if count == 3 and not EVERY_LAUNCH and case not in FOR_THREE:
+        pytest.skip("DIST=all")
     (one,), several = results(by_one, case), results(folder, case)
     assert len(several) == count
     for other in several[1:]:

@@ -353,7 +353,7 @@ def _stop_if_asked() -> None:
 
 def _with_more(error: UserError, text: str) -> UserError:
     """Return an error that says more; of several processes one says it."""
-    more = UserError(f"{error}\n  {text}")
+    more = (ProcessError if isinstance(error, ProcessError) else UserError)(f"{error}\n  {text}")
     more.is_said = error.is_said
     return more
 
