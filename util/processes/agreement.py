@@ -80,5 +80,6 @@ def _together(problem: LoadError | None) -> LoadError:
     texts = [f"process {n}: {each[0]}" for n, each in enumerate(problems) if each is not None]
     error = LoadError("\n  ".join(texts))
     error.hint = next(each[1] for each in problems if each is not None)
+    error.is_shared = True
     error.is_said = group.rank() > 0
     return error
