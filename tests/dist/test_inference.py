@@ -18,14 +18,13 @@ from tests.support import commands
 from tests.support.commands import draw, draw_pairs, draw_unpaired, scene
 from tests.support.corpus import tree
 from tests.support.generators import save_run
+from tests.support.launched import launched, run, torchrun
 from tests.support.paths import ROOT
-from tests.support.tiers import LONG, some
-from tests.support.warm import OF_COMMANDS, run
+from tests.support.tiers import EVERY_LAUNCH
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 DRIVER = ROOT / "tests" / "support" / "commands_in_turn.py"
-COUNTS = (1, *some((3, 2)))
-ENVIRONMENT = {**os.environ, **OF_COMMANDS}
+COUNTS = (1, 3, *([2] if EVERY_LAUNCH else []))
 REFUSED = "scripts/plot_losses.py"
 SMALL = "--checkpoints_dir {runs} --gpu_ids -1 --num_threads 0 --results_dir {out} "
 SIDE = "--crop_size 32 --load_size 32 "
@@ -187,14 +186,11 @@ def launch(count: int, data: Path, folder: Path) -> Launch:
         (folder / name).mkdir()
     shutil.copytree(data / "models", folder / "models")
     (folder / "commands.json").write_text(json.dumps(todo))
-    torchrun = ["-m", "torch.distributed.run", f"--nproc_per_node={count}"] if count > 1 else []
-    done = run(
-        [sys.executable, *torchrun, DRIVER, folder / "commands.json"],
-        env=ENVIRONMENT, cwd=folder, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout
+    beginning = torchrun(count) if count > 1 else [sys.executable]
+    status, said = run([*beginning, str(DRIVER), str(folder / "commands.json")], folder)
+    assert status == 0, said
     statuses = [json.loads((folder / f"commands_{n}.json").read_text()) for n in range(count)]
-    return Launch(folder, statuses, done.stdout)
+    return Launch(folder, statuses, said)
 
 
 def contents(done: Launch, name: str) -> dict[str, str]:
@@ -251,25 +247,7 @@ def test_a_model_that_may_remember_images_is_tested_by_the_first_process(
 # ---- one of them is gone -----------------------------------------------------------------------
 
 
-def of_process(pid: int, folder: Path) -> int:
-    """Return the number of a process among those that work on a folder; -1 for any other."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it has ended
-        return -1
-    ranks = [int(line[5:]) for line in environment if line.startswith(b"RANK=")]
-    return ranks[0] if ranks and os.fsencode(folder) in command else -1
-
-
-def working_on(folder: Path) -> dict[int, int]:
-    """Return the processes that work on a folder, by their numbers."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return {rank: pid for pid in pids if (rank := of_process(pid, folder)) >= 0}
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-@pytest.mark.parametrize("number", some((signal.SIGKILL, signal.SIGSTOP)))
+@pytest.mark.parametrize("number", [signal.SIGKILL, *([signal.SIGSTOP] if EVERY_LAUNCH else [])])
 def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
     data: Path, tmp_path: Path, number: int
 ) -> None:
@@ -278,28 +256,31 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
         draw(photos / f"{each:03}.png", scene(each, 32))
     argv = SMALL.format(runs=data / "runs", out=out) + "--name cycles --model test --num_test -1"
     argv += f" --model_suffix _A --dataroot {photos} --processes 2 --dist_timeout 4"
-    with subprocess.Popen(
-        [sys.executable, ROOT / "test.py", *argv.split()],
-        env=ENVIRONMENT, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    ) as launcher:  # fmt: skip
+    command = [sys.executable, str(ROOT / "test.py"), *argv.split()]
+    with launched(command, tmp_path) as running:
         made = out / "cycles/test_latest/images/201_fake.png"  # by the second one
-        deadline = time.monotonic() + 120
-        while not made.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        there = working_on(out)
-        os.kill(there[1], number)
-        said, _ = launcher.communicate(timeout=120)
-    assert sorted(there) == [0, 1]
-    assert launcher.returncode not in (0, 2), said
-    assert working_on(out) == {}
+        running.wait_until(made.exists)
+        pids = [running.pid_of(rank) for rank in (0, 1)]
+        os.kill(pids[1], number)
+        status, said = running.wait(), running.said
+        assert not any(map(is_there, pids))
+    assert status == (128 + number if number == signal.SIGKILL else 1), said
     assert said.count("error: ") == 1, said
-    assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {there[1]}" in said
+    assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {pids[1]}" in said
     left = [path.name for path in out.rglob("*") if path.is_file()]
     assert left
     assert all(re.fullmatch(r"\d+_(real|fake)\.png", name) for name in left)
 
 
-@pytest.mark.skipif(not LONG, reason="takes long: RELIABILITY=long")
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs, or could."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: scripts/ci.sh dist")
 def test_a_run_is_translated_and_scored_by_several_processes(data: Path, tmp_path: Path) -> None:
     reports = []
     for count in (1, 2):
@@ -307,12 +288,10 @@ def test_a_run_is_translated_and_scored_by_several_processes(data: Path, tmp_pat
         argv = EVALUATE.format(out=tmp_path) + f" --name labels --dataroot {data / 'pairs'} "
         argv += f"--checkpoints_dir {data / 'runs'} --crop_size 32 --results_dir {out} "
         argv += f"--num_threads 0 --processes {count}"
-        done = run(
-            [sys.executable, ROOT / "scripts/evaluate.py", *argv.split()],
-            env=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        assert done.stdout.count(f"$ python test.py --name labels") == 1
+        command = [sys.executable, str(ROOT / "scripts/evaluate.py"), *argv.split()]
+        status, said = run(command, tmp_path)
+        assert status == 0, said
+        assert said.count("$ python test.py --name labels") == 1
         reports.append((tmp_path / "report.json").read_text().replace(str(out), ""))
     assert reports[0] == reports[1]
     assert tree(tmp_path / "1") == tree(tmp_path / "2")

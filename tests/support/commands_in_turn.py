@@ -89,11 +89,7 @@ def main(file: Path) -> None:
     setattr(scorer, "load_inception", lambda *_, **__: Features())  # noqa: B010
     setattr(scorer, "load_lpips", lambda *_, **__: Distances())  # noqa: B010
     models.__path__.append(str(file.parent / "models"))
-    statuses = []
-    for number, command in enumerate(json.loads(file.read_text())):
-        # Else processes would find those of the command before: each begins as if started again.
-        os.environ["TORCHELASTIC_RESTART_COUNT"] = str(number)
-        statuses.append(run(*command))
+    statuses = [run(*command) for command in json.loads(file.read_text())]
     rank = os.environ.get("RANK", "0")
     (file.parent / f"{file.stem}_{rank}.json").write_text(json.dumps(statuses))
 

@@ -5,11 +5,12 @@ import os
 from argparse import Namespace
 from collections.abc import Sequence
 
-from util.base.errors import UserError
 from util.base.log import say
 from util.base.plugins import declares, own_method
+from util.images.file_lists import folder_of
 from util.inference.once import OncePerSide
 from util.processes import group
+from util.processes.agreement import require_same
 from util.processes.parts import own_part
 
 
@@ -27,7 +28,8 @@ def own_images(
     with group.with_others():
         if group.count() == 1:
             return range(count)
-        _require_same(count, [os.path.relpath(path, opt.dataroot) for path in paths])
+        # Nobody goes on before all have looked: results may lie beside the images.
+        require_same((count, _digest(paths, folder_of(opt.dataroot))), "The images to translate")
         if why := _why_one(opt, model, dataset, page, count, paths):
             say(f"The first of {group.count()} processes translates all images: {why}.")
             return range(count) if group.rank() == 0 else range(count, count)
@@ -54,16 +56,7 @@ def _why_one(
     return ""
 
 
-def _require_same(count: int, paths: Sequence[str]) -> None:
-    """Raise a UserError if processes, on several machines perhaps, see different images.
-
-    None goes on before all have looked: results may lie beside the images.
-    """
-    digest = hashlib.sha256("\0".join(paths).encode("utf-8", "surrogateescape")).hexdigest()
-    every = group.gathered((count, digest))
-    if different := [number for number, seen in enumerate(every) if seen != every[0]]:
-        number = different[0]
-        raise UserError(
-            f"Process 0 finds {every[0][0]} images to translate, process {number} finds "
-            f"{every[number][0]}, or others. Give all machines the same files."
-        )
+def _digest(paths: Sequence[str], root: str) -> str:
+    """Return what tells images, below a folder that may be elsewhere on other machines."""
+    names = "\0".join(os.path.relpath(path, root) for path in paths)
+    return hashlib.sha256(names.encode("utf-8", "surrogateescape")).hexdigest()[:12]
