@@ -142,7 +142,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "a_file").write_text("no folder")
     photos = sorted((folder / "photos").rglob("*.png"))
     (folder / "list.txt").write_text("\n".join(map(str, photos[:3])))
-    for number in range(11):
+    for number in range(14):
         side = 24 if number in (4, 5) else 32
         draw(folder / "real" / f"{number:02}.png", scene(number, side))
         draw(folder / "fake" / f"{number:02}.png", scene(number + 1, side))
