@@ -39,7 +39,7 @@ def test_scripts_run_the_originals_commands_from_anywhere(name: str, tmp_path: P
     assert "'two words'" in done.stderr  # set -x shows that it is still one
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("*/*.sh")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("scripts/**/*.sh")), ids=lambda path: path.name)
 def test_scripts_are_sound(path: Path) -> None:
     assert os.access(path, os.X_OK)
     subprocess.run(["bash", "-n", path], check=True)
