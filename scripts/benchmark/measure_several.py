@@ -142,7 +142,8 @@ def _compare_weights(what: str, alone: Path, together: Path) -> float:
 
 
 def _rows(context: Context, several: Processes, case: str, model: str, size: int) -> Iterator[Row]:
-    argv = _options(context, several, f"dist_{model}", model, size)
+    width = NARROW if context.quick else ()
+    argv = _options(context, several, f"dist_{model}", model, size, *width)
     several.ask("training.build", name="model", argv=argv)
     several.ask("several.fill_pools", name="model", size=size)
     batch = {"name": "model", "size": size, "batch_size": several.count, "seed": 1}
