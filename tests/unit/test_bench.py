@@ -35,6 +35,7 @@ from benchmark.results import (
 from benchmark.visdom_stub import stub_server
 from benchmark.worker import counting, interface
 from benchmark.worker.data import calls_per_file
+from tests.support.paths import ROOT
 
 # What one step may do at most at 256 px: operations, FLOPs, bytes.
 MOST = {"cycle_gan": (1050, 1.8793e12, 16.5e9), "pix2pix": (235, 8.695e10, 2.37e9)}
@@ -187,6 +188,12 @@ def test_the_best_interval_between_saves_is_the_best() -> None:
     assert max(useful, key=lambda factor: useful[factor]) == 1
     lost = 10 / best + best / 2 / 18_000 + 120 / 18_000
     assert useful[1] == pytest.approx(1 - lost, abs=0.004)
+
+
+def test_what_is_computed_for_more_processes_stands_in_the_document() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for title, lines in scaling.tables(scaling.LOADS, scaling.LOADS[scaling.VARIED]).items():
+        assert "\n".join(lines) in text, title
 
 
 @pytest.mark.dist
