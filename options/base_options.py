@@ -94,7 +94,9 @@ class BaseOptions:
         opt.isTrain = self.isTrain
         words = self._arguments(argv)
         is_given = given(self.parser, words)
-        problems = [*self._complete(opt, is_given), *rules.problems(opt), *_plugin_problems(opt)]
+        of_plugins = self._plugin_options()
+        problems = [*self._complete(opt, is_given, of_plugins), *rules.problems(opt)]
+        problems += _plugin_problems(opt)
         try:
             gpu_ids = several.own_gpus(usable_gpus(opt.gpu_ids))
         except UserError as error:
@@ -109,7 +111,7 @@ class BaseOptions:
             notes += resumed_run.notes(opt, is_given)
         self.result = describe(
             opt, self.parser, is_given, notes,
-            training=self.isTrain, of_plugins=self._plugin_options(),
+            training=self.isTrain, of_plugins=of_plugins,
         )  # fmt: skip
         if not quiet:
             self.print_options(opt)
@@ -125,7 +127,9 @@ class BaseOptions:
         described.tell()
         described.save()
 
-    def _complete(self, opt: Namespace, given: frozenset[str]) -> Iterator[str]:
+    def _complete(
+        self, opt: Namespace, given: frozenset[str], of_plugins: frozenset[str]
+    ) -> Iterator[str]:
         """Fill in what follows from other options or an earlier run; yield what is wrong there."""
         keep_ours(opt, sorted(taken_names(self.parser)))
         if not self.isTrain and "crop_size" in given and "load_size" not in given:
@@ -136,7 +140,7 @@ class BaseOptions:
             resumed_run.take_over(opt, given, self.parser)
             yield from run_length.settle(opt, given)
         else:
-            decisive = self._plugin_options() | _declared_network_options(opt.model)
+            decisive = of_plugins | _declared_network_options(opt.model)
             trained_run.recover(opt, given, self.parser, decisive)
         if new_option(opt, "seed") is None:  # two tests give the same images
             set_new_option(opt, "seed", secrets.randbits(32) if self.isTrain else 0)

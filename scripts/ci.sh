@@ -5,13 +5,14 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"  # the tests run in two processes
+unset PYTHONDONTWRITEBYTECODE  # or each of the processes that tests start would compile everything
 
 ruff check .
 ruff format --check .
 lint-imports
-mypy
+mypy --num-workers 2
 tests="not gpu"
 if [ "${1:-all}" = fast ]; then
     tests="not gpu and not slow"
 fi
-python -m pytest -m "$tests" --numprocesses 2 --dist loadfile
+python -m pytest -m "$tests" --numprocesses 2 --dist loadfile --no-loadscope-reorder

@@ -24,7 +24,6 @@ from util.base.commands import parser_of
 from util.base.errors import UserError, run_command, suggest
 from util.base.log import say
 from util.get_data import download_with_bar
-from util.storage.checkpoint import load_state_dict
 from util.storage.downloads import check_digest
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
@@ -104,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         fetched = file.with_name(f"{model.technique}_{args.name}.pth")
         download_with_bar(url, fetched)
         try:
-            load_state_dict(fetched)  # is it a network?
+            check_network(fetched)
             say(f"SHA-256: {check_digest(fetched, fetched.name)}")
         except UserError:
             fetched.unlink()
@@ -112,6 +111,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         fetched.replace(file)
     write_text(run.options_json(), json.dumps(facts(model), indent=2) + "\n")
     say(f"Model saved at: {file}\nTranslate images with:\n  {command(args, model)}")
+
+
+def check_network(file: Path) -> None:
+    """Raise a CheckpointError if that is no network."""
+    from util.storage.checkpoint import load_state_dict  # PyTorch, which takes seconds
+
+    load_state_dict(file)
 
 
 def facts(model: Published) -> dict[str, Any]:

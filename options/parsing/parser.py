@@ -153,8 +153,7 @@ def old_names_in(parser: argparse.ArgumentParser) -> Sequence[str]:
 
 def known(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
     """Parse what is known so far, without what is required, and what a plugin may still replace."""
-    lenient = _lenient(parser)
-    _remove_new_options(lenient, names(parser))
+    lenient = _lenient(parser, with_new_options=False)
     return lenient.parse_known_args(_without_doubtful(lenient, argv))[0]
 
 
@@ -182,9 +181,7 @@ def given(
 
     Of a parser that plugins may add to, those `so_far` that they cannot replace.
     """
-    silent = _lenient(parser)
-    if so_far:
-        _remove_new_options(silent, names(parser))
+    silent = _lenient(parser, with_new_options=not so_far)
     silent._defaults.clear()
     for action in silent._actions:
         action.default = argparse.SUPPRESS
@@ -213,8 +210,21 @@ def _remove_new_options(parser: argparse.ArgumentParser, of_these: frozenset[str
             parser._handle_conflict_resolve(action, flags)
 
 
-def _lenient(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    lenient = copy.deepcopy(parser)
-    for action in lenient._actions:
-        action.required = False
+def _lenient(
+    parser: argparse.ArgumentParser, *, with_new_options: bool = True
+) -> argparse.ArgumentParser:
+    """Return a parser that requires nothing, to be changed and asked in the place of the other."""
+    lenient, copies = copy.copy(parser), {}
+    for action in parser._actions:
+        if with_new_options or not isinstance(action, NewOption):
+            copies[action] = copied = copy.copy(action)
+            copied.required = False
+            copied.default = copy.deepcopy(action.default)  # an action of others may add to a list
+    flags = parser._option_string_actions.items()
+    lenient._actions = list(copies.values())
+    lenient._option_string_actions = {
+        flag: copies[action] for flag, action in flags if action in copies
+    }
+    lenient._defaults = dict(parser._defaults)
+    lenient._mutually_exclusive_groups = []  # they may be required too
     return lenient

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from tests.support.commands import ROOT, draw, draw_pairs, draw_unpaired, imported, scene, start
+from tests.support.warm import popen
 from util.base.errors import UserError
 
 SCRIPT = ROOT / "scripts" / "check_dataset.py"
@@ -106,7 +107,7 @@ def test_an_interrupt_ends_quietly_with_status_130(tmp_path: Path) -> None:
     draw(tmp_path / "set/0.png", Image.new("RGB", (3000, 3000)))
     for number in range(1, 400):
         (tmp_path / f"set/{number}.png").symlink_to("0.png")
-    with subprocess.Popen(
+    with popen(
         [sys.executable, SCRIPT, "set", "--workers", "2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -122,7 +123,7 @@ def test_processes_that_read_go_with_the_one_that_is_killed(tmp_path: Path) -> N
     draw(tmp_path / "set/0.png", Image.new("RGB", (3000, 3000)))
     for number in range(1, 400):
         (tmp_path / f"set/{number}.png").symlink_to("0.png")
-    with subprocess.Popen(
+    with popen(
         [sys.executable, SCRIPT, "set", "--workers", "2"],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip

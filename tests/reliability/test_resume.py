@@ -58,10 +58,16 @@ VARIANTS = [
 ]
 
 
-@pytest.mark.parametrize("model", some(MODELS, 3))
+TRIED = [
+    pytest.param(model, marks=pytest.mark.slow if model == "stargan_v2" else ())
+    for model in some(MODELS, 3)
+]
+
+
+@pytest.mark.parametrize("model", TRIED)
 @given(data=st.data())
 @settings(
-    max_examples=80 if LONG else 4,
+    max_examples=80 if LONG else 3,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # a smaller example takes minutes
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -32,7 +32,7 @@ POSIX_ONLY = {
 }
 PROGRAM = f"""
 import asyncio, builtins, errno, io, multiprocessing, os, runpy, signal, sys
-import dominate.tags, numpy, PIL.Image, torch, torchvision, tqdm
+import dominate.tags, numpy, PIL.Image, torch, tqdm
 
 if sys.argv[1] == "spawn":
     from multiprocessing import resource_tracker

@@ -2,8 +2,9 @@
 
 A process that has only loaded other people's libraries waits, and forks whenever a test starts a
 script. What comes out is a process of its own, a child of the test's: it can be signalled, killed
-and waited for, has its own folder, environment and streams, and runs the script as `__main__`. What
-decides how Python itself starts cannot be had this way; `popen` then starts an ordinary one.
+and waited for, has its own folder, environment and streams, and runs the script, or what stands
+behind `-c`, as `__main__`. What decides how Python itself starts cannot be had this way; `popen`
+then starts an ordinary one.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ ON_LINUX = sys.platform == "linux"
 class Order(NamedTuple):
     """What a new process is to be; its three streams come with it."""
 
-    command: list[str]  # a script and its arguments
+    command: list[str]  # a script, or -c and a program, and the arguments
     folder: str
     environment: dict[str, str]
     has_own_session: bool
@@ -53,7 +54,7 @@ class WarmProcess(subprocess.Popen):
             Order(
                 command=[os.fspath(word) for word in given["args"]][1:],
                 folder=os.fspath(given["cwd"] or os.getcwd()),
-                environment=dict(given["env"] if given["env"] is not None else os.environ),
+                environment=dict(given["env"]),
                 has_own_session=given["start_new_session"],
                 umask=_umask(),
                 ignored=_ignored(),
@@ -67,7 +68,8 @@ class WarmProcess(subprocess.Popen):
 
 
 def popen(command: Sequence[str | Path], **keywords: Any) -> "subprocess.Popen[Any]":
-    """Start a command; one that runs a Python script as other commands do, in a warm process."""
+    """Start a command; one that runs Python as other commands do, in a warm process."""
+    keywords.setdefault("env", {**os.environ, **OF_COMMANDS})
     is_warm = _can_be_warm(command, keywords)
     return (WarmProcess if is_warm else subprocess.Popen)(command, **keywords)
 
@@ -88,12 +90,10 @@ def run(
 
 def _can_be_warm(command: Sequence[str | Path], keywords: Mapping[str, Any]) -> bool:
     known = {"cwd", "env", "stdin", "stdout", "stderr", "text", "start_new_session", "encoding"}
-    is_script = command[0] == sys.executable and str(command[1]).endswith(".py")
-    if not (ON_LINUX and is_script and known >= keywords.keys()):
+    is_python = command[0] == sys.executable and str(command[1]).endswith((".py", "-c"))
+    if not (ON_LINUX and is_python and known >= keywords.keys()):
         return False
-    environment = keywords.get("env")
-    wanted = _read_at_start(os.environ if environment is None else environment)
-    return wanted == _read_at_start(_nursery().environment)
+    return _read_at_start(keywords["env"]) == _read_at_start(_nursery().environment)
 
 
 def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
@@ -191,6 +191,7 @@ def _become(order: Order, streams: Sequence[int]) -> None:
         os.setsid()
     os.umask(order.umask)
     os.chdir(order.folder)
+    vars(sys.modules["multiprocessing.process"])["ORIGINAL_DIR"] = order.folder  # of scripts
     os.environ.clear()
     os.environ.update(order.environment)
     for number in order.ignored:
@@ -207,13 +208,18 @@ def _become(order: Order, streams: Sequence[int]) -> None:
 
 
 def _run(order: Order) -> None:
-    """Run the script as `python script.py` does."""
-    sys.argv = order.command
-    path = os.path.abspath(sys.argv[0])
-    sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
+    """Run it as `python script.py` and `python -c PROGRAM` do."""
     main = sys.modules["__main__"] = ModuleType("__main__")
-    main.__file__ = path
-    exec(compile(Path(path).read_bytes(), path, "exec"), vars(main))
+    program: str | bytes
+    if order.command[0] == "-c":
+        _, program, *arguments = order.command
+        sys.argv, path, folder = ["-c", *arguments], "<string>", ""
+    else:
+        sys.argv, path = order.command, os.path.abspath(order.command[0])
+        program, folder = Path(path).read_bytes(), os.path.dirname(os.path.realpath(path))
+        main.__file__ = path
+    sys.path.insert(0, folder)
+    exec(compile(program, path, "exec"), vars(main))
 
 
 if __name__ == "__main__":

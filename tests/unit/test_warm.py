@@ -34,8 +34,11 @@ def command(tmp_path: Path) -> dict[str, Any]:
     return {"command": arguments, "cwd": tmp_path, "env": environment, "stdin": subprocess.PIPE}
 
 
-def test_a_script_runs_as_it_does_in_any_process(command: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["script", "program"])
+def test_it_runs_as_it_does_in_any_process(kind: str, command: dict[str, Any]) -> None:
     arguments, options = command.pop("command"), {**command, "stdout": subprocess.PIPE}
+    if kind == "program":
+        arguments[1:2] = ["-c", SAYS]
     options |= {"stderr": subprocess.PIPE, "text": True}
     warm, ordinary = popen(arguments, **options), subprocess.Popen(arguments, **options)
     assert isinstance(warm, WarmProcess)

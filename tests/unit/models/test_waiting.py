@@ -97,10 +97,8 @@ def test_a_transfer_would_be_seen() -> None:
     "chosen",
     [
         ("cycle_gan",),
-        ("cycle_gan", "--lambda_identity", "0"),
-        ("cycle_gan", "--pool_size", "1"),
-        ("cycle_gan", "--grad_checkpoint"),
-        ("cycle_gan", "--accumulate", "2"),
+        ("cycle_gan", "--lambda_identity", "0", "--pool_size", "1"),
+        ("cycle_gan", "--grad_checkpoint", "--accumulate", "2"),
         ("pix2pix",),
         ("pix2pix", "--gan_mode", "wgangp", "--norm", "instance"),
         ("colorization",),

@@ -64,6 +64,8 @@ def parse(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Parse:
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     """Return a function (name, source) that adds `NAME_model.py` or `NAME_dataset.py`."""
     added: list[tuple[str, str]] = []
+    # What is compiled may be taken for that of the next file of this name: as long, as old.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     for kind, package in PACKAGES.items():
         (tmp_path / kind).mkdir()
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / kind)])

@@ -2,7 +2,6 @@
 
 import math
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.support.paths import ROOT, needs_any_name
+from tests.support.warm import run
 from util.display.pages.elements import FOLDER, asset, heading, image_row, image_size, numbers, page
 from util.html import HTML
 
@@ -271,7 +271,7 @@ page.add_images(["a.png"], ["a"], ["a.png"])
 def test_what_a_signal_may_interrupt_makes_no_event_loop(tmp_path: Path) -> None:
     # dominate does with its first tag; a half-made one complains on standard error
     command = [sys.executable, "-c", WITHOUT_NEW_LOOPS, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = run(command, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
 
 

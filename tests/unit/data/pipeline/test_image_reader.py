@@ -30,6 +30,7 @@ from data.unaligned_dataset import UnalignedDataset
 from tests.support.drawn import draw, drawn_image, options
 from tests.support.paths import ROOT
 from tests.support.tiers import some
+from tests.support.warm import run
 from util.base import rng
 from util.images import transforms as T
 from util.images.color import rgb2lab
@@ -420,10 +421,7 @@ except WorkerError as error:
 def test_epoch_after_a_worker_has_died_gets_new_ones(root: Path) -> None:
     """In a process of its own, whose workers are known."""
     options = vars(of("single", root, num_threads=1, serial_batches=True))
-    found = subprocess.run(
-        [sys.executable, "-c", KILLED, repr(options)],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    found = run([sys.executable, "-c", KILLED, repr(options)], cwd=ROOT)
     assert found.stdout.splitlines()[-1:] == ["4"], found.stderr
 
 
@@ -493,13 +491,7 @@ for batch in loader:
 
 @pytest.mark.slow
 def test_script_that_fails_inside_loops_ends_with_all_its_workers(root: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ENDING, repr(vars(of("unaligned", root, num_threads=2)))],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        check=False,
-        timeout=60,
-    )
+    options = vars(of("unaligned", root, num_threads=2))
+    done = run([sys.executable, "-c", ENDING, repr(options)], cwd=ROOT)
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("the script's own fault")

@@ -478,7 +478,7 @@ def test_state_of_other_optimiser_settings_is_taken(tmp_path: Path) -> None:
 def compile_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torch's compiler take networks apart as ever, but run the parts: no minutes of C++.
 
-    Its kernels are compared in tests/golden/test_trajectories.py.
+    Its kernels are compared below, those of whole models in tests/golden/test_trajectories.py.
     """
     compile_fully = nn.Module.compile
 
@@ -491,6 +491,22 @@ def compile_without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 looks_at_gradients = pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+
+
+@pytest.mark.slow
+@looks_at_gradients
+def test_kernels_that_the_compiler_makes_give_the_same_output_and_gradients() -> None:
+    net = networks.define_D(3, 4, "n_layers", n_layers_D=1, norm="instance").double()
+    compiled = copy.deepcopy(net)
+    speed.compile_network(compiled, CPU)
+    found = []
+    for each in (net, compiled):
+        x = noise((2, 3, 16, 16), torch.Generator().manual_seed(1)).double().requires_grad_()
+        output = each(x)
+        output.square().sum().backward()
+        of_weights = {key: parameter.grad for key, parameter in each.named_parameters()}
+        found.append({"output": output.detach(), "input": x.grad, **of_weights})
+    assert_equal(*found)
 
 
 @pytest.mark.slow

@@ -144,6 +144,32 @@ def test_no_question_changes_the_parser(question: Callable[..., object], argv: l
         parser.parse_args(["--size", "1"])  # what is required still is
 
 
+class AddToDefault(argparse.Action):
+    """As some plugins have it: the list that is the default gets longer."""
+
+    def __call__(self, _: Any, namespace: argparse.Namespace, value: Any, flag: Any = None) -> None:
+        getattr(namespace, self.dest).append(value)
+
+
+def test_a_question_leaves_the_defaults_of_others_as_they_are() -> None:
+    parser = small_parser()
+    parser.add_argument("--each", action=AddToDefault, default=[])
+    argv = ["--root", "r", "--each", "a"]
+    assert questions.known(parser, argv).each == ["a"]
+    assert parser.parse_args(argv).each == ["a"]
+
+
+def test_a_question_needs_none_of_a_group_of_which_one_is_required() -> None:
+    parser = small_parser()
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--first")
+    group.add_argument("--second")
+    assert questions.known(parser, ["--size", "3"]).first is None
+    assert questions.given(parser, ["--size", "3"]) == {"size"}
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--root", "r"])
+
+
 FORMS = {
     "size": [["--size", "1"], ["--size=1"], ["--si", "1"]],
     "flag": [["--flag"], ["--fl"]],

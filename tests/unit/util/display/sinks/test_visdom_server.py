@@ -17,6 +17,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.ports import free_port
+from tests.support.warm import popen
 from util.base.errors import UserError
 from util.display.sinks.visdom import server as visdom_server
 from util.display.sinks.visdom.server import (
@@ -144,7 +145,7 @@ def test_it_goes_with_the_program_that_started_it(tmp_path: Path) -> None:
     )
     ports = [free_port(), free_port()]
     ends_well, gets_killed = (
-        subprocess.Popen(
+        popen(
             [sys.executable, "-c", program, str(port), str(tmp_path / str(port))],
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from tests.support.paths import ROOT
+from tests.support.warm import OF_COMMANDS, run
 from util.base.errors import UserError
 from util.display.sinks import LogStep
 from util.display.sinks.wandb import RUN_ID_FILE, WandbSink
@@ -428,15 +429,12 @@ def test_what_wandb_refuses_is_said_without_a_traceback(
     tmp_path: Path, changed: dict[str, str], project: str, complaint: str
 ) -> None:
     code = (
-        "import sys; from util.base.errors import run_command; "
+        f"import sys; sys.path[0] = {str(ROOT)!r}; from util.base.errors import run_command; "
         "from util.display.sinks.wandb import WandbSink; "
         f"sys.exit(run_command(lambda: WandbSink({project!r}, 'n', {{}}, 'run')))"
     )
-    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)} | changed
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True,
-        text=True, timeout=60, check=False,
-    )  # fmt: skip
+    environment = {**os.environ, **OF_COMMANDS, "HOME": str(tmp_path)} | changed
+    done = run([sys.executable, "-c", code], cwd=tmp_path, env=environment)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "error: wandb cannot start this run:" in done.stderr
