@@ -19,7 +19,7 @@ from benchmark.numerics import DisagreementError, compare_losses
 from benchmark.results import Measured, Row, Series, quantity
 
 ON_CPU = 2  # processes, where there are not several GPUs
-EXACT_SIZE = 128  # pixels; U-Nets need as many
+EXACT_SIZES = {"cycle_gan": 64, "pix2pix": 128}  # pixels; U-Nets need as many
 NARROW = ("--ngf", "8", "--ndf", "8")
 PURPOSES = ("gradients", "pools", "norms", "agreement", "losses")
 Taken = Sequence[Sequence[Mapping[str, Any]]]  # what each process says of each step
@@ -104,9 +104,10 @@ def _check(context: Context, several: Processes, model: str) -> str:
     Raises:
         DisagreementError: losses or weights differ by more than rounding, or from rank to rank.
     """
-    batch = {"size": EXACT_SIZE, "batch_size": several.count}
+    size = EXACT_SIZES[model]
+    batch = {"size": size, "batch_size": several.count}
     more = [*NARROW, *(["--pool_size", "2"] if model == "cycle_gan" else [])]
-    argv = _options(context, several, f"exact_{model}", model, EXACT_SIZE, *more)
+    argv = _options(context, several, f"exact_{model}", model, size, *more)
     files = {way: context.folder / f"{way}_{model}.npz" for way in ("together", "whole")}
     several.ask("training.build", name="exact", argv=argv)
     found = several.ask(
@@ -149,9 +150,11 @@ def _rows(context: Context, several: Processes, case: str, model: str, size: int
     batch = {"name": "model", "size": size, "batch_size": several.count, "seed": 1}
 
     def take(way: str) -> Measured:
-        ask = several.ask if way != "whole" else lambda *a, **b: [several.ask_first(*a, **b)]
-        walls = [each["wall"] for each in ask("several.step", way=way, **batch)]
-        return {"wall": max(walls) / several.count}
+        if way == "whole":
+            asked = [several.ask_first("several.step", way=way, **batch)]
+        else:
+            asked = several.ask("several.step", way=way, **batch)
+        return {"wall": max(each["wall"] for each in asked) / several.count}
 
     ways = {way: partial(take, way) for way in ("whole", "together", "apart")}
     yield _speed(f"{case}, an image", context.measure(ways, "wall"), several.count)
