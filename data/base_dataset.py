@@ -55,6 +55,8 @@ class BaseDataset(Dataset[dict[str, Any]], ABC):
 
         sampling_weights(self)   how likely each item is: an epoch then draws as many as there are,
             with replacement, unless `--serial_batches` is given
+        epoch_order(self, generator)   all indices once, in an order drawn from torch's `generator`,
+            where one in which all orders are equally likely would not do
     """
 
     def __init__(self, opt: Namespace) -> None:

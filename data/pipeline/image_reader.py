@@ -20,6 +20,7 @@ from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.base.system import free_memory
 from util.images import transforms as T
+from util.images.deep import File
 from util.images.pixels import is_pillow_kind, with_channels
 from util.images.ranges import clipped_part
 from util.images.reading import default_loader, read_image
@@ -46,17 +47,17 @@ class ImageReader:
             return cls(clipped=clipped)
         return cls(make_cache(new_option(opt, "cache_gb")), mode, clipped)
 
-    def open(self, path: str, side: Side | None = None) -> "LazyImage":
+    def open(self, path: File, side: Side | None = None) -> "LazyImage":
         """Return an image that is read from the disk when that turns out to be necessary.
 
         Without a `side` it is 8-bit RGB, whatever the file holds.
         """
-        return LazyImage(self, path, side)
+        return LazyImage(self, str(path), side, file=path)
 
     def open_pair(
         self,
-        path_A: str,
-        path_B: str | None,
+        path_A: File,
+        path_B: File | None,
         side_A: Side | None = None,
         side_B: Side | None = None,
     ) -> tuple["LazyImage", "LazyImage"]:
@@ -79,7 +80,7 @@ class ImageReader:
             )
         return A, B
 
-    def read(self, path: str, transform: Callable[[Any], Any], side: Side | None = None) -> Any:
+    def read(self, path: File, transform: Callable[[Any], Any], side: Side | None = None) -> Any:
         """Return what a transform makes of an image, see `LazyImage.transformed`."""
         return self.open(path, side).transformed(transform)
 
@@ -93,6 +94,7 @@ class LazyImage:
     side: Side | None = None
     half: int | None = None
     whole: "LazyImage | None" = None
+    file: File = ""  # what is opened: that path, or what is in memory under that name
 
     @property
     def size(self) -> T.Size:
@@ -133,11 +135,8 @@ class LazyImage:
         return T.to_pillow(stored) if is_pillow and not as_tensor else stored
 
     def _decoded(self) -> T.AnyImage:
-        return (
-            default_loader(self.path)
-            if self.side is None
-            else read_image(self.path, self.side.channels)
-        )
+        channels = None if self.side is None else self.side.channels
+        return default_loader(self.file) if channels is None else read_image(self.file, channels)
 
     def _half_of(self, whole: T.AnyImage) -> T.AnyImage:
         width, height = T.size_of(whole)

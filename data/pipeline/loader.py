@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
+from inspect import signature
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ class BatchLoader:
             length = math.ceil(length / batch_size) * batch_size
         self.sampler = sampling.EpochSampler(
             length, shuffle=shuffle, seed=seed, weights=weights, there_are=there_are,
-            batch_size=batch_size,
+            order=order_of(dataset), batch_size=batch_size,
         )  # fmt: skip
         self._drawing = drawing
         self.passed_over: set[str] = set()  # why images were, with `skip_bad`
@@ -310,6 +311,13 @@ def weights_of(dataset: BaseDataset, balanced: bool = False) -> list[float]:
     lists = files_of(dataset).values() if balanced else ()
     one_each = (paths for paths in lists if len(paths) == len(dataset))
     return weights_by_folder(next(one_each, ()))
+
+
+def order_of(dataset: BaseDataset) -> sampling.Order | None:
+    """Return `epoch_order` of a data set; a method that takes no `generator` is its own affair."""
+    method = own_method(dataset, "epoch_order", arguments=1)
+    is_ours = method is not None and list(signature(method).parameters) == ["generator"]
+    return method if is_ours else None
 
 
 def _end_workers(loader: "weakref.ref[BatchLoader]") -> None:

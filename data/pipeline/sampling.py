@@ -2,10 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from util.base.stop_signals import leave_stopping_to_the_parent
 from util.processes import group
 
 Seeded = tuple[int, int]  # (seed of its random choices, index of the item)
+Order = Callable[[torch.Generator], Iterable[int]]  # all items once, at random
 MOST_IN_A_ROW = 100  # bad images, before --skip_bad_images gives up
 
 
@@ -63,9 +64,11 @@ class EpochSampler(Sampler[Any]):
         seed: int | None = None,
         weights: Sequence[float] = (),  # how likely each item is; drawn with replacement then
         there_are: int | None = None,  # items, if an epoch has more or fewer
+        order: Order | None = None,  # in place of one in which all orders are equally likely
         batch_size: int = 1,  # of all processes together
     ) -> None:
         self.length = length
+        self._order = order
         self._there_are = there_are
         self.shuffle = shuffle
         self.weights = weights if shuffle else ()
@@ -85,11 +88,10 @@ class EpochSampler(Sampler[Any]):
         self.epoch, self.start = epoch + 1, 0  # for scripts that do not set the epoch
         if start == 0:
             self.order_seed = self._draw_order_seed(epoch) if self.shuffle else None
-        order: Sequence[int] = range(self.length)  # plugins may have very many
+        order: Iterable[int] = range(self.length)  # plugins may have very many
         if self.order_seed is not None:
             order = self._shuffled(torch.Generator().manual_seed(self.order_seed))
-        for position in self._positions(start):
-            index = order[position]
+        for position, index in at_positions(order, self._positions(start)):
             if index < len(self.seeds):
                 yield self.seeds[index], index
             elif self.seed is None:
@@ -112,25 +114,37 @@ class EpochSampler(Sampler[Any]):
         rows = group.Share(group.shares_of(images, group.count()), group.rank()).rows
         return range(first + rows.start, first + rows.stop)
 
-    def _shuffled(self, generator: torch.Generator) -> list[int]:
+    def _shuffled(self, generator: torch.Generator) -> Iterable[int]:
         if not len(self.weights):
             return self._passes(generator)
         weights = torch.as_tensor(self.weights, dtype=torch.float64)
         drawn = torch.multinomial(weights, self.length, replacement=True, generator=generator)
         return drawn.tolist()
 
-    def _passes(self, generator: torch.Generator) -> list[int]:
-        """Return every item before any again, as far as the epoch reaches."""
+    def _passes(self, generator: torch.Generator) -> Iterator[int]:
+        """Yield every item before any again, without an end."""
         there_are = self.length if self._there_are is None else self._there_are
-        order: list[int] = []
-        while len(order) < self.length:
-            order += torch.randperm(there_are, generator=generator).tolist()
-        return order[: self.length]
+        while there_are:
+            if self._order is not None:
+                yield from self._order(generator)
+            else:
+                yield from torch.randperm(there_are, generator=generator).tolist()
 
     def _draw_order_seed(self, epoch: int) -> int:
         if self.seed is None:
             return int(torch.empty((), dtype=torch.int64).random_())
         return rng.fold_seed(self.seed, epoch)
+
+
+def at_positions(order: Iterable[int], positions: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield rising positions in an order, each with the index that is there."""
+    if isinstance(order, Sequence):
+        yield from ((position, order[position]) for position in positions)
+        return
+    rest, passed = iter(order), 0
+    for position in positions:
+        yield position, next(islice(rest, position - passed, None))
+        passed = position + 1
 
 
 class SeededDataset(Dataset[Any]):
@@ -155,6 +169,8 @@ class SeededDataset(Dataset[Any]):
     def _item(self, index: int) -> Any:
         try:
             return self.dataset[index]
+        except LoadError as error:
+            return Failure(str(error), type(error))
         except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
             return Failure(str(error))
 
@@ -174,8 +190,10 @@ class SkippingDataset(Dataset[Any]):
         problems: list[str] = []
         for step in range(min(length, MOST_IN_A_ROW)):
             try:
-                item = self.dataset[(index + step) % length]
+                item = self.dataset[(index + step) % length if step else index]
                 return Substituted(item, problems) if problems else item
+            except LoadError:  # not of this image alone
+                raise
             except (UserError, OSError, SyntaxError) as error:  # the latter two from plugins
                 problems.append(str(error))
         raise UserError(

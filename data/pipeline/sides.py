@@ -11,6 +11,7 @@ import torch
 from util.base.errors import UserError
 from util.base.log import say
 from util.base.new_options import new_option, set_new_option
+from util.images.deep import File
 from util.images.pixels import stored_values
 from util.images.ranges import ValueRange, ranges_in_and_out, usual_range
 from util.images.reading import depth_of, read_image
@@ -26,7 +27,7 @@ class Side(NamedTuple):
     value_range: ValueRange | None = None
 
 
-def sides_of(opt: Namespace, A_paths: Sequence[str], B_paths: Sequence[str]) -> tuple[Side, Side]:
+def sides_of(opt: Namespace, A_paths: Sequence[File], B_paths: Sequence[File]) -> tuple[Side, Side]:
     """Return what is wanted of A and of B; `--direction` says which of them goes in.
 
     Where `--value_range` is auto, or what goes in is of another depth than what comes out, the
@@ -51,7 +52,7 @@ def sides_of(opt: Namespace, A_paths: Sequence[str], B_paths: Sequence[str]) -> 
 
 
 def _ranges_of_unequal_depths(
-    going_in: Sequence[str], coming_out: Sequence[str]
+    going_in: Sequence[File], coming_out: Sequence[File]
 ) -> list[str] | None:
     """Return the usual ranges of both sides if their files are of unequal depths, else None.
 
@@ -65,7 +66,7 @@ def _ranges_of_unequal_depths(
     return texts
 
 
-def range_in(paths: Sequence[str], channels: int) -> ValueRange:
+def range_in(paths: Sequence[File], channels: int) -> ValueRange:
     """Return the range of the values in files; of many files some are looked at.
 
     Raises:
@@ -80,6 +81,6 @@ def range_in(paths: Sequence[str], channels: int) -> ValueRange:
         if not np.isfinite([least, most]).all():
             raise UserError(f"{path}: It holds values that are not finite. Replace them.")
     if least >= most:
-        folder = os.path.dirname(paths[0]) if paths else "the data set"
+        folder = os.path.dirname(str(paths[0])) if paths else "the data set"
         raise UserError(f"--value_range auto finds no range in {folder}. Give LO,HI.")
     return ValueRange(least, most)

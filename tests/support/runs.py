@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,22 @@ def resume(checkpoints: Path, *more: str) -> list[str]:
 @contextmanager
 def signal_at(step: int, number: int) -> Iterator[None]:
     """Send this process a signal while the given step of training is under way."""
+    with at_step(step, lambda: os.kill(os.getpid(), number)):
+        yield
+
+
+@contextmanager
+def at_step(step: int, do: Callable[[], object]) -> Iterator[None]:
+    """Do something while the given step of training is under way."""
     advance = Progress.advance
 
-    def advance_and_signal(self: Progress, *images: int) -> None:
+    def advance_and_do(self: Progress, *images: int) -> None:
         advance(self, *images)
         if self.step == step:
-            os.kill(os.getpid(), number)
+            do()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Progress, "advance", advance_and_signal)
+        patch.setattr(Progress, "advance", advance_and_do)
         yield
 
 

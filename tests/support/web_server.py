@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -31,8 +32,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.files: dict[str, bytes] = {}
         self.hang_up: set[str] = set()
         self.reset = False
@@ -123,10 +124,18 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """Serve until the test ends."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of before
-    serving = Server()
+    with running(Server()) as serving:
+        yield serving
+
+
+@contextmanager
+def running(serving: Server) -> Iterator[Server]:
+    """Let a server answer until the end of the block."""
     thread = threading.Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    yield serving
-    serving.shutdown()
-    thread.join()
-    serving.server_close()
+    try:
+        yield serving
+    finally:
+        serving.shutdown()
+        thread.join()
+        serving.server_close()

@@ -1,6 +1,7 @@
 """Images as numpy keeps them: .npy and .npz files, (H, W), (H, W, C) or (C, H, W)."""
 
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ BEGINNINGS = (b"\x93NUMPY", b"PK\x03\x04")  # of .npy, and of a .npz, which is a
 USUAL_NAMES = ("image", "arr_0")  # of the array in an archive of several
 
 
-def read_array(path: str | Path, channels: int | None) -> Tensor:
+def read_array(path: str | Path | BytesIO, channels: int | None) -> Tensor:
     """Return an array as stored values (channels, H, W).
 
     Of three axes the last one is the channels if it is as long as wanted, else the first one; with
@@ -32,7 +33,7 @@ def read_array(path: str | Path, channels: int | None) -> Tensor:
     return with_channels(stored_of_array(planes), channels)
 
 
-def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
+def size_and_type(path: str | Path | BytesIO) -> tuple[tuple[int, int], type]:
     """Return width and height of an array, and the type that is stored of its values.
 
     Raises:
@@ -44,19 +45,23 @@ def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
     return (width, height), stored_type(array.dtype)
 
 
-def _of_image(path: str | Path) -> NDArray[Any]:
+def _of_image(path: str | Path | BytesIO) -> NDArray[Any]:
     array = open_array(path)
     if array.size == 0 or array.ndim not in (2, 3):
         raise UserError(f"It has the shape {array.shape}; images are (H, W), (H, W, C), (C, H, W).")
     return array
 
 
-def open_array(path: str | Path) -> NDArray[Any]:
+def open_array(path: str | Path | BytesIO) -> NDArray[Any]:
     """Return the array of a file; its values are read when they are used, where that is possible.
 
     Raises:
         UserError: it is an archive of several arrays, none of which is called as an image may be.
     """
+    if isinstance(path, BytesIO):
+        path.seek(0)
+        found = np.load(path, allow_pickle=False)
+        return found if isinstance(found, np.ndarray) else _image_in(found)
     with open(path, "rb") as file:
         if file.read(4) == BEGINNINGS[0][:4]:
             array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -119,7 +119,7 @@ def read_tiff(path: File, channels: int = 0) -> Planes:
     Raises:
         UserError: tifffile is not installed, or the page is no image.
     """
-    with import_tifffile().TiffFile(path, offset=0) as file:
+    with _opened_tiff(path) as file:
         pages = file.pages
         first = pages[0]
         kinds = {(page.shape, page.axes) for page in pages} if len(pages) == channels else set()
@@ -133,9 +133,15 @@ def read_tiff(path: File, channels: int = 0) -> Planes:
     return Planes(stored_of_array(turned), has_alpha)
 
 
-def size_and_type(path: str | Path) -> tuple[tuple[int, int], type]:
+def _opened_tiff(path: File) -> Any:
+    if isinstance(path, BytesIO):
+        path.seek(0)
+    return import_tifffile().TiffFile(path, offset=0)
+
+
+def size_and_type(path: File) -> tuple[tuple[int, int], type]:
     """Return width and height of a TIFF file's first page, and the type that is stored of it."""
-    with import_tifffile().TiffFile(path) as file:
+    with _opened_tiff(path) as file:
         page = file.pages[0]
         return (page.imagewidth, page.imagelength), stored_type(np.dtype(page.dtype))
 

@@ -6,7 +6,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
@@ -47,12 +47,23 @@ _PLAIN = {
 KNOWN_ENDINGS = (*LOWER_CASE, ".webp")
 
 
+class FileInMemory(BytesIO):
+    """The bytes of an image file that lies inside another one; messages show its name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.name
+
+
 def has_known_ending(filename: str) -> bool:
     """Tell whether a file name ends like an image that is read here, in whatever case."""
     return filename.lower().endswith(KNOWN_ENDINGS)
 
 
-def default_loader(path: str | Path) -> Image.Image:
+def default_loader(path: deep.File) -> Image.Image:
     """Open an image as 8-bit RGB, the right way up.
 
     Cameras store turned images with a note (EXIF orientation), which is followed here. Of an
@@ -65,7 +76,7 @@ def default_loader(path: str | Path) -> Image.Image:
         return _as_rgb(image)
 
 
-def read_image(path: str | Path, channels: int | None = None) -> AnyImage:
+def read_image(path: deep.File, channels: int | None = None) -> AnyImage:
     """Open an image at the depth that it has, with so many channels, whatever its ending says.
 
     What holds 8 bits is a Pillow image if 1 or 3 channels are wanted: RGB, as `default_loader`
@@ -134,7 +145,7 @@ class Look(NamedTuple):
     dtype: torch.dtype  # of what is stored
 
 
-def look_without_pillow(path: str | Path) -> Look | None:
+def look_without_pillow(path: deep.File) -> Look | None:
     """Look into a file of an array, or a TIFF file that Pillow does not know; None: it is none.
 
     Raises:
@@ -156,7 +167,7 @@ def look_without_pillow(path: str | Path) -> Look | None:
     return None
 
 
-def depth_of(path: str | Path) -> torch.dtype:
+def depth_of(path: deep.File) -> torch.dtype:
     """Return the type that `read_image` would store a file's values in, after a look at its header.
 
     It is uint8 for whatever is no such file.
@@ -174,11 +185,12 @@ def depth_of(path: str | Path) -> torch.dtype:
 
 
 @contextmanager
-def errors_naming(path: str | Path) -> Iterator[None]:
+def errors_naming(path: deep.File) -> Iterator[None]:
     """Let whatever goes wrong with a file inside be a UserError that names it."""
     silence_pillow()
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # whoever opens a pipe waits for its other end
+        # Whoever opens a pipe waits for its other end.
+        if not (isinstance(path, BytesIO) or stat.S_ISREG(os.stat(path).st_mode)):
             raise UserError("is no file, but a folder, pipe or device. Remove it.")
         yield
     except MemoryError:
@@ -203,14 +215,14 @@ def allow_large_images() -> None:
     Image.MAX_IMAGE_PIXELS = None
 
 
-def require_usual_size(path: str | Path, pixels: int) -> None:
+def require_usual_size(path: deep.File, pixels: int) -> None:
     """Raise a UserError if Pillow would not open an image of so many pixels."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and pixels > 2 * limit:
         raise _too_large(path)
 
 
-def _too_large(path: str | Path) -> UserError:
+def _too_large(path: deep.File) -> UserError:
     return UserError(
         f"{path} has more than 179 million pixels, which is refused since a small file can claim "
         "to be a huge image. If you trust it: test.py and scripts/translate.py open it with "
@@ -218,7 +230,9 @@ def _too_large(path: str | Path) -> UserError:
     )
 
 
-def _beginning_of(path: str | Path) -> bytes:
+def _beginning_of(path: deep.File) -> bytes:
+    if isinstance(path, BytesIO):
+        return bytes(path.getbuffer()[:8])
     with open(path, "rb") as file:
         return file.read(8)
 
@@ -249,7 +263,7 @@ def _torch_type(dtype: type) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
-def _opened(path: str | Path) -> Image.Image:
+def _opened(path: deep.File) -> Image.Image:
     image = Image.open(path)
     if image.format == "EPS":  # a program, which Pillow would hand to Ghostscript
         image.close()

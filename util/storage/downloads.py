@@ -69,7 +69,7 @@ def open_url(url: str, headers: dict[str, str] | None = None) -> HTTPResponse:
         response.close()
         raise UserError(
             f"{url} leads to {response.url}, which is not encrypted: anybody on the way could "
-            "change the file. To take it all the same, give --http."
+            "change the file. To take it all the same, give --http, or of a shard its http address."
         )
     return response
 

@@ -237,7 +237,9 @@ def test_help_names_the_choices_that_there_are(
     text = help_of(TrainOptions(), capsys)
     for option, known in {
         "--model": ("colorization, cycle_gan, pix2pix, sharp, stargan_v2 or template;",),
-        "--dataset_mode": ("aligned, colorization, domains, single, template or unaligned",),
+        "--dataset_mode": (
+            "aligned, colorization, domains, single, template, unaligned or webdataset",
+        ),
         "--netG": (*GENERATORS, "unet_256 or my_generator"),
         "--netD": DISCRIMINATORS,
         "--norm": NORM_LAYERS,
@@ -326,7 +328,7 @@ def test_help_is_quick_because_it_does_not_import_what_it_does_not_need() -> Non
         (["--model", "pixpix"], "pix2pix",
          "colorization, cycle_gan, pix2pix, stargan_v2, template, test"),
         (["--dataset_mode", "alined"], "aligned",
-         "aligned, colorization, domains, single, template, unaligned"),
+         "aligned, colorization, domains, single, template, unaligned, webdataset"),
     ],
 )  # fmt: skip
 def test_an_unknown_plugin_is_answered_with_the_near_miss_and_all_others(

@@ -1,0 +1,146 @@
+"""Samples by number, and an order that needs few shards at a time."""
+
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.shards.cache import ShardCache
+from data.shards.lists import Shard
+from data.shards.store import ShardStore, streamed_order
+from tests.support.shards import numbered, tar_bytes, write
+from tests.support.web_server import Server
+from tests.support.web_server import server as server
+from util.base.errors import UserError
+
+
+def told(*counts: int) -> ShardStore:
+    """Return a store of shards of which only an index tells."""
+    shards = [Shard(f"/nowhere/{n}.tar", count, 1) for n, count in enumerate(counts)]
+    return ShardStore(shards, ShardCache(Path("/nowhere"), 0))
+
+
+def order_of(store: ShardStore, opened: int, seed: int = 1) -> list[int]:
+    return list(streamed_order(store, opened, torch.Generator().manual_seed(seed)))
+
+
+def shard_of(store: ShardStore, number: int) -> int:
+    (which,) = (n for n in range(len(store.shards)) if number in store.numbers_of(n))
+    return which
+
+
+@given(
+    counts=st.lists(st.integers(0, 9), min_size=1, max_size=12),
+    opened=st.integers(1, 5),
+    seed=st.integers(0, 2**62),
+)
+def test_an_order_has_each_sample_once_and_few_shards_open(
+    counts: list[int], opened: int, seed: int
+) -> None:
+    store = told(*counts)
+    order = order_of(store, opened, seed)
+    assert sorted(order) == list(range(sum(counts)))
+    assert order == order_of(store, opened, seed)
+    places: dict[int, list[int]] = {}
+    for place, number in enumerate(order):
+        places.setdefault(shard_of(store, number), []).append(place)
+    for place in range(len(order)):
+        if len(counts) > opened:
+            needed = sum(min(at) <= place <= max(at) for at in places.values())
+            assert needed <= opened + 1  # inside a round those of the last one may be done
+
+
+def test_an_order_mixes_shards_and_differs_between_seeds() -> None:
+    store = told(*[40] * 20)
+    order = order_of(store, 4)
+    assert order != order_of(store, 4, seed=2)
+    shards = [shard_of(store, number) for number in order]
+    changes = sum(a != b for a, b in pairwise(shards))
+    assert changes > len(order) / 2  # 0.7 of the neighbours, with four shards at a time
+    inside = [number for number, shard in zip(order, shards, strict=True) if shard == 7]
+    assert inside != sorted(inside)
+    assert len(set(shards[: 40 * 3])) <= 5
+
+
+def test_shards_that_can_all_be_open_are_mixed_as_a_whole() -> None:
+    expected = torch.randperm(12, generator=torch.Generator().manual_seed(1)).tolist()
+    assert order_of(told(4, 5, 3), 3) == expected
+
+
+def test_most_leaves_out_samples_and_shards() -> None:
+    shards = [Shard(f"/nowhere/{n}.tar", 4, 1) for n in range(3)]
+    for most, lengths in ((4, [4]), (5, [4, 1]), (9, [4, 4, 1]), (100, [4, 4, 4])):
+        store = ShardStore(shards, ShardCache(Path("/nowhere"), 0), most=most)
+        assert len(store) == min(most, 12)
+        assert [len(store.numbers_of(n)) for n in range(len(store.shards))] == lengths
+
+
+def test_samples_are_found_by_number_and_read(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{n}.tar", numbered(10 * n, 3)) for n in range(3)]
+    store = ShardStore([Shard(str(p)) for p in paths], ShardCache(tmp_path, 0), remembered=1)
+    keys = [store.name(number) for number in range(len(store))]
+    expected = [f"{tmp_path}/{n}.tar/{10 * n + k:03d}" for n in range(3) for k in range(3)]
+    assert keys == expected
+    shard, sample = store.sample(4)
+    file = store.read(shard, sample.images[""])
+    assert str(file) == f"{tmp_path}/1.tar/011.png"
+    assert file.getvalue() in numbered(11, 1)
+
+
+def test_a_damaged_shard_keeps_its_sound_samples_and_names_the_others(tmp_path: Path) -> None:
+    whole = tar_bytes({f"{n}.png": bytes(400) for n in range(4)})
+    path = write(tmp_path / "s.tar", whole[: 2 * 1024 + 600])
+    store = ShardStore([Shard(str(path), 4)], ShardCache(tmp_path, 0))
+    assert store.name(1).endswith("s.tar/1")
+    with pytest.raises(UserError, match=r"s\.tar has no sample 3 of 4: it breaks off inside 2"):
+        store.sample(2)
+    with pytest.raises(UserError, match=r"s\.tar is damaged: it breaks off inside 2\.png"):
+        ShardStore([Shard(str(path))], ShardCache(tmp_path, 0))
+    path.write_bytes(whole[: 3 * 1024])
+    with pytest.raises(UserError, match=r"no sample 4 of 4: its index is of other shards"):
+        ShardStore([Shard(str(path), 4)], ShardCache(tmp_path, 0)).sample(3)
+
+
+def test_a_shard_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.tar", numbered(0, 3))
+    store = ShardStore([Shard(str(path))], ShardCache(tmp_path, 0))
+    shard, sample = store.sample(2)
+    path.write_bytes(path.read_bytes()[:2600])
+    with pytest.raises(UserError, match=r"s\.tar/002\.png cannot be read: the shard ends"):
+        store.read(shard, sample.images[""])
+    path.unlink()
+    with pytest.raises(UserError, match=r"s\.tar is not there"):
+        store.read(shard, sample.images[""])
+
+
+def test_shards_on_the_web_are_counted_once_even_if_they_do_not_stay(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files = {f"{n}.tar": numbered(0, n + 1) for n in range(3)}
+    shards = [Shard(f"{server.url}{n}.tar") for n in range(3)]
+    store = ShardStore(shards, ShardCache(tmp_path, 10240))
+    assert [shard.samples for shard in store.shards] == [1, 2, 3]
+    assert [shard.bytes for shard in store.shards] == [10240] * 3
+    assert "3 shards: each is read once" in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.tar"))) == 1
+    assert len(ShardStore(shards, ShardCache(tmp_path, 10240))) == 6
+    assert len(server.requests) == 3
+
+
+def test_shards_that_are_opened_and_the_next_one_are_fetched_beside(
+    server: Server, tmp_path: Path
+) -> None:
+    server.files = {f"{n}.tar": numbered(0, 4) for n in range(5)}
+    shards = [Shard(f"{server.url}{n}.tar", 4, 10240) for n in range(5)]
+    store = ShardStore(shards, ShardCache(tmp_path, 10**6))
+    order = streamed_order(store, 2, torch.Generator().manual_seed(1))
+    next(order)
+    for thread in threading.enumerate():
+        if thread.name.startswith(f"fetch {server.url}"):
+            thread.join()
+    assert len(list(tmp_path.glob("*.tar"))) == 2
+    assert len(list(order)) == 19
