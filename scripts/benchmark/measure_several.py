@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -157,12 +157,15 @@ def _rows(context: Context, several: Processes, case: str, model: str, size: int
         return {"wall": max(each["wall"] for each in asked) / several.count}
 
     ways = {way: partial(take, way) for way in ("whole", "together", "apart")}
-    yield _speed(f"{case}, an image", context.measure(ways, "wall"), several.count)
+    found = context.measure(ways, "wall")
+    yield _speed(f"{case}, an image", found, several.count)
+    step = found["together"].median * several.count
     taken = [several.ask("several.parts", **batch) for _ in range(max(2, context.reps))]
-    yield from part_rows(case, taken)
+    yield from part_rows(case, taken, step)
     if model == "cycle_gan":
         asked = [several.ask("several.own_pools", name="model", size=size) for _ in taken]
-        yield _pool_row(case, taken, [each["seconds"] for ranks in asked for each in ranks])
+        own = median(each["seconds"] for ranks in asked for each in ranks)
+        yield _pool_row(case, [seconds - own for seconds in _seconds(taken, "pools")], step)
 
 
 def _speed(case: str, found: Mapping[str, Series], count: int) -> Row:
@@ -177,21 +180,30 @@ def _speed(case: str, found: Mapping[str, Series], count: int) -> Row:
     return result
 
 
-def part_rows(case: str, taken: Taken) -> Iterator[Row]:
+def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
     """Make rows of what steps exchange, in per cent of a step.
 
     Of each exchange that of the process which is last counts: the others have waited until then.
     """
-    step, sizes = _wall(taken), taken[0][0]["bytes"]
-    for name in ("waiting", *(name for name in PURPOSES if name in sizes)):
-        seconds = _seconds(taken, name)
+    first = taken[0][0]
+    for name in (name for name in PURPOSES if name in first["bytes"]):
+        seconds, moved = _seconds(taken, name), median(_seconds(taken, f"{name}, moved"))
         row = Row("dist", f"{case}: {name}, % of a step", None, ours=_percent(seconds, step))
-        row.notes = [quantity(median(seconds), "s")]
-        if name in sizes:
-            on_the_way = quantity(median(_seconds(taken, f"{name}, moved")), "s")
-            size = _in_bytes(sizes[name])
-            row.notes[0] += f", {on_the_way} of it for {size} from each process to all"
+        size, messages = _in_bytes(first["bytes"][name]), first["messages"][name]
+        row.notes = [
+            f"{quantity(median(seconds), 's')}, {quantity(moved, 's')} of it for {size} from each "
+            f"process to all, in {messages} message{'s' * (messages > 1)}"
+        ]
         yield row
+    watched = median(max(each["wall"] for each in ranks) for ranks in taken)
+    waiting = _seconds(taken, "waiting", of=max)
+    row = Row("dist", f"{case}: waiting, % of a watched step", ours=_percent(waiting, watched))
+    row.notes = [
+        f"{quantity(median(waiting), 's')} of {quantity(watched, 's')}, in which all meet before "
+        f"each of {sum(first['messages'].values())} messages; else a step takes "
+        f"{quantity(step, 's')}"
+    ]
+    yield row
     bounds = _seconds(taken, "gradients, moved")
     row = Row("dist", f"{case}: overlap would save at most, %", cases.OVERLAP)
     row.ours = _percent(bounds, step - median(bounds))
@@ -199,10 +211,9 @@ def part_rows(case: str, taken: Taken) -> Iterator[Row]:
     yield row
 
 
-def _pool_row(case: str, taken: Taken, own: Sequence[float]) -> Row:
-    costs = [seconds - median(own) for seconds in _seconds(taken, "pools")]
+def _pool_row(case: str, costs: Sequence[float], step: float) -> Row:
     row = Row("dist", f"{case}: one pool for all, % of a step", cases.GLOBAL_POOL)
-    row.ours = _percent(costs, _wall(taken))
+    row.ours = _percent(costs, step)
     row.notes = [f"{quantity(median(costs), 's')} more than a pool for each process"]
     return row
 
@@ -211,14 +222,9 @@ def _in_bytes(number: int) -> str:
     return quantity(number / 1e6, "MB") if number >= 1e5 else f"{number} bytes"
 
 
-def _wall(taken: Taken) -> float:
-    return median(max(each["wall"] for each in ranks) for ranks in taken)
-
-
-def _seconds(taken: Taken, name: str) -> list[float]:
-    """Return the seconds of one purpose in each step: the least, of whoever came last."""
-    choose = max if name == "waiting" else min
-    return [choose(each["seconds"].get(name, 0.0) for each in ranks) for ranks in taken]
+def _seconds(taken: Taken, name: str, of: Callable[[Iterator[float]], float] = min) -> list[float]:
+    """Return the seconds of one purpose in each step: those of the process that came last."""
+    return [of(each["seconds"].get(name, 0.0) for each in ranks) for ranks in taken]
 
 
 def _percent(seconds: Sequence[float], step: float) -> Series:

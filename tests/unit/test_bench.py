@@ -139,28 +139,34 @@ def test_quantities_have_three_digits_and_a_unit(number: float, unit: str, text:
 # ---- several processes --------------------------------------------------------------------
 
 
-def step_of_two(wall: float, gradients: float, **seconds: float) -> list[dict[str, Any]]:
+def watched_step(gradients: float, agreement: float) -> list[dict[str, Any]]:
     """Return what two processes say of a step; the second one came late to everything."""
-    early = {"waiting": 0.5, "gradients": gradients + 1, "gradients, moved": gradients, **seconds}
-    late = {"waiting": 0.1, "gradients": gradients, "gradients, moved": gradients, **seconds}
-    sizes = {"gradients": 113_000_000, "agreement": 8}
-    return [{"wall": wall, "seconds": each, "bytes": sizes} for each in (early, late)]
+    own = {"gradients": gradients, "gradients, moved": gradients, "agreement": agreement}
+    early = {**own, "waiting": 0.5, "gradients": gradients + 1}
+    counted = {
+        "bytes": {"gradients": 113_000_000, "agreement": 8},
+        "messages": {"gradients": 2, "agreement": 1},
+    }
+    return [{"wall": 10.0, "seconds": each, **counted} for each in (early, {**own, "waiting": 0.1})]
 
 
 def test_exchanges_are_told_in_per_cent_of_a_step() -> None:
-    taken = [step_of_two(10.0, 2.0, agreement=0.001), step_of_two(10.0, 1.0, agreement=0.003)]
-    rows = {row.case: row for row in part_rows("a model", taken)}
+    taken = [watched_step(2.0, agreement=0.001), watched_step(1.0, agreement=0.003)]
+    rows = {row.case.removeprefix("a model: "): row for row in part_rows("a model", taken, 8.0)}
     shares = {case: row.ours.median for case, row in rows.items() if row.ours}
-    assert shares["a model: waiting, % of a step"] == 5.0  # of the process that came first
-    assert shares["a model: gradients, % of a step"] == 15.0  # of the one that came last
-    assert shares["a model: agreement, % of a step"] == pytest.approx(0.02)
-    assert "8 bytes" in rows["a model: agreement, % of a step"].notes[0]
-    assert "113 MB" in rows["a model: gradients, % of a step"].notes[0]
-    assert len(rows) == 4  # pools and norms were not exchanged
-
-    bound = rows["a model: overlap would save at most, %"]
-    assert shares[bound.case] == pytest.approx(100 * 1.5 / 8.5)
-    assert bound.ok == "no"  # more than 10%: it would be worth it
+    assert shares == {
+        "gradients, % of a step": 100 * 1.5 / 8,  # of the process that came last
+        "agreement, % of a step": pytest.approx(100 * 0.002 / 8),
+        "waiting, % of a watched step": 5.0,  # of the one that came first
+        "overlap would save at most, %": pytest.approx(100 * 1.5 / 6.5),
+    }  # pools and norms were not exchanged
+    assert (
+        "113 MB from each process to all, in 2 messages" in rows["gradients, % of a step"].notes[0]
+    )
+    assert (
+        "8 bytes from each process to all, in 1 message" in rows["agreement, % of a step"].notes[0]
+    )
+    assert rows["overlap would save at most, %"].ok == "no"  # it would be worth it
 
 
 def test_what_exchanging_costs_is_computed_from_bytes_and_hops() -> None:

@@ -17,6 +17,7 @@ from benchmark.worker.training import built, losses_of, noise_batch
 
 LONGEST = 300.0  # seconds that one process waits for another
 EXACT_STEPS = 3
+NORMS = "norms"  # what is exchanged without another purpose
 
 
 def join() -> dict[str, Any]:
@@ -102,7 +103,7 @@ def own_pools(name: str, size: int) -> dict[str, float]:
 
 
 def parts(name: str, size: int, batch_size: int, seed: int) -> dict[str, Any]:
-    """Take one step together, and return the seconds and bytes of each of its exchanges.
+    """Take one step together, and return seconds, bytes and messages of each of its exchanges.
 
     Before each exchange all processes meet: `waiting` is how long this one waited there for the
     slowest, so that what is left is the exchange alone.
@@ -113,7 +114,8 @@ def parts(name: str, size: int, batch_size: int, seed: int) -> dict[str, Any]:
         watch.seconds.clear()
         began = _now()
         take(seed)
-        return {"wall": _now() - began, "seconds": watch.seconds, "bytes": watch.bytes}
+        found = {"seconds": watch.seconds, "bytes": watch.bytes, "messages": watch.messages}
+        return {"wall": _now() - began, **found}
 
 
 class Watch:
@@ -122,7 +124,8 @@ class Watch:
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.bytes: Counter[str] = Counter()
-        self._purpose = "norms"  # what is exchanged without another purpose
+        self.messages: Counter[str] = Counter()
+        self._purpose = NORMS
         self._meet = torch.distributed.all_reduce
 
     @contextmanager
@@ -172,9 +175,13 @@ class Watch:
             self.meet()
             tensor = next(each for each in arguments if isinstance(each, Tensor))
             self.bytes[self._purpose] += tensor.numel() * tensor.element_size()
+            self.messages[self._purpose] += 1
             began = _now()
             result = real(*arguments, **more)
-            self.seconds[f"{self._purpose}, moved"] += _now() - began
+            took = _now() - began
+            self.seconds[f"{self._purpose}, moved"] += took
+            if self._purpose == NORMS:
+                self.seconds[NORMS] += took
             return result
 
         return watched
