@@ -30,12 +30,13 @@ from util.training.saver import snapshot
 def main() -> None:
     """Train all cases, or those that are named."""
     out, data, *names = sys.argv[1:]
-    for name in names or CASES:
-        case = CASES[name]
-        torch.set_default_dtype(case.dtype)
-        opt = options(case, Path(data), Path(out))
-        with together(opt):
-            save_state(trained(case, opt), f"{out}/{name}_{group.rank()}.pth")
+    with group.joined("cpu", seconds=120):
+        for name in names or CASES:
+            case = CASES[name]
+            torch.set_default_dtype(case.dtype)
+            opt = options(case, Path(data), Path(out))
+            with together(opt):
+                save_state(trained(case, opt), f"{out}/{name}_{group.rank()}.pth")
 
 
 def options(case: Case, data: Path, out: Path) -> Namespace:

@@ -8,6 +8,7 @@ nothing else asks whether there are any.
         everything = group.gathered(whatever)
 """
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,7 @@ def leave() -> None:
         _group = None
     if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
         dist.destroy_process_group()
+        gc.collect()  # now: in a process that loads images it would wait for threads of this one
 
 
 def _store(rank: int, count: int, timeout: timedelta) -> Store:
