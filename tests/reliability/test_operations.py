@@ -419,7 +419,7 @@ def test_a_run_goes_on_when_nobody_reads_what_it_says(
 
 
 def test_several_processes_are_refused(tmp_path: Path, root: Path) -> None:
-    environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}
+    environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}
     text = f"import os\nos.environ.update({environment})"
     training = Training([*python(text), *small(root, tmp_path / "c")], tmp_path, 0)
     assert_one_message(training, "2 processes were started", "as by torchrun", "python -c")

@@ -145,7 +145,7 @@ def _refuse_several_processes() -> None:
             "command has no use for them: one is enough. Start it by itself: "
             f"python {shlex.join(sys.argv)}"
         )
-        error.is_said = not system.is_main_process()
+        error.is_said = system.processes_here()[0] > 0  # once on each machine
         raise error
 
 

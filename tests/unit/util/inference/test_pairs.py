@@ -68,3 +68,9 @@ def test_labels_are_written_down_and_those_of_an_earlier_test_go(tmp_path: Path)
         assert json.loads((tmp_path / PAIRS_FILE).read_text()) == pairs
     save_pairs(str(tmp_path), {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_that_look_the_same_keep_their_labels() -> None:
+    visuals = {name: torch.zeros(1, 3, 4, 4) for name in ("data_A", "data_B", "output")}
+    compared = {"": (visuals["output"], visuals["data_B"])}
+    assert pairs_among(visuals, "single", lambda: compared) == {"output": "data_B"}
