@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image as Image  # for other people's code
 from torch import nn
 
+from util.base import rng
 from util.base.log import say
 from util.base.new_options import DEFAULTS
 from util.base.system import claim_device, is_launched, processes_here
@@ -58,6 +59,7 @@ def init_ddp() -> torch.device:
     device = claim_device([number] if torch.cuda.is_available() else [])
     if is_launched():
         group.join(device.type, DEFAULTS["dist_timeout"])
+        rng.seed_all(group.of_first(torch.initial_seed()))  # all draw the same order of images
     say(f"Initialized with device {device}")
     return device
 

@@ -26,7 +26,7 @@ from util.base.plugins import own_method
 from util.base.stop_signals import Stopped, may_stop
 from util.base.system import processes_here, usable_cores
 from util.processes import group
-from util.processes.agreement import all_or_none
+from util.processes.agreement import all_or_none, require_same
 
 BUILT_IN = {f"data.{mode}_dataset" for mode in LAYOUTS}
 
@@ -94,6 +94,8 @@ class BatchLoader:
             # Then torch's own draw for workers must not disturb the model's sequence.
             generator=torch.Generator() if is_divided else None,
         )
+        if group.count() > 1:
+            require_same(self._images, "The images")
         if self.workers:
             # Python ends processes that are left with one SIGTERM, which they survive, and waits.
             atexit.register(_end_workers, weakref.ref(self))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from util.base import system
 from util.base.log import say, warn
 from util.storage.files import write_text
 from util.storage.run_folder import RunFolder
@@ -45,8 +46,11 @@ class Result:
     def save(self, opt: Namespace | None = None) -> None:
         """Save the options beside the checkpoints; a test goes on if it may not write there.
 
-        `opt` has what the model and the data set have made of theirs.
+        `opt` has what the model and the data set have made of theirs. Of several processes the
+        first one saves.
         """
+        if not system.is_main_process():
+            return
         try:
             self._with_those_of_plugins(opt or Namespace())._save()
         except OSError as error:

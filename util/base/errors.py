@@ -33,6 +33,7 @@ class UserError(ValueError):
     """Something the user can put right: says what was given, why it fails, and what to do."""
 
     is_said = False  # by another process, which fails for the same reason
+    is_shared = False  # all processes have this very error, and may act together still
 
 
 class LoadError(UserError):

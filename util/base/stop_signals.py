@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, Self
 
+from util.base.system import is_main_process
+
 # From people, and from systems that soon take more than a request.
 REQUESTS = (signal.SIGTERM, signal.SIGINT)
 # A terminal has gone, or time is nearly up: these come again by themselves. Windows has none.
@@ -72,7 +74,7 @@ class StopSignals:
         is_first = self.received is None
         self._was_requested |= is_request
         self.received = self.received or signal.Signals(number)
-        if is_request or is_first:
+        if (is_request or is_first) and is_main_process():
             _announce(signal.Signals(number), "; once more stops at once" if is_request else "")
         if self._may_stop and not HAS_TIMER:
             raise Stopped
@@ -159,6 +161,7 @@ def leave_stopping_to_the_parent() -> None:
 
     The parent needs it to finish the iteration, then ends it, by a second SIGTERM if need be.
     """
+    signal.set_wakeup_fd(-1)  # what comes here is not for the parent, whose it may be
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

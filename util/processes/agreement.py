@@ -34,6 +34,18 @@ def all_or_none(action: Callable[[], T]) -> T:
     return result[0]
 
 
+def require_same(value: object, what: str) -> None:
+    """Raise a UserError unless all processes have the same."""
+    every = group.gathered(value)
+    if different := [number for number, each in enumerate(every) if each != every[0]]:
+        error = UserError(
+            f"{what} of process {different[0]} are not those of process 0 ({every[different[0]]} "
+            f"and {every[0]}). All machines need the same."
+        )
+        error.is_said = group.rank() > 0
+        raise error
+
+
 def own_part(count: int) -> range:
     """Return which of so many things are this process's: as many as others have, in one row."""
     of_each = group.shares_of(count, group.count())
@@ -68,5 +80,6 @@ def _together(problem: LoadError | None) -> LoadError:
     texts = [f"process {n}: {each[0]}" for n, each in enumerate(problems) if each is not None]
     error = LoadError("\n  ".join(texts))
     error.hint = next(each[1] for each in problems if each is not None)
+    error.is_shared = True
     error.is_said = group.rank() > 0
     return error

@@ -8,13 +8,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from util.base.errors import UserError, in_words
 from util.base.stop_signals import REQUESTS
 from util.base.torch_private import Store
 
+T = TypeVar("T")
 PATIENCE = 3.0  # seconds for all that are left to say so; they notice at about the same time
 SOON = 1.0  # seconds within which processes fail for the same reason
 LEAST_WAIT = 2.0  # seconds that a process asked to stop goes on to wait for others
@@ -22,6 +24,15 @@ LEAST_WAIT = 2.0  # seconds that a process asked to stop goes on to wait for oth
 
 class ProcessError(UserError):
     """Another process of the run does not answer, or has failed."""
+
+
+def _in_time(action: Callable[[], T], otherwise: T) -> T:
+    """Return what an action gives; whoever keeps the messages may be cut off, and never answer."""
+    given: list[T] = []
+    thread = threading.Thread(target=lambda: given.append(action()), daemon=True)
+    thread.start()
+    thread.join(2 * PATIENCE)
+    return given[0] if given else otherwise
 
 
 class Messages:
@@ -36,8 +47,10 @@ class Messages:
 
     def tell(self, error: BaseException) -> None:
         """Say why this process ends; a user need not read it twice if the first one ends so too."""
-        if not isinstance(error, Exception) or isinstance(error, ProcessError):
-            return
+        if isinstance(error, Exception) and not isinstance(error, ProcessError):
+            _in_time(lambda: self._tell(error), None)
+
+    def _tell(self, error: Exception) -> None:
         text = in_words(error)
         self._set("failure", text)
         deadline = time.monotonic() + SOON
@@ -47,6 +60,10 @@ class Messages:
 
     def name_missing(self) -> tuple[str, bool]:
         """Say who does not answer, and why; and whether it is this process's turn to say it."""
+        text = f"Nothing can be heard of the other {self.count - 1} processes any more."
+        return _in_time(self._ask_others, (text, True))
+
+    def _ask_others(self) -> tuple[str, bool]:
         self._set("misses others", "yes")
         deadline = time.monotonic() + PATIENCE
         here = [self.rank]

@@ -8,6 +8,7 @@ nothing else asks whether there are any.
         everything = group.gathered(whatever)
 """
 
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,7 @@ class Group:
 
 _group: Group | None = None
 _is_alone = False
+_joined = 0  # how often this process has joined others
 
 
 def count() -> int:
@@ -84,12 +86,13 @@ def joined(device: str, seconds: float) -> Iterator[None]:
 
 def join(device: str, seconds: float) -> Messages:
     """Join the other processes, until `leave`; see `joined`."""
-    global _group
+    global _group, _joined
+    _joined += 1
     rank, count = int(os.environ["RANK"]), system.processes_started()
     timeout = timedelta(seconds=seconds)
     outer = _store(rank, count, timeout)
-    # After a restart another one: else addresses of processes that are gone would be found there.
-    store = PrefixStore(f"attempt {system.restarts()}", outer)
+    # A part of its own each time: else addresses of processes that are gone would be found there.
+    store = PrefixStore(f"attempt {system.restarts()}.{_joined}", outer)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     try:
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
@@ -114,6 +117,7 @@ def leave() -> None:
         _group = None
     if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
         dist.destroy_process_group()
+        gc.collect()  # now: in a process that loads images it would wait for threads of this one
 
 
 def _store(rank: int, count: int, timeout: timedelta) -> Store:

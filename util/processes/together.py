@@ -11,7 +11,7 @@ from util.base.new_options import new_option, set_new_option
 from util.processes import group
 from util.storage.run_folder import RunFolder
 
-OWN = ("gpu_ids", "device")  # options of each process
+OWN = ("gpu_ids", "device", "dataroot", "num_threads")  # options of each process, or machine
 BEGUN = "the run has begun"
 
 

@@ -25,8 +25,9 @@ class NewRun:
     def __init__(self, opt: Namespace) -> None:
         self.name: str = opt.name
         self.folder = RunFolder(opt.checkpoints_dir, opt.name)
-        self.begins = not opt.continue_train and system.is_main_process()
-        opts = [] if self.begins else self.folder.path.glob("[!.]*_opt.*")
+        is_main = system.is_main_process()
+        self.begins = is_main and not opt.continue_train
+        opts = self.folder.path.glob("[!.]*_opt.*") if is_main and opt.continue_train else []
         self._records = {file: file.read_bytes() for file in opts}
         self._stays: list[Path] = []
         self._before: Path | None = None  # where the rest has gone

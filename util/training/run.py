@@ -134,15 +134,16 @@ class Run:
                 say(f"Stopped by {self._stop.received.name}. {self.save_for_later()}")
                 raise SystemExit(self._stop.status) from None
             except LoadError as error:
-                advice = " ".join(filter(None, [error.hint, self.save_for_later()]))
-                raise _with_more(error, advice) from error
-            except ProcessError as error:  # in the middle of a step: the last save is what is left
-                raise _with_more(error, self.saver.how_to_continue()) from error
+                how = self._save_if_all_can(error)
+                raise _with_more(error, " ".join(filter(None, [error.hint, how]))) from error
+            except ProcessError as error:
+                raise _with_more(error, self._save_if_all_can(error)) from error
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 self._forget_step(error)
-                raise UserError(f"{OUT_OF_MEMORY}\n  {self.save_for_later()}") from None
+                how = self._save_if_all_can(error)
+                raise UserError(f"{OUT_OF_MEMORY}\n  {how}") from None
 
         others = "val" if self.validator else self.opt.phase
         phase = "test" if self._has_split(self.opt, "test") else others
@@ -262,6 +263,12 @@ class Run:
         self.saver.wait()
         return self.saver.how_to_continue()
 
+    def _save_if_all_can(self, error: Exception) -> str:
+        """Save unless other processes are in the middle of a step, and return how to go on."""
+        if group.count() == 1 or getattr(error, "is_shared", False):
+            return self.save_for_later()
+        return self.saver.how_to_continue()
+
     # ---- the end of an epoch ------------------------------------------------------------------
 
     @property
@@ -353,7 +360,7 @@ def _stop_if_asked() -> None:
 
 def _with_more(error: UserError, text: str) -> UserError:
     """Return an error that says more; of several processes one says it."""
-    more = UserError(f"{error}\n  {text}")
+    more = (ProcessError if isinstance(error, ProcessError) else UserError)(f"{error}\n  {text}")
     more.is_said = error.is_said
     return more
 

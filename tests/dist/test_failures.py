@@ -1,0 +1,129 @@
+"""Whatever happens to one of several processes: all end in time, its name is said, nothing is lost."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from tests.dist.comparing import largest_difference
+from tests.support.commands import draw_unpaired
+from tests.support.launched import Launched, launched, run, torchrun
+from tests.support.paths import ROOT
+from tests.support.runs import differences, outcome
+from tests.support.tiers import LONG
+
+pytestmark = [pytest.mark.slow, pytest.mark.dist]
+
+TRAIN, TRAIN64 = str(ROOT / "train.py"), str(ROOT / "tests" / "dist" / "train64.py")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    draw_unpaired(root, "train", 11, 5)
+    draw_unpaired(root, "val", 3, 2)
+    return root
+
+
+def options(data: Path, folder: Path, *more: str) -> list[str]:
+    argv = ["--dataroot", str(data), "--name", "run", "--checkpoints_dir", str(folder)]
+    argv += ["--model", "cycle_gan", "--netG", "resnet_6blocks", "--ngf", "2", "--ndf", "2"]
+    argv += ["--crop_size", "32", "--load_size", "34", "--pool_size", "4", "--gpu_ids", "-1"]
+    argv += ["--display_id", "-1", "--no_html", "--seed", "3", "--num_threads", "1"]
+    argv += ["--batch_size", "6", "--n_epochs", "5", "--n_epochs_decay", "3", "--print_freq", "1"]
+    return [*argv, "--save_latest_freq", "12", "--dist_timeout", "60", *more]
+
+
+def says(running: Launched, text: str) -> None:
+    running.wait_until(lambda: text in running.said)
+
+
+def trains_on(running: Launched, steps: int) -> None:
+    before = running.said.count("(epoch: ")
+    running.wait_until(lambda: running.said.count("(epoch: ") >= before + steps)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the run of two processes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    status, said = run([*torchrun(2), TRAIN64, *options(data, folder)], folder)
+    assert status == 0, said[-4000:]
+    return folder / "run"
+
+
+def weights_of(folder: Path) -> dict[str, Tensor]:
+    """Return the weights of a run's end; biases before instance norms are rounding noise."""
+    networks = outcome(folder)["networks"].items()
+    named = ((f"{name} {key}", value) for name, net in networks for key, value in net.items())
+    return {name: value for name, value in named if not name.endswith("bias")}
+
+
+def same_ends(one: Path, other: Path) -> list[str]:
+    return differences(outcome(one), outcome(other))
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.skipif(not LONG, reason="RELIABILITY=long"))])
+def test_killed_processes_start_again_and_the_run_ends_as_if_nothing_had_been(
+    kills: int, data: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    command = [*torchrun(2, f"--max-restarts={kills}"), TRAIN64, *options(data, tmp_path)]
+    with launched(command, tmp_path) as running:
+        for kill in range(1, kills + 1):
+            trains_on(running, steps=3)  # after two of which it saves
+            os.kill(running.pid_of(kill % 2), signal.SIGKILL)
+            says(running, f"Restart {kill}: the run goes on from")
+        assert running.wait() == 0, running.said[-4000:]
+    assert same_ends(undisturbed, tmp_path / "run") == []
+
+
+def test_a_run_goes_on_with_any_number_of_processes(
+    data: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    """One is stopped in epoch 2, then two, then three; one takes it to its end."""
+    argv = options(data, tmp_path)
+    for count, epoch in ((1, 2), (2, 3), (3, 5)):
+        start = [sys.executable] if count == 1 else torchrun(count)
+        with launched([*start, TRAIN64, *argv], tmp_path, f"with {count}") as running:
+            says(running, f"(epoch: {epoch}, iters: 6")
+            os.kill(running.process.pid, signal.SIGTERM)
+            assert running.wait() != 0
+            assert running.said.count("Stopped by SIGTERM") == 1
+        argv = ["--name", "run", "--checkpoints_dir", str(tmp_path), "--continue_train"]
+    status, said = run([sys.executable, TRAIN64, *argv], tmp_path)
+    assert status == 0, said[-4000:]
+    one, other = (weights_of(folder) for folder in (undisturbed, tmp_path / "run"))
+    assert len(one) > 40
+    assert largest_difference(one, other, [])[0] < 1e-10
+
+
+def test_a_process_that_hangs_is_named_after_the_time_out(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")  # instead of 30, before a SIGKILL
+    command = [*torchrun(3), TRAIN, *options(data, tmp_path, "--dist_timeout", "6")]
+    with launched(command, tmp_path) as running:
+        says(running, "(epoch: 2, iters: 6")
+        pid = running.pid_of(1)
+        os.kill(pid, signal.SIGSTOP)
+        assert running.wait() != 0
+        said = running.said
+    assert f"error: Of 3 processes these have ended, or do not answer: 1 (process {pid} on" in said
+    assert said.count("do not answer: 1 (") == 1
+    assert "Continue with:\n  python train.py --name run --continue_train" in said
+
+
+def test_a_bad_image_in_one_process_ends_all_with_its_name(data: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    draw_unpaired(root, "train", 6, 6)
+    (root / "trainA" / "a3.png").write_bytes(b"no image")
+    command = [sys.executable, TRAIN, *options(root, tmp_path, "--processes", "2")]
+    status, said = run(command, tmp_path)
+    assert status == 1
+    assert said.count("error: ") == 1
+    assert "error: process " in said
+    assert "a3.png" in said.partition("error: process ")[2]
+    assert "Traceback" not in said

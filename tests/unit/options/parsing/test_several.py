@@ -1,0 +1,59 @@
+"""`--processes`, `--gpu_ids 0,1` and what torchrun says, as options take it."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from options.parsing.several import own_gpus
+from options.train_options import TrainOptions
+from util.base.errors import UserError
+
+
+def parsed(*argv: str) -> Any:
+    return TrainOptions().parse(["--dataroot", "X", "--gpu_ids", "-1", *argv], quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "size"),
+    [(["--processes", "3"], 3), (["--processes", "3", "--batch_size", "6"], 6), ([], 1)],
+)
+def test_a_batch_is_of_all_processes(argv: list[str], size: int) -> None:
+    assert parsed(*argv).batch_size == size
+
+
+@pytest.mark.parametrize(
+    ("argv", "problem"),
+    [
+        (["--processes", "3", "--batch_size", "4"], "can be shared by 1, 2, 4 processes"),
+        (["--processes", "0"], "--processes 0: give 1 or more"),
+        (["--dist_timeout", "0"], "--dist_timeout 0: give seconds"),
+        (["--dist_compress", "fp8"], "--dist_compress fp8 is not known"),
+    ],
+)
+def test_what_does_not_fit_is_said(
+    argv: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(*argv)
+    assert ended.value.code == 2
+    assert problem in capsys.readouterr().err
+
+
+def test_torchrun_decides_how_many_processes_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert parsed().batch_size == 4
+    assert parsed("--batch_size", "8", "--processes", "2").batch_size == 8
+
+
+def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert own_gpus([0, 1]) == [0, 1]
+    for name, value in {"RANK": 5, "WORLD_SIZE": 8, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 2}.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert own_gpus([]) == []
+    assert own_gpus([0]) == [1]  # the default
+    assert own_gpus([2, 3]) == [3]
+    with pytest.raises(UserError, match="2 processes were started on this machine for 1 GPUs"):
+        own_gpus([3])

@@ -1,0 +1,99 @@
+"""Shares of a batch, without processes; tests/dist has real ones."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.pipeline.sampling import EpochSampler
+from util.processes import agreement, group
+from util.processes.group import Share, shares_of
+
+COUNTS = st.integers(1, 9)
+
+
+def as_process(patch: pytest.MonkeyPatch, rank: int, count: int) -> None:
+    patch.setattr(group, "count", lambda: count)
+    patch.setattr(group, "rank", lambda: rank)
+
+
+@given(images=st.integers(0, 50), count=COUNTS)
+def test_every_image_is_in_one_share_and_shares_are_even(images: int, count: int) -> None:
+    shares = shares_of(images, count)
+    assert sum(shares) == images
+    assert max(shares) - min(shares) <= 1
+    if images > 0:
+        of_all = [Share(shares, rank) for rank in range(count)]
+        rows = [list(range(images))[each.rows] for each in of_all if each.counts]
+        assert sum(rows, []) == list(range(images))
+        assert sum(each.weight for each in of_all) == pytest.approx(count)
+        assert {each.size for each in of_all if not each.counts} <= {1}
+
+
+@given(
+    length=st.integers(1, 40), count=COUNTS, batch=st.integers(1, 4), begun=st.integers(0, 3),
+    seed=st.integers(0, 5),
+)  # fmt: skip
+def test_processes_divide_the_epoch_of_one(
+    length: int, count: int, batch: int, begun: int, seed: int
+) -> None:
+    """Batch by batch, and in the middle of an epoch; who gets nothing repeats the first image."""
+    size = batch * count
+
+    def epoch(rank: int, processes: int) -> list[object]:
+        with pytest.MonkeyPatch.context() as patch:
+            as_process(patch, rank, processes)
+            sampler = EpochSampler(length, shuffle=True, seed=seed, batch_size=size)
+            sampler.start, sampler.order_seed = begun * size, 3
+            return list(sampler)
+
+    whole = epoch(0, 1)
+    parts = [epoch(rank, count) for rank in range(count)]
+    for first in range(0, len(whole), size):
+        images = whole[first : first + size]
+        taken = []
+        for rank, part in enumerate(parts):
+            share = Share(shares_of(len(images), count), rank)
+            mine = [part.pop(0) for _ in range(share.size)]
+            assert mine == (images[share.rows] if share.counts else images[:1])
+            taken += mine if share.counts else []
+        assert taken == images
+    assert parts == [[]] * count
+
+
+@given(count=COUNTS, batch=st.integers(1, 12), parts=st.integers(1, 3))
+def test_random_numbers_are_drawn_for_all_processes(count: int, batch: int, parts: int) -> None:
+    """And for several batches that were put together."""
+    torch.manual_seed(1)
+    whole = torch.randn(parts * batch, 2)
+    shares = shares_of(batch, count)
+    for rank in range(count):
+        with pytest.MonkeyPatch.context() as patch:
+            as_process(patch, rank, count)
+            group.begin_batch(batch)
+            own = Share(shares, rank)
+            torch.manual_seed(1)
+            drawn = group.drawn_for_all(torch.randn, (parts * own.size, 2))
+            wanted = whole.view(parts, batch, 2)[:, own.rows].reshape(-1, 2)
+            assert torch.equal(drawn, wanted)
+    group.begin_batch(batch)  # of one process: forgotten
+
+
+@given(things=st.integers(0, 30), count=COUNTS)
+def test_work_is_shared_out_in_order(things: int, count: int) -> None:
+    parts: list[int] = []
+    for rank in range(count):
+        with pytest.MonkeyPatch.context() as patch:
+            as_process(patch, rank, count)
+            parts += agreement.own_part(things)
+    assert parts == list(range(things))
+
+
+def test_one_process_is_no_special_case() -> None:
+    tensor = torch.ones(2, 3)
+    with group.joined("cpu", seconds=1):
+        assert (group.count(), group.rank(), group.share(4).weight) == (1, 0, 1)
+        assert group.add_up(tensor) is group.whole_batch(tensor) is group.own_rows(tensor) is tensor
+        assert group.gathered("x") == ["x"]
+        assert agreement.shared_out(3, list) == [0, 1, 2]
+        assert agreement.all_or_none(lambda: 5) == 5
