@@ -141,10 +141,10 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
 def sampled(root: Path, rank: int, count: int, start: int) -> list[Any]:
     """Return what the sampler of one of several processes yields in the second epoch."""
     torch.manual_seed(3)
+    loader = create_dataset(shard_options(root, "unaligned", batch_size=6, num_threads=1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(group, "count", lambda: count)
         patch.setattr(group, "rank", lambda: rank)
-        loader = create_dataset(shard_options(root, "unaligned", batch_size=6, num_threads=1))
         list(loader.sampler)
         loader.sampler.order_seed = loader.sampler._draw_order_seed(2)
         loader.sampler.start = start
