@@ -34,6 +34,7 @@ from benchmark.machine import describe, load, memory_folder
 from benchmark.measure_commands import stall_rows, startup_rows
 from benchmark.measure_data import data_rows, list_rows
 from benchmark.measure_display import page_rows, plot_rows, save_rows, test_rows
+from benchmark.measure_several import dist_rows
 from benchmark.measure_training import count_rows, gpu_rows, memory_rows, step_rows
 from benchmark.results import Row, missed, render
 
@@ -55,6 +56,7 @@ MEASURES: dict[str, Callable[[Context], Iterator[Row]]] = {
     "startup": startup_rows,
     "stall": stall_rows,
     "gpu": gpu_rows,
+    "dist": dist_rows,
 }
 QUICK = {"size": 128, "reps": 1, "files": 20_000,
          "only": ["numerics", "step", "page", "plot", "list"]}  # fmt: skip
@@ -83,7 +85,7 @@ def run(context: Context, groups: Sequence[str], *, json_file: str, check: bool)
     with context.checkout("ours") as checkout:
         report["machine"] |= checkout.ask("interface.versions")
     print(_heading(report["machine"]))
-    if context.reference is not None and set(groups) - {"counts", "list"}:
+    if context.reference is not None and set(groups) - {"counts", "list", "dist"}:
         report["numerics"] = numerics.check(context)
         print("\n".join(report["numerics"]))
     rows: list[Row] = []

@@ -8,7 +8,7 @@ from benchmark.results import Goal
 MODELS = ("cycle_gan", "pix2pix")
 GROUPS = (
     "numerics", "step", "memory", "counts", "data", "test", "save", "page", "plot", "list",
-    "startup", "stall", "gpu",
+    "startup", "stall", "gpu", "dist",
 )  # fmt: skip
 GOAL_SIZE = 256  # goals of steps and memory were set for images of this size
 
@@ -46,6 +46,8 @@ PAGE = PLOT = Goal("faster", 200)
 LISTING, START = Goal("faster", 2), Goal("faster", 1)
 STALL = Goal("limit", 1)  # per cent of a step
 NOTHING = Goal("limit", 0, exact=True)
+GLOBAL_POOL = Goal("limit", 3)  # per cent of a step
+OVERLAP = Goal("limit", 10)  # per cent that sending gradients during the backward pass could save
 
 EXACT = 1e-10  # relative difference in float64 that numerics may have
 FIRST_LOSSES = 1e-5  # the same of the first losses in float32

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,16 +27,19 @@ class Checkout:
         folder: with train.py; both working folder and first place for imports.
         log: file for everything that the checkout prints.
         threads: of torch.
+        more: other variables of its environment.
     """
 
-    def __init__(self, folder: Path, log: Path, threads: int) -> None:
+    def __init__(
+        self, folder: Path, log: Path, threads: int, more: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         answers, theirs = os.pipe()
         with open(log, "ab") as sink:
             self._process = subprocess.Popen(
                 [sys.executable, str(WORKER), str(folder), str(theirs)],
                 cwd=folder,
-                env=environment(threads),
+                env=environment(threads) | dict(more or {}),
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,

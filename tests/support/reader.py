@@ -21,6 +21,14 @@ esac
 exec {python} "$@"
 """
 FIRST = """{pattern}) script=$1; shift; set -- "$script" {options} "$@" ;;"""
+TORCHRUN = r"""#!/bin/sh
+for word; do
+    case "$word" in *.py) break ;; esac
+    options="$options $word"
+    shift
+done
+exec {python} -m torch.distributed.run $options --no-python python "$@"
+"""
 SRUN = '#!/bin/sh\nexec "$@"\n'  # Slurm's, without a cluster
 SECONDS = 600  # for one command
 
@@ -42,7 +50,9 @@ class Reader:
             for pattern, options in (first or {}).items()
         )
         python = PYTHON.format(cases=cases, python=shlex.quote(sys.executable))
-        for name, text in {"python": python, "python3": python, "srun": SRUN}.items():
+        torchrun = TORCHRUN.format(python=shlex.quote(sys.executable))
+        own = {"python": python, "python3": python, "torchrun": torchrun, "srun": SRUN}
+        for name, text in own.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
         self.home = folder / "home"

@@ -1,5 +1,7 @@
 """scripts/bench.py: what it counts, how it judges, and when it refuses. Nothing here is timed."""
 
+import json
+import math
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -14,9 +16,10 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "scripts"))
 
 import bench
 
-from benchmark import numerics
+from benchmark import numerics, scaling
 from benchmark.context import Context, row
 from benchmark.measure_commands import stall
+from benchmark.measure_several import part_rows
 from benchmark.numerics import DisagreementError, compare_gradients, compare_losses
 from benchmark.results import (
     Goal,
@@ -32,6 +35,8 @@ from benchmark.results import (
 from benchmark.visdom_stub import stub_server
 from benchmark.worker import counting, interface
 from benchmark.worker.data import calls_per_file
+from tests.support.paths import ROOT
+from tests.support.tiers import LONG
 
 # What one step may do at most at 256 px: operations, FLOPs, bytes.
 MOST = {"cycle_gan": (1050, 1.8793e12, 16.5e9), "pix2pix": (235, 8.695e10, 2.37e9)}
@@ -129,6 +134,93 @@ def test_the_table_fits_into_100_columns() -> None:
 )
 def test_quantities_have_three_digits_and_a_unit(number: float, unit: str, text: str) -> None:
     assert quantity(number, unit) == text
+
+
+# ---- several processes --------------------------------------------------------------------
+
+
+def watched_step(gradients: float, agreement: float) -> list[dict[str, Any]]:
+    """Return what two processes say of a step; the second one came late to everything."""
+    own = {"gradients": gradients, "gradients, moved": gradients, "agreement": agreement}
+    early = {**own, "waiting": 0.5, "gradients": gradients + 1}
+    counted = {
+        "bytes": {"gradients": 113_000_000, "agreement": 8},
+        "messages": {"gradients": 2, "agreement": 1},
+    }
+    return [{"wall": 10.0, "seconds": each, **counted} for each in (early, {**own, "waiting": 0.1})]
+
+
+def test_exchanges_are_told_in_per_cent_of_a_step() -> None:
+    taken = [watched_step(2.0, agreement=0.001), watched_step(1.0, agreement=0.003)]
+    rows = {row.case.removeprefix("a model: "): row for row in part_rows("a model", taken, 8.0)}
+    shares = {case: row.ours.median for case, row in rows.items() if row.ours}
+    assert shares == {
+        "gradients, % of a step": 100 * 1.5 / 8,  # of the process that came last
+        "agreement, % of a step": pytest.approx(100 * 0.002 / 8),
+        "waiting, % of a watched step": 5.0,  # of the one that came first
+        "overlap would save at most, %": pytest.approx(100 * 1.5 / 6.5),
+    }  # pools and norms were not exchanged
+    assert (
+        "113 MB from each process to all, in 2 messages" in rows["gradients, % of a step"].notes[0]
+    )
+    assert (
+        "8 bytes from each process to all, in 1 message" in rows["agreement, % of a step"].notes[0]
+    )
+    assert rows["overlap would save at most, %"].ok == "no"  # it would be worth it
+
+
+def test_what_exchanging_costs_is_computed_from_bytes_and_hops() -> None:
+    link = scaling.Link("a cable", speed=1e9, latency=1e-3)
+    two = scaling.Load(step=9.0, gradients=1e9, pools=0).exchange(2, link)
+    assert two == pytest.approx(1 + 1e-3 * (2 * 2 + 2 * 2))  # half there, half back
+    eight = scaling.Load(step=9.0, gradients=1e9, pools=1e8)
+    assert eight.exchange(8, link) == pytest.approx(1.75 + 0.7 + 1e-3 * (6 * 7 + 2 * 2 * 3))
+    needed = scaling.Link("enough", eight.speed_needed(8, link), link.latency)
+    assert eight.efficiency(8, needed) == pytest.approx(0.9)
+    assert scaling.Load(step=1e-3, gradients=1, pools=1).speed_needed(8, link) == math.inf
+
+
+def test_steps_last_as_long_as_the_slowest_needs() -> None:
+    assert scaling.slowest(1, 0.1) == pytest.approx(1, abs=0.01)
+    assert scaling.slowest(1000, 0.0) == 1
+    # The largest of 1000 normal values is 3.24 standard deviations above their mean, on average.
+    assert scaling.slowest(1000, 0.05) == pytest.approx(1 + 3.24 * 0.05, abs=0.02)
+
+
+def test_the_best_interval_between_saves_is_the_best() -> None:
+    failures = scaling.Failures(between=18_000, save=10, restart=120)
+    best = failures.best_interval
+    assert best == pytest.approx(math.sqrt(2 * 10 * 18_000), rel=0.03)  # Young's
+    useful = {factor: failures.simulate(factor * best, hours=50_000) for factor in (0.2, 1, 5)}
+    assert max(useful, key=lambda factor: useful[factor]) == 1
+    lost = 10 / best + best / 2 / 18_000 + 120 / 18_000
+    assert useful[1] == pytest.approx(1 - lost, abs=0.004)
+
+
+def test_what_is_computed_for_more_processes_stands_in_the_document() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    for title, lines in scaling.tables(scaling.LOADS, scaling.LOADS[scaling.VARIED]).items():
+        assert "\n".join(lines) in text, title
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="starts many processes; RELIABILITY=long tries it")
+def test_two_processes_compute_what_one_does_before_they_are_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["--only", "dist", "--model", "cycle_gan", "--size", "64", "--quick"]
+    report = tmp_path / "report.json"
+    assert bench.main([*argv, "--json", str(report)]) == 0
+    rows = json.loads(report.read_text())["rows"]
+    assert "cycle_gan, first steps in float64" in capsys.readouterr().out
+    unmeasured = [row["case"] for row in rows if row["ours"] is None]
+    assert unmeasured == ["cycle_gan on several GPUs, an image"]
+    exchanged = {row["case"]: " ".join(row["remarks"]) for row in rows if "% of a" in row["case"]}
+    assert {case.split(": ")[1].split(",")[0] for case in exchanged} == {
+        "waiting", "gradients", "pools", "agreement", "losses", "one pool for all"
+    }  # fmt: skip
+    assert "98304 bytes" in exchanged["cycle_gan 64 CPU: pools, % of a step"]
 
 
 # ---- measuring --------------------------------------------------------------------------------

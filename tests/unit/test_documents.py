@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ def programs() -> list[tuple[str, list[str]]]:
         for text in [*texts, *INLINE.findall(read(name))]:
             for words in simple_commands(text):
                 script = words[1:] if words[0] in ("python", "bash") else words
+                if words[0] in ("torchrun", "sbatch"):  # options of its own come first
+                    script = list(dropwhile(lambda word: not word.endswith((".py", ".sh")), words))
                 if script and script[0].endswith((".py", ".sh")):
                     found.append((name, script))
     return found

@@ -123,4 +123,5 @@ def versions() -> dict[str, Any]:
         "pillow": PIL.__version__,
         "gpu": cuda,
         "pid": os.getpid(),
+        "gpus": torch.cuda.device_count(),
     }
