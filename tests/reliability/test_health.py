@@ -354,7 +354,7 @@ class Losses:
     def broken_networks(self) -> list[str]:
         return self.broken
 
-    def get_current_losses(self) -> dict[str, float]:
+    def current_losses(self) -> dict[str, float]:
         return {"G": NAN, "D": 0.25}
 
     def get_image_paths(self) -> list[str]:

@@ -17,6 +17,7 @@ from typing import IO
 import pytest
 
 from tests.support.paths import ROOT
+from tests.support.warm import popen
 from util.base.errors import UserError
 from util.storage import files, journal
 from util.training import run_lock
@@ -73,9 +74,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(script: str, *arguments: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
+        process = popen(
             [sys.executable, "-c", script, str(tmp_path), *arguments],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
