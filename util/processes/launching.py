@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from util.base import system
 from util.base.new_options import new_option
-from util.base.stop_signals import end_in_order
 
 
 def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
@@ -41,8 +40,7 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
     )  # fmt: skip
     words = sys.argv[1:] if argv is None else argv
     try:
-        with end_in_order():  # at what torch does not look after: SIGUSR1, SIGXCPU
-            elastic_launch(config, sys.executable)(script, *words)
+        elastic_launch(config, sys.executable)(script, *words)
     except ChildFailedError as error:
         first = min(error.failures.values(), key=lambda failure: failure.timestamp)
         status = first.exitcode  # negative: of a signal
