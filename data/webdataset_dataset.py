@@ -3,6 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,9 @@ class WebdatasetDataset(BaseDataset):
         """Return images of the first shard, as many as it takes to tell values and depth."""
         texts = new_option(self.opt, "value_range")
         wanted = MOST_LOOKED_AT if texts and AUTO in texts else int(not texts and self.opt.isTrain)
-        return [self._file(store, number, side)[1] for number in store.numbers_of(0)[:wanted]]
+        found = (store.sample(number) for number in store.numbers_of(0))
+        images = ((shard, image) for shard, sample in found if (image := sample.image(side)))
+        return [store.read(shard, image) for shard, image in islice(images, wanted)]
 
     def _file(self, store: ShardStore, number: int, side: str) -> tuple[str, FileInMemory]:
         """Return the name of a sample, and its image of a side."""

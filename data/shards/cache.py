@@ -70,8 +70,10 @@ class ShardCache:
                     (_download if patiently else download)(shard.where, path)
                     self._check_size(shard, path)
                     self._make_room(0, path)
+        except ShardError:
+            raise
         except UserError as error:
-            raise error if isinstance(error, ShardError) else ShardError(str(error)) from error
+            raise ShardError(str(error)) from error
         except OSError as error:
             raise ShardError(str(WriteError(self.folder, error))) from error
         return path

@@ -4,11 +4,15 @@ Networks stay as they are. What an optimiser trains is averaged where it takes i
 message; so it does not matter how often a network ran, nor which of them trained just now.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 from models.architectures.synchronised import synchronise
 from models.optimization.accumulation import parameters_of
@@ -32,11 +36,41 @@ def join_networks(nets: Mapping[str, nn.Module]) -> list[str]:
     return words + ([f"batch norms of {', '.join(changed)} synchronised"] if changed else [])
 
 
+_is_done = False  # for the step that is being taken
+_hook: RemovableHandle | None = None
+
+
 class GradientAverage:
     """Replace gradients by their means over all processes; `compress` sends them in bfloat16."""
 
     def __init__(self, compress: bool) -> None:
         self._compress = compress
+
+    @contextmanager
+    def is_done(self) -> Iterator[None]:
+        """Let an optimiser step with gradients that are averaged already."""
+        global _is_done
+        _is_done = True
+        try:
+            yield
+        finally:
+            _is_done = False
+
+    def take_care_of_others(self, prepare: Callable[[Optimizer], None]) -> None:
+        """Average before the steps of all optimisers that are taken without asking.
+
+        A model need not list each, so there is one hook for the whole process.
+        """
+        global _hook
+
+        def average(optimizer: Optimizer, *_: Any) -> None:
+            if group.count() > 1 and not _is_done:
+                prepare(optimizer)
+                self.of(optimizer)
+
+        if _hook is not None:
+            _hook.remove()
+        _hook = register_optimizer_step_pre_hook(average)
 
     def of(self, optimizer: Optimizer) -> None:
         """Average the gradients of all that an optimiser trains.

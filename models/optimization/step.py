@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
 from models.optimization.averages import Averages
@@ -115,7 +114,8 @@ class Optimization:
             self._unscale(optimizer)
         self._is_stepping = True
         try:
-            self._scaler.step(optimizer)
+            with self._average.is_done():
+                self._scaler.step(optimizer)
         finally:
             self._is_stepping = False
 
@@ -160,8 +160,8 @@ class Optimization:
         """Prepare networks and optimisers, and return a line that tells how they compute."""
         self.is_set_up = True
         active = join_networks(nets)
-        if group.count() > 1:  # of all optimisers, of which a model need not list each
-            register_optimizer_step_pre_hook(self._average_of_others)
+        if group.count() > 1:
+            self._average.take_care_of_others(self._weigh)
         active += self.speed.set_up(nets)
         fused = [self.prepare(optimizer) for optimizer in optimizers]
         if fused and all(fused):
@@ -186,12 +186,6 @@ class Optimization:
                 "network), which this one does not. Leave the option out, or change the model as "
                 "models/template_model.py shows."
             )
-
-    def _average_of_others(self, optimizer: Optimizer, *_: Any) -> None:
-        """Average the gradients of whoever takes steps without asking."""
-        if not self._is_stepping and group.count() > 1:
-            self._weigh(optimizer)
-            self._average.of(optimizer)
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return what the next steps depend on: gradients that wait, and the losses' scale."""

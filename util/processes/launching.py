@@ -11,7 +11,6 @@ from uuid import uuid4
 from util.base import system
 from util.base.log import note
 from util.base.new_options import new_option
-from util.base.stop_signals import end_in_order
 
 
 def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
@@ -44,8 +43,7 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
     )  # fmt: skip
     words = sys.argv[1:] if argv is None else argv
     try:
-        with end_in_order():  # at what torch does not look after: SIGUSR1, SIGXCPU
-            elastic_launch(config, sys.executable)(script, *words)
+        elastic_launch(config, sys.executable)(script, *words)
     except ChildFailedError as error:
         rank, first = min(error.failures.items(), key=lambda each: each[1].timestamp)
         if (status := first.exitcode) >= 0:  # it has said why
