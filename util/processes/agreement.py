@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from util.base.errors import LoadError, UserError, in_words
+from util.base.errors import LoadError, UserError
 from util.base.stop_signals import noted, stop_as_others
 from util.processes import group
 
@@ -44,34 +44,6 @@ def require_same(value: object, what: str) -> None:
         )
         error.is_said = group.rank() > 0
         raise error
-
-
-def own_part(count: int) -> range:
-    """Return which of so many things are this process's: as many as others have, in one row."""
-    of_each = group.shares_of(count, group.count())
-    first = sum(of_each[: group.rank()])
-    return range(first, first + of_each[group.rank()])
-
-
-def shared_out(count: int, compute: Callable[[range], list[T]]) -> list[T]:
-    """Let each process compute its part of so many things, and return all of them, in order.
-
-    Raises:
-        UserError: it has failed in another process; what fails here is raised as it is.
-    """
-    problem: Exception | None = None
-    computed: list[T] = []
-    try:
-        computed = compute(own_part(count))
-    except Exception as error:  # noqa: BLE001 - raised below, when the others know
-        problem = error
-    every = group.gathered((computed, problem and in_words(problem)))
-    if problem is not None:
-        raise problem
-    for number, (_, failure) in enumerate(every):
-        if failure is not None:
-            raise UserError(f"process {number}: {failure}")
-    return [each for part, _ in every for each in part]
 
 
 def _together(problem: LoadError | None) -> LoadError:

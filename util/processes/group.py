@@ -4,7 +4,7 @@ Each takes its share of every batch. Without several processes everything here d
 nothing else asks whether there are any.
 
     with group.joined("cuda", seconds=600):  # torchrun has started this process among others
-        total = group.total(numbers)  # of all processes
+        total = group.add_up(numbers)  # of all processes
         everything = group.gathered(whatever)
 """
 
@@ -95,7 +95,9 @@ def joined(device: str, seconds: float) -> Iterator[None]:
         yield
     except BaseException as error:
         messages.tell(error)
-        raise  # who is left would wait for a farewell of all
+        if device == "cpu":  # NCCL would wait for a farewell of all
+            leave()
+        raise
     leave()
 
 
@@ -137,10 +139,16 @@ def leave() -> None:
 
 def _store(rank: int, count: int, timeout: timedelta) -> Store:
     """Return where processes leave messages, and gloo and NCCL their addresses."""
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT", "")
+    if not (address and port.isdigit()):
+        raise UserError(
+            f"The environment says that this is process {rank} of {count} (RANK, WORLD_SIZE), but "
+            "not where the first one is (MASTER_ADDR, MASTER_PORT). Start them with torchrun, or "
+            "unset RANK and WORLD_SIZE to use one process."
+        )
     of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     keeps = rank == 0 and not of_agent
-    return TCPStore(address, port, count, keeps, timeout, wait_for_workers=False)
+    return TCPStore(address, int(port), count, keeps, timeout, wait_for_workers=False)
 
 
 def remember(what: str) -> None:

@@ -18,7 +18,7 @@ from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
 from util.images.sizes import ImageSize
-from util.processes.agreement import shared_out
+from util.processes.parts import shared
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
@@ -88,7 +88,7 @@ class Validator:
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
         repeats = Repeats()
-        for measured in shared_out(images, self._measure):
+        for measured in shared(images, self._measure):
             old = repeats.side_of(measured.paths)  # what is made of it has been measured before
             for label, value, source in measured.metrics:
                 if old is None or source != old:

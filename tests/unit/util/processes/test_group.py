@@ -1,4 +1,4 @@
-"""Shares of a batch, without processes; tests/dist has real ones."""
+"""Shares of a batch, without processes; tests/processes has real ones."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.pipeline.sampling import EpochSampler
+from util.base.errors import UserError
 from util.processes import agreement, group
 from util.processes.group import Share, shares_of
 
@@ -79,21 +80,22 @@ def test_random_numbers_are_drawn_for_all_processes(count: int, batch: int, part
     group.begin_batch(batch)  # of one process: forgotten
 
 
-@given(things=st.integers(0, 30), count=COUNTS)
-def test_work_is_shared_out_in_order(things: int, count: int) -> None:
-    parts: list[int] = []
-    for rank in range(count):
-        with pytest.MonkeyPatch.context() as patch:
-            as_process(patch, rank, count)
-            parts += agreement.own_part(things)
-    assert parts == list(range(things))
-
-
 def test_one_process_is_no_special_case() -> None:
     tensor = torch.ones(2, 3)
     with group.joined("cpu", seconds=1):
         assert (group.count(), group.rank(), group.share(4).weight) == (1, 0, 1)
         assert group.add_up(tensor) is group.whole_batch(tensor) is group.own_rows(tensor) is tensor
         assert group.gathered("x") == ["x"]
-        assert agreement.shared_out(3, list) == [0, 1, 2]
         assert agreement.all_or_none(lambda: 5) == 5
+
+
+def test_processes_that_cannot_find_each_other_are_told_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a cluster has set variables that nobody meant."""
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    with pytest.raises(UserError, match="process 0 of 8 .*MASTER_ADDR"), group.joined("cpu", 1):
+        pass

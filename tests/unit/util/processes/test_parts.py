@@ -1,4 +1,4 @@
-"""Parts of one work, without processes; tests/dist has real ones."""
+"""Parts of one work, without processes; tests/processes has real ones."""
 
 import pytest
 from hypothesis import given

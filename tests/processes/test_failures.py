@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from tests.dist.comparing import largest_difference
+from tests.processes.comparing import largest_difference
 from tests.support.commands import draw_unpaired
 from tests.support.launched import Launched, launched, run, torchrun
 from tests.support.paths import ROOT
@@ -17,7 +17,7 @@ from tests.support.tiers import LONG
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
-TRAIN, TRAIN64 = str(ROOT / "train.py"), str(ROOT / "tests" / "dist" / "train64.py")
+TRAIN, TRAIN64 = str(ROOT / "train.py"), str(ROOT / "tests" / "processes" / "train64.py")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ def same_ends(one: Path, other: Path) -> list[str]:
     return differences(outcome(one), outcome(other))
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.skipif(not LONG, reason="RELIABILITY=long"))])
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(10, marks=pytest.mark.skipif(not LONG, reason="RELIABILITY=long"))]
+)
 def test_killed_processes_start_again_and_the_run_ends_as_if_nothing_had_been(
     kills: int, data: Path, undisturbed: Path, tmp_path: Path
 ) -> None:

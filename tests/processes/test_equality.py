@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.dist.cases import CASES
-from tests.dist.comparing import largest_difference, results
+from tests.processes.cases import CASES
+from tests.processes.comparing import largest_difference, results
 from tests.support.commands import draw, draw_pairs, draw_unpaired, scene
 from tests.support.launched import run, torchrun
 from tests.support.paths import ROOT
@@ -15,7 +15,7 @@ from tests.support.tiers import EVERY_LAUNCH
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
-WORKER = str(ROOT / "tests" / "dist" / "worker.py")
+WORKER = str(ROOT / "tests" / "processes" / "worker.py")
 EXACT = 1e-12
 FOR_THREE = ("cycle_gan in half of the images", "fp16")
 # Before an instance norm a bias has no effect, so its gradient is rounding noise, which Adam

@@ -1,6 +1,6 @@
 """What each of several processes runs: short trainings in float64, one after the other.
 
-    torchrun --nproc_per_node 2 tests/dist/worker.py OUT DATA
+    torchrun --nproc_per_node 2 tests/processes/worker.py OUT DATA
 
 Every process writes what its models have become to a file of its own.
 """
@@ -18,7 +18,7 @@ from models import create_model
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from options.train_options import TrainOptions
-from tests.dist.cases import CASES, Case
+from tests.processes.cases import CASES, Case
 from tests.support.checkpoints import save_state
 from util.base import rng
 from util.base.errors import run_command

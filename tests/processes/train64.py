@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from data.pipeline.loader import BatchLoader
-from tests.dist.worker import in_default_type
+from tests.processes.worker import in_default_type
 from tests.support.paths import ROOT
 from util.base.errors import run_command
 

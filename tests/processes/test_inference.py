@@ -5,10 +5,7 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -201,9 +198,7 @@ def contents(done: Launch, name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("count", COUNTS[1:])
 @pytest.mark.parametrize("name", [name for name in CASES if name not in FAILING])
-def test_files_are_those_of_one_process(
-    launches: dict[int, Launch], name: str, count: int
-) -> None:
+def test_files_are_those_of_one_process(launches: dict[int, Launch], name: str, count: int) -> None:
     if CASES[name][0] == REFUSED:
         return
     alone, several = launches[1], launches[count]

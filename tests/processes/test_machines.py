@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dist.test_failures import TRAIN, options, says
+from tests.processes.test_failures import TRAIN, options, says
 from tests.support.commands import draw_unpaired
 from tests.support.launched import launched
 from tests.support.tiers import EVERY_LAUNCH
@@ -40,7 +40,19 @@ def machines() -> Iterator[tuple[str, str]]:
             if made.returncode != 0:
                 pytest.skip(f"networks cannot be made here: {made.stderr.decode()}")
             stack.callback(ip, "netns", "del", name)
-        ip("link", "add", "cable", "netns", NAMES[0], "type", "veth", "peer", "cable", "netns", NAMES[1])
+        ip(
+            "link",
+            "add",
+            "cable",
+            "netns",
+            NAMES[0],
+            "type",
+            "veth",
+            "peer",
+            "cable",
+            "netns",
+            NAMES[1],
+        )
         for number, name in enumerate(NAMES, 1):
             ip("-n", name, "addr", "add", f"10.213.0.{number}/24", "dev", "cable")
             ip("-n", name, "link", "set", "cable", "up")
@@ -64,7 +76,8 @@ def test_a_machine_that_is_cut_off_ends_the_run_which_goes_on_later(
     argv = [TRAIN, *options(tmp_path, tmp_path / "checkpoints", "--dist_timeout", "5")]
     with ExitStack() as stack:
         first, second = (
-            stack.enter_context(launched([*torchrun(name), *argv], tmp_path, name)) for name in machines
+            stack.enter_context(launched([*torchrun(name), *argv], tmp_path, name))
+            for name in machines
         )
         says(first, "(epoch: 2, iters: 6")
         ip("-n", machines[1], "link", "set", "cable", "down")
