@@ -1,4 +1,4 @@
-"""Whatever happens to one of several processes: all end in time, its name is said, nothing is lost."""
+"""Whatever happens to one of several processes: all end in time, and nothing is lost."""
 
 import os
 import signal

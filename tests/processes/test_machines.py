@@ -1,4 +1,4 @@
-"""Two machines, each a network of its own, that train one run until the cable between them is cut."""
+"""Two machines, networks of their own, train one run until the cable between them is cut."""
 
 import os
 import shutil

@@ -66,7 +66,7 @@ def trained(case: Case, opt: Namespace) -> dict[str, Any]:
     return snapshot({
         "losses": losses,
         "networks": {name: dict(net.state_dict()) for name, net in nets.items()},
-        "without effect": [f"{name}.{key}" for name, net in nets.items() for key in dead_biases(net)],
+        "without effect": [f"{n}.{key}" for n, net in nets.items() for key in dead_biases(net)],
         "state": of_training.training_state(),
         "random": rng.state_dict(),
     })  # fmt: skip
