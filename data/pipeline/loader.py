@@ -1,6 +1,7 @@
 """Batches of a data set, pass by pass: restartable at any batch, whatever happens to workers."""
 
 import atexit
+import gc
 import hashlib
 import math
 import os
@@ -191,6 +192,10 @@ class BatchLoader:
     @contextmanager
     def _starting(self) -> Iterator[None]:
         """Raise a WorkerError if workers cannot be started; a signal may end it. None is left."""
+        if self.workers and not torch_private.has_workers(self.dataloader):
+            # Queues of an earlier loader that are garbage would be freed in a process just forked,
+            # where they can wait for ever for a thread of this one.
+            gc.collect()
         try:
             with may_stop():
                 yield

@@ -14,6 +14,7 @@ from tests.support.launched import Launched, launched, run, torchrun
 from tests.support.paths import ROOT
 from tests.support.runs import differences, outcome
 from tests.support.tiers import LONG
+from util.display.sinks.epochs import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
@@ -62,6 +63,11 @@ def weights_of(folder: Path) -> dict[str, Tensor]:
     return {name: value for name, value in named if not name.endswith("bias")}
 
 
+def validations(folder: Path) -> list[dict[str, float]]:
+    """Return what was measured on the validation images after each epoch."""
+    return [record["val"] for record in read_metrics(folder / "metrics.jsonl")]
+
+
 def same_ends(one: Path, other: Path) -> list[str]:
     return differences(outcome(one), outcome(other))
 
@@ -100,6 +106,10 @@ def test_a_run_goes_on_with_any_number_of_processes(
     one, other = (weights_of(folder) for folder in (undisturbed, tmp_path / "run"))
     assert len(one) > 40
     assert largest_difference(one, other, [])[0] < 1e-10
+    # Each epoch was validated by another number of processes.
+    found, theirs = (validations(folder) for folder in (undisturbed, tmp_path / "run"))
+    assert len(found) == 8
+    assert largest_difference(found, theirs, [])[0] < 1e-8
 
 
 def test_a_process_that_hangs_is_named_after_the_time_out(
@@ -116,6 +126,29 @@ def test_a_process_that_hangs_is_named_after_the_time_out(
     assert f"error: Of 3 processes these have ended, or do not answer: 1 (process {pid} on" in said
     assert said.count("do not answer: 1 (") == 1
     assert "Continue with:\n  python train.py --name run --continue_train" in said
+
+
+def test_a_process_that_waits_for_one_that_hangs_leaves_when_it_is_asked_to_stop(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long before its time-out: a signal that Python would not see until then."""
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
+    command = [*torchrun(2), TRAIN, *options(data, tmp_path, "--dist_timeout", "1000")]
+    with launched(command, tmp_path) as running:
+        says(running, "(epoch: 2, iters: 6")
+        os.kill(running.pid_of(1), signal.SIGSTOP)
+        first = running.pid_of(0)
+        os.kill(first, signal.SIGTERM)
+        says(running, "process 0 was asked to stop, and the others do not answer")
+        assert running.wait() != 0
+
+
+def test_losses_that_are_not_finite_end_all(data: Path, tmp_path: Path) -> None:
+    argv = options(data, tmp_path, "--processes", "2", "--lr", "1e30", "--print_freq", "6")
+    status, said = run([sys.executable, TRAIN, *argv], tmp_path)
+    assert status == 1
+    assert "error: The losses are no longer finite since step" in said
+    assert "do not answer" not in said  # all have noticed
 
 
 def test_a_bad_image_in_one_process_ends_all_with_its_name(data: Path, tmp_path: Path) -> None:

@@ -105,6 +105,11 @@ def batches_of(loader: DataLoader[Any]) -> Any:
     return loader._get_iterator()
 
 
+def has_workers(loader: DataLoader[Any]) -> bool:
+    """Tell whether a loader's persistent processes have been started."""
+    return loader._iterator is not None
+
+
 def stop_workers(batches: Any) -> None:
     """End the processes behind an iterator from `batches_of`, also those that do not answer.
 
