@@ -13,11 +13,12 @@ from tests.support.commands import draw_unpaired
 from tests.support.launched import Launched, launched, run, torchrun
 from tests.support.paths import ROOT
 from tests.support.runs import differences, outcome
-from tests.support.tiers import LONG
+from tests.support.tiers import EVERY_LAUNCH, LONG
 from util.display.sinks.epochs import read_metrics
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
+EACH_TAKES_LONG = pytest.mark.skipif(not EVERY_LAUNCH, reason="DIST=all")
 TRAIN, TRAIN64 = str(ROOT / "train.py"), str(ROOT / "tests" / "processes" / "train64.py")
 
 
@@ -88,6 +89,7 @@ def test_killed_processes_start_again_and_the_run_ends_as_if_nothing_had_been(
     assert same_ends(undisturbed, tmp_path / "run") == []
 
 
+@EACH_TAKES_LONG
 def test_a_run_goes_on_with_any_number_of_processes(
     data: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_run_goes_on_with_any_number_of_processes(
     assert largest_difference(found, theirs, [])[0] < 1e-8
 
 
+@EACH_TAKES_LONG
 def test_a_process_that_hangs_is_named_after_the_time_out(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +131,7 @@ def test_a_process_that_hangs_is_named_after_the_time_out(
     assert "Continue with:\n  python train.py --name run --continue_train" in said
 
 
+@EACH_TAKES_LONG
 def test_a_process_that_waits_for_one_that_hangs_leaves_when_it_is_asked_to_stop(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +147,7 @@ def test_a_process_that_waits_for_one_that_hangs_leaves_when_it_is_asked_to_stop
         assert running.wait() != 0
 
 
+@EACH_TAKES_LONG
 def test_losses_that_are_not_finite_end_all(data: Path, tmp_path: Path) -> None:
     argv = options(data, tmp_path, "--processes", "2", "--lr", "1e30", "--print_freq", "6")
     status, said = run([sys.executable, TRAIN, *argv], tmp_path)
