@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 
 from models.architectures.fast.memory_format import laid_out_as
 from util.base.torch_private import multiply_each
+from util.processes import group
 
-Means = Callable[[list[Tensor | None], Sequence[Tensor]], list[Tensor | None]]
+Totals = Callable[[list[Tensor | None], Sequence[Tensor]], list[Tensor | None]]
 
 
 class GradientAccumulation:
@@ -64,18 +65,22 @@ class GradientAccumulation:
         """Tell whether steps of this optimiser wait, with gradients of earlier batches."""
         return any(gradient is not None for sums in self._sums[optimizer] for gradient in sums)
 
-    def share(self, optimizers: Sequence[Optimizer], means: Means) -> None:
-        """Replace the sums that wait by their means over processes, so that one can save them."""
+    def share(self, optimizers: Sequence[Optimizer], totals: Totals) -> None:
+        """Let each process have an equal part of the sums that wait, so that one can save them."""
+        if group.count() == 1:
+            return
         for optimizer in optimizers:
             for sums in self._sums[optimizer]:
                 if sums:
-                    sums[:] = means(sums, parameters_of(optimizer))
+                    sums[:] = _times(1 / group.count(), totals(sums, parameters_of(optimizer)))
 
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return the batches that wait and the sums of their gradients, by optimiser and step."""
         return {
             "waiting": [list(self._batches[optimizer]) for optimizer in optimizers],
-            "gradients": [list(self._sums[optimizer]) for optimizer in optimizers],
+            "gradients": [
+                [_times(group.count(), sums) for sums in self._sums[each]] for each in optimizers
+            ],
         }
 
     def load_state_dict(
@@ -95,9 +100,15 @@ class GradientAccumulation:
                 fits = 0 < count < self.every and len(sums) == len(parameters)
                 pairs = zip(parameters, sums, strict=True) if fits else ()
                 self._batches[optimizer].append(count if fits else 0)
-                self._sums[optimizer].append(
-                    [s if s is None else laid_out_as(p, s) for p, s in pairs]
-                )
+                own = [s if s is None else laid_out_as(p, s) for p, s in pairs]
+                self._sums[optimizer].append(_times(1 / group.count(), own))
+
+
+def _times(number: float, values: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Return values times a number; the very same, times 1."""
+    if number == 1:
+        return list(values)
+    return [None if value is None else number * value for value in values]
 
 
 def parameters_of(optimizer: Optimizer) -> list[Tensor]:

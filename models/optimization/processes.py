@@ -1,6 +1,6 @@
-"""Gradients of several processes: each has those of its share of a batch, all step with the mean.
+"""Gradients of several processes: each has those of its share, all step with their sum.
 
-Networks stay as they are. What an optimiser trains is averaged where it takes its step, in one
+Networks stay as they are. What an optimiser trains is added up where it takes its step, in one
 message; so it does not matter how often a network ran, nor which of them trained just now.
 """
 
@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from models.architectures.synchronised import synchronise
 from models.optimization.accumulation import parameters_of
-from util.base.torch_private import copy_each, multiply_each
+from util.base.torch_private import copy_each
 from util.processes import group
 
 
@@ -40,15 +40,18 @@ _is_done = False  # for the step that is being taken
 _hook: RemovableHandle | None = None
 
 
-class GradientAverage:
-    """Replace gradients by their means over all processes; `compress` sends them in bfloat16."""
+class SharedGradients:
+    """Add up the gradients of all processes, each of which has those of its share of a batch.
+
+    `compress` sends them in bfloat16.
+    """
 
     def __init__(self, compress: bool) -> None:
         self._compress = compress
 
     @contextmanager
     def is_done(self) -> Iterator[None]:
-        """Let an optimiser step with gradients that are averaged already."""
+        """Let an optimiser step with gradients that are added up already."""
         global _is_done
         _is_done = True
         try:
@@ -57,33 +60,33 @@ class GradientAverage:
             _is_done = False
 
     def take_care_of_others(self, prepare: Callable[[Optimizer], None]) -> None:
-        """Average before the steps of all optimisers that are taken without asking.
+        """Add up before the steps of all optimisers that are taken without asking.
 
         A model need not list each, so there is one hook for the whole process.
         """
         global _hook
 
-        def average(optimizer: Optimizer, *_: Any) -> None:
+        def add_up(optimizer: Optimizer, *_: Any) -> None:
             if group.count() > 1 and not _is_done:
                 prepare(optimizer)
                 self.of(optimizer)
 
         if _hook is not None:
             _hook.remove()
-        _hook = register_optimizer_step_pre_hook(average)
+        _hook = register_optimizer_step_pre_hook(add_up)
 
     def of(self, optimizer: Optimizer) -> None:
-        """Average the gradients of all that an optimiser trains.
+        """Add up the gradients of all that an optimiser trains.
 
         A gradient that some processes do not have is zero there; one that none has stays None.
         """
         parameters = parameters_of(optimizer)
-        gradients = self.means([parameter.grad for parameter in parameters], parameters)
+        gradients = self.totals([parameter.grad for parameter in parameters], parameters)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
 
-    def means(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
-        """Return the means of values, of which each is like one of these tensors, or is not there.
+    def totals(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+        """Return the sums of values, of which each is like one of these tensors, or is not there.
 
         Those that are here are replaced in place.
         """
@@ -92,12 +95,12 @@ class GradientAverage:
         kinds = {(tensor.device, tensor.dtype) for tensor in like}
         for kind in sorted(kinds, key=str):  # in the same order in all processes
             alike = [n for n, each in enumerate(like) if (each.device, each.dtype) == kind]
-            found = self._means([values[n] for n in alike], [like[n] for n in alike])
+            found = self._totals([values[n] for n in alike], [like[n] for n in alike])
             for n, value in zip(alike, found, strict=True):
                 values[n] = value
         return values
 
-    def _means(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
+    def _totals(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
         """Send tensors of one kind as one flat tensor, behind it which of them there are."""
         sizes = [tensor.numel() for tensor in like]
         dtype = torch.bfloat16 if self._compress else like[0].dtype
@@ -108,7 +111,6 @@ class GradientAverage:
         sent = [views[n] for n in own]
         if own:
             copy_each(sent, list(own.values()))
-            multiply_each(sent, 1 / group.count())
             there[list(own)] = 1
         group.add_up(flat)
         copy_each(list(own.values()), sent)

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 
 from models.optimization.accumulation import GradientAccumulation, gradients_of
 from models.optimization.averages import Averages
-from models.optimization.processes import GradientAverage, join_networks
+from models.optimization.processes import SharedGradients, join_networks
 from models.optimization.speed import Speed, use_fused_steps
 from util.base.errors import UserError
 from util.base.new_options import new_option
@@ -57,7 +57,7 @@ class Optimization:
         self.made_later = 0
         self.for_later: tuple[Mapping[str, Any], Any] | None = None
         self._accumulation = GradientAccumulation(new_option(opt, "accumulate"))
-        self._average = GradientAverage(compress=new_option(opt, "dist_compress") == "bf16")
+        self._gradients = SharedGradients(compress=new_option(opt, "dist_compress") == "bf16")
         self._weighted: set[Optimizer] = set()  # whose losses were, by the share of the batch
         self._scales = self.speed.precision.dtype is torch.float16
         self._scaler = GradScaler(device.type, enabled=self._scales)
@@ -76,8 +76,9 @@ class Optimization:
     def backward(self, loss: Tensor, *optimizers: Optimizer) -> None:
         """Compute the gradients of a loss, for the networks that these optimisers train.
 
-        The same as `loss.backward()`, but for `--precision fp16`, which scales losses, and for
-        batches that several processes have unequal shares of.
+        The same as `loss.backward()`, but for `--precision fp16`, which scales losses. Of several
+        processes each counts for its share of the batch: an image's gradients are those that they
+        would be in one process, and overflow in half precision where they would there.
         """
         if not self._stepped.isdisjoint(optimizers):
             self._look_at_the_scale()
@@ -90,8 +91,8 @@ class Optimization:
             )
         if self._scales:
             self._scaled.update(optimizers)
-        if (weight := group.share().weight) != 1:
-            loss = weight * loss
+        if group.count() > 1:
+            loss = group.share().fraction * loss
         self._weighted.update(optimizers)
         self._scaler.scale(loss).backward()
 
@@ -106,7 +107,7 @@ class Optimization:
         if not self._accumulation.is_due(optimizer):
             count_as_stepped(optimizer)  # an epoch may have fewer batches: no reason to warn
             return
-        self._average.of(optimizer)
+        self._gradients.of(optimizer)
         if not gradients_of(optimizer):  # all its networks are frozen
             self._scaled.discard(optimizer)
             return
@@ -114,16 +115,16 @@ class Optimization:
             self._unscale(optimizer)
         self._is_stepping = True
         try:
-            with self._average.is_done():
+            with self._gradients.is_done():
                 self._scaler.step(optimizer)
         finally:
             self._is_stepping = False
 
     def _weigh(self, optimizer: Optimizer) -> None:
         """Let gradients of `loss.backward()` count for what this process has of the batch."""
-        weight = group.share().weight
-        if weight != 1 and optimizer not in self._weighted:
-            multiply_each(gradients_of(optimizer), weight)
+        gradients = gradients_of(optimizer)
+        if group.count() > 1 and gradients and optimizer not in self._weighted:
+            multiply_each(gradients, group.share().fraction)
 
     def _unscale(self, optimizer: Optimizer) -> None:
         if optimizer not in self._scaled:
@@ -161,7 +162,7 @@ class Optimization:
         self.is_set_up = True
         active = join_networks(nets)
         if group.count() > 1:
-            self._average.take_care_of_others(self._weigh)
+            self._gradients.take_care_of_others(self._weigh)
         active += self.speed.set_up(nets)
         fused = [self.prepare(optimizer) for optimizer in optimizers]
         if fused and all(fused):
@@ -190,7 +191,7 @@ class Optimization:
     def state_dict(self, optimizers: Sequence[Optimizer]) -> dict[str, Any]:
         """Return what the next steps depend on: gradients that wait, and the losses' scale."""
         self._look_at_the_scale()
-        self._accumulation.share(optimizers, self._average.means)
+        self._accumulation.share(optimizers, self._gradients.totals)
         scales = [self._scaler.state_dict()] if self._scales else []
         return self._accumulation.state_dict(optimizers) | {"scales": scales}
 

@@ -72,7 +72,7 @@ class TrainedModel:
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
         values = together(list(known.values()), self.model.device)
         if group.count() > 1:
-            values = group.add_up(values * (group.share().weight / group.count()))
+            values = group.add_up(values * group.share().fraction)
         self._losses = dict(zip(known, values.unbind(), strict=True))
         return list(known), values
 
@@ -272,6 +272,8 @@ class TrainedModel:
 
     def _require_equality(self, names: Sequence[str], sums: Tensor) -> None:
         """Raise a UserError if networks are no longer the same in all processes."""
+        if group.count() == 1:
+            return
         every = group.stacked(sums)
         differ = ((every != every[0]) & every[0].isfinite()).any(0).tolist()
         if different := sorted(

@@ -83,9 +83,5 @@ def test_results_do_not_depend_on_the_number_of_processes(
 
 
 def test_the_scale_of_losses_is_the_same(by_one: Path, by_several: tuple[int, Path]) -> None:
-    """But for one step that half precision lets overflow here and not there."""
     (one,), several = results(by_one, "fp16"), results(by_several[1], "fp16")
-    scales = [each["state"]["steps"]["scales"][0]["scale"] for each in (one, *several)]
-    assert len(set(scales[1:])) == 1
-    assert scales[0] / scales[1] in (0.5, 1, 2)
-    assert scales[0] < 2**16  # it has fallen
+    assert one["state"]["steps"]["scales"] == several[0]["state"]["steps"]["scales"] != []

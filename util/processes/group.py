@@ -255,9 +255,9 @@ class Share:
     rank: int = 0
 
     @property
-    def weight(self) -> float:
-        """What a mean over this share counts for in the mean of the processes' means."""
-        return self.images[self.rank] * len(self.images) / sum(self.images)
+    def fraction(self) -> float:
+        """How much of the batch this process has: what its mean counts for in that of all."""
+        return self.images[self.rank] / sum(self.images)
 
     @property
     def counts(self) -> bool:

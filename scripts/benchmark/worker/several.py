@@ -131,13 +131,13 @@ class Watch:
     @contextmanager
     def of_everything(self) -> Iterator[None]:
         """Watch all steps that are taken in a `with` block."""
-        from models.optimization.processes import GradientAverage
+        from models.optimization.processes import SharedGradients
         from models.storage.trained_model import TrainedModel
         from util.image_pool import ImagePool
         from util.processes import group
 
         doors = {
-            "gradients": (GradientAverage, "of"),
+            "gradients": (SharedGradients, "of"),
             "pools": (ImagePool, "query"),
             "losses": (TrainedModel, "loss_vector"),
             "agreement": (group, "highest"),

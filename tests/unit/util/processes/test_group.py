@@ -27,7 +27,7 @@ def test_every_image_is_in_one_share_and_shares_are_even(images: int, count: int
         of_all = [Share(shares, rank) for rank in range(count)]
         rows = [list(range(images))[each.rows] for each in of_all if each.counts]
         assert sum(rows, []) == list(range(images))
-        assert sum(each.weight for each in of_all) == pytest.approx(count)
+        assert sum(each.fraction for each in of_all) == pytest.approx(1)
         assert {each.size for each in of_all if not each.counts} <= {1}
 
 
@@ -83,7 +83,7 @@ def test_random_numbers_are_drawn_for_all_processes(count: int, batch: int, part
 def test_one_process_is_no_special_case() -> None:
     tensor = torch.ones(2, 3)
     with group.joined("cpu", seconds=1):
-        assert (group.count(), group.rank(), group.share(4).weight) == (1, 0, 1)
+        assert (group.count(), group.rank(), group.share(4).fraction) == (1, 0, 1)
         assert group.add_up(tensor) is group.whole_batch(tensor) is group.own_rows(tensor) is tensor
         assert group.gathered("x") == ["x"]
         assert agreement.all_or_none(lambda: 5) == 5
