@@ -109,6 +109,7 @@ class BaseOptions:
         notes += _notes(opt, gpu_ids, taken_names(self.parser))
         if self.isTrain:
             notes += resumed_run.notes(opt, is_given)
+            notes += several.notes(opt, gpu_ids, is_given)
         self.result = describe(
             opt, self.parser, is_given, notes,
             training=self.isTrain, of_plugins=of_plugins,

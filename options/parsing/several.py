@@ -1,7 +1,7 @@
 """Options for several processes: how many there will be, on which GPU, with how many images."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
@@ -66,6 +66,17 @@ def settle(
     if training and not problems and count > 1:
         problems += _divide(opt, count, is_given="batch_size" in given)
     return problems
+
+
+def notes(opt: Namespace, gpu_ids: Sequence[int], given: Collection[str]) -> Iterator[str]:
+    """Yield what people should know about the batches of a training."""
+    count = launching.count_of(opt, gpu_ids)
+    if count > 1 and "batch_size" not in given:
+        each = opt.batch_size // count
+        yield (
+            f"--batch_size is not given: {opt.batch_size}, {each} image{'s' * (each > 1)} in each "
+            f"of {count} processes."
+        )
 
 
 def _divide(opt: Namespace, count: int, *, is_given: bool) -> list[str]:

@@ -112,6 +112,8 @@ class Validator:
         Random numbers begin anew with each: they do not depend on which ones came before.
         """
         measured = []
+        # Of what another process has before these, nobody knows yet: `run` leaves it out.
+        repeats = Repeats() if images.start == 0 else None
         without_trace = self.trained.without_trace(evaluation=self.evaluation)
         with rng.isolated(SEED), without_trace, closing(self.dataset.only(images)) as batches:
             for number in images:
@@ -120,17 +122,23 @@ class Validator:
                 self.trained.model.set_input(cut(batch, self.divisor))
                 self.trained.model.forward()
                 paths = paths_of(batch, 0, self.direction) if self.direction else {}
-                metrics = [(label, value.cpu(), of) for label, value, of in self._metrics()]
-                measured.append(MeasuredImage(paths, metrics, list(self._features())))
+                old = repeats.side_of(paths) if repeats else None
+                metrics = [(label, value.cpu(), of) for label, value, of in self._metrics(old)]
+                measured.append(MeasuredImage(paths, metrics, list(self._features(old))))
         return measured
 
-    def _metrics(self) -> Iterator[tuple[str, Tensor, str | None]]:
-        """Yield metrics of the last image by their label, and the domain that it came from."""
+    def _metrics(self, old: str | None) -> Iterator[tuple[str, Tensor, str | None]]:
+        """Yield metrics of the last image by their label, and the domain that it came from.
+
+        What came from the domain of an `old` image has been measured before.
+        """
         for name, value in self.trained.validation_losses().items():
             yield name, value.detach().double().reshape(1), None
         for pair, images in self.trained.validation_pairs().items():
-            made, real = (in_unit_range(image) for image in images)
             is_identity, source = pair.startswith("idt"), made_from(pair)
+            if old is not None and source == old:
+                continue
+            made, real = (in_unit_range(image) for image in images)
             for name, metric in METRICS.items():
                 if metric.measure is not None and (name == "L1" or not is_identity):
                     value = metric.of_each(made, real).double()
@@ -139,15 +147,16 @@ class Validator:
                 made, real = (three_channels(image) for image in (made, real))
                 yield f"{pair}_LPIPS".lstrip("_"), self.lpips(made, real).double(), source
 
-    def _features(self) -> Iterator[tuple[str, int, Tensor, str]]:
+    def _features(self, old: str | None) -> Iterator[tuple[str, int, Tensor, str]]:
         """Yield what FID and KID compare: of what was made (0) and of the real image (1)."""
         if self.inception is None:
             return
         for name, sides in self.trained.validation_sets().items():
             real = name if name in OTHER else "B"  # the domain; what is made comes from the other
             for number, (images, source) in enumerate(zip(sides, (OTHER[real], real), strict=True)):
-                seen = from_unit(three_channels(in_unit_range(images)))
-                yield name, number, self.inception(seen).cpu(), source
+                if source != old:
+                    seen = from_unit(three_channels(in_unit_range(images)))
+                    yield name, number, self.inception(seen).cpu(), source
 
 
 @dataclass(frozen=True)

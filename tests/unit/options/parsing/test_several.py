@@ -22,6 +22,15 @@ def test_a_batch_is_of_all_processes(argv: list[str], size: int) -> None:
     assert parsed(*argv).batch_size == size
 
 
+def test_a_batch_that_nobody_chose_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for argv, told in (([], True), (["--batch_size", "3"], False)):
+        options = TrainOptions()
+        options.parse(["--dataroot", "X", "--gpu_ids", "-1", "--processes", "3", *argv], quiet=True)
+        options.result.tell()
+        said = "--batch_size is not given: 3, 1 image in each of 3 processes."
+        assert (said in capsys.readouterr().out) == told
+
+
 @pytest.mark.parametrize(
     ("argv", "problem"),
     [
