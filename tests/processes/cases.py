@@ -57,7 +57,7 @@ PIX2PIX = ["--model", "pix2pix", *SMALL]
 CASES: Mapping[str, Case] = {
     "cycle_gan": Case(CYCLE_GAN),
     "cycle_gan, batch norm, wgangp": Case(
-        [*CYCLE_GAN, "--norm", "batch", "--gan_mode", "wgangp"]
+        [*CYCLE_GAN, "--norm", "batch", "--gan_mode", "wgangp"], steps=4
     ),
     "cycle_gan in half of the images": Case(
         [*CYCLE_GAN, "--max_dataset_size", "7", "--accumulate", "2", "--ema", "0.9"], steps=9

@@ -115,10 +115,7 @@ def test_a_run_goes_on_with_any_number_of_processes(
 
 
 @EACH_TAKES_LONG
-def test_a_process_that_hangs_is_named_after_the_time_out(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")  # instead of 30, before a SIGKILL
+def test_a_process_that_hangs_is_named_after_the_time_out(data: Path, tmp_path: Path) -> None:
     command = [*torchrun(3), TRAIN, *options(data, tmp_path, "--dist_timeout", "6")]
     with launched(command, tmp_path) as running:
         says(running, "(epoch: 2, iters: 6")
@@ -133,17 +130,17 @@ def test_a_process_that_hangs_is_named_after_the_time_out(
 
 @EACH_TAKES_LONG
 def test_a_process_that_waits_for_one_that_hangs_leaves_when_it_is_asked_to_stop(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path
 ) -> None:
     """Long before its time-out: a signal that Python would not see until then."""
-    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "2")
     command = [*torchrun(2), TRAIN, *options(data, tmp_path, "--dist_timeout", "1000")]
     with launched(command, tmp_path) as running:
         says(running, "(epoch: 2, iters: 6")
-        os.kill(running.pid_of(1), signal.SIGSTOP)
-        first = running.pid_of(0)
+        hanging, first = running.pid_of(1), running.pid_of(0)
+        os.kill(hanging, signal.SIGSTOP)
         os.kill(first, signal.SIGTERM)
         says(running, "process 0 was asked to stop, and the others do not answer")
+        os.kill(hanging, signal.SIGKILL)  # as torchrun would half a minute later
         assert running.wait() != 0
 
 

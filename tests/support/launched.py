@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.paths import ROOT
@@ -57,13 +57,12 @@ class Launched:
         raise LookupError(f"no process {rank}: {self.said[-4000:]}")
 
     def end(self) -> None:
-        """Kill whatever runs still."""
-        everything = [*_descendants(self.process.pid), self.process.pid]
-        for pid in everything:
-            try:
+        """Kill whatever runs still; a number that has been waited for may be somebody else's."""
+        if self.process.poll() is not None:
+            return
+        for pid in [*_descendants(self.process.pid), self.process.pid]:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
         self.process.wait()
 
 
@@ -86,13 +85,12 @@ def run(command: Sequence[str], folder: Path, name: str = "said") -> tuple[int, 
 def _children(parent: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        found += [int(pid) for pid in task.read_text().split()]
+        with suppress(OSError):  # that thread has ended meanwhile
+            found += [int(pid) for pid in task.read_text().split()]
     return found
 
 
 def _descendants(parent: int) -> list[int]:
-    if not Path(f"/proc/{parent}").exists():
-        return []
     children = _children(parent)
     return [each for child in children for each in _descendants(child)] + children
 

@@ -186,7 +186,9 @@ def test_workers_end_if_the_next_one_cannot_be_started(monkeypatch: pytest.Monke
 def test_workers_that_go_on_are_found_and_forgotten() -> None:
     loader: Any = DataLoader(torch.arange(2), num_workers=1, persistent_workers=True)  # type: ignore[arg-type]
     assert torch_private.forget_running_batches(loader) is None
+    assert not torch_private.has_workers(loader)
     batches = iter(loader)
+    assert torch_private.has_workers(loader)
     assert torch_private.forget_running_batches(loader) is batches
     assert torch_private.forget_running_batches(loader) is None
     torch_private.stop_workers(batches)
