@@ -25,6 +25,11 @@ class SyncBatchNorm2d(BatchNorm2d):
         uses_batch = self.training or self.running_mean is None
         if group.count() == 1 or not uses_batch:
             return super().normalise(x)
+        with torch.autocast(x.device.type, enabled=False):  # half precision cannot count so far
+            wide = x.to(torch.promote_types(x.dtype, torch.float32))
+            return self._normalise_together(wide).to(x.dtype)
+
+    def _normalise_together(self, x: Tensor) -> Tensor:
         dimensions = [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         is_mine = float(group.share(x.shape[0]).counts)  # what counts nowhere is in no mean either
@@ -80,6 +85,12 @@ class SharedDropout(nn.Dropout):
             whole = whole.contiguous(memory_format=layout_of(input))
         mask = group.own_rows(whole.bernoulli_(1 - self.p))
         return input * (mask / (1 - self.p))
+
+
+def sees_others(net: nn.Module) -> bool:
+    """Tell whether layers of a network compute with the batches of other processes."""
+    layers = (SyncBatchNorm2d, SharedDropout, nn.SyncBatchNorm)
+    return group.count() > 1 and any(isinstance(layer, layers) for layer in net.modules())
 
 
 def synchronise(net: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from models.architectures import switches
 from models.architectures.fast.memory_format import laid_out_as
+from models.architectures.synchronised import sees_others
 from models.optimization.accumulation import parameters_of
 from models.optimization.precision import PRECISIONS, Precision
 from util.base.errors import UserError, suggest
@@ -81,11 +82,13 @@ class Speed:
             warn(f"--speed max goes on without compiled networks. {error}")
             return []
         self._records_graphs = self.device.type == "cuda"
-        for net in nets.values():
-            _compile_network(net, self.device)
+        left = [name for name, net in nets.items() if sees_others(net)]
+        for name in nets.keys() - left:
+            _compile_network(nets[name], self.device)
         if self.device.type == "cpu":  # docs/performance.md
             say("--compile is for GPUs: on a CPU, networks were slower with it than without.")
-        return ["compiled networks"]
+        but = f" (not {', '.join(left)}: layers wait for other processes)" if left else ""
+        return ["compiled networks" + but]
 
 
 def compile_network(net: nn.Module, device: torch.device) -> None:

@@ -75,5 +75,6 @@ CASES: Mapping[str, Case] = {
         folder="domains",
     ),
     "fp16": Case([*CYCLE_GAN, "--precision", "fp16"], dtype=torch.float32),
+    "fp16, batch norm": Case([*PIX2PIX, "--precision", "fp16"], dtype=torch.float32, steps=4),
     "compressed": Case([*PIX2PIX, "--dist_compress", "bf16"], dtype=torch.float32),
 }  # fmt: skip

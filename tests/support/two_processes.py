@@ -6,12 +6,14 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from models.architectures.synchronised import SyncBatchNorm2d
 from models.networks import define_D
 from tests.support.checkpoints import save_state
 from util.processes import group
 
 WORLD = 2
 SHARES = {"equal": (2, 2), "uneven": (3, 1)}
+HALVES = (torch.float16, torch.bfloat16)
 SHAPE = (4, 3, 16, 16)
 Result = dict[str, dict[str, Tensor]]
 
@@ -49,6 +51,17 @@ def run(rows: slice) -> Result:
     }
 
 
+def run_half(rows: slice, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Train a batch norm on images in half precision, which cannot count their values."""
+    layer = SyncBatchNorm2d(3)
+    large = joint_batch(0).repeat(1, 1, 16, 16)[rows].to(dtype).requires_grad_()
+    with torch.autocast("cpu", dtype):
+        y = layer(large)
+    (y.float() * torch.linspace(-1, 1, 256)).square().sum().backward()
+    assert large.grad is not None
+    return {"output": y.detach(), "input gradient": large.grad}
+
+
 def work(rank: int, folder: str, share: str, port: int) -> None:
     """Join the other process; write this one's result, and what it was warned of, to a file."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(WORLD), "MASTER_ADDR": "127.0.0.1"}
@@ -57,6 +70,7 @@ def work(rank: int, folder: str, share: str, port: int) -> None:
     with warnings.catch_warnings(record=True) as caught, group.joined("cpu", seconds=60):
         warnings.simplefilter("always")
         first = sum(SHARES[share][:rank])
-        result = run(slice(first, first + SHARES[share][rank]))
+        rows = slice(first, first + SHARES[share][rank])
+        result, half = run(rows), [run_half(rows, dtype) for dtype in HALVES]
     said = sorted({str(warning.message) for warning in caught})
-    save_state({"result": result, "warnings": said}, f"{folder}/{rank}.pth")
+    save_state({"result": result, "half": half, "warnings": said}, f"{folder}/{rank}.pth")

@@ -12,7 +12,7 @@ import torch
 import torch.multiprocessing as mp
 
 from tests.support.ports import free_port
-from tests.support.two_processes import SHARES, WORLD, run, work
+from tests.support.two_processes import HALVES, SHARES, WORLD, run, run_half, work
 from util.storage import checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
@@ -65,6 +65,17 @@ def test_two_processes_compute_what_one_does_with_the_joint_batch(
     for name, value in joint["gradients"].items():
         total = results[0]["gradients"][name] + results[1]["gradients"][name]
         assert torch.allclose(total, value, rtol=1e-9, atol=1e-11), name
+
+
+@pytest.mark.parametrize("which", range(len(HALVES)), ids=map(str, HALVES))
+def test_half_precision_is_that_of_one_process(ranks: list[dict[str, Any]], which: int) -> None:
+    """Sums of 65,536 values and more, which float16 does not have, nor bfloat16 to the digit."""
+    rounding = torch.finfo(HALVES[which]).eps
+    for name, value in run_half(slice(None), HALVES[which]).items():
+        together = torch.cat([rank["half"][which][name] for rank in ranks])
+        assert together.dtype == value.dtype == HALVES[which]
+        bound = 2 * rounding * float(value.abs().max())
+        torch.testing.assert_close(together, value, rtol=0, atol=bound)
 
 
 def test_nobody_is_warned(ranks: list[dict[str, Any]]) -> None:

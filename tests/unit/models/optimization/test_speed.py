@@ -15,11 +15,12 @@ from models import create_model, networks
 from models.architectures import switches
 from models.architectures.fast.convolutions import Conv2d
 from models.architectures.fast.instance_norm import InstanceNorm2d
+from models.architectures.synchronised import SharedDropout, SyncBatchNorm2d
 from models.base_model import BaseModel
 from models.cycle_gan_model import CycleGANModel
 from models.optimization import speed
 from models.optimization.precision import Precision
-from models.optimization.speed import use_fused_steps
+from models.optimization.speed import Speed, use_fused_steps
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
 from tests.support.small_models import (
@@ -34,6 +35,8 @@ from tests.support.small_models import (
 )
 from tests.support.tiers import some
 from util.base.errors import UserError
+from util.base.torch_private import is_compiled
+from util.processes import group
 
 CPU = torch.device("cpu")
 
@@ -459,8 +462,8 @@ def test_state_of_other_optimiser_settings_is_taken(tmp_path: Path) -> None:
     model, other = (build(train_options(tmp_path, "template")) for _ in range(2))
     train_step(model, batch("template", 1))
     state = copy.deepcopy(TrainedModel(model).training_state())
-    for group in state["optimizers"][0]["param_groups"]:
-        group["fused"] = None
+    for each in state["optimizers"][0]["param_groups"]:
+        each["fused"] = None
     del state["steps"]
     networks_of(other)["G"].load_state_dict(networks_of(model)["G"].state_dict())
     TrainedModel(other).load_training_state(state)
@@ -554,6 +557,25 @@ def test_compiling_for_the_cpu_is_said_to_be_slower(
     assert "compiled" not in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("compile_without_kernels")
+def test_networks_whose_layers_wait_for_other_processes_are_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one process draws its dropout in what was compiled, another one does not."""
+    opt = train_options(tmp_path, "cycle_gan", "--compile")
+    nets = {
+        "plain": nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5)),
+        "norm": nn.Sequential(SyncBatchNorm2d(3)),
+        "dropout": nn.Sequential(SharedDropout(0.5)),
+    }
+    assert "compiled networks" in Speed(opt, CPU).set_up({"norm": nets["norm"]})  # alone
+    nets["norm"] = nn.Sequential(SyncBatchNorm2d(3))
+    monkeypatch.setattr(group, "count", lambda: 2)
+    *_, last = Speed(opt, CPU).set_up(nets)
+    assert last == "compiled networks (not norm, dropout: layers wait for other processes)"
+    assert [is_compiled(net) for net in nets.values()] == [True, False, False]
+
+
 @pytest.fixture
 def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be no C++ compiler."""
@@ -574,7 +596,7 @@ def test_missing_compiler_is_told(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_compiler")
 def test_speed_max_goes_on_without_a_compiler(capsys: pytest.CaptureFixture[str]) -> None:
     options = Namespace(speed="max")
-    chosen = speed.Speed(options, torch.device("cuda"))  # where it would compile
+    chosen = Speed(options, torch.device("cuda"))  # where it would compile
     assert chosen.set_up({"G": nn.Conv2d(3, 3, 1)}) == ["speed max: fp32"]
     assert "goes on without compiled networks" in capsys.readouterr().err
 
