@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from models.architectures.fast.memory_format import layout_of
 from models.architectures.synchronised import synchronise
 from models.optimization.accumulation import parameters_of
 from util.base.torch_private import copy_each
@@ -43,11 +44,13 @@ _hook: RemovableHandle | None = None
 class SharedGradients:
     """Add up the gradients of all processes, each of which has those of its share of a batch.
 
-    `compress` sends them in bfloat16.
+    `compress` sends them in bfloat16. They travel in memory that is kept from step to step: new
+    memory takes the system longer than copying.
     """
 
     def __init__(self, compress: bool) -> None:
         self._compress = compress
+        self._kept: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     @contextmanager
     def is_done(self) -> Iterator[None]:
@@ -100,18 +103,28 @@ class SharedGradients:
                 values[n] = value
         return values
 
+    def _room(self, size: int, like: Tensor) -> Tensor:
+        """Return a flat tensor of so many numbers, whatever they are."""
+        dtype = torch.bfloat16 if self._compress else like.dtype
+        kept = self._kept.get((like.device, dtype))
+        if kept is None or len(kept) < size:
+            kept = self._kept[like.device, dtype] = like.new_empty(size, dtype=dtype)
+        return kept[:size]
+
     def _totals(self, values: list[Tensor | None], like: Sequence[Tensor]) -> list[Tensor | None]:
         """Send tensors of one kind as one flat tensor, behind it which of them there are."""
         sizes = [tensor.numel() for tensor in like]
-        dtype = torch.bfloat16 if self._compress else like[0].dtype
-        flat = like[0].new_zeros(sum(sizes) + len(sizes), dtype=dtype)
+        flat = self._room(sum(sizes) + len(sizes), like[0])
         *parts, there = flat.split([*sizes, len(sizes)])
-        views = [part.view_as(tensor) for part, tensor in zip(parts, like, strict=True)]
+        views = [_as_it_lies(tensor, part) for part, tensor in zip(parts, like, strict=True)]
         own = {n: value for n, value in enumerate(values) if value is not None}
         sent = [views[n] for n in own]
-        if own:
-            copy_each(sent, list(own.values()))
-            there[list(own)] = 1
+        copy_each(sent, list(own.values()))
+        there.fill_(1)
+        for n in range(len(like)):
+            if n not in own:
+                views[n].zero_()
+                there[n] = 0
         group.add_up(flat)
         copy_each(list(own.values()), sent)
         if len(own) < len(like):  # else no GPU is waited for
@@ -119,3 +132,11 @@ class SharedGradients:
                 if processes > 0 and n not in own:
                     values[n] = views[n].to(like[n].dtype, copy=True)
         return values
+
+
+def _as_it_lies(tensor: Tensor, flat: Tensor) -> Tensor:
+    """View a flat tensor in the shape of another, in the order of that in memory: to copy fast."""
+    if layout_of(tensor) is torch.contiguous_format:
+        return flat.view_as(tensor)
+    n, c, h, w = tensor.shape
+    return flat.view(n, h, w, c).permute(0, 3, 1, 2)
