@@ -15,14 +15,19 @@ class ImagePool:
     Shrivastava et al. 2017, "Learning from Simulated and Unsupervised Images through Adversarial
     Training", section 2.3; CycleGAN uses 50 images. Draws come from python's `random`.
 
-    Processes that train together have one pool: each keeps all of it, and what the others generate
-    goes through it as in one process.
+    Processes that train together have one pool, into which the whole batch goes as in one process.
+    An image stays in the process that made it, and travels when it is drawn for another one.
+
+    Attributes:
+        images: what is stored, each (1, C, H, W); (0, C, H, W) for what another process holds.
+        holders: by their places in `images` which process holds them; the others are in all.
     """
 
     def __init__(self, pool_size: int) -> None:
         self.pool_size = pool_size
         self.num_imgs = 0
-        self.images: list[Tensor] = []  # each (1, C, H, W)
+        self.images: list[Tensor] = []
+        self.holders: dict[int, int] = {}
 
     def query(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """Return a batch of the same shape (N, C, H, W), without gradient, part of it from before.
@@ -34,17 +39,26 @@ class ImagePool:
             images = torch.stack(list(images))
         if self.pool_size == 0:
             return images
-        every = group.whole_batch(images.detach())
-        mixed = torch.cat([self._exchange(image) for image in every.split(1)])
-        return group.own_rows(mixed) if group.share().counts else images.detach()
+        images = images.detach()
+        makers = group.makers_of(len(images))
+        own, none = iter(images.split(1)), images[:0]
+        drawn = [
+            self._exchange(next(own) if maker == group.rank() else none, maker) for maker in makers
+        ]
+        rows, holders = zip(*drawn, strict=True)
+        mixed = group.handed_over(rows, holders, to=makers)
+        return mixed if group.share().counts else images
 
-    def _exchange(self, image: Tensor) -> Tensor:
+    def _exchange(self, image: Tensor, maker: int) -> tuple[Tensor, int]:
+        """Return an image and who holds it: the one that was made, or one from before."""
         if self.num_imgs < self.pool_size:
+            self.holders[self.num_imgs] = maker
             self.num_imgs += 1
             self.images.append(image.clone())  # else its whole batch would stay in memory
-            return image
+            return image, maker
         if random.uniform(0, 1) <= 0.5:
-            return image
+            return image, maker
         index = random.randint(0, self.pool_size - 1)
         stored, self.images[index] = self.images[index], image.clone()
-        return stored
+        holder, self.holders[index] = self.holders.get(index, maker), maker
+        return stored, holder

@@ -20,6 +20,7 @@ from util.base.errors import UserError
 from util.base.plugins import own_method
 from util.base.torch_private import count_as_stepped
 from util.image_pool import ImagePool
+from util.processes import group
 
 
 class Kept(NamedTuple):
@@ -184,10 +185,10 @@ def _load_optimizer(optimizer: Optimizer, saved: Mapping[str, Any], kept: Kept) 
     ours, groups = optimizer.state_dict()["param_groups"], saved["param_groups"]
     if kept.rates and len(ours) == len(groups):  # else torch says what is wrong
         groups = ours
-    for own, group in zip(ours, groups, strict=False):
+    for own, other in zip(ours, groups, strict=False):
         for name in ("fused", *(MOMENTUM if kept.momentum else ())):  # this run's business
             if name in own:
-                group[name] = own[name]
+                other[name] = own[name]
     try:
         optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
     except ValueError as error:
@@ -228,10 +229,11 @@ def _image_pools(model: Model) -> dict[str, ImagePool]:
 
 def pool_state(pool: ImagePool) -> dict[str, Any]:
     """Return the stored images; by attributes that forks' own pools have as well."""
-    return {"pool_size": pool.pool_size, "images": list(getattr(pool, "images", []))}
+    images, holders = getattr(pool, "images", []), getattr(pool, "holders", {})
+    return {"pool_size": pool.pool_size, "images": group.from_holders(images, holders)}
 
 
 def load_pool_state(pool: ImagePool, state: Mapping[str, Any], device: torch.device) -> None:
     """Take over stored images, to `device`; a smaller pool keeps the first ones."""
     pool.images = [image.to(device) for image in state["images"][: pool.pool_size]]
-    pool.num_imgs = len(pool.images)
+    pool.num_imgs, pool.holders = len(pool.images), {}

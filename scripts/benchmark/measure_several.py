@@ -160,7 +160,8 @@ def _rows(context: Context, several: Processes, case: str, model: str, size: int
     found = context.measure(ways, "wall")
     yield _speed(f"{case}, an image", found, several.count)
     step = found["together"].median * several.count
-    taken = [several.ask("several.parts", **batch) for _ in range(max(2, context.reps))]
+    seeds = range(1, max(2, context.reps) + 1)  # what is drawn from pools decides what travels
+    taken = [several.ask("several.parts", **batch | {"seed": seed}) for seed in seeds]
     yield from part_rows(case, taken, step)
     if model == "cycle_gan":
         asked = [several.ask("several.own_pools", name="model", size=size) for _ in taken]
@@ -185,14 +186,13 @@ def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
 
     Of each exchange that of the process which is last counts: the others have waited until then.
     """
-    first = taken[0][0]
-    for name in (name for name in PURPOSES if name in first["bytes"]):
+    sent, messages = (_mean(taken, what) for what in ("bytes", "messages"))
+    for name in (name for name in PURPOSES if name in sent):
         seconds, moved = _seconds(taken, name), median(_seconds(taken, f"{name}, moved"))
         row = Row("dist", f"{case}: {name}, % of a step", None, ours=_percent(seconds, step))
-        size, messages = _in_bytes(first["bytes"][name]), first["messages"][name]
         row.notes = [
-            f"{quantity(median(seconds), 's')}, {quantity(moved, 's')} of it for {size} from each "
-            f"process to all, in {messages} message{'s' * (messages > 1)}"
+            f"{quantity(median(seconds), 's')}, {quantity(moved, 's')} of it for "
+            f"{_in_bytes(sent[name])} from each process, in {messages[name]:g} messages"
         ]
         yield row
     watched = median(max(each["wall"] for each in ranks) for ranks in taken)
@@ -200,7 +200,7 @@ def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
     row = Row("dist", f"{case}: waiting, % of a watched step", ours=_percent(waiting, watched))
     row.notes = [
         f"{quantity(median(waiting), 's')} of {quantity(watched, 's')}, in which all meet before "
-        f"each of {sum(first['messages'].values())} messages; else a step takes "
+        f"each of {sum(messages.values()):g} messages; else a step takes "
         f"{quantity(step, 's')}"
     ]
     yield row
@@ -218,8 +218,15 @@ def _pool_row(case: str, costs: Sequence[float], step: float) -> Row:
     return row
 
 
-def _in_bytes(number: int) -> str:
-    return quantity(number / 1e6, "MB") if number >= 1e5 else f"{number} bytes"
+def _mean(taken: Taken, what: str) -> dict[str, float]:
+    """Return what a process counted of each purpose in a step, on average."""
+    counts = [each[what] for ranks in taken for each in ranks]
+    names = {name for each in counts for name in each}
+    return {name: sum(each.get(name, 0) for each in counts) / len(counts) for name in names}
+
+
+def _in_bytes(number: float) -> str:
+    return quantity(number / 1e6, "MB") if number >= 1e5 else f"{number:g} bytes"
 
 
 def _seconds(taken: Taken, name: str, of: Callable[[Iterator[float]], float] = min) -> list[float]:

@@ -4,9 +4,9 @@
     python scripts/benchmark/scaling.py --step 0.05 --images 4
 
 The first tables divide the time of a step by itself and all that is exchanged, one after the other.
-Gradients go round a ring: each link carries 2 (N - 1) / N of their bytes. So do images for the
-pools: each link carries those of N - 1 processes. Then come messages of a few bytes. Each hop of a
-message takes its latency besides. The slowest link counts.
+Gradients go round a ring: each link carries 2 (N - 1) / N of their bytes. Of the images that come
+out of the pools half are drawn, and 1 - 1 / N of these come from another process. Then there are
+messages of a few bytes. Each hop of a message takes its latency besides. The slowest link counts.
 
 The next lets a step last as long as the slowest of N processes needs. The last lets processes fail:
 what was computed since the last save is lost, and so is the time to start again.
@@ -28,6 +28,7 @@ from benchmark.results import quantity
 GIGABIT = 1e9 / 8  # bytes
 MESSAGES = 2  # with gradients: one for each optimiser
 POOLS = 2
+DRAWN = 0.5  # of the images that come out of a pool
 SMALL_MESSAGES = 2  # the agreement before a batch, the losses after it
 ENOUGH = 0.9  # efficiency that is asked for
 
@@ -61,7 +62,7 @@ class Load:
 
     step: float  # seconds
     gradients: float  # bytes
-    pools: float  # bytes of the images that it puts into the pools
+    pools: float  # bytes of the images that it gets from the pools
 
     def exchange(self, processes: int, link: Link) -> float:
         """Return the seconds of a step in which a process exchanges instead of computing."""
@@ -77,13 +78,15 @@ class Load:
         return self._bytes(processes) / left if left > 0 else math.inf
 
     def _bytes(self, processes: int) -> float:
-        others = processes - 1
-        return 2 * others / processes * self.gradients + others * self.pools
+        others = (processes - 1) / processes
+        return 2 * others * self.gradients + DRAWN * others * self.pools
 
     def _latency(self, processes: int, link: Link) -> float:
-        hops = (2 * MESSAGES + (POOLS if self.pools else 0)) * (processes - 1)
+        hops = 2 * MESSAGES * (processes - 1)
+        # Each process hands images straight to those that they are for, all at once.
+        images = POOLS if self.pools else 0
         small = 2 * SMALL_MESSAGES * math.ceil(math.log2(processes))
-        return link.latency * (hops + small)
+        return link.latency * (hops + images + small)
 
 
 IMAGE = 2 * 3 * 256 * 256 * 4  # bytes for both pools of cycle_gan

@@ -11,7 +11,7 @@ nothing else asks whether there are any.
 import gc
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -329,12 +329,42 @@ def drawn_for_all(draw: Callable[..., Tensor], shape: Sequence[int], **settings:
     return own_rows(draw(rows_of_all(shape), **settings))
 
 
-def whole_batch(images: Tensor) -> Tensor:
-    """Return the images (N, ...) of all processes, in the order of the batch."""
+def makers_of(size: int) -> list[int]:
+    """Return which process has each image of the whole batch, in order, if this one has `size`.
+
+    Several batches may have been put together into one.
+    """
+    own = share(size)
+    batch = [number for number, images in enumerate(own.images) for _ in range(images)]
+    return batch * (size // own.size)
+
+
+def handed_over(rows: Sequence[Tensor], holders: Sequence[int], to: Sequence[int]) -> Tensor:
+    """Give each row (1, ...) to the process that shall have it, and return what this one gets.
+
+    All processes give the same lists; a row that another one holds may be (0, ...) here.
+    """
+    if list(holders) == list(to):
+        own = [row for row, target in zip(rows, to, strict=True) if target == rank()]
+        return torch.cat(own or [rows[0][:0]])
+    ways = list(zip(holders, to, strict=True))
+    sent = [n for target in range(count()) for n, way in enumerate(ways) if way == (rank(), target)]
+    got = [n for source in range(count()) for n, way in enumerate(ways) if way == (source, rank())]
+    flat = torch.cat([rows[0][:0], *(rows[n] for n in sent)]).contiguous()
+    found = flat.new_empty(len(got), *flat.shape[1:])
+    with named("handed_over"):
+        dist.all_to_all_single(
+            found, flat,
+            [ways.count((source, rank())) for source in range(count())],
+            [ways.count((rank(), target)) for target in range(count())],
+        )  # fmt: skip
+    return found[sorted(range(len(got)), key=got.__getitem__)]
+
+
+def from_holders(rows: Sequence[Tensor], holders: Mapping[int, int]) -> list[Tensor]:
+    """Return, in all processes, rows of which some are held by one of them, by their places."""
     if count() == 1:
-        return images
-    own = share(images.shape[0])
-    padded = images.new_zeros((max(own.images), *images.shape[1:]))
-    padded[: own.images[own.rank]] = images[: own.images[own.rank]]
-    every = zip(stacked(padded), own.images, strict=True)
-    return torch.cat([of_process[:number] for of_process, number in every])
+        return list(rows)
+    own = {n: rows[n].cpu() for n, holder in holders.items() if holder == rank()}
+    every = {n: row for held in gathered(own) for n, row in held.items()}
+    return [every.get(n, row) for n, row in enumerate(rows)]

@@ -32,9 +32,9 @@ def fill_pools(name: str, size: int) -> None:
     """Fill a model's image pools, so that steps exchange images."""
     from util.processes import group
 
-    with group.alone():
-        for pool in _pools_of(built[name]):
-            pool.query(torch.rand(pool.pool_size, 3, size, size, device=built[name].device))
+    for pool in _pools_of(built[name]):
+        own = -(-pool.pool_size // group.count())
+        pool.query(torch.rand(own, 3, size, size, device=built[name].device))
 
 
 def exact_steps(name: str, size: int, batch_size: int, file: str, *, whole: bool) -> dict[str, Any]:
@@ -92,12 +92,16 @@ def step(name: str, size: int, batch_size: int, seed: int, way: str) -> dict[str
 
 def own_pools(name: str, size: int) -> dict[str, float]:
     """Return the seconds that a model's pools take if each process has its own."""
+    from util.image_pool import ImagePool
     from util.processes import group
 
     images = torch.rand(1, 3, size, size, device=built[name].device)
+    pools = [ImagePool(pool.pool_size) for pool in _pools_of(built[name])]
     with group.alone():
+        for pool in pools:
+            pool.query(images.expand(pool.pool_size, -1, -1, -1))
         began = _now()
-        for pool in _pools_of(built[name]):
+        for pool in pools:
             pool.query(images)
         return {"seconds": _now() - began}
 
@@ -146,7 +150,7 @@ class Watch:
             for purpose, (place, name) in doors.items():
                 watched = self._purposely(getattr(place, name), purpose)
                 stack.enter_context(patch.object(place, name, watched))
-            for name in ("all_reduce", "all_gather"):
+            for name in ("all_reduce", "all_gather", "all_to_all_single"):
                 exchange = self._exchange(getattr(torch.distributed, name))
                 stack.enter_context(patch.object(torch.distributed, name, exchange))
             yield
@@ -173,7 +177,7 @@ class Watch:
     def _exchange(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*arguments: Any, **more: Any) -> Any:
             self.meet()
-            tensor = next(each for each in arguments if isinstance(each, Tensor))
+            *_, tensor = (each for each in arguments if isinstance(each, Tensor))  # what is sent
             self.bytes[self._purpose] += tensor.numel() * tensor.element_size()
             self.messages[self._purpose] += 1
             began = _now()

@@ -1,5 +1,7 @@
 """Shares of a batch, without processes; tests/processes has real ones."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from hypothesis import given
@@ -80,11 +82,60 @@ def test_random_numbers_are_drawn_for_all_processes(count: int, batch: int, part
     group.begin_batch(batch)  # of one process: forgotten
 
 
+@given(count=st.integers(2, 4), data=st.data())
+def test_rows_come_to_whom_they_are_for_in_their_order(count: int, data: st.DataObject) -> None:
+    one = st.integers(0, count - 1)
+    ways = data.draw(st.lists(st.tuples(one, one, st.booleans()), min_size=1, max_size=9))
+    holders, to, _ = zip(*ways, strict=True)
+    parcels: dict[int, list[torch.Tensor]] = {}
+
+    def in_process(rank: int) -> list[int]:
+        """Send what is held; what was sent before, if all have, comes in."""
+
+        def exchange(
+            found: torch.Tensor, flat: torch.Tensor, received: list[int], sent: list[int]
+        ) -> None:
+            parcels[rank] = list(flat.split(sent))
+            come = [held[rank] for _, held in sorted(parcels.items())]
+            if len(parcels) == count:
+                assert [len(each) for each in come] == received
+                found.copy_(torch.cat(come))
+
+        here = [(holder == rank) or ways[n][2] for n, holder in enumerate(holders)]
+        rows = [torch.full((int(is_here), 2), n) for n, is_here in enumerate(here)]
+        with pytest.MonkeyPatch.context() as patch:
+            as_process(patch, rank, count)
+            patch.setattr(group, "named", nullcontext)
+            patch.setattr("torch.distributed.all_to_all_single", exchange)
+            return [int(row) for row in group.handed_over(rows, holders, to)[:, 0]]
+
+    for rank in range(count):
+        in_process(rank)
+    for rank in range(count):
+        assert in_process(rank) == [n for n, target in enumerate(to) if target == rank]
+
+
+@given(count=st.integers(2, 9), batch=st.integers(1, 12), parts=st.integers(1, 3))
+def test_makers_are_those_whose_rows_they_are(count: int, batch: int, parts: int) -> None:
+    makers = torch.tensor(
+        [rank for rank, n in enumerate(shares_of(batch, count)) for _ in range(n)]
+    )
+    for rank in range(count):
+        with pytest.MonkeyPatch.context() as patch:
+            as_process(patch, rank, count)
+            group.begin_batch(batch)
+            found = torch.tensor(group.makers_of(parts * group.share().size))
+            assert torch.equal(found, makers.repeat(parts))
+            if group.share().counts:
+                assert group.own_rows(found).tolist() == [rank] * (parts * group.share().size)
+    group.begin_batch(batch)  # of one process: forgotten
+
+
 def test_one_process_is_no_special_case() -> None:
     tensor = torch.ones(2, 3)
     with group.joined("cpu", seconds=1):
         assert (group.count(), group.rank(), group.share(4).fraction) == (1, 0, 1)
-        assert group.add_up(tensor) is group.whole_batch(tensor) is group.own_rows(tensor) is tensor
+        assert group.add_up(tensor) is group.own_rows(tensor) is tensor
         assert group.gathered("x") == ["x"]
         assert agreement.all_or_none(lambda: 5) == 5
 
