@@ -30,22 +30,29 @@ class SyncBatchNorm2d(BatchNorm2d):
             return self._normalise_together(wide).to(x.dtype)
 
     def _normalise_together(self, x: Tensor) -> Tensor:
-        dimensions = [0, *range(2, x.dim())]
+        """Normalise by sums of values and of their squares, which travel in one message.
+
+        They are small, and added up in float64: their differences are as exact as they are.
+        """
+        channels, dimensions = x.shape[1], [0, *range(2, x.dim())]
         shape = [1, -1, *[1] * (x.dim() - 2)]
         is_mine = float(group.share(x.shape[0]).counts)  # what counts nowhere is in no mean either
-        values = is_mine * x.numel() / x.shape[1]
-        sums = torch.cat([is_mine * x.sum(dimensions), x.new_tensor([values])])
-        sums = _SumOverProcesses.apply(sums)
-        count = sums[-1].detach()
-        mean = sums[:-1] / count
-        centred = x - mean.view(shape)
-        variance = _SumOverProcesses.apply(is_mine * centred.square().sum(dimensions)) / count
+        values = is_mine * x.numel() / channels
+        own_mean = x.mean(dimensions)
+        centred = x - own_mean.view(shape)
+        own_mean, spread = own_mean.double(), centred.square().mean(dimensions).double()
+        own = torch.cat([own_mean, spread + own_mean.square(), own_mean.new_ones(1)])
+        totals = _SumOverProcesses.apply(values * own)
+        sums, squares, count = totals.split([channels, channels, 1])
+        mean = sums / count
+        variance = squares / count - mean.square()
         if self.track_running_stats:
-            self._remember(mean.detach(), variance.detach() * count / (count - 1))
+            self._remember(mean.detach(), (variance * count / (count - 1)).detach())
         scale = torch.rsqrt(variance + self.eps)
-        if self.weight is None:
-            return centred * scale.view(shape)
-        return centred * (self.weight * scale).view(shape) + self.bias.view(shape)
+        shift = (own_mean - mean) * scale
+        if self.weight is not None:
+            scale, shift = scale * self.weight, shift * self.weight + self.bias
+        return centred * scale.to(x.dtype).view(shape) + shift.to(x.dtype).view(shape)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         assert self.num_batches_tracked is not None

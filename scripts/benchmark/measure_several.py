@@ -146,7 +146,6 @@ def _rows(context: Context, several: Processes, case: str, model: str, size: int
     width = NARROW if context.quick else ()
     argv = _options(context, several, f"dist_{model}", model, size, *width)
     several.ask("training.build", name="model", argv=argv)
-    several.ask("several.fill_pools", name="model", size=size)
     batch = {"name": "model", "size": size, "batch_size": several.count, "seed": 1}
 
     def take(way: str) -> Measured:

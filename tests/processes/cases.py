@@ -59,10 +59,10 @@ CASES: Mapping[str, Case] = {
     "cycle_gan, batch norm, wgangp": Case(
         [*CYCLE_GAN, "--norm", "batch", "--gan_mode", "wgangp"], steps=4
     ),
-    "cycle_gan in half of the images": Case(
+    "cycle_gan in half": Case(
         [*CYCLE_GAN, "--max_dataset_size", "7", "--accumulate", "2", "--ema", "0.9"], steps=9
     ),
-    "pix2pix with dropout": Case(PIX2PIX),
+    "pix2pix with dropout, in half": Case([*PIX2PIX, "--max_dataset_size", "7"]),
     "pix2pix unet": Case(
         ["--model", "pix2pix", "--netG", "unet_128", "--crop_size", "128", "--load_size", "128",
          "--norm", "syncbatch"], steps=3

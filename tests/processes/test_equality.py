@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
 WORKER = str(ROOT / "tests" / "processes" / "worker.py")
 EXACT = 1e-12
-FOR_THREE = ("cycle_gan in half of the images", "fp16")
+FOR_THREE = ("cycle_gan in half", "fp16")
 # Before an instance norm a bias has no effect, so its gradient is rounding noise, which Adam
 # makes as large as any other.
 BEFORE_INSTANCE_NORM = {"stargan_v2": ["G.from_rgb.bias", "G.encode", "G.decode"]}

@@ -28,15 +28,6 @@ def join() -> dict[str, Any]:
     return {"processes": group.count()}
 
 
-def fill_pools(name: str, size: int) -> None:
-    """Fill a model's image pools, so that steps exchange images."""
-    from util.processes import group
-
-    for pool in _pools_of(built[name]):
-        own = -(-pool.pool_size // group.count())
-        pool.query(torch.rand(own, 3, size, size, device=built[name].device))
-
-
 def exact_steps(name: str, size: int, batch_size: int, file: str, *, whole: bool) -> dict[str, Any]:
     """Take the first steps in float64, and return the losses and a digest of the weights.
 
@@ -85,6 +76,8 @@ def step(name: str, size: int, batch_size: int, seed: int, way: str) -> dict[str
             batch as a single process takes it.
     """
     take = _step(name, size, batch_size, way)
+    with _as(way):
+        _fill_pools(built[name], size)
     began = _now()
     take(seed)
     return {"wall": _now() - began, "losses": losses_of(built[name])}
@@ -113,6 +106,7 @@ def parts(name: str, size: int, batch_size: int, seed: int) -> dict[str, Any]:
     slowest, so that what is left is the exchange alone.
     """
     take, watch = _step(name, size, batch_size, "together"), Watch()
+    _fill_pools(built[name], size)
     with watch.of_everything():
         watch.meet()
         watch.seconds.clear()
@@ -223,6 +217,16 @@ def _as(way: str) -> Iterator[None]:
 
     with nullcontext() if way == "together" else group.alone():
         yield
+
+
+def _fill_pools(model: Any, size: int) -> None:
+    """Fill pools with images that each process makes, so that steps exchange some."""
+    from util.processes import group
+
+    for pool in _pools_of(model):
+        pool.images, pool.num_imgs = [], 0
+        own = -(-pool.pool_size // group.count())
+        pool.query(torch.rand(own, 3, size, size, device=model.device))
 
 
 def _pools_of(model: Any) -> list[Any]:
