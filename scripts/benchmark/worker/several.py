@@ -72,14 +72,19 @@ def step(name: str, size: int, batch_size: int, seed: int, way: str) -> dict[str
         size: sides of the images.
         batch_size: images of all processes together.
         seed: of the batch and of what the model draws.
-        way: `together`; `apart`, the same share without a word to others; `whole`, the whole
-            batch as a single process takes it.
+        way: `together`; `apart`, the same share without a word to others; `beside`, the same while
+            a message as large as all gradients travels; `whole`, the whole batch as a single
+            process takes it.
     """
     take = _step(name, size, batch_size, way)
     with _as(way):
         _fill_pools(built[name], size)
+    message = torch.zeros(_gradients_of(built[name]) if way == "beside" else 0)
     began = _now()
+    travels = torch.distributed.all_reduce(message, async_op=True) if len(message) else None
     take(seed)
+    if travels is not None:
+        travels.wait()
     return {"wall": _now() - began, "losses": losses_of(built[name])}
 
 
@@ -225,8 +230,15 @@ def _fill_pools(model: Any, size: int) -> None:
 
     for pool in _pools_of(model):
         pool.images, pool.num_imgs = [], 0
-        own = -(-pool.pool_size // group.count())
+        group.begin_batch(pool.pool_size)
+        own = group.share(pool.pool_size).size
         pool.query(torch.rand(own, 3, size, size, device=model.device))
+
+
+def _gradients_of(model: Any) -> int:
+    """Return how many numbers all gradients of a step are."""
+    groups = [group for optimizer in model.optimizers for group in optimizer.param_groups]
+    return sum(parameter.numel() for group in groups for parameter in group["params"])
 
 
 def _pools_of(model: Any) -> list[Any]:
