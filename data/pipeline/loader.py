@@ -193,8 +193,8 @@ class BatchLoader:
     def _starting(self) -> Iterator[None]:
         """Raise a WorkerError if workers cannot be started; a signal may end it. None is left."""
         if self.workers and not torch_private.has_workers(self.dataloader):
-            # Queues of an earlier loader that are garbage would be freed in a process just forked,
-            # where they can wait for ever for a thread of this one.
+            # Else garbage may be freed in a process just forked, where a group of processes that
+            # has ended, for one, waits for ever for threads that only this process has.
             gc.collect()
         try:
             with may_stop():

@@ -121,13 +121,13 @@ class SharedGradients:
         sent = [views[n] for n in own]
         copy_each(sent, list(own.values()))
         there.fill_(1)
-        for n in range(len(like)):
-            if n not in own:
-                views[n].zero_()
-                there[n] = 0
+        if missing := [n for n in range(len(like)) if n not in own]:
+            there[missing] = 0
+        for n in missing:
+            views[n].zero_()
         group.add_up(flat)
         copy_each(list(own.values()), sent)
-        if len(own) < len(like):  # else no GPU is waited for
+        if missing:  # else no GPU is waited for
             for n, processes in enumerate(there.tolist()):
                 if processes > 0 and n not in own:
                     values[n] = views[n].to(like[n].dtype, copy=True)

@@ -83,12 +83,14 @@ class Speed:
             return []
         self._records_graphs = self.device.type == "cuda"
         left = [name for name, net in nets.items() if sees_others(net)]
-        for name in nets.keys() - left:
-            _compile_network(nets[name], self.device)
+        for name, net in nets.items():
+            if name not in left:
+                _compile_network(net, self.device)
         if self.device.type == "cpu":  # docs/performance.md
             say("--compile is for GPUs: on a CPU, networks were slower with it than without.")
-        but = f" (not {', '.join(left)}: layers wait for other processes)" if left else ""
-        return ["compiled networks" + but]
+        done = "compiled networks" if len(left) < len(nets) else "no compiled networks"
+        why = f" (not {', '.join(left)}: layers wait for other processes)" if left else ""
+        return [done + why]
 
 
 def compile_network(net: nn.Module, device: torch.device) -> None:

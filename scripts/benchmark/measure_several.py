@@ -191,9 +191,10 @@ def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
     for name in (name for name in PURPOSES if name in sent):
         seconds, moved = _seconds(taken, name), median(_seconds(taken, f"{name}, moved"))
         row = Row("dist", f"{case}: {name}, % of a step", None, ours=_percent(seconds, step))
+        plural = "s" * (messages[name] != 1)
         row.notes = [
             f"{quantity(median(seconds), 's')}, {quantity(moved, 's')} of it for "
-            f"{_in_bytes(sent[name])} from each process, in {messages[name]:g} messages"
+            f"{_in_bytes(sent[name])} from each process, in {messages[name]:g} message{plural}"
         ]
         yield row
     watched = median(max(each["wall"] for each in ranks) for ranks in taken)

@@ -5,7 +5,6 @@
 Every process writes what its models have become to a file of its own.
 """
 
-import gc
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -38,7 +37,6 @@ def main() -> None:
             opt = options(case, Path(data), Path(out))
             with together(opt):
                 save_state(trained(case, opt), f"{out}/{name}_{group.rank()}.pth")
-            gc.collect()  # else the workers of the next case may free what this one has left
 
 
 def options(case: Case, data: Path, out: Path) -> Namespace:

@@ -160,7 +160,7 @@ def test_exchanges_are_told_in_per_cent_of_a_step() -> None:
         "waiting, % of a watched step": 5.0,  # of the one that came first
     }  # pools and norms were not exchanged
     assert "113 MB from each process, in 2 messages" in rows["gradients, % of a step"].notes[0]
-    assert "8 bytes from each process, in 1 messages" in rows["agreement, % of a step"].notes[0]
+    assert "8 bytes from each process, in 1 message" in rows["agreement, % of a step"].notes[0]
 
 
 @pytest.mark.parametrize(("longer", "ok"), [(0.5, "no"), (1.0, "yes")])

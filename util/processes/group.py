@@ -11,6 +11,7 @@ nothing else asks whether there are any.
 import gc
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -134,7 +135,7 @@ def leave() -> None:
         _group = None
     if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
         dist.destroy_process_group()
-        gc.collect()  # now: in a process that loads images it would wait for threads of this one
+        gc.collect()  # now: in a process just forked it would wait for ever for threads of this one
 
 
 def _store(rank: int, count: int, timeout: timedelta) -> Store:
@@ -347,17 +348,14 @@ def handed_over(rows: Sequence[Tensor], holders: Sequence[int], to: Sequence[int
     if list(holders) == list(to):
         own = [row for row, target in zip(rows, to, strict=True) if target == rank()]
         return torch.cat(own or [rows[0][:0]])
-    ways = list(zip(holders, to, strict=True))
-    sent = [n for target in range(count()) for n, way in enumerate(ways) if way == (rank(), target)]
-    got = [n for source in range(count()) for n, way in enumerate(ways) if way == (source, rank())]
+    sent = sorted((n for n, one in enumerate(holders) if one == rank()), key=to.__getitem__)
+    got = sorted((n for n, one in enumerate(to) if one == rank()), key=holders.__getitem__)
     flat = torch.cat([rows[0][:0], *(rows[n] for n in sent)]).contiguous()
     found = flat.new_empty(len(got), *flat.shape[1:])
+    gets, sends = Counter(holders[n] for n in got), Counter(to[n] for n in sent)
+    every = range(count())
     with named("handed_over"):
-        dist.all_to_all_single(
-            found, flat,
-            [ways.count((source, rank())) for source in range(count())],
-            [ways.count((rank(), target)) for target in range(count())],
-        )  # fmt: skip
+        dist.all_to_all_single(found, flat, [gets[n] for n in every], [sends[n] for n in every])
     return found[sorted(range(len(got)), key=got.__getitem__)]
 
 
