@@ -10,8 +10,9 @@ function make(tag, properties, ...children) {
 }
 
 // ---- what is remembered --------------------------------------------------------------------
-// What one may want to bookmark stands in the address, as in index.html#epoch=12; what is open
-// and what is closed is in the memory of the tab, which browsers may refuse.
+// What one may want to bookmark stands in the address, as in index.html#epoch=12; the rest, as what
+// is open and what is closed, beside it in the history of the tab. Not in sessionStorage: a busy
+// Chromium that reloads in another process finds there what was written before the last page.
 
 function inAddress(name) {
   return new URLSearchParams(location.hash.slice(1)).get(name);
@@ -22,28 +23,25 @@ function putInAddress(name, value) {
   if (value === null) parts.delete(name);
   else parts.set(name, value);
   const text = parts.toString();
-  history.replaceState(null, "", text ? "#" + text : location.pathname + location.search);
+  history.replaceState(history.state, "", text ? "#" + text : location.pathname + location.search);
 }
 
 function recall(name) {
-  try { return sessionStorage.getItem(location.pathname + " " + name); }
-  catch { return null; }
+  return history.state?.[name];
 }
 
 function remember(name, value) {
-  try { sessionStorage.setItem(location.pathname + " " + name, value); }
-  catch { /* then it is forgotten when the page reloads */ }
+  history.replaceState({ ...history.state, [name]: value }, "");
 }
 
 for (const part of document.querySelectorAll("details[id]")) {
-  const was = recall(part.id);
-  if (was !== null) part.open = was === "open";
-  part.addEventListener("toggle", () => remember(part.id, part.open ? "open" : "closed"));
+  part.open = recall(part.id) ?? part.open;
+  part.addEventListener("toggle", () => remember(part.id, part.open));
 }
 
 // ---- the place -------------------------------------------------------------------------------
 // The list grows at its top, so the place is remembered as a part of the page and the distance to
-// it. A browser that remembers nothing for us goes back to the same number of pixels by itself.
+// it, instead of the number of pixels that browsers go back to by themselves.
 
 function parts() {
   const open = "details[id], #timeline, details[open] section[data-epoch]";
@@ -54,17 +52,22 @@ function nameOf(part) {
   return part.id || part.dataset.epoch;
 }
 
-addEventListener("pagehide", () => {
+function keepPlace() {
   const above = parts().filter((part) => part.getBoundingClientRect().top <= 0).at(-1);
-  remember("place", above ? `${nameOf(above)} ${above.getBoundingClientRect().top}` : "");
-});
+  remember("place", above && { name: nameOf(above), top: above.getBoundingClientRect().top });
+}
 
-addEventListener("DOMContentLoaded", () => {
-  const [name, top] = (recall("place") ?? "").split(" ");
-  const part = parts().find((part) => nameOf(part) === name);
+function findPlace() {
+  const place = recall("place");
+  const part = parts().find((part) => nameOf(part) === place?.name);
   if (!part) return;
   history.scrollRestoration = "manual";
-  scrollBy({ top: part.getBoundingClientRect().top - Number(top), behavior: "instant" });
+  scrollBy({ top: part.getBoundingClientRect().top - place.top, behavior: "instant" });
+}
+
+addEventListener("DOMContentLoaded", () => {
+  findPlace();
+  addEventListener("beforeunload", keepPlace); // of a page that ends before, nothing is known
 });
 
 // ---- reloading -------------------------------------------------------------------------------

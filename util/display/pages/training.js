@@ -186,7 +186,7 @@ function timeline() {
 // ---- losses on and off ------------------------------------------------------------------------
 
 function legends() {
-  const off = new Set(JSON.parse(recall("losses off") ?? "[]"));
+  const off = new Set(recall("losses off"));
   for (const curve of document.querySelectorAll(".large .curve")) {
     curve.setAttribute("role", "group"); // of an image, readers would not be told what is in it
     for (const text of curve.querySelectorAll("text[data-entry]")) {
@@ -211,7 +211,7 @@ function legends() {
     if (name === undefined || !pressed) return;
     event.preventDefault(); // else the space bar would scroll the page
     if (!off.delete(name)) off.add(name);
-    remember("losses off", JSON.stringify([...off]));
+    remember("losses off", [...off]);
     apply();
   }
 
