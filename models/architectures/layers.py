@@ -14,6 +14,7 @@ from models.architectures.fast.instance_norm import InstanceNorm2d
 from models.architectures.synchronised import SyncBatchNorm2d
 from util.base.errors import ChoiceError, UserError, suggest
 from util.base.torch_private import has_hook
+from util.processes import group
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -41,6 +42,8 @@ def get_norm_layer(norm_type: str = "instance") -> NormLayer:
     if norm_type not in NORM_LAYERS:
         hint = suggest(norm_type, NORM_LAYERS)
         raise ChoiceError(f"normalization layer [{norm_type}] is not found. {hint}")
+    if norm_type == "syncbatch" and group.is_of_script():
+        return functools.partial(nn.SyncBatchNorm, affine=True, track_running_stats=True)
     return NORM_LAYERS[norm_type]
 
 

@@ -7,6 +7,7 @@ behind `-c`, as `__main__`. What decides how Python itself starts cannot be had 
 then starts an ordinary one.
 """
 
+import atexit
 import contextlib
 import ctypes
 import inspect
@@ -123,6 +124,7 @@ class Nursery:
                 [sys.executable, __file__, str(theirs.fileno())],
                 env=self.environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL,
             )  # fmt: skip
+        atexit.register(self.end)
 
     def fork(self, order: Order, streams: Sequence[int]) -> int:
         """Return the number of a new process, whose parent is this one."""
@@ -135,6 +137,11 @@ class Nursery:
         finally:
             _adopt(False)
         return int(number)
+
+    def end(self) -> None:
+        """Let it end."""
+        self._socket.close()
+        self._process.wait(timeout=30)
 
 
 @cache

@@ -57,6 +57,11 @@ def rank() -> int:
     return 0 if _group is None or _is_alone else _group.rank
 
 
+def is_of_script() -> bool:
+    """Tell whether processes compute together that a script has joined by means of torch."""
+    return _group is None and dist.is_available() and dist.is_initialized()
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """Let this process compute by itself for a while: others need not do the same."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from models.architectures.describe import resnet_uses_dropout
 from models.architectures.initialization import INIT_TYPES
 from models.architectures.layers import NORM_LAYERS
 from models.architectures.registry import DISCRIMINATORS, GENERATORS
+from models.architectures.synchronised import SyncBatchNorm2d
 from models.networks import (
     Identity,
     NLayerDiscriminator,
@@ -252,6 +254,16 @@ def test_syncbatch_with_one_process_is_batch_norm() -> None:
     for (name, a), b in zip(sync.state_dict().items(), batch.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
     assert torch.equal(sync.eval()(x), batch.eval()(x))
+
+
+def test_syncbatch_is_that_of_torch_in_processes_that_a_script_has_joined() -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        layer = get_norm_layer("syncbatch")(3)
+    finally:
+        dist.destroy_process_group()
+    assert type(layer) is nn.SyncBatchNorm
+    assert type(get_norm_layer("syncbatch")(3)) is SyncBatchNorm2d
 
 
 def test_syncbatch_draws_the_same_weights_as_batch() -> None:
