@@ -46,18 +46,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     if launching.must_be_started(opt):  # --gpu_ids 0,1: several processes, which begin here again
         launching.start(opt, __file__, argv)
         return
-    with together(opt), RunLock() as lock:
+    with together(opt) as was_restarted, RunLock() as lock:
         lock.take(opt)  # two runs in one folder would overwrite each other
         options.result.tell()
-        train(opt, options.result)
+        train(opt, options.result, was_restarted)
 
 
-def train(opt: Namespace, options: Result) -> None:
+def train(opt: Namespace, options: Result, was_restarted: bool = False) -> None:
     """Train; `options` knows which of them were given."""
     rng.seed_all(new_option(opt, "seed"))
     if new_option(opt, "deterministic"):
         rng.use_deterministic_algorithms()
-    start = ResumePoint(opt, "epoch_count" in options.given)  # epoch 1, or of --continue_train
+    epoch_is_given = "epoch_count" in options.given and not was_restarted
+    start = ResumePoint(opt, epoch_is_given)  # epoch 1, or of --continue_train
     dataset = create_dataset(opt)  # --dataset_mode NAME is data/NAME_dataset.py
     say(f"The number of training images = {len(dataset)}")
     dataset.warn_of_bad_images()

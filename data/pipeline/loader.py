@@ -120,11 +120,11 @@ class BatchLoader:
         self._pass = self.sampler.epoch
         before = rng.capture(numpy=self._draws_from_numpy)
         with self._batches() as batches:
-            if items:  # what this draws was drawn before the interruption
+            if items or self.sampler.only:  # a pass draws this where it begins, and once
                 rng.put_back(before)
             while True:
                 try:
-                    batch = all_or_none(partial(self._next, batches))
+                    batch = all_or_none(partial(self._next, batches), sampling.sizes_of)
                 except (LoadError, Stopped):
                     rng.put_back(before)
                     raise

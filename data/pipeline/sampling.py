@@ -282,6 +282,16 @@ def _why_not_one_batch(items: list[Any]) -> str:
     return ""
 
 
+def sizes_of(batch: Any) -> str:
+    """Tell how large the images (N, C, H, W) of a batch are, by name."""
+    images = batch.items() if isinstance(batch, Mapping) else ()
+    return ", ".join(
+        f"{name} {'x'.join(map(str, image.shape[1:]))}"
+        for name, image in images
+        if isinstance(image, Tensor) and image.dim() == 4
+    )
+
+
 def _tells_of_shared_memory(error: RuntimeError) -> bool:
     """Tell whether torch could not get memory that processes share: a file in /dev/shm."""
     return "shared memory" in str(error) or "</torch_" in str(error)

@@ -91,7 +91,7 @@ class Optimization:
             )
         if self._scales:
             self._scaled.update(optimizers)
-        if group.count() > 1:
+        if optimizers and group.count() > 1:  # else their steps do it, as after loss.backward()
             loss = group.share().fraction * loss
         self._weighted.update(optimizers)
         self._scaler.scale(loss).backward()

@@ -21,6 +21,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.dist]
 EACH_TAKES_LONG = pytest.mark.skipif(not EVERY_LAUNCH, reason="DIST=all")
 TRAIN, TRAIN64 = str(ROOT / "train.py"), str(ROOT / "tests" / "processes" / "train64.py")
 
+OTHER_IMAGES = """import os, runpy, sys
+if os.environ["RANK"] == "1":
+    sys.argv[sys.argv.index("--dataroot") + 1] = {other!r}
+from util.base.errors import run_command
+sys.exit(run_command(runpy.run_path({train!r})["main"], several=True))
+"""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -90,6 +97,25 @@ def test_killed_processes_start_again_and_the_run_ends_as_if_nothing_had_been(
 
 
 @EACH_TAKES_LONG
+def test_what_starts_again_is_this_run_and_no_earlier_one(data: Path, tmp_path: Path) -> None:
+    """It fails before its first save, then with an option that says where it began."""
+    failing = str(ROOT / "tests" / "processes" / "failing.py")
+    argv = options(data, tmp_path, "--n_epochs", "1", "--n_epochs_decay", "0")
+    assert run([sys.executable, TRAIN, *argv], tmp_path)[0] == 0
+    again = torchrun(2, "--max-restarts=1")
+    status, said = run([*again, failing, "1", *argv], tmp_path)
+    assert status == 0, said[-4000:]
+    assert "Restart 1: nothing was saved before it, so the run begins again." in said
+    assert len([*(tmp_path / "run").glob("before-*")]) == 1
+    assert "End of epoch 1 / 1" in said
+    argv += ["--continue_train", "--epoch_count", "2", "--n_epochs", "3"]
+    status, said = run([*again, failing, "3", *argv], tmp_path)
+    assert status == 0, said[-4000:]
+    assert "Restart 1: the run goes on from" in said
+    assert said.count("(epoch: 2, iters: 6") == said.count("(epoch: 3, iters: 6") == 1
+
+
+@EACH_TAKES_LONG
 def test_a_run_goes_on_with_any_number_of_processes(
     data: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -142,6 +168,33 @@ def test_a_process_that_waits_for_one_that_hangs_leaves_when_it_is_asked_to_stop
         says(running, "process 0 was asked to stop, and the others do not answer")
         os.kill(hanging, signal.SIGKILL)  # as torchrun would half a minute later
         assert running.wait() != 0
+
+
+@EACH_TAKES_LONG
+def test_a_process_that_was_asked_to_stop_waits_for_one_that_does_something_yet(
+    tmp_path: Path,
+) -> None:
+    """As while the first one waits for a slow disk: they save together then."""
+    busy = str(ROOT / "tests" / "processes" / "busy.py")
+    with launched([*torchrun(2), busy], tmp_path) as running:
+        says(running, "process 0 begins")
+        for rank in (0, 1):
+            os.kill(running.pid_of(rank), signal.SIGTERM)
+        assert running.wait() == 0, running.said
+        assert running.said.count("goes on") == 2
+
+
+@EACH_TAKES_LONG
+def test_a_machine_without_the_images_to_validate_on_is_named(data: Path, tmp_path: Path) -> None:
+    """Before anything is trained, instead of a wait for ever after the first epoch."""
+    other = tmp_path / "other"
+    draw_unpaired(other, "train", 11, 5)
+    script = tmp_path / "train_other.py"
+    script.write_text(OTHER_IMAGES.format(train=TRAIN, other=str(other)))
+    status, said = run([*torchrun(2), str(script), *options(data, tmp_path)], tmp_path)
+    assert status != 0
+    assert "The images to validate on of process 1 are not those of process 0 (none and" in said
+    assert "(epoch: 1" not in said
 
 
 @EACH_TAKES_LONG

@@ -19,7 +19,8 @@ from util.base.torch_private import Store
 T = TypeVar("T")
 PATIENCE = 3.0  # seconds for all that are left to say so; they notice at about the same time
 SOON = 1.0  # seconds within which processes fail for the same reason
-LEAST_WAIT = 2.0  # seconds that a process asked to stop goes on to wait for others
+LEAST_WAIT = 2.0  # seconds that a process asked to stop waits for others that show no life
+LOOKS = 0.5  # seconds between two looks at them
 
 
 class ProcessError(UserError):
@@ -57,6 +58,20 @@ class Messages:
         while self.rank > 0 and isinstance(error, UserError) and time.monotonic() < deadline:
             error.is_said = error.is_said or self._get("failure", 0) == text
             time.sleep(0.05)
+
+    def show_life(self) -> None:
+        """Say that this process, asked to stop, still does something that others wait for."""
+        _in_time(lambda: self._count("busy", 1), 0)
+
+    def signs_of_life(self) -> int:
+        """Return how often any process has said so."""
+        return _in_time(lambda: self._count("busy", 0), 0)
+
+    def _count(self, key: str, more: int) -> int:
+        try:
+            return self._store.add(key, more)
+        except RuntimeError:
+            return 0  # as above: whoever keeps the store is gone
 
     def name_missing(self) -> tuple[str, bool]:
         """Say who does not answer, and why; and whether it is this process's turn to say it."""
@@ -103,6 +118,7 @@ class Waiting:
         self._messages = messages
         self._since: float | None = None
         self._longest = 0.0
+        self._is_over = threading.Event()
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
@@ -111,7 +127,8 @@ class Waiting:
     def end(self) -> None:
         """Leave signals alone from here on."""
         signal.set_wakeup_fd(self._before)
-        os.close(self._writer)  # which ends the thread
+        self._is_over.set()
+        os.close(self._writer)  # which ends the thread, as that does
 
     @contextmanager
     def for_others(self, what: str) -> Iterator[None]:
@@ -129,18 +146,31 @@ class Waiting:
             self._since = None
 
     def _leave_if_asked(self) -> None:
-        asked = None
+        if (asked := self._request()) and self._is_in_vain():
+            text = "was asked to stop, and the others do not answer: left without a save"
+            os.write(2, f"process {self._messages.rank} {text}.\n".encode())
+            os._exit(128 + asked)
+        os.close(self._reader)
+
+    def _request(self) -> int:
+        """Return the signal that asks this process to stop, when it has come; 0 at the end."""
         while number := os.read(self._reader, 1):
             if number[0] in REQUESTS:
-                asked = number[0]
-                break
-        began = time.monotonic()
-        while asked is not None:
-            time.sleep(0.1)
+                return number[0]
+        return 0
+
+    def _is_in_vain(self) -> bool:
+        """Return True when others are waited for that show no life; False at the end.
+
+        Who was asked to stop too, and does something by itself yet, shows that it lives.
+        """
+        signs, last = 0, time.monotonic()
+        while not self._is_over.wait(LOOKS):
             since = self._since
-            patience = LEAST_WAIT + 2 * self._longest
-            if since is not None and time.monotonic() - max(began, since) > patience:
-                text = "was asked to stop, and the others do not answer: left without a save"
-                os.write(2, f"process {self._messages.rank} {text}.\n".encode())
-                os._exit(128 + asked)
-        os.close(self._reader)
+            if since is None:
+                self._messages.show_life()
+            elif (there_are := self._messages.signs_of_life()) > signs:
+                signs, last = there_are, time.monotonic()
+            elif time.monotonic() - max(last, since) > LEAST_WAIT + 2 * self._longest:
+                return True
+        return False

@@ -157,15 +157,17 @@ def _store(rank: int, count: int, timeout: timedelta) -> Store:
     return TCPStore(address, int(port), count, keeps, timeout, wait_for_workers=False)
 
 
-def remember(what: str) -> None:
+def remember(name: str, text: str) -> None:
     """Note something that is to be known after a restart."""
     if _group is not None:
-        _group.memory.set(what, "yes")
+        _group.memory.set(name, text)
 
 
-def is_remembered(what: str) -> bool:
-    """Tell whether something was noted before a restart."""
-    return _group is not None and _group.memory.check([what])
+def remembered(name: str) -> str:
+    """Return what was noted before a restart, or ""."""
+    if _group is None or not _group.memory.check([name]):
+        return ""
+    return _group.memory.get(name).decode()
 
 
 # ---- what they exchange -----------------------------------------------------------------------
@@ -217,14 +219,14 @@ def of_first(value: T) -> T:
     return values[0]
 
 
-def highest(number: int) -> int:
-    """Return the highest number of those that all processes give, which wait for each other."""
+def highest(*numbers: int) -> list[int]:
+    """Return the highest of the numbers that each process gives, which wait for each other."""
     if count() == 1:
-        return number
-    numbers = torch.tensor([number])  # on the CPU: what a GPU has to do yet is not waited for
+        return [*numbers]
+    found = torch.tensor(numbers)  # on the CPU: what a GPU has to do yet is not waited for
     with named("highest"):
-        dist.all_reduce(numbers, dist.ReduceOp.MAX)
-    return int(numbers)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+    return found.tolist()
 
 
 def wait_for_all() -> None:
@@ -314,7 +316,7 @@ def rows_of_all(shape: Sequence[int]) -> tuple[int, ...]:
     Several batches may have been put together into one.
     """
     own = share(shape[0])
-    return (shape[0] // own.size * sum(own.images), *shape[1:])
+    return (_batches_in(shape[0], own) * sum(own.images), *shape[1:])
 
 
 def own_rows(whole: Tensor) -> Tensor:
@@ -342,7 +344,18 @@ def makers_of(size: int) -> list[int]:
     """
     own = share(size)
     batch = [number for number, images in enumerate(own.images) for _ in range(images)]
-    return batch * (size // own.size)
+    return batch * _batches_in(size, own)
+
+
+def _batches_in(size: int, own: Share) -> int:
+    """Return how many batches were put together, if this process has `size` images of them."""
+    if size % own.size:
+        raise UserError(
+            f"Dropout or an image pool got {size} images of a batch of which this process has "
+            f"{own.size}: processes do not know whose these are. Give them whole batches, or train "
+            "in one process."
+        )
+    return size // own.size
 
 
 def handed_over(rows: Sequence[Tensor], holders: Sequence[int], to: Sequence[int]) -> Tensor:

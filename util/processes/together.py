@@ -1,33 +1,35 @@
 """Begin a command in several processes: they find each other, and mean the same run."""
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from util.base import system
 from util.base.errors import UserError
 from util.base.log import note, warn
 from util.base.new_options import new_option, set_new_option
 from util.processes import group
+from util.storage.journal import open_together
 from util.storage.run_folder import RunFolder
 
 OWN = ("gpu_ids", "device", "dataroot", "num_threads")  # options of each process, or machine
-BEGUN = "the run has begun"
+LATEST_BEFORE = "the latest save before the run began"
 
 
 @contextmanager
-def together(opt: Namespace) -> Iterator[None]:
+def together(opt: Namespace) -> Iterator[bool]:
     """Compute with the other processes that torchrun has started, if it has, in a `with` block.
 
-    All have the options of the first; after a restart the run goes on where it was saved.
+    All have the options of the first. The block is told whether a run was restarted that goes on
+    where it was saved, whatever place its options name.
     """
     device = "cuda" if opt.gpu_ids else "cpu"
     with group.joined(device, new_option(opt, "dist_timeout")):
         set_new_option(opt, "seed", group.of_first(new_option(opt, "seed")))
         _require_same_options(opt)
-        if system.restarts() > 0 and opt.isTrain:
-            _go_on_after_restart(opt)
-        yield
+        yield opt.isTrain and _goes_on_after_restart(opt)
 
 
 @contextmanager
@@ -57,11 +59,30 @@ def _require_same_options(opt: Namespace) -> None:
         )
 
 
-def _go_on_after_restart(opt: Namespace) -> None:
-    """Continue a run that these processes began before one of them failed."""
+def _goes_on_after_restart(opt: Namespace) -> bool:
+    """Let a run go on that these processes began before one of them failed, if it was saved.
+
+    A save that was there before is not its own: it begins as its options say.
+    """
     latest = RunFolder(opt.checkpoints_dir, opt.name).state_file("latest")
-    if group.of_first(group.is_remembered(BEGUN) and latest.exists()):
-        opt.continue_train, opt.epoch, opt.load_iter = True, "latest", 0
-        note(f"Restart {system.restarts()}: the run goes on from {latest}.")
-    else:
+    version = _version(latest)
+    if system.restarts() == 0:
+        if group.rank() == 0:
+            group.remember(LATEST_BEFORE, version)
+        return False
+    if not group.of_first(version not in ("", group.remembered(LATEST_BEFORE))):
         warn(f"Restart {system.restarts()}: nothing was saved before it, so the run begins again.")
+        return False
+    opt.continue_train, opt.epoch, opt.load_iter = True, "latest", 0
+    note(f"Restart {system.restarts()}: the run goes on from {latest}.")
+    return True
+
+
+def _version(file: Path) -> str:
+    """Return what tells a file from the one that replaces it; "" if there is none."""
+    try:
+        with open_together([file]) as files:
+            status = os.fstat(files[file].fileno())
+    except OSError:
+        return ""
+    return f"{status.st_ino} {status.st_mtime_ns}"

@@ -11,6 +11,7 @@ from torch import Tensor
 from util.base.errors import UserError
 from util.base.log import warn
 from util.images.ranges import ONE_LEVEL
+from util.processes import group
 from util.training.asked import TrainedModel
 from util.training.meters import LossMeter
 from util.training.progress import Progress
@@ -24,7 +25,11 @@ PRINTS_AT_ZERO = 10
 
 
 class NonFiniteError(UserError):
-    """Losses or weights that are infinite or nan."""
+    """Losses or weights that are infinite or nan: in all processes, and the first one says it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.is_said = group.rank() > 0
 
 
 class NonFiniteDetector:
@@ -53,7 +58,7 @@ class NonFiniteDetector:
             problem = f"The losses are no longer finite since step {step} ({listed} now)"
             images = self._images_up_to(step)
             self.reset()
-            raise NonFiniteError(_message(problem, progress, images))
+            raise NonFiniteError(_message(problem, progress, _of_all(images)))
         self._recent.clear()
 
     def check_weights(self, progress: Progress) -> None:
@@ -62,16 +67,22 @@ class NonFiniteDetector:
         self.check(progress)
         if broken := self.trained.broken_networks():
             problem = f"The weights of {', '.join(broken)} are no longer finite"
-            raise NonFiniteError(_message(problem, progress, recent))
+            raise NonFiniteError(_message(problem, progress, _of_all(recent)))
 
     def reset(self) -> None:
         """Forget what was seen, after going back to good weights."""
         self._first_bad = None
         self._recent.clear()
 
-    def _images_up_to(self, step: int) -> list[str]:
-        seen = [path for number, paths in self._recent if number <= step for path in paths]
-        return seen[-SHOWN_IMAGES:]
+    def _images_up_to(self, step: int) -> list[list[str]]:
+        return [paths for number, paths in self._recent if number <= step][-SHOWN_IMAGES:]
+
+
+def _of_all(images: list[list[str]]) -> list[str]:
+    """Return the last images of all processes, each of which gives its own by steps."""
+    steps = zip(*group.gathered(images), strict=True)
+    seen = dict.fromkeys(path for processes in steps for paths in processes for path in paths)
+    return [*seen][-SHOWN_IMAGES:]
 
 
 def _message(problem: str, progress: Progress, images: Sequence[str]) -> str:

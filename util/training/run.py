@@ -24,7 +24,6 @@ from util.display.sinks.base import BestRecord, EpochRecord, LogStep, deliver
 from util.processes import group
 from util.processes.agreement import all_or_none
 from util.processes.failures import ProcessError
-from util.processes.together import BEGUN
 from util.training.asked import Loader, Stateful, TrainedModel
 from util.training.best import BestEpoch
 from util.training.disk_space import forecast, tell_of_disk_space
@@ -71,7 +70,6 @@ class Run:
         self._new_run = NewRun(opt)
         with self._new_run.undone_on_failure():
             self._new_run.set_earlier_run_aside()
-            group.remember(BEGUN)
             self.visualizer = create_visualizer(opt)  # perhaps a fork's: gets the original's calls
             if hasattr(self.visualizer, "set_dataset_size"):  # as 2025's have
                 images = self.length.images_in_epoch

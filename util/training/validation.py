@@ -18,7 +18,10 @@ from util.base.new_options import new_option, set_new_option
 from util.base.system import claim_device
 from util.images.ranges import from_unit, in_unit_range, three_channels
 from util.images.sizes import ImageSize
-from util.processes.parts import shared
+from util.processes import group
+from util.processes.agreement import require_same
+from util.processes.failures import ProcessError
+from util.processes.parts import by_first, shared
 from util.scores.distances import frechet_distance, squared_mmd
 from util.scores.images import METRICS, mean_over_images
 from util.scores.networks import Inception, Lpips, load_inception, load_lpips
@@ -63,6 +66,8 @@ class Validator:
         self.tried += 1
         try:
             found = self.run()
+        except ProcessError:  # training cannot go on either
+            raise
         except Exception as error:  # noqa: BLE001 - training, which may have taken days, is whole
             problem = in_words(error)
             if problem not in self.problems:  # else it was said
@@ -85,10 +90,20 @@ class Validator:
         """
         began = time.time()
         images = len(self.dataset) if most is None else min(most, len(self.dataset))
+        measured = shared(images, self._measure)
+        return Validation(
+            metrics=by_first(lambda: self._means(measured)),  # of all: not even rounding differs
+            images=images,
+            statistics="running" if self.evaluation else "batch",
+            seconds=time.time() - began,
+        )
+
+    def _means(self, images: list["MeasuredImage"]) -> dict[str, float]:
+        """Return the means of all metrics; what was measured twice counts once."""
         found: dict[str, list[Tensor]] = {}
         features: Features = {}
         repeats = Repeats()
-        for measured in shared(images, self._measure):
+        for measured in images:
             old = repeats.side_of(measured.paths)  # what is made of it has been measured before
             for label, value, source in measured.metrics:
                 if old is None or source != old:
@@ -98,13 +113,7 @@ class Validator:
                 if source != old:
                     sides[side].append(value)
         means = {name: mean_over_images(torch.cat(values)) for name, values in found.items()}
-        means |= distances_of_sets(features)
-        return Validation(
-            metrics=with_means_of_both_sides(means),
-            images=images,
-            statistics="running" if self.evaluation else "batch",
-            seconds=time.time() - began,
-        )
+        return with_means_of_both_sides(means | distances_of_sets(features))
 
     def _measure(self, images: range) -> list["MeasuredImage"]:
         """Measure what the model makes of these images of the data set.
@@ -218,6 +227,9 @@ def create_validator(
     divisor = trained.divisor()
     data_options = validation_options(opt, whole=divisor is not None)
     data, problem = _validation_data(opt, data_options, create_dataset, has_split)
+    with group.with_others():
+        images = "none" if data is None else data.state_dict()["pictures"]
+        require_same(images, "The images to validate on")
     if data is None:
         if best.name:
             raise UserError(f"--save_best {best.name} needs images to measure on: {problem}")

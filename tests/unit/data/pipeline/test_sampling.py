@@ -6,6 +6,7 @@ import re
 import sys
 from argparse import Namespace
 from collections import Counter
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +119,20 @@ def test_shuffled_epochs_hold_every_item_once_in_different_orders() -> None:
     orders = [[int(item[0]) for item in epoch] for epoch in epochs(drawing(1, items=12), 5, 3)]
     assert all(sorted(order) == list(range(12)) for order in orders)
     assert len({tuple(order) for order in orders}) == 3
+
+
+def test_draws_do_not_depend_on_where_a_part_of_a_pass_begins() -> None:
+    """As in validation, whose images several processes share out."""
+    loader = create_dataset(drawing(0, serial_batches=True))
+
+    def at(position: int, first: int) -> list[Item]:
+        with closing(loader.only(range(first, 7))) as batches:
+            for number in range(first, position + 1):
+                rng.seed_all(number)
+                batch = next(batches)
+        return items_of(batch)
+
+    assert at(3, first=3) == at(3, first=1)
 
 
 def test_serial_batches_keep_the_order() -> None:
