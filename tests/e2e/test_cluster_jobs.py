@@ -19,6 +19,7 @@ from torch.distributed.run import get_args_parser
 from options.train_options import TrainOptions
 from tests.support.commands import draw_pairs, small
 from tests.support.paths import ROOT
+from tests.support.tiers import EVERY_LAUNCH
 
 SLURM = ROOT / "scripts" / "slurm"
 STAND_INS = {  # what each does instead
@@ -26,6 +27,22 @@ STAND_INS = {  # what each does instead
     "scontrol": 'case "$1" in hostnames | show) echo localhost ;; *) echo "$*" >> requeued ;; esac',
 }
 LONGEST = 60.0  # seconds that anything here may take
+
+# A disk on which the first file that is saved after a signal takes longer than torchrun waits.
+SLOW_DISK = """
+import os, sys, time
+
+fsync = os.fsync
+
+def slow_fsync(file):
+    signals = sys.modules.get("util.base.stop_signals")
+    if signals and signals.noted() and os.fsync is not fsync:
+        os.fsync = fsync
+        time.sleep(33)
+    return fsync(file)
+
+os.fsync = slow_fsync
+"""
 
 
 @pytest.fixture
@@ -113,6 +130,29 @@ def test_a_notice_to_the_process_that_started_others_stops_them_all(folder: Path
     assert status == 128 + signal.SIGUSR1
     assert "Stopped by SIG" in said
     assert (folder / "checkpoints" / "run" / "stopped.txt").exists()
+
+
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: DIST=all")
+@pytest.mark.parametrize("starts", ["train.sh", "--processes"])
+def test_a_save_of_more_than_half_a_minute_comes_to_its_end(
+    folder: Path, starts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(SLOW_DISK)
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"))
+    job = ["bash", str(SLURM / "train.sh"), "maps", *options(folder)]
+    if starts == "--processes":
+        job = [sys.executable, "train.py", "--name", "maps", *options(folder), "--processes", "2"]
+    number = signal.SIGUSR1 if starts == "train.sh" else signal.SIGTERM
+    began = time.monotonic()
+    status, said = stopped_in_training(job, number, folder)
+    assert time.monotonic() - began > 33, said
+    assert status == (0 if starts == "train.sh" else 128 + number), said
+    assert (folder / "requeued").exists() == (starts == "train.sh")
+    assert f"Stopped by {number.name}. Continue with:" in said
+    assert (folder / "checkpoints" / "maps" / "stopped.txt").exists()
 
 
 # ---- what a job starts, without starting it -------------------------------------------------

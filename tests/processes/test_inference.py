@@ -275,6 +275,47 @@ def is_there(pid: int) -> bool:
         return False
 
 
+# ---- machines that share no files --------------------------------------------------------------
+
+# A process of its own working folder for each rank: what a relative path names is not shared.
+ELSEWHERE = """
+import os, runpy, sys
+
+os.chdir(os.path.join(sys.argv[1], os.environ["RANK"]))
+del sys.argv[0:2]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "option", "file"),
+    [
+        ("a folder", "-o", "out/y/a.png"),
+        ("dropout, statistics of the batch, scores", "--results_dir", "images/p4_fake_B.png"),
+    ][: None if EVERY_LAUNCH else 1],
+)
+def test_results_of_machines_must_lie_on_a_file_system_that_they_share(
+    data: Path, tmp_path: Path, case: str, option: str, file: str
+) -> None:
+    script, argv, _ = CASES[case]
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    start = [*torchrun(2), str(tmp_path / "elsewhere.py"), str(tmp_path), str(ROOT / script)]
+    words = argv.format(data=data, runs=data / "runs", out="out").split()
+    status, said = run([*start, *words], tmp_path)
+    assert status == 1, said
+    errors = [line for line in said.splitlines() if "error: " in line and option in line]
+    assert len(errors) == 1, said
+    assert f"{file}, and " in errors[0]
+    assert "The first process does not find what another one has written: " in errors[0]
+    assert "Translated" not in said
+    assert not list(tmp_path.rglob("index.html"))
+    made = [len(list((tmp_path / str(rank)).rglob("*.png"))) for rank in range(2)]
+    assert min(made) > 0
+
+
 @pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: scripts/ci.sh dist")
 def test_a_run_is_translated_and_scored_by_several_processes(data: Path, tmp_path: Path) -> None:
     reports = []
