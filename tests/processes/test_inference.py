@@ -250,7 +250,7 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
     for each in range(400):
         draw(photos / f"{each:03}.png", scene(each, 32))
     argv = SMALL.format(runs=data / "runs", out=out) + "--name cycles --model test --num_test -1"
-    argv += f" --model_suffix _A --dataroot {photos} --processes 2 --dist_timeout 4"
+    argv += f" --dataroot {photos} --processes 2 --dist_timeout 4"
     command = [sys.executable, str(ROOT / "test.py"), *argv.split()]
     with launched(command, tmp_path) as running:
         made = out / "cycles/test_latest/images/201_fake.png"  # by the second one
@@ -260,6 +260,7 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
         status, said = running.wait(), running.said
         assert not any(map(is_there, pids))
     assert status == (128 + number if number == signal.SIGKILL else 1), said
+    assert said.count("using G_A (--model_suffix") == 1  # not by the process that starts others
     assert said.count("error: ") == 1, said
     assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {pids[1]}" in said
     left = [path.name for path in out.rglob("*") if path.is_file()]
