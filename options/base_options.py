@@ -28,9 +28,10 @@ from options.parsing.parser import (
 )
 from options.parsing.result import Result, describe
 from util.base.errors import UserError
-from util.base.log import say
+from util.base.log import forget_held_lines, holding_lines, say
 from util.base.new_options import NewOption, keep_ours, new_option, set_new_option
 from util.base.plugins import available
+from util.processes import launching
 from util.storage.old_names import with_old_names
 
 
@@ -87,6 +88,13 @@ class BaseOptions:
         Exits with status 2 and a message on standard error if an option is wrong. What the options
         refer to (images, checkpoints) is not looked at yet.
         """
+        with holding_lines():
+            opt = self._parse(argv, quiet=quiet)
+            if quiet and launching.must_be_started(opt):
+                forget_held_lines()  # the processes that the caller starts now say it all again
+        return opt
+
+    def _parse(self, argv: Sequence[str] | None, *, quiet: bool) -> Namespace:
         try:  # a fork's own method may take no command line
             opt = self.gather_options() if argv is None else self.gather_options(argv)
         except UserError as error:  # an unknown model, data set or save

@@ -48,6 +48,7 @@ from util.inference.translating.sources import find_sources
 from util.inference.translating.video import VideoFacts, translate_video, video_problem
 from util.processes import launching
 from util.processes.parts import by_first, go_on, of_all, own_pace, own_part
+from util.processes.shared_files import require_shared
 from util.processes.together import sharing
 
 MOST_NAMED = 10  # files that could not be translated
@@ -183,10 +184,15 @@ def translate_all(jobs: Sequence[Job], generator: Generator, args: argparse.Name
 
 
 def failed_of_all(done: list[tuple[Job, Outcome]]) -> list[Job]:
-    """Return what has failed, in all processes; say what the others have found."""
+    """Return what has failed, in all processes; say what the others have found.
+
+    Raises:
+        UserError: the first process does not find what the others have written.
+    """
     of_each = of_all(done)
     for job, outcome in of_each[len(done) :]:
         warn_of(job, outcome)
+    require_shared([job.target for job, outcome in done if not outcome.problem], "-o")
     return [job for job, outcome in of_each if outcome.problem]
 
 

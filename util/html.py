@@ -118,6 +118,11 @@ class HTML:
         for section in sections:
             self._add(section)
 
+    def files(self) -> list[str]:
+        """Return the files below the image folder that have been added: images, and others."""
+        rows = [name for section in self._sections for row in section.rows for name in row.images]
+        return rows + [name for section in self._sections for name in section.files]
+
     def _begin_section(self, heading: str | None = None) -> None:
         self._add(_Section(heading))
 

@@ -13,4 +13,5 @@ name="${1:?"the name of a run, then options of test.py"}"
 shift
 # source .venv/bin/activate
 
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun does not ask sbatch, since Slurm 22.05
 srun python test.py --name "$name" --epoch "$SLURM_ARRAY_TASK_ID" "$@"

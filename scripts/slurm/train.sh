@@ -20,7 +20,21 @@ name="${1:?"the name of a run, then options of train.py"}"
 shift
 # source .venv/bin/activate
 
-run="checkpoints/$name"
+# Seconds that torchrun gives processes to save, out of the 180 above; else it kills them after 30.
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=150
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun does not ask sbatch, since Slurm 22.05
+
+# The run is where train.py looks for it: below --checkpoints_dir, which may be abbreviated.
+checkpoints=checkpoints
+before=
+for word in "$@"; do
+    case "$before" in --check*) checkpoints="$word" ;; esac
+    case "$word" in
+        --check*=*) checkpoints="${word#*=}" before= ;;
+        *) before="$word" ;;
+    esac
+done
+run="$checkpoints/$name"
 options=(--name "$name" "$@")
 if [ -e "$run/latest_state.pth" ]; then
     options+=(--continue_train)

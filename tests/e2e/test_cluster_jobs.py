@@ -1,6 +1,7 @@
 """What schedulers start: jobs of Slurm, with stand-ins for its commands, and of Kubernetes."""
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -12,11 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
+from torch.distributed.launcher.api import LaunchConfig
 from torch.distributed.run import get_args_parser
 
 from options.train_options import TrainOptions
 from tests.support.commands import draw_pairs, small
 from tests.support.paths import ROOT
+from tests.support.tiers import EVERY_LAUNCH
 
 SLURM = ROOT / "scripts" / "slurm"
 STAND_INS = {  # what each does instead
@@ -24,6 +27,22 @@ STAND_INS = {  # what each does instead
     "scontrol": 'case "$1" in hostnames | show) echo localhost ;; *) echo "$*" >> requeued ;; esac',
 }
 LONGEST = 60.0  # seconds that anything here may take
+
+# A disk on which the first file that is saved after a signal takes longer than torchrun waits.
+SLOW_DISK = """
+import os, sys, time
+
+fsync = os.fsync
+
+def slow_fsync(file):
+    signals = sys.modules.get("util.base.stop_signals")
+    if signals and signals.noted() and os.fsync is not fsync:
+        os.fsync = fsync
+        time.sleep(33)
+    return fsync(file)
+
+os.fsync = slow_fsync
+"""
 
 
 @pytest.fixture
@@ -113,14 +132,90 @@ def test_a_notice_to_the_process_that_started_others_stops_them_all(folder: Path
     assert (folder / "checkpoints" / "run" / "stopped.txt").exists()
 
 
+@pytest.mark.dist
+@pytest.mark.slow
+@pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: DIST=all")
+@pytest.mark.parametrize("starts", ["train.sh", "--processes"])
+def test_a_save_of_more_than_half_a_minute_comes_to_its_end(
+    folder: Path, starts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(SLOW_DISK)
+    monkeypatch.setenv("PYTHONPATH", str(folder / "site"))
+    job = ["bash", str(SLURM / "train.sh"), "maps", *options(folder)]
+    if starts == "--processes":
+        job = [sys.executable, "train.py", "--name", "maps", *options(folder), "--processes", "2"]
+    number = signal.SIGUSR1 if starts == "train.sh" else signal.SIGTERM
+    began = time.monotonic()
+    status, said = stopped_in_training(job, number, folder)
+    assert time.monotonic() - began > 33, said
+    assert status == (0 if starts == "train.sh" else 128 + number), said
+    assert (folder / "requeued").exists() == (starts == "train.sh")
+    assert f"Stopped by {number.name}. Continue with:" in said
+    assert (folder / "checkpoints" / "maps" / "stopped.txt").exists()
+
+
+# ---- what a job starts, without starting it -------------------------------------------------
+
+
+def started_by_slurm(folder: Path, *argv: str) -> tuple[list[str], dict[str, str]]:
+    """Return what a job of train.sh gives torchrun, and the environment of that."""
+    command(folder / "torchrun", 'printf "%q " "$@" > given\nenv -0 > its_environment')
+    subprocess.run(
+        ["bash", SLURM / "train.sh", "maps", *argv],
+        cwd=folder, env=environment(folder, SLURM_CPUS_PER_TASK="12"), check=True,
+    )  # fmt: skip
+    variables = (folder / "its_environment").read_text().split("\0")
+    its_environment = dict(each.split("=", 1) for each in variables if each)
+    return shlex.split((folder / "given").read_text()), its_environment
+
+
+@pytest.mark.parametrize(
+    ("options", "place"),
+    [
+        ([], "checkpoints"),
+        (["--checkpoints_dir", "my runs"], "my runs"),
+        (["--checkpoints_dir=my runs", "--no_html"], "my runs"),
+        (["--checkpoints", "my runs"], "my runs"),
+        (["--checkpoints_dir", "elsewhere", "--checkpoints_dir=my=runs"], "my=runs"),
+    ],
+)
+def test_a_slurm_job_goes_on_wherever_its_run_is(
+    folder: Path, options: list[str], place: str
+) -> None:
+    run = folder / place / "maps"
+    run.mkdir(parents=True)
+    given, _ = started_by_slurm(folder, *options)
+    assert "--continue_train" not in given
+    (run / "latest_state.pth").touch()
+    command(folder / "srun", f'"$@"\necho stopped by SIGUSR1 > "{run}/stopped.txt"')
+    given, _ = started_by_slurm(folder, *options)
+    assert given[given.index("train.py") :] == [
+        *("train.py", "--name", "maps"), *options, "--continue_train",
+    ]  # fmt: skip
+    assert (folder / "requeued").read_text() == "requeue 417\n"
+
+
+def test_a_slurm_job_has_the_time_to_save_and_all_its_cores(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, its_environment = started_by_slurm(folder)
+    assert its_environment["SRUN_CPUS_PER_TASK"] == "12"
+    seconds = its_environment["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"]
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", seconds)
+    assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds)  # torch knows that variable
+    (notice,) = re.findall(r"--signal=USR1@(\d+)", (SLURM / "train.sh").read_text())
+    assert 120 <= int(seconds) < int(notice)
+
+
 def test_each_job_of_an_array_tests_an_epoch(folder: Path) -> None:
-    command(folder / "python", 'printf "%s\\n" "$*"')
+    command(folder / "python", 'printf "%s\\n" "$SRUN_CPUS_PER_TASK $*"')
     done = subprocess.run(
         ["bash", SLURM / "test_epochs.sh", "maps", "--dataroot", "two words"],
-        cwd=folder, env=environment(folder, SLURM_ARRAY_TASK_ID="150"), capture_output=True,
-        text=True, check=True,
+        cwd=folder, capture_output=True, text=True, check=True,
+        env=environment(folder, SLURM_ARRAY_TASK_ID="150", SLURM_CPUS_PER_TASK="4"),
     )  # fmt: skip
-    assert done.stdout == "test.py --name maps --epoch 150 --dataroot two words\n"
+    assert done.stdout == "4 test.py --name maps --epoch 150 --dataroot two words\n"
 
 
 def test_scripts_for_slurm_ask_for_the_name_of_a_run() -> None:
@@ -182,6 +277,9 @@ def test_the_pytorchjob_is_one_that_operator_and_torchrun_understand(
     (container,) = pod["containers"]
     assert container["name"] == "pytorch"
     assert container["resources"]["limits"]["nvidia.com/gpu"] == int(spec["nprocPerNode"])
+    (its_variable,) = container["env"]
+    assert its_variable["name"] == "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"
+    assert 60 <= int(its_variable["value"]) < pod["terminationGracePeriodSeconds"]
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
 

@@ -250,7 +250,7 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
     for each in range(400):
         draw(photos / f"{each:03}.png", scene(each, 32))
     argv = SMALL.format(runs=data / "runs", out=out) + "--name cycles --model test --num_test -1"
-    argv += f" --model_suffix _A --dataroot {photos} --processes 2 --dist_timeout 4"
+    argv += f" --dataroot {photos} --processes 2 --dist_timeout 4"
     command = [sys.executable, str(ROOT / "test.py"), *argv.split()]
     with launched(command, tmp_path) as running:
         made = out / "cycles/test_latest/images/201_fake.png"  # by the second one
@@ -260,6 +260,7 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
         status, said = running.wait(), running.said
         assert not any(map(is_there, pids))
     assert status == (128 + number if number == signal.SIGKILL else 1), said
+    assert said.count("using G_A (--model_suffix") == 1  # not by the process that starts others
     assert said.count("error: ") == 1, said
     assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {pids[1]}" in said
     left = [path.name for path in out.rglob("*") if path.is_file()]
@@ -273,6 +274,47 @@ def is_there(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+# ---- machines that share no files --------------------------------------------------------------
+
+# A process of its own working folder for each rank: what a relative path names is not shared.
+ELSEWHERE = """
+import os, runpy, sys
+
+os.chdir(os.path.join(sys.argv[1], os.environ["RANK"]))
+del sys.argv[0:2]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "option", "file"),
+    [
+        ("a folder", "-o", "out/y/a.png"),
+        ("dropout, statistics of the batch, scores", "--results_dir", "images/p4_fake_B.png"),
+    ][: None if EVERY_LAUNCH else 1],
+)
+def test_results_of_machines_must_lie_on_a_file_system_that_they_share(
+    data: Path, tmp_path: Path, case: str, option: str, file: str
+) -> None:
+    script, argv, _ = CASES[case]
+    for rank in range(2):
+        (tmp_path / str(rank)).mkdir()
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    start = [*torchrun(2), str(tmp_path / "elsewhere.py"), str(tmp_path), str(ROOT / script)]
+    words = argv.format(data=data, runs=data / "runs", out="out").split()
+    status, said = run([*start, *words], tmp_path)
+    assert status == 1, said
+    errors = [line for line in said.splitlines() if "error: " in line and option in line]
+    assert len(errors) == 1, said
+    assert f"{file}, and " in errors[0]
+    assert "The first process does not find what another one has written: " in errors[0]
+    assert "Translated" not in said
+    assert not list(tmp_path.rglob("index.html"))
+    made = [len(list((tmp_path / str(rank)).rglob("*.png"))) for rank in range(2)]
+    assert min(made) > 0
 
 
 @pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: scripts/ci.sh dist")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from util.base import system
+from util.base.log import say_held_lines
 
 # What the commands take by themselves.
 DEFAULTS = {"checkpoints_dir": "./checkpoints", "epoch": "latest", "load_iter": "0"}
@@ -37,6 +38,7 @@ class ScriptParser(ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Say something, and end."""
+        say_held_lines()
         super().exit(status, message if system.is_main_process() else None)
 
     def print_usage(self, file: Any = None) -> None:

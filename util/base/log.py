@@ -28,6 +28,7 @@ def _write_line(text: str, stream: TextIO) -> None:
 
 _write: Writer = _write_line
 _is_silent = ContextVar("silent", default=False)  # of one thread
+_held: list[tuple[Writer, str, TextIO]] = []  # lines, perhaps to be said, and by what
 
 
 def say(text: str) -> None:
@@ -134,6 +135,33 @@ def lines_through(write: Writer) -> Iterator[None]:
         yield
     finally:
         _write = before
+
+
+@contextmanager
+def holding_lines() -> Iterator[None]:
+    """Hold lines back in a `with` block, and say at its end those that are not forgotten by then.
+
+    For a process that may find out that others will say the same.
+    """
+    write = _write
+    try:
+        with lines_through(lambda text, stream: _held.append((write, text, stream))):
+            yield
+    finally:
+        say_held_lines()
+
+
+def say_held_lines() -> None:
+    """Say what has been held back until now, as before an error that ends the process."""
+    while _held:
+        write, text, stream = _held.pop(0)
+        with lines_through(write):
+            _print(text, stream)
+
+
+def forget_held_lines() -> None:
+    """Never say what has been held back until now."""
+    _held.clear()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a test gathers from one image to the next, besides the images themselves."""
 
+import os
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from util.inference.sheets import keep_for_sheets, kept_for_sheets
 from util.inference.visuals import SavedVisuals
 from util.processes import group
 from util.processes.parts import go_on
+from util.processes.shared_files import require_shared
 
 
 class TestResults:
@@ -85,12 +87,19 @@ class TestResults:
         self.count += 1
 
     def gather(self) -> None:
-        """Add what other processes have noted of their images, after those of the first one."""
+        """Add what other processes have noted of their images, after those of the first one.
+
+        Raises:
+            UserError: their images are not where the first one looks for them.
+        """
         with group.with_others():
             if group.count() == 1:
                 return
             own = self._webpage.sections(), self._outputs.plain(), kept_for_sheets(self._model)
             of_others = group.gathered(own)[1:]
+        folder = self._webpage.get_image_dir()
+        written = [os.path.join(folder, name) for name in self._webpage.files()]
+        require_shared(written, "--results_dir")
         for sections, outputs, kept in of_others if self._writes else []:
             self._webpage.add_sections(sections)
             self._outputs.take_over(outputs)

@@ -12,6 +12,8 @@ from util.base import system
 from util.base.log import note
 from util.base.new_options import new_option
 
+SECONDS_TO_SAVE = 600  # after a signal, which may come in the middle of a slow save
+
 
 def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
     """Return how many processes compute together, once they have been started."""
@@ -36,6 +38,8 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
 
     count = count_of(opt, opt.gpu_ids)
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, system.usable_cores() // count)))
+    # torch kills processes 30 seconds after it has passed a signal on, saved or not.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # processes speak
     config = LaunchConfig(
         run_id=uuid4().hex, min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0,

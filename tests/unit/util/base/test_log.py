@@ -8,7 +8,16 @@ from collections.abc import Callable
 
 import pytest
 
-from util.base.log import lines_through, mute, printable, say, warn
+from util.base.commands import ScriptParser
+from util.base.log import (
+    forget_held_lines,
+    holding_lines,
+    lines_through,
+    mute,
+    printable,
+    say,
+    warn,
+)
 
 
 def test_say_prints_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,6 +54,35 @@ def test_an_error_meanwhile_does_not_leave_them_there(capsys: pytest.CaptureFixt
         raise RuntimeError("x")
     say("here again")
     assert capsys.readouterr().out == "here again\n"
+
+
+def test_lines_are_held_until_it_is_clear_that_they_are_to_be_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with holding_lines():
+        say("forgotten")
+        forget_held_lines()
+        say("one")
+        warn("two")
+        assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("one\n", "warning: two\n")
+    say("three")
+    assert capsys.readouterr().out == "three\n"
+
+
+def test_an_error_of_the_command_line_comes_after_the_lines_that_were_held(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def parse() -> None:
+        with holding_lines():
+            warn("first")
+            ScriptParser().error("why")
+
+    with pytest.raises(SystemExit):
+        parse()
+    said = capsys.readouterr().err
+    assert said.index("first") < said.index("error: why")
+    assert said.count("first") == 1
 
 
 @pytest.mark.parametrize("make", [os.pipe, pty.openpty], ids=["a pipe", "a terminal"])
