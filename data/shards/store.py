@@ -4,13 +4,12 @@ import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from threading import Thread
 
 import torch
 
+from data.shards.ahead import FetchAhead
 from data.shards.cache import ShardCache
 from data.shards.lists import INDEX, Shard, index_text, read_index
 from data.shards.tar import Contents, Member, Sample, read_contents
@@ -31,6 +30,7 @@ class ShardStore:
         self, shards: list[Shard], cache: ShardCache, *, most: float = math.inf, remembered: int = 8
     ) -> None:
         self.cache = cache
+        self._ahead = FetchAhead(cache)
         self._remembered = remembered
         counted = with_counts(shards, cache)
         ends = [int(min(end, most)) for end in accumulate(s.samples or 0 for s in counted)]
@@ -78,16 +78,8 @@ class ShardStore:
         return FileInMemory(content, name)
 
     def prepare(self, shard: int) -> None:
-        """Begin to fetch a shard beside other work; if that fails, whoever reads it is told."""
-        if self.shards[shard].is_remote and not self.cache.has(self.shards[shard]):
-            where = self.shards[shard]
-            Thread(
-                target=self._try_to_fetch, args=(where,), name=f"fetch {where.where}", daemon=True
-            ).start()
-
-    def _try_to_fetch(self, shard: Shard) -> None:
-        with suppress(UserError):
-            self.cache.fetch(shard, patiently=False)
+        """Begin to fetch a shard beside other work."""
+        self._ahead.want(self.shards[shard])
 
     def _contents_of(self, shard: Shard) -> Contents:
         found = self._contents.get(shard.where)

@@ -1,5 +1,6 @@
 """Samples by number, and an order that needs few shards at a time."""
 
+import pickle
 import threading
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.pipeline.sampling import at_positions
+from data.shards.ahead import FetchAhead
 from data.shards.cache import ShardCache
 from data.shards.lists import Shard
 from data.shards.store import ShardStore, streamed_order
@@ -131,16 +134,57 @@ def test_shards_on_the_web_are_counted_once_even_if_they_do_not_stay(
     assert len(server.requests) == 3
 
 
+def served(server: Server, count: int) -> list[Shard]:
+    """Serve shards of four samples each."""
+    server.files = {f"{n}.tar": numbered(4 * n, 4) for n in range(count)}
+    return [Shard(f"{server.url}{n}.tar", 4, 10240) for n in range(count)]
+
+
+def wait_for_what_is_fetched_ahead() -> None:
+    for thread in threading.enumerate():
+        if thread.name.startswith("fetch "):
+            thread.join()
+
+
 def test_shards_that_are_opened_and_the_next_one_are_fetched_beside(
     server: Server, tmp_path: Path
 ) -> None:
-    server.files = {f"{n}.tar": numbered(0, 4) for n in range(5)}
-    shards = [Shard(f"{server.url}{n}.tar", 4, 10240) for n in range(5)]
-    store = ShardStore(shards, ShardCache(tmp_path, 10**6))
+    store = ShardStore(served(server, 5), ShardCache(tmp_path, 10**6))
     order = streamed_order(store, 2, torch.Generator().manual_seed(1))
     next(order)
-    for thread in threading.enumerate():
-        if thread.name.startswith(f"fetch {server.url}"):
-            thread.join()
+    wait_for_what_is_fetched_ahead()
     assert len(list(tmp_path.glob("*.tar"))) == 2
     assert len(list(order)) == 19
+
+
+def test_a_run_that_goes_on_inside_an_epoch_fetches_no_shards_that_it_is_past(
+    server: Server, tmp_path: Path
+) -> None:
+    shards = served(server, 40)
+    store = ShardStore(shards, ShardCache(tmp_path, 10**6))
+    server.pause = 0.3  # seconds for a shard: all that is passed over takes less
+    order = streamed_order(store, 2, torch.Generator().manual_seed(1))
+    ((_, number),) = at_positions(order, [150])
+    wait_for_what_is_fetched_ahead()
+    opened = shard_of(store, number)
+    needed = {shard_of(store, number) for number in order} | {opened}
+    wait_for_what_is_fetched_ahead()
+    asked = {int(request.split("/")[-1].removesuffix(".tar")) for request in server.requests}
+    assert len(asked - needed) <= 2  # the first one, and one that was done in this round
+    assert len(server.requests) <= 2 + len(needed)
+
+
+def test_what_is_fetched_ahead_goes_on_after_a_failure_and_in_other_processes(
+    server: Server, tmp_path: Path
+) -> None:
+    shards = served(server, 2)
+    cache = ShardCache(tmp_path, 10**6)
+    ahead = FetchAhead(cache)
+    for shard in (Shard(f"{server.url}none.tar"), shards[0]):
+        ahead.want(shard)
+        wait_for_what_is_fetched_ahead()
+    assert cache.has(shards[0])
+    store = pickle.loads(pickle.dumps(ShardStore(shards, cache)))
+    store.prepare(1)
+    wait_for_what_is_fetched_ahead()
+    assert cache.has(shards[1])
