@@ -130,7 +130,10 @@ class WebdatasetDataset(BaseDataset):
         name = f"{shard.where}/{sample.key}"
         image = sample.image(side)
         if image is None:
-            raise UserError(f"{name} has no image {sample.key}.{side}.*, nor one without a side.")
+            raise UserError(
+                f"{name} has no image {sample.key}.{side}.*, nor one without a side, as "
+                f"{sample.key}.png. {sample.names()}"
+            )
         return name, store.read(shard, image)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -156,7 +159,7 @@ class WebdatasetDataset(BaseDataset):
         if not files:
             raise UserError(
                 f"{name} is no pair: it has neither {sample.key}.a.* and {sample.key}.b.*, nor one "
-                "image with both side by side."
+                f"image with both side by side, as {sample.key}.png. {sample.names()}"
             )
         both = files[0], files[1] if files[1:] else None
         images = self.reader.open_pair(*both, self.side_A, self.side_B)

@@ -27,15 +27,17 @@ class Sample:
     """The files whose names are equal up to the first dot after the folder."""
 
     key: str
-    images: dict[str, Member] = field(default_factory=dict)  # by side; "" for one without
+    images: dict[str, Member] = field(default_factory=dict)  # by what precedes the ending, or ""
 
     def add(self, rest: str, member: Member) -> None:
-        """Take a file that `rest` follows the key of, if it is an image: `.png`, `.a.png`."""
+        """Take a file that `rest` follows the key of, if it is an image: `.png`, `.a.png`.
+
+        Under other names than these, as `.depth.png`, it is never used, only spoken of.
+        """
         rest = rest.lower()
-        if not rest.endswith((*KNOWN_ENDINGS, *ARRAYS)):
-            return
-        side = rest.split(".")[1]
-        self.images.setdefault(side if side in SIDES and rest.count(".") == 2 else "", member)
+        if rest.endswith((*KNOWN_ENDINGS, *ARRAYS)):
+            side = rest[1:].rpartition(".")[0]
+            self.images.setdefault(side, member)
 
     def image(self, side: str) -> Member | None:
         """Return the image of a side, or the one that is of neither; None if there is none."""
@@ -46,6 +48,11 @@ class Sample:
         both = [self.images[side] for side in SIDES if side in self.images]
         whole = [self.images[""]] if "" in self.images else []
         return both if len(both) == len(SIDES) else whole
+
+    def names(self) -> str:
+        """Say what its images are called."""
+        files = (member.name.rpartition("/")[2] for member in self.images.values())
+        return f"Its images are called {', '.join(files)}." if self.images else "It has no images."
 
 
 @dataclass(frozen=True, slots=True)

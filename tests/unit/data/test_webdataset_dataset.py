@@ -273,6 +273,15 @@ def test_what_is_no_pair_is_named(tmp_path: Path) -> None:
         WebdatasetDataset(shard_options(tmp_path, "aligned", value_range=["0,255"]))[0]
 
 
+@pytest.mark.parametrize("kind", ["aligned", "single", "colorization"])
+def test_images_of_other_names_are_no_samples_and_are_named(kind: str, tmp_path: Path) -> None:
+    files = {"0.input.png": png(0, (16, 8)), "0.target.png": png(9, (16, 8))}
+    shard = write(tmp_path / "train-0.tar", tar_bytes(files))
+    message = rf"{shard}/0 .*, as 0\.png\. Its images are called 0\.input\.png, 0\.target\.png\."
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path, kind, value_range=["0,255"]))[0]
+
+
 @pytest.mark.parametrize(
     ("kind", "files", "message"),
     [

@@ -28,6 +28,21 @@ def test_files_of_one_key_are_a_sample_and_sides_are_told_apart(tmp_path: Path) 
     assert four.image("a") is None
 
 
+def test_images_of_other_names_are_neither_a_side_nor_the_whole(tmp_path: Path) -> None:
+    files = dict.fromkeys(
+        ("1.input.png", "1.target.png", "2.depth.png", "2.jpg", "3.a.png", "3.a.b.png", "3.b.png",
+         "f/4.a.x.png", "f/4.txt"), b"",
+    )  # fmt: skip
+    one, two, three, four = read_contents(write(tmp_path / "s.tar", tar_bytes(files))).samples
+    assert one.pair() == four.pair() == []
+    assert one.image("a") is four.image("a") is None
+    assert one.names() == "Its images are called 1.input.png, 1.target.png."
+    assert four.names() == "Its images are called 4.a.x.png."
+    assert [member.name for member in two.pair()] == ["2.jpg"]
+    assert two.image("b") == two.images[""]
+    assert [member.name for member in three.pair()] == ["3.a.png", "3.b.png"]
+
+
 def test_bytes_are_where_they_are_said_to_be_whatever_the_kind_of_tar(tmp_path: Path) -> None:
     long = "d" * 90 + "/" + "ü" * 80 + ".png"
     for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
