@@ -251,7 +251,7 @@ def _nothing_found(root: str, name: str) -> str:
         places += [
             f"{root}/{name}.txt   a list of shards, paths or URLs",
             f"{root}/{name}/*.tar",
-            f"{root}/{name}-*.tar",
+            f"{root}/{name}-000000.tar, ...   with any numbers",
         ]
     expected = "\n    ".join(places)
     return (

@@ -36,7 +36,7 @@ from data.checks.folders import Folder, find_folders
 from data.pipeline.files import list_files
 from data.pipeline.pairs import match_folders
 from data.shards.cache import ShardCache
-from data.shards.lists import ENDING, INDEX, Shard, index_text, listed
+from data.shards.lists import INDEX, Shard, index_text, listed, numbered_files
 from data.shards.store import count
 from data.shards.writing import (
     SampleFiles,
@@ -155,7 +155,7 @@ class Pack:
             )
 
     def _others(self) -> list[Path]:
-        there = sorted(self.index.parent.glob(f"{self.index.stem}-*{ENDING}"))
+        there = map(Path, numbered_files(str(self.index.parent), self.index.stem))
         return [p for p in there if p not in self.shards or not is_written(p, self.shards[p])]
 
     def write(self) -> None:

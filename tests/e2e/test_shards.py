@@ -117,6 +117,17 @@ def test_what_is_there_stays_and_is_only_replaced_if_that_is_wanted(
     assert sorted(contents(tmp_path / "out")) == ["train-000000.tar", "train.json"]
 
 
+def test_shards_of_a_phase_whose_name_begins_alike_stay(make_shards: Tool, tmp_path: Path) -> None:
+    draw_unpaired(tmp_path / "files", "train", 2, 2)
+    out = tmp_path / "out"
+    for phase, side in (("test-hard", "A"), ("test", "B"), ("test", "A")):
+        folder = tmp_path / "files" / f"train{side}"
+        given = ["--dataroot", folder, "--out", out, "--phase", phase]
+        assert make_shards(*given, *["--force"] * (phase == "test"))[0] == 0
+    expected = ["test-000000.tar", "test-hard-000000.tar", "test-hard.json", "test.json"]
+    assert sorted(contents(out)) == expected
+
+
 def test_every_layout_is_packed(make_shards: Tool, tmp_path: Path) -> None:
     draw_unpaired(tmp_path / "two", "train", 2, 3)
     assert make_shards("--dataroot", tmp_path / "two", "--out", tmp_path / "a")[0] == 0
