@@ -224,7 +224,7 @@ def shards_of(opt: Namespace) -> list[list[Shard]]:
     """Return the shards of each side that has its own.
 
     Raises:
-        UserError: there are none, or local ones are missing.
+        UserError: there are none, or local ones are missing or others than their index tells of.
     """
     root, names = opt.dataroot, names_of(opt, opt.phase)
     if is_one_list(root) and len(names) > 1:
@@ -236,13 +236,26 @@ def shards_of(opt: Namespace) -> list[list[Shard]]:
     for name, shards in found.items():
         if not shards:
             raise UserError(_nothing_found(root, name))
-        missing = [s.where for s in shards if not (s.is_remote or os.path.isfile(s.where))]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(shards)} shards do not exist, the first one is "
-                f"{missing[0]}. Check --dataroot, and the index or list that is there."
-            )
+        check_files([shard for shard in shards if not shard.is_remote])
     return list(found.values())
+
+
+def check_files(shards: list[Shard]) -> None:
+    """Raise a UserError if shards on this machine are missing, or their index is of other ones."""
+    missing = [shard.where for shard in shards if not os.path.isfile(shard.where)]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(shards)} shards do not exist, the first one is "
+            f"{missing[0]}. Check --dataroot, and the index or list that is there."
+        )
+    for shard in shards:
+        size = os.path.getsize(shard.where)
+        if shard.bytes not in (None, size):
+            raise UserError(
+                f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them is "
+                "old, or the shard was cut off. Bring those together that belong together, or "
+                "write the index anew, with scripts/make_shards.py."
+            )
 
 
 def _nothing_found(root: str, name: str) -> str:

@@ -79,14 +79,21 @@ def read_contents(path: Path) -> Contents:
                     return Contents(samples, f"it breaks off inside {name}")
                 _add(samples, Member(name, offset, length))
             end = file.tell()
-            if file.read(BLOCK).strip(b"\0"):  # tarfile takes what it cannot read for the end
-                return Contents(samples, f"what follows {name} (at byte {end:,}) is no header")
+            return Contents(samples, _problem_at_end(file.read(BLOCK), name, end))
     except FileNotFoundError:
         raise
     except (tarfile.TarError, OSError, ValueError) as error:
         where = f" after {name}" if name else ""
         return Contents(samples, f"it is no sound tar file{where} ({error})")
-    return Contents(samples)
+
+
+def _problem_at_end(block: bytes, name: str, place: int) -> str:
+    """Say why a block is not the end of a tar file, which tarfile takes it for; "" if it is."""
+    if block.strip(b"\0"):
+        return f"what follows {name} (at byte {place:,}) is no header"
+    if len(block) < BLOCK:
+        return f"it breaks off behind {name or 'its first header'}, without the zeros that end a tar file"
+    return ""
 
 
 def members(file: IO[bytes]) -> Iterator[Member]:

@@ -16,6 +16,7 @@ from data import CustomDatasetDataLoader, create_dataset, find_dataset_using_nam
 from data.base_dataset import BaseDataset
 from data.pipeline.loader import order_of
 from data.shards.cache import ShardError
+from data.shards.lists import Shard, index_text
 from data.webdataset_dataset import WebdatasetDataset
 from options.train_options import TrainOptions
 from tests.support.commands import ROOT, imported
@@ -297,6 +298,21 @@ def test_what_is_missing_is_named(
         write(tmp_path / name, b"0.tar" if name.endswith(".txt") else numbered(0, 1))
     with pytest.raises(UserError, match=message):
         WebdatasetDataset(shard_options(tmp_path, kind))
+
+
+@pytest.mark.parametrize("change", [1, -1])
+def test_a_shard_here_of_another_size_than_its_index_says_is_refused(
+    change: int, tmp_path: Path
+) -> None:
+    shard = write(tmp_path / "train-0.tar", numbered(0, 3))
+    row = Shard(shard.name, 3, 10240)
+    write(tmp_path / "train.json", index_text([row], "train").encode())
+    assert len(WebdatasetDataset(shard_options(tmp_path))) == 3
+    other = row._replace(samples=2, bytes=10240 + change)
+    write(tmp_path / "train.json", index_text([other], "train").encode())
+    message = rf"{shard} has 10,240 bytes, its index says {10240 + change:,}: one of them is old"
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path))
 
 
 def test_one_list_is_not_two_domains_and_empty_shards_are_told(tmp_path: Path) -> None:

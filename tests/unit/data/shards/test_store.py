@@ -104,8 +104,13 @@ def test_a_damaged_shard_keeps_its_sound_samples_and_names_the_others(tmp_path: 
     with pytest.raises(UserError, match=r"s\.tar is damaged: it breaks off inside 2\.png"):
         ShardStore([Shard(str(path))], ShardCache(tmp_path, 0))
     path.write_bytes(whole[: 3 * 1024])
-    with pytest.raises(UserError, match=r"no sample 4 of 4: its index is of other shards"):
+    with pytest.raises(UserError, match=r"no sample 4 of 4: it breaks off behind 2\.png"):
         ShardStore([Shard(str(path), 4)], ShardCache(tmp_path, 0)).sample(3)
+    with pytest.raises(UserError, match=r"s\.tar is damaged: it breaks off behind 2\.png"):
+        ShardStore([Shard(str(path))], ShardCache(tmp_path, 0))
+    path.write_bytes(whole)
+    with pytest.raises(UserError, match=r"no sample 5 of 5: its index is of other shards"):
+        ShardStore([Shard(str(path), 5)], ShardCache(tmp_path, 0)).sample(4)
 
 
 def test_a_shard_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def test_bytes_are_where_they_are_said_to_be_whatever_the_kind_of_tar(tmp_path: 
     [
         (lambda tar: tar[: 3 * 1024 + 600], 3, "breaks off inside 3.png"),
         (lambda tar: tar[: 2 * 1024 + 200], 2, "what follows 1.png"),
+        (lambda tar: tar[: 3 * 1024], 3, "breaks off behind 2.png, without the zeros that end"),
+        (lambda tar: tar[: 4 * 1024 + 511], 4, "breaks off behind 3.png, without the zeros"),
         (lambda tar: tar[:1024] + b"#" * 512 + tar[1536:], 1, "what follows 0.png"),
         (lambda tar: tar[:1024] + b"9" + tar[1025:], 1, "what follows 0.png"),
         (lambda tar: b"#" * len(tar), 0, "no sound tar file"),
@@ -82,7 +84,7 @@ def test_a_damaged_shard_gives_what_is_before_the_damage_and_says_where_it_is(
     assert problem in contents.problem
 
 
-def test_a_shard_without_an_end_marker_is_whole(tmp_path: Path) -> None:
+def test_a_single_block_of_zeros_is_an_end(tmp_path: Path) -> None:
     whole = tar_bytes({f"{n}.png": b"x" for n in range(4)})
-    contents = read_contents(write(tmp_path / "s.tar", whole[: 4 * 1024]))
+    contents = read_contents(write(tmp_path / "s.tar", whole[: 4 * 1024 + 512]))
     assert (len(contents.samples), contents.problem) == (4, "")
