@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
-from data.shards.lists import ENDING, INDEX, Shard
+from data.shards.lists import ENDING, INDEX, Shard, index_text, read_index
 from util.base.errors import LoadError, UserError, WriteError
 from util.base.log import warn
 from util.storage.downloads import download
+from util.storage.files import write_text
 
 Result = TypeVar("Result")
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, between attempts
@@ -89,6 +90,27 @@ class ShardCache:
                 return work(self.fetch(shard) if shard.is_remote else Path(shard.where))
         raise UserError(f"{shard.where} is not there (any more).")
 
+    def forget(self, shard: Shard) -> None:
+        """Remove what is there of a shard, which is fetched anew when it is used next."""
+        with suppress(OSError), locked(self.folder / "lock"):  # it is gone, or somebody else's
+            self.path_of(shard).unlink()
+
+    def counted(self, shard: Shard) -> Shard | None:
+        """Return a shard from the web as `keep_count` was given it; None if it was not."""
+        kept = self.path_of(shard).with_suffix(INDEX)
+        if not shard.is_remote:
+            return None
+        try:
+            (known,) = read_index(kept.read_text(encoding="utf-8"), str(kept))
+        except FileNotFoundError:
+            return None
+        return known
+
+    def keep_count(self, shard: Shard) -> None:
+        """Note the size and the number of samples of a shard from the web, for later runs."""
+        kept = self.path_of(shard).with_suffix(INDEX)
+        write_text(kept, index_text([shard], kept.stem))
+
     def has(self, shard: Shard) -> bool:
         """Tell whether a shard is there; it counts as used."""
         path = self.path_of(shard)
@@ -118,13 +140,21 @@ class ShardCache:
     def _check_size(self, shard: Shard, path: Path) -> None:
         os.utime(path)  # its time is that of the server's file
         size = path.stat().st_size
-        if shard.bytes not in (None, size):
-            path.unlink()
-            path.with_suffix(INDEX).unlink(missing_ok=True)  # what was counted of another one
+        if shard.bytes in (None, size):
+            return
+        path.unlink()
+        counted = self.counted(shard)
+        path.with_suffix(INDEX).unlink(missing_ok=True)  # what was counted of another one
+        if counted is not None and counted.bytes == shard.bytes:
             raise ShardError(
-                f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them "
-                "is old. Put up the shards and the index that belong together."
+                f"{shard.where} has {size:,} bytes, but had {shard.bytes:,} when its samples were "
+                "counted: it is another one now. Give the command again, which counts them anew. "
+                f"If other shards were replaced as well, delete {self.folder} before."
             )
+        raise ShardError(
+            f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them "
+            "is old. Put up the shards and the index that belong together."
+        )
 
 
 def _download(url: str, path: Path) -> None:

@@ -92,7 +92,7 @@ def _problem_at_end(block: bytes, name: str, place: int) -> str:
     if block.strip(b"\0"):
         return f"what follows {name} (at byte {place:,}) is no header"
     if len(block) < BLOCK:
-        return f"it breaks off behind {name or 'its first header'}, without the zeros that end a tar file"
+        return f"it breaks off behind {name or 'a folder'}, without the zeros that end a tar file"
     return ""
 
 

@@ -10,6 +10,7 @@ import pytest
 from data.shards import cache as caching
 from data.shards.cache import ShardCache, ShardError
 from data.shards.lists import Shard
+from data.shards.store import count
 from tests.support.shards import numbered, tar_bytes
 from tests.support.web_server import Server
 from tests.support.web_server import server as server
@@ -112,6 +113,20 @@ def test_a_shard_of_another_size_than_its_index_says_is_refused(
     with pytest.raises(ShardError, match=r"s-0\.tar has 10,240 bytes, its index says 9,000"):
         ShardCache(tmp_path, 10 * SIZE).fetch(one._replace(bytes=9000))
     assert held(tmp_path) == []
+
+
+def test_a_shard_that_has_grown_since_it_was_counted_is_counted_anew_by_the_next_run(
+    server: Server, tmp_path: Path
+) -> None:
+    (one,) = shards(server, 1)
+    uncounted, cache = Shard(one.where), ShardCache(tmp_path, 10 * SIZE)
+    assert count(uncounted, cache) == one
+    server.files["s-0.tar"] = numbered(0, 50)
+    cache.forget(one)
+    with pytest.raises(ShardError, match=r"but had 10,240 when its samples were counted") as caught:
+        cache.fetch(count(uncounted, cache))
+    assert f"delete {tmp_path}" in str(caught.value)
+    assert count(uncounted, cache).samples == 50
 
 
 def test_a_kept_shard_that_was_cut_is_fetched_anew(server: Server, tmp_path: Path) -> None:
