@@ -1,8 +1,10 @@
 """Shards from the web: fetched whole, once, within a bound; and errors that name them."""
 
+import errno
 import multiprocessing
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,6 +168,27 @@ def test_processes_share_a_folder_and_the_bound(server: Server, tmp_path: Path) 
         process.join()
         assert process.exitcode == 0
     assert len(server.requests) < 12  # fewer than each for itself
+
+
+def test_where_there_are_no_locks_each_fetches_a_file_of_its_own(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (one,) = shards(server, 1)
+    server.pause = 0.2  # so that all fetch at the same time
+    unsized = one._replace(bytes=None)  # there is nothing to compare with
+    with ThreadPoolExecutor(3) as pool:
+        fetched = list(pool.map(ShardCache(tmp_path, 10 * SIZE).fetch, [unsized] * 3))
+    assert len(server.requests) > 1
+    assert {path.read_bytes() for path in fetched} == {server.files["s-0.tar"]}
+    assert held(tmp_path) == ["s-0.tar"]
+    assert f"{tmp_path} is on a disk without locks" in capsys.readouterr().err
+
+
+def refuse(*_: object) -> None:
+    """Answer as some network disks do."""
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_a_use_that_finds_no_file_fetches_it_again(server: Server, tmp_path: Path) -> None:
