@@ -100,10 +100,17 @@ def _fetch_rest(url: str, part: Path, show: Show) -> str | None:
         length = response.headers["Content-Length"]
         total = there + int(length) if length and length.isdecimal() else None
         reason = _copy(response, part, there, total, show)
-        stamp = response.headers["Last-Modified"]
-        changed = parsedate_to_datetime(stamp).timestamp() if stamp else 0.0  # 0: cannot be resumed
+        changed = _time_of(response.headers["Last-Modified"])
         os.utime(part, (changed, changed))
     return reason
+
+
+def _time_of(stamp: str | None) -> float:
+    """Return when a server's file was changed; 0, with which it cannot be resumed, if unknown."""
+    try:
+        return parsedate_to_datetime(stamp).timestamp() if stamp else 0.0
+    except (ValueError, TypeError, OverflowError):  # not the form that the standard wants
+        return 0.0
 
 
 def _copy(
