@@ -117,10 +117,11 @@ class WebdatasetDataset(BaseDataset):
         )
 
     def _examples(self, store: ShardStore, side: str) -> list[FileInMemory]:
-        """Return images of the first shard, as many as it takes to tell values and depth."""
+        """Return images of the first shard with samples: enough to tell values and depth."""
         texts = new_option(self.opt, "value_range")
         wanted = MOST_LOOKED_AT if texts and AUTO in texts else int(not texts and self.opt.isTrain)
-        found = (store.sample(number) for number in store.numbers_of(0))
+        held = (store.numbers_of(shard) for shard in range(len(store.shards)))
+        found = (store.sample(number) for number in next(filter(None, held)))
         images = ((shard, image) for shard, sample in found if (image := sample.image(side)))
         return [store.read(shard, image) for shard, image in islice(images, wanted)]
 

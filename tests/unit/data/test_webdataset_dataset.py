@@ -268,6 +268,15 @@ def test_values_and_depths_are_those_of_the_samples(tmp_path: Path) -> None:
     assert opt.value_range == ["0,1", "0,65535"]  # of unequal depths
 
 
+def test_values_are_those_of_the_first_shard_that_has_samples(tmp_path: Path) -> None:
+    write(tmp_path / "train-0.tar", tar_bytes({}))
+    files = {"0.npy": array(-5.0), "1.npy": array(7.0)}
+    write(tmp_path / "train-1.tar", tar_bytes(files))
+    opt = shard_options(tmp_path, input_nc=1, output_nc=1, value_range=["auto"])
+    WebdatasetDataset(opt)
+    assert opt.value_range == ["-5,7", "-5,7"]
+
+
 def test_what_is_no_pair_is_named(tmp_path: Path) -> None:
     shard = write(tmp_path / "train-0.tar", tar_bytes({"0.a.png": png(0), "1.png": png(0)}))
     with pytest.raises(UserError, match=rf"{shard}/0 is no pair: it has neither 0\.a\.\*"):
