@@ -70,6 +70,7 @@ def read_contents(path: Path) -> Contents:
         FileNotFoundError: there is none.
     """
     samples: list[Sample] = []
+    keys: set[str] = set()
     name = ""
     try:
         with path.open("rb") as file:
@@ -77,7 +78,8 @@ def read_contents(path: Path) -> Contents:
             for name, offset, length in members(file):
                 if offset + length > size:
                     return Contents(samples, f"it breaks off inside {name}")
-                _add(samples, Member(name, offset, length))
+                if not _add(samples, keys, Member(name, offset, length)):
+                    return Contents(samples, f"{name} stands apart from other files of that key")
             end = file.tell()
             return Contents(samples, _problem_at_end(file.read(BLOCK), name, end))
     except FileNotFoundError:
@@ -133,13 +135,17 @@ def _plain_member(header: bytes, offset: int) -> Member | None:
     return Member(name.decode("utf-8", "surrogateescape"), offset, size)
 
 
-def _add(samples: list[Sample], member: Member) -> None:
-    """Add a file to the last sample, or begin a new one."""
+def _add(samples: list[Sample], keys: set[str], member: Member) -> bool:
+    """Add a file to the last sample, or begin a new one; tell whether its key is no earlier one."""
     folder, slash, name = member.name.rpartition("/")
     stem, dot, rest = name.partition(".")
     if not (stem and dot):  # names that begin with a dot are no samples, as macOS has them
-        return
+        return True
     key = f"{folder}{slash}{stem}"
     if not samples or samples[-1].key != key:
+        if key in keys:
+            return False
+        keys.add(key)
         samples.append(Sample(key))
     samples[-1].add(dot + rest, member)
+    return True

@@ -84,6 +84,13 @@ def test_a_damaged_shard_gives_what_is_before_the_damage_and_says_where_it_is(
     assert problem in contents.problem
 
 
+def test_files_of_one_key_in_two_places_are_told(tmp_path: Path) -> None:
+    files = dict.fromkeys(("1.a.png", "2.a.png", "x/1.b.png", "1.b.png", "3.png"), b"")
+    contents = read_contents(write(tmp_path / "s.tar", tar_bytes(files)))
+    assert [sample.key for sample in contents.samples] == ["1", "2", "x/1"]
+    assert contents.problem == "1.b.png stands apart from other files of that key"
+
+
 def test_a_single_block_of_zeros_is_an_end(tmp_path: Path) -> None:
     whole = tar_bytes({f"{n}.png": b"x" for n in range(4)})
     contents = read_contents(write(tmp_path / "s.tar", whole[: 4 * 1024 + 512]))
