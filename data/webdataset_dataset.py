@@ -119,11 +119,16 @@ class WebdatasetDataset(BaseDataset):
     def _examples(self, store: ShardStore, side: str) -> list[FileInMemory]:
         """Return images of the first shard with samples: enough to tell values and depth."""
         texts = new_option(self.opt, "value_range")
-        wanted = MOST_LOOKED_AT if texts and AUTO in texts else int(not texts and self.opt.isTrain)
+        is_auto = bool(texts and AUTO in texts)
+        wanted = MOST_LOOKED_AT if is_auto else int(not texts and self.opt.isTrain)
         held = (store.numbers_of(shard) for shard in range(len(store.shards)))
-        found = (store.sample(number) for number in next(filter(None, held)))
+        numbers = next(filter(None, held))
+        found = (store.sample(number) for number in numbers)
         images = ((shard, image) for shard, sample in found if (image := sample.image(side)))
-        return [store.read(shard, image) for shard, image in islice(images, wanted)]
+        examples = [store.read(shard, image) for shard, image in islice(images, wanted)]
+        if is_auto and not examples:
+            self._file(store, numbers[0], "a")  # an error that says what its images are called
+        return examples
 
     def _file(self, store: ShardStore, number: int, side: str) -> tuple[str, FileInMemory]:
         """Return the name of a sample, and its image of a side."""

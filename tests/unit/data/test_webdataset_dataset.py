@@ -290,6 +290,8 @@ def test_images_of_other_names_are_no_samples_and_are_named(kind: str, tmp_path:
     message = rf"{shard}/0 .*, as 0\.png\. Its images are called 0\.input\.png, 0\.target\.png\."
     with pytest.raises(UserError, match=message):
         WebdatasetDataset(shard_options(tmp_path, kind, value_range=["0,255"]))[0]
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path, kind, value_range=["auto"]))
 
 
 @pytest.mark.parametrize(
