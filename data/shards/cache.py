@@ -101,9 +101,9 @@ class ShardCache:
 
     def counted(self, shard: Shard) -> Shard | None:
         """Return a shard from the web as `keep_count` was given it; None if it was not."""
-        kept = self.path_of(shard).with_suffix(INDEX)
         if not shard.is_remote:
             return None
+        kept = self.path_of(shard).with_suffix(INDEX)
         try:
             (known,) = read_index(kept.read_text(encoding="utf-8"), str(kept))
         except FileNotFoundError:
@@ -153,7 +153,7 @@ class ShardCache:
             raise ShardError(
                 f"{shard.where} has {size:,} bytes, but had {shard.bytes:,} when its samples were "
                 "counted: it is another one now. Give the command again, which counts them anew. "
-                f"If other shards were replaced as well, delete {self.folder} before."
+                f"If other shards were replaced as well, delete {self.folder} first."
             )
         raise ShardError(
             f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them "

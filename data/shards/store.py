@@ -140,9 +140,10 @@ def count(shard: Shard, cache: ShardCache) -> Shard:
         _forget(shard, cache, contents)
         size, contents = cache.use(shard, _size_and_contents)
     if contents.problem:
+        copy = _copy_of(shard, cache) if was_here else ""
         raise UserError(
-            f"{shard.where} is damaged: {contents.problem}.{_copy_of(shard, cache)} Make it anew, "
-            "with scripts/make_shards.py."
+            f"{shard.where} is damaged: {contents.problem}.{copy} Make it anew, with "
+            "scripts/make_shards.py."
         )
     found = shard._replace(samples=len(contents.samples), bytes=size)
     if shard.is_remote:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from data.pipeline.sampling import at_positions
 from data.shards.ahead import FetchAhead
-from data.shards.cache import ShardCache
+from data.shards.cache import ShardCache, locked
 from data.shards.lists import Shard
 from data.shards.store import ShardStore, count, streamed_order
 from tests.support.shards import numbered, tar_bytes, write
@@ -221,9 +221,9 @@ def test_a_run_that_goes_on_inside_an_epoch_fetches_no_shards_that_it_is_past(
 ) -> None:
     shards = served(server, 40)
     store = ShardStore(shards, ShardCache(tmp_path, 10**6))
-    server.pause = 0.3  # seconds for a shard: all that is passed over takes less
     order = streamed_order(store, 2, torch.Generator().manual_seed(1))
-    ((_, number),) = at_positions(order, [150])
+    with locked(tmp_path / "lock"):  # fetching takes longer than passing over all that
+        ((_, number),) = at_positions(order, [150])
     wait_for_what_is_fetched_ahead()
     opened = shard_of(store, number)
     needed = {shard_of(store, number) for number in order} | {opened}
