@@ -117,12 +117,18 @@ class WebdatasetDataset(BaseDataset):
         )
 
     def _examples(self, store: ShardStore, side: str) -> list[FileInMemory]:
-        """Return images of the first shard, as many as it takes to tell values and depth."""
+        """Return images of the first shard with samples: enough to tell values and depth."""
         texts = new_option(self.opt, "value_range")
-        wanted = MOST_LOOKED_AT if texts and AUTO in texts else int(not texts and self.opt.isTrain)
-        found = (store.sample(number) for number in store.numbers_of(0))
+        is_auto = bool(texts and AUTO in texts)
+        wanted = MOST_LOOKED_AT if is_auto else int(not texts and self.opt.isTrain)
+        held = (store.numbers_of(shard) for shard in range(len(store.shards)))
+        numbers = next(filter(None, held))
+        found = (store.sample(number) for number in numbers)
         images = ((shard, image) for shard, sample in found if (image := sample.image(side)))
-        return [store.read(shard, image) for shard, image in islice(images, wanted)]
+        examples = [store.read(shard, image) for shard, image in islice(images, wanted)]
+        if is_auto and not examples:
+            self._file(store, numbers[0], "a")  # an error that says what its images are called
+        return examples
 
     def _file(self, store: ShardStore, number: int, side: str) -> tuple[str, FileInMemory]:
         """Return the name of a sample, and its image of a side."""
@@ -130,7 +136,10 @@ class WebdatasetDataset(BaseDataset):
         name = f"{shard.where}/{sample.key}"
         image = sample.image(side)
         if image is None:
-            raise UserError(f"{name} has no image {sample.key}.{side}.*, nor one without a side.")
+            raise UserError(
+                f"{name} has no image {sample.key}.{side}.*, nor one without a side, as "
+                f"{sample.key}.png. {sample.names()}"
+            )
         return name, store.read(shard, image)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -156,7 +165,7 @@ class WebdatasetDataset(BaseDataset):
         if not files:
             raise UserError(
                 f"{name} is no pair: it has neither {sample.key}.a.* and {sample.key}.b.*, nor one "
-                "image with both side by side."
+                f"image with both side by side, as {sample.key}.png. {sample.names()}"
             )
         both = files[0], files[1] if files[1:] else None
         images = self.reader.open_pair(*both, self.side_A, self.side_B)
@@ -221,7 +230,7 @@ def shards_of(opt: Namespace) -> list[list[Shard]]:
     """Return the shards of each side that has its own.
 
     Raises:
-        UserError: there are none, or local ones are missing.
+        UserError: there are none, or local ones are missing or others than their index tells of.
     """
     root, names = opt.dataroot, names_of(opt, opt.phase)
     if is_one_list(root) and len(names) > 1:
@@ -233,13 +242,26 @@ def shards_of(opt: Namespace) -> list[list[Shard]]:
     for name, shards in found.items():
         if not shards:
             raise UserError(_nothing_found(root, name))
-        missing = [s.where for s in shards if not (s.is_remote or os.path.isfile(s.where))]
-        if missing:
-            raise UserError(
-                f"{len(missing)} of {len(shards)} shards do not exist, the first one is "
-                f"{missing[0]}. Check --dataroot, and the index or list that is there."
-            )
+        check_files([shard for shard in shards if not shard.is_remote])
     return list(found.values())
+
+
+def check_files(shards: list[Shard]) -> None:
+    """Raise a UserError if shards on this machine are missing, or their index is of other ones."""
+    missing = [shard.where for shard in shards if not os.path.isfile(shard.where)]
+    if missing:
+        raise UserError(
+            f"{len(missing)} of {len(shards)} shards do not exist, the first one is "
+            f"{missing[0]}. Check --dataroot, and the index or list that is there."
+        )
+    for shard in shards:
+        size = os.path.getsize(shard.where)
+        if shard.bytes not in (None, size):
+            raise UserError(
+                f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them is "
+                "old, or the shard was cut off. Bring those together that belong together, or "
+                "write the index anew, with scripts/make_shards.py."
+            )
 
 
 def _nothing_found(root: str, name: str) -> str:
@@ -248,7 +270,7 @@ def _nothing_found(root: str, name: str) -> str:
         places += [
             f"{root}/{name}.txt   a list of shards, paths or URLs",
             f"{root}/{name}/*.tar",
-            f"{root}/{name}-*.tar",
+            f"{root}/{name}-000000.tar, ...   with any numbers",
         ]
     expected = "\n    ".join(places)
     return (

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Self
 
@@ -36,7 +37,7 @@ from data.checks.folders import Folder, find_folders
 from data.pipeline.files import list_files
 from data.pipeline.pairs import match_folders
 from data.shards.cache import ShardCache
-from data.shards.lists import ENDING, INDEX, Shard, index_text, listed
+from data.shards.lists import ENDING, INDEX, Shard, index_text, listed, numbered_files
 from data.shards.store import count
 from data.shards.writing import (
     SampleFiles,
@@ -51,7 +52,7 @@ from util.base.commands import command, parser_of
 from util.base.errors import UserError, run_command
 from util.base.log import say, warn
 from util.display.progress_bar import in_threads
-from util.storage.files import write_text
+from util.storage.files import remove_leftovers, write_text
 
 MEGABYTE = 10**6
 SHOWN = 5  # images without a partner
@@ -155,12 +156,14 @@ class Pack:
             )
 
     def _others(self) -> list[Path]:
-        there = sorted(self.index.parent.glob(f"{self.index.stem}-*{ENDING}"))
+        there = map(Path, numbered_files(str(self.index.parent), self.index.stem))
         return [p for p in there if p not in self.shards or not is_written(p, self.shards[p])]
 
     def write(self) -> None:
         """Write what is not there, then the index; remove other shards of this name."""
         self.index.parent.mkdir(parents=True, exist_ok=True)
+        # No others than of this name: another machine may be writing those at this moment.
+        remove_leftovers(self.index.parent, f"{escape(self.index.stem)}-{'[0-9]' * 6}{ENDING}")
         others = self._others()
         todo = [path for path in self.shards if path in others or not path.exists()]
         if others or todo:

@@ -2,18 +2,22 @@
 
 import hashlib
 import os
+import socket
 import sys
+import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, TypeVar
 
-from data.shards.lists import ENDING, INDEX, Shard
+from data.shards.lists import ENDING, INDEX, Shard, index_text, read_index
 from util.base.errors import LoadError, UserError, WriteError
 from util.base.log import warn
 from util.storage.downloads import download
+from util.storage.files import write_text
 
 Result = TypeVar("Result")
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)  # seconds, between attempts
@@ -38,7 +42,7 @@ class ShardCache:
     """Shards from the web, fetched whole; those that were used last stay, up to `most` bytes.
 
     One is fetched at a time, whatever processes share the folder, so that none is fetched twice
-    and the bound holds.
+    and the bound holds. On a disk without locks each process fetches for itself.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
@@ -64,10 +68,11 @@ class ShardCache:
             return path
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with locked(self.folder / "lock"):
+            with locked(self.folder / "lock") as is_locked:
                 if not self.has(shard):
+                    part = None if is_locked else own_part(path)
                     self._make_room(shard.bytes or 0, path)
-                    (_download if patiently else download)(shard.where, path)
+                    (_download if patiently else download)(shard.where, path, part=part)
                     self._check_size(shard, path)
                     self._make_room(0, path)
         except ShardError:
@@ -88,6 +93,27 @@ class ShardCache:
             with suppress(FileNotFoundError):
                 return work(self.fetch(shard) if shard.is_remote else Path(shard.where))
         raise UserError(f"{shard.where} is not there (any more).")
+
+    def forget(self, shard: Shard) -> None:
+        """Remove what is there of a shard, which is fetched anew when it is used next."""
+        with suppress(OSError), locked(self.folder / "lock"):  # it is gone, or somebody else's
+            self.path_of(shard).unlink()
+
+    def counted(self, shard: Shard) -> Shard | None:
+        """Return a shard from the web as `keep_count` was given it; None if it was not."""
+        if not shard.is_remote:
+            return None
+        kept = self.path_of(shard).with_suffix(INDEX)
+        try:
+            (known,) = read_index(kept.read_text(encoding="utf-8"), str(kept))
+        except FileNotFoundError:
+            return None
+        return known
+
+    def keep_count(self, shard: Shard) -> None:
+        """Note the size and the number of samples of a shard from the web, for later runs."""
+        kept = self.path_of(shard).with_suffix(INDEX)
+        write_text(kept, index_text([shard], kept.stem))
 
     def has(self, shard: Shard) -> bool:
         """Tell whether a shard is there; it counts as used."""
@@ -118,27 +144,41 @@ class ShardCache:
     def _check_size(self, shard: Shard, path: Path) -> None:
         os.utime(path)  # its time is that of the server's file
         size = path.stat().st_size
-        if shard.bytes not in (None, size):
-            path.unlink()
-            path.with_suffix(INDEX).unlink(missing_ok=True)  # what was counted of another one
+        if shard.bytes in (None, size):
+            return
+        path.unlink()
+        counted = self.counted(shard)
+        path.with_suffix(INDEX).unlink(missing_ok=True)  # what was counted of another one
+        if counted is not None and counted.bytes == shard.bytes:
             raise ShardError(
-                f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them "
-                "is old. Put up the shards and the index that belong together."
+                f"{shard.where} has {size:,} bytes, but had {shard.bytes:,} when its samples were "
+                "counted: it is another one now. Give the command again, which counts them anew. "
+                f"If other shards were replaced as well, delete {self.folder} first."
             )
+        raise ShardError(
+            f"{shard.where} has {size:,} bytes, its index says {shard.bytes:,}: one of them "
+            "is old. Put up the shards and the index that belong together."
+        )
 
 
-def _download(url: str, path: Path) -> None:
+def own_part(path: Path) -> Path:
+    """Return where a thread fetches a shard to if others may be fetching it as well."""
+    who = f"{socket.gethostname()}-{os.getpid()}-{threading.get_ident()}"
+    return path.with_name(f"{path.name.removesuffix(ENDING)}.{who}{ENDING}.part")
+
+
+def _download(url: str, path: Path, *, part: Path | None) -> None:
     """Fetch a file; try again for a while if the server does not give it."""
     began = time.monotonic()
     for pause in PAUSES:
         try:
-            return download(url, path)
+            return download(url, path, part=part)
         except UserError as error:
             if _is_final(error) or time.monotonic() - began + pause > PATIENCE_SECONDS:
                 raise
             warn(f"{error} Trying again in {pause:g} s.")
         time.sleep(pause)
-    return download(url, path)
+    return download(url, path, part=part)
 
 
 def _is_final(error: UserError) -> bool:
@@ -149,24 +189,36 @@ def _is_final(error: UserError) -> bool:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Keep other processes and threads out; where there are no locks, nobody is."""
+def locked(path: Path) -> Iterator[bool]:
+    """Keep other processes and threads out; tell whether that works, as it may not on a network."""
     with path.open("a+b") as file:
-        _lock(file)
+        is_locked = _lock(file)
+        if not is_locked:
+            _tell_of_no_locks(path.parent)
         try:
-            yield
+            yield is_locked
         finally:
-            _unlock(file)
+            if is_locked:
+                _unlock(file)
+
+
+@cache
+def _tell_of_no_locks(folder: Path) -> None:  # once in a process
+    warn(
+        f"{folder} is on a disk without locks, so each process fetches shards for itself. Give "
+        "a folder on a disk of this machine: --shard_cache."
+    )
 
 
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(file: IO[bytes]) -> None:
+    def _lock(file: IO[bytes]) -> bool:
         while True:
             file.seek(0)
             with suppress(OSError):  # after ten seconds
-                return msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return True
 
     def _unlock(file: IO[bytes]) -> None:
         file.seek(0)
@@ -174,11 +226,13 @@ if sys.platform == "win32":
 
 else:
 
-    def _lock(file: IO[bytes]) -> None:
+    def _lock(file: IO[bytes]) -> bool:
         with suppress(ImportError, OSError):
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)  # of this open file: threads keep each other out too
+            return True
+        return False
 
     def _unlock(file: IO[bytes]) -> None:
         # By name: a process that was started meanwhile has the file open as well.

@@ -44,8 +44,8 @@ def find_shards(root: str, name: str) -> list[Shard]:
     """Return the shards of a name (trainA, say) of a data set; none if there are none.
 
     The first of these that is there, of which only `name.json` is looked for on the web:
-    `name.json`, an index; `name.txt`, a list; tar files in a folder `name`; `name-*.tar`. If `root`
-    itself is an index, a list or a range, it is that.
+    `name.json`, an index; `name.txt`, a list; tar files in a folder `name`; `name-NUMBER.tar`. If
+    `root` itself is an index, a list or a range, it is that.
 
     Raises:
         UserError: an index or a list cannot be read, or the server does not answer.
@@ -59,9 +59,15 @@ def find_shards(root: str, name: str) -> list[Shard]:
     for file in (index, _join(root, name + LIST)):
         if os.path.isfile(file):
             return listed(file)
-    inside = glob(os.path.join(escape(root), escape(name), f"*{ENDING}"))
-    beside = glob(os.path.join(escape(root), f"{escape(name)}-*{ENDING}"))
-    return [Shard(path) for path in sorted(inside or beside)]
+    inside = sorted(glob(os.path.join(escape(root), escape(name), f"*{ENDING}")))
+    return [Shard(path) for path in inside or numbered_files(root, name)]
+
+
+def numbered_files(folder: str, name: str) -> list[str]:
+    """Return the tar files `name-NUMBER.tar` in a folder, sorted: not test-hard-0.tar for test."""
+    found = glob(os.path.join(escape(folder), f"{escape(name)}-*{ENDING}"))
+    wanted = re.compile(rf"{re.escape(name)}-[0-9]+{re.escape(ENDING)}")
+    return sorted(path for path in found if wanted.fullmatch(os.path.basename(path)))
 
 
 def listed(place: str) -> list[Shard]:

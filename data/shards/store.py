@@ -4,21 +4,19 @@ import math
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
-from threading import Thread
 
 import torch
 
+from data.shards.ahead import FetchAhead
 from data.shards.cache import ShardCache
-from data.shards.lists import INDEX, Shard, index_text, read_index
+from data.shards.lists import Shard
 from data.shards.tar import Contents, Member, Sample, read_contents
 from util.base.errors import UserError
-from util.base.log import say
+from util.base.log import say, warn
 from util.display.progress_bar import progress_bar
 from util.images.reading import FileInMemory
-from util.storage.files import write_text
 
 
 class ShardStore:
@@ -31,12 +29,14 @@ class ShardStore:
         self, shards: list[Shard], cache: ShardCache, *, most: float = math.inf, remembered: int = 8
     ) -> None:
         self.cache = cache
+        self._ahead = FetchAhead(cache)
         self._remembered = remembered
         counted = with_counts(shards, cache)
         ends = [int(min(end, most)) for end in accumulate(s.samples or 0 for s in counted)]
         needed = sum(end < most for end in ends[:-1]) + bool(ends)
         self.shards, self._ends = counted[:needed], ends[:needed]
         self._contents: OrderedDict[str, Contents] = OrderedDict()
+        self._fetched_anew: set[str] = set()
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -57,9 +57,11 @@ class ShardStore:
         place = number - self.numbers_of(which).start
         contents = self._contents_of(shard)
         if place >= len(contents.samples):
+            contents = self._contents_anew(shard, contents)
+        if place >= len(contents.samples):
             raise UserError(
                 f"{shard.where} has no sample {place + 1} of {shard.samples}: "
-                f"{contents.problem or 'its index is of other shards'}. Make it or its index anew, "
+                f"{_problem_of(contents)}.{_copy_of(shard, self.cache)} Make it or its index anew, "
                 "with scripts/make_shards.py."
             )
         return shard, contents.samples[place]
@@ -78,16 +80,8 @@ class ShardStore:
         return FileInMemory(content, name)
 
     def prepare(self, shard: int) -> None:
-        """Begin to fetch a shard beside other work; if that fails, whoever reads it is told."""
-        if self.shards[shard].is_remote and not self.cache.has(self.shards[shard]):
-            where = self.shards[shard]
-            Thread(
-                target=self._try_to_fetch, args=(where,), name=f"fetch {where.where}", daemon=True
-            ).start()
-
-    def _try_to_fetch(self, shard: Shard) -> None:
-        with suppress(UserError):
-            self.cache.fetch(shard, patiently=False)
+        """Begin to fetch a shard beside other work."""
+        self._ahead.want(self.shards[shard])
 
     def _contents_of(self, shard: Shard) -> Contents:
         found = self._contents.get(shard.where)
@@ -98,6 +92,17 @@ class ShardStore:
         self._contents.move_to_end(shard.where)
         return found
 
+    def _contents_anew(self, shard: Shard, before: Contents) -> Contents:
+        """Return what is in a shard once it was fetched again: its copy here may be damaged.
+
+        Once is enough: what the server gives then is what it has.
+        """
+        if shard.is_remote and shard.where not in self._fetched_anew:
+            self._fetched_anew.add(shard.where)
+            self._contents.pop(shard.where, None)
+            _forget(shard, self.cache, before)
+        return self._contents_of(shard)
+
 
 def with_counts(shards: list[Shard], cache: ShardCache) -> list[Shard]:
     """Return shards with their numbers of samples; where no index tells them, they are counted.
@@ -105,16 +110,17 @@ def with_counts(shards: list[Shard], cache: ShardCache) -> list[Shard]:
     Raises:
         UserError: a shard is damaged.
     """
-    unknown = sum(shard.samples is None for shard in shards)
+    known = [s if s.samples is not None else cache.counted(s) or s for s in shards]
+    unknown = sum(shard.samples is None for shard in known)
     if not unknown:
-        return shards
+        return known
     say(
         f"No index tells how many samples there are in {unknown} shards: each is read once. "
         "scripts/make_shards.py --index writes one."
     )
     counted = []
     with progress_bar("counting samples", unknown) as bar:
-        for shard in shards:
+        for shard in known:
             counted.append(shard if shard.samples is not None else count(shard, cache))
             bar.update(shard.samples is None)
     return counted
@@ -126,20 +132,45 @@ def count(shard: Shard, cache: ShardCache) -> Shard:
     Raises:
         UserError: it is damaged.
     """
-    kept = cache.path_of(shard).with_suffix(INDEX)
-    if shard.is_remote and kept.is_file():
-        (known,) = read_index(kept.read_text(encoding="utf-8"), str(kept))
+    if known := cache.counted(shard):
         return known
-    size, contents = cache.use(shard, lambda path: (path.stat().st_size, read_contents(path)))
+    was_here = shard.is_remote and cache.has(shard)
+    size, contents = cache.use(shard, _size_and_contents)
+    if contents.problem and was_here:  # and damaged since, perhaps
+        _forget(shard, cache, contents)
+        size, contents = cache.use(shard, _size_and_contents)
     if contents.problem:
+        copy = _copy_of(shard, cache) if was_here else ""
         raise UserError(
-            f"{shard.where} is damaged: {contents.problem}. Make it anew, with "
+            f"{shard.where} is damaged: {contents.problem}.{copy} Make it anew, with "
             "scripts/make_shards.py."
         )
     found = shard._replace(samples=len(contents.samples), bytes=size)
     if shard.is_remote:
-        write_text(kept, index_text([found], kept.stem))
+        cache.keep_count(found)
     return found
+
+
+def _size_and_contents(path: Path) -> tuple[int, Contents]:
+    return path.stat().st_size, read_contents(path)
+
+
+def _forget(shard: Shard, cache: ShardCache, contents: Contents) -> None:
+    """Remove the copy of a shard, and say why."""
+    warn(
+        f"{shard.where}: {_problem_of(contents)}. Its copy, {cache.path_of(shard)}, may be "
+        "damaged: it is fetched once more."
+    )
+    cache.forget(shard)
+
+
+def _problem_of(contents: Contents) -> str:
+    return contents.problem or "its index is of other shards"
+
+
+def _copy_of(shard: Shard, cache: ShardCache) -> str:
+    """Say where the copy of a shard from the web lies."""
+    return f" Its copy is {cache.path_of(shard)}." if shard.is_remote else ""
 
 
 def _part_of(path: Path, member: Member) -> bytes:

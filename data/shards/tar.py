@@ -27,15 +27,17 @@ class Sample:
     """The files whose names are equal up to the first dot after the folder."""
 
     key: str
-    images: dict[str, Member] = field(default_factory=dict)  # by side; "" for one without
+    images: dict[str, Member] = field(default_factory=dict)  # by what precedes the ending, or ""
 
     def add(self, rest: str, member: Member) -> None:
-        """Take a file that `rest` follows the key of, if it is an image: `.png`, `.a.png`."""
+        """Take a file that `rest` follows the key of, if it is an image: `.png`, `.a.png`.
+
+        Under other names than these, as `.depth.png`, it is never used, only spoken of.
+        """
         rest = rest.lower()
-        if not rest.endswith((*KNOWN_ENDINGS, *ARRAYS)):
-            return
-        side = rest.split(".")[1]
-        self.images.setdefault(side if side in SIDES and rest.count(".") == 2 else "", member)
+        if rest.endswith((*KNOWN_ENDINGS, *ARRAYS)):
+            side = rest[1:].rpartition(".")[0]
+            self.images.setdefault(side, member)
 
     def image(self, side: str) -> Member | None:
         """Return the image of a side, or the one that is of neither; None if there is none."""
@@ -46,6 +48,11 @@ class Sample:
         both = [self.images[side] for side in SIDES if side in self.images]
         whole = [self.images[""]] if "" in self.images else []
         return both if len(both) == len(SIDES) else whole
+
+    def names(self) -> str:
+        """Say what its images are called."""
+        files = (member.name.rpartition("/")[2] for member in self.images.values())
+        return f"Its images are called {', '.join(files)}." if self.images else "It has no images."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ def read_contents(path: Path) -> Contents:
         FileNotFoundError: there is none.
     """
     samples: list[Sample] = []
+    keys: set[str] = set()
     name = ""
     try:
         with path.open("rb") as file:
@@ -70,16 +78,24 @@ def read_contents(path: Path) -> Contents:
             for name, offset, length in members(file):
                 if offset + length > size:
                     return Contents(samples, f"it breaks off inside {name}")
-                _add(samples, Member(name, offset, length))
+                if not _add(samples, keys, Member(name, offset, length)):
+                    return Contents(samples, f"{name} stands apart from other files of that key")
             end = file.tell()
-            if file.read(BLOCK).strip(b"\0"):  # tarfile takes what it cannot read for the end
-                return Contents(samples, f"what follows {name} (at byte {end:,}) is no header")
+            return Contents(samples, _problem_at_end(file.read(BLOCK), name, end))
     except FileNotFoundError:
         raise
     except (tarfile.TarError, OSError, ValueError) as error:
         where = f" after {name}" if name else ""
         return Contents(samples, f"it is no sound tar file{where} ({error})")
-    return Contents(samples)
+
+
+def _problem_at_end(block: bytes, name: str, place: int) -> str:
+    """Say why a block is not the end of a tar file, which tarfile takes it for; "" if it is."""
+    if block.strip(b"\0"):
+        return f"what follows {name} (at byte {place:,}) is no header"
+    if len(block) < BLOCK:
+        return f"it breaks off behind {name or 'a folder'}, without the zeros that end a tar file"
+    return ""
 
 
 def members(file: IO[bytes]) -> Iterator[Member]:
@@ -119,13 +135,17 @@ def _plain_member(header: bytes, offset: int) -> Member | None:
     return Member(name.decode("utf-8", "surrogateescape"), offset, size)
 
 
-def _add(samples: list[Sample], member: Member) -> None:
-    """Add a file to the last sample, or begin a new one."""
+def _add(samples: list[Sample], keys: set[str], member: Member) -> bool:
+    """Add a file to the last sample, or begin a new one; tell whether its key is no earlier one."""
     folder, slash, name = member.name.rpartition("/")
     stem, dot, rest = name.partition(".")
     if not (stem and dot):  # names that begin with a dot are no samples, as macOS has them
-        return
+        return True
     key = f"{folder}{slash}{stem}"
     if not samples or samples[-1].key != key:
+        if key in keys:
+            return False
+        keys.add(key)
         samples.append(Sample(key))
     samples[-1].add(dot + rest, member)
+    return True

@@ -2,8 +2,11 @@
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -115,6 +118,32 @@ def test_what_is_there_stays_and_is_only_replaced_if_that_is_wanted(
     status, _ = make_shards(*given, "--force")
     assert status == 0
     assert sorted(contents(tmp_path / "out")) == ["train-000000.tar", "train.json"]
+
+
+def test_shards_of_a_phase_whose_name_begins_alike_stay(make_shards: Tool, tmp_path: Path) -> None:
+    draw_unpaired(tmp_path / "files", "train", 2, 2)
+    out = tmp_path / "out"
+    for phase, side in (("test-hard", "A"), ("test", "B"), ("test", "A")):
+        folder = tmp_path / "files" / f"train{side}"
+        given = ["--dataroot", folder, "--out", out, "--phase", phase]
+        assert make_shards(*given, *["--force"] * (phase == "test"))[0] == 0
+    expected = ["test-000000.tar", "test-hard-000000.tar", "test-hard.json", "test.json"]
+    assert sorted(contents(out)) == expected
+
+
+def test_what_a_killed_command_left_is_removed_by_the_next_one(
+    make_shards: Tool, arrays: Path, tmp_path: Path
+) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    names = [f".{done.pid}-0.tmp-{name}-000003.tar" for name in ("train", "val", "train-hard")]
+    names.append(f".{os.getppid()}-0.tmp-train-000003.tar")  # of a process that goes on
+    for name in names:
+        write(tmp_path / "out" / name, b"half")
+    assert make_shards("--dataroot", arrays, "--out", tmp_path / "out")[0] == 0
+    assert sorted(contents(tmp_path / "out")) == sorted(
+        [*names[1:], "train-000000.tar", "train.json"]
+    )
 
 
 def test_every_layout_is_packed(make_shards: Tool, tmp_path: Path) -> None:

@@ -22,15 +22,17 @@ SUMS = "SHA256SUMS"  # as the command sha256sum writes and checks it
 Show = Callable[[int, int | None], None]  # bytes that are there, and of how many if that is known
 
 
-def download(url: str, file: Path, show: Show = lambda there, total: None) -> None:
-    """Fetch a file, resuming what an earlier attempt has left in `<file>.part`.
+def download(
+    url: str, file: Path, show: Show = lambda there, total: None, *, part: Path | None = None
+) -> None:
+    """Fetch a file, resuming what an earlier attempt has left in `part`: by default `<file>.part`.
 
     Raises:
         UserError: no connection, no such file, or something else in its place, as the page of a
             network that wants a password.
         WriteError: the disk does not take it; what is there stays for the next attempt.
     """
-    part = file.with_name(f"{file.name}.part")
+    part = part or file.with_name(f"{file.name}.part")
     file.parent.mkdir(parents=True, exist_ok=True)
     idle = 0  # attempts one after the other that brought nothing
     for attempt in range(1, ATTEMPTS + 1):
@@ -98,10 +100,17 @@ def _fetch_rest(url: str, part: Path, show: Show) -> str | None:
         length = response.headers["Content-Length"]
         total = there + int(length) if length and length.isdecimal() else None
         reason = _copy(response, part, there, total, show)
-        stamp = response.headers["Last-Modified"]
-        changed = parsedate_to_datetime(stamp).timestamp() if stamp else 0.0  # 0: cannot be resumed
+        changed = _time_of(response.headers["Last-Modified"])
         os.utime(part, (changed, changed))
     return reason
+
+
+def _time_of(stamp: str | None) -> float:
+    """Return when a server's file was changed; 0, with which it cannot be resumed, if unknown."""
+    try:
+        return parsedate_to_datetime(stamp).timestamp() if stamp else 0.0
+    except (ValueError, TypeError, OverflowError):  # not the form that the standard wants
+        return 0.0
 
 
 def _copy(

@@ -73,13 +73,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
-def remove_leftovers(folder: str | Path) -> None:
+def remove_leftovers(folder: str | Path, name: str = "*") -> None:
     """Delete temporary files of processes that were killed while they wrote into a folder.
 
+    Of files that are called like `name`, a pattern, where others may write beside them.
     Only for the start of a process: one that had its number before may have left files as well,
     since containers give the same numbers again.
     """
-    for path in Path(folder).glob(".*.tmp-*"):
+    for path in Path(folder).glob(f".*.tmp-{name}"):
         owner = OWNER.match(path.name)
         if owner and (int(owner[1]) == os.getpid() or not process_exists(int(owner[1]))):
             path.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from data import CustomDatasetDataLoader, create_dataset, find_dataset_using_nam
 from data.base_dataset import BaseDataset
 from data.pipeline.loader import order_of
 from data.shards.cache import ShardError
+from data.shards.lists import Shard, index_text
 from data.webdataset_dataset import WebdatasetDataset
 from options.train_options import TrainOptions
 from tests.support.commands import ROOT, imported
@@ -267,10 +268,30 @@ def test_values_and_depths_are_those_of_the_samples(tmp_path: Path) -> None:
     assert opt.value_range == ["0,1", "0,65535"]  # of unequal depths
 
 
+def test_values_are_those_of_the_first_shard_that_has_samples(tmp_path: Path) -> None:
+    write(tmp_path / "train-0.tar", tar_bytes({}))
+    files = {"0.npy": array(-5.0), "1.npy": array(7.0)}
+    write(tmp_path / "train-1.tar", tar_bytes(files))
+    opt = shard_options(tmp_path, input_nc=1, output_nc=1, value_range=["auto"])
+    WebdatasetDataset(opt)
+    assert opt.value_range == ["-5,7", "-5,7"]
+
+
 def test_what_is_no_pair_is_named(tmp_path: Path) -> None:
     shard = write(tmp_path / "train-0.tar", tar_bytes({"0.a.png": png(0), "1.png": png(0)}))
     with pytest.raises(UserError, match=rf"{shard}/0 is no pair: it has neither 0\.a\.\*"):
         WebdatasetDataset(shard_options(tmp_path, "aligned", value_range=["0,255"]))[0]
+
+
+@pytest.mark.parametrize("kind", ["aligned", "single", "colorization"])
+def test_images_of_other_names_are_no_samples_and_are_named(kind: str, tmp_path: Path) -> None:
+    files = {"0.input.png": png(0, (16, 8)), "0.target.png": png(9, (16, 8))}
+    shard = write(tmp_path / "train-0.tar", tar_bytes(files))
+    message = rf"{shard}/0 .*, as 0\.png\. Its images are called 0\.input\.png, 0\.target\.png\."
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path, kind, value_range=["0,255"]))[0]
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path, kind, value_range=["auto"]))
 
 
 @pytest.mark.parametrize(
@@ -288,6 +309,21 @@ def test_what_is_missing_is_named(
         write(tmp_path / name, b"0.tar" if name.endswith(".txt") else numbered(0, 1))
     with pytest.raises(UserError, match=message):
         WebdatasetDataset(shard_options(tmp_path, kind))
+
+
+@pytest.mark.parametrize("change", [1, -1])
+def test_a_shard_here_of_another_size_than_its_index_says_is_refused(
+    change: int, tmp_path: Path
+) -> None:
+    shard = write(tmp_path / "train-0.tar", numbered(0, 3))
+    row = Shard(shard.name, 3, 10240)
+    write(tmp_path / "train.json", index_text([row], "train").encode())
+    assert len(WebdatasetDataset(shard_options(tmp_path))) == 3
+    other = row._replace(samples=2, bytes=10240 + change)
+    write(tmp_path / "train.json", index_text([other], "train").encode())
+    message = rf"{shard} has 10,240 bytes, its index says {10240 + change:,}: one of them is old"
+    with pytest.raises(UserError, match=message):
+        WebdatasetDataset(shard_options(tmp_path))
 
 
 def test_one_list_is_not_two_domains_and_empty_shards_are_told(tmp_path: Path) -> None:

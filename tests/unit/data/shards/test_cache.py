@@ -1,8 +1,10 @@
 """Shards from the web: fetched whole, once, within a bound; and errors that name them."""
 
+import errno
 import multiprocessing
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from data.shards import cache as caching
 from data.shards.cache import ShardCache, ShardError
 from data.shards.lists import Shard
+from data.shards.store import count
 from tests.support.shards import numbered, tar_bytes
 from tests.support.web_server import Server
 from tests.support.web_server import server as server
@@ -114,6 +117,20 @@ def test_a_shard_of_another_size_than_its_index_says_is_refused(
     assert held(tmp_path) == []
 
 
+def test_a_shard_that_has_grown_since_it_was_counted_is_counted_anew_by_the_next_run(
+    server: Server, tmp_path: Path
+) -> None:
+    (one,) = shards(server, 1)
+    uncounted, cache = Shard(one.where), ShardCache(tmp_path, 10 * SIZE)
+    assert count(uncounted, cache) == one
+    server.files["s-0.tar"] = numbered(0, 50)
+    cache.forget(one)
+    with pytest.raises(ShardError, match=r"but had 10,240 when its samples were counted") as caught:
+        cache.fetch(count(uncounted, cache))
+    assert f"delete {tmp_path}" in str(caught.value)
+    assert count(uncounted, cache).samples == 50
+
+
 def test_a_kept_shard_that_was_cut_is_fetched_anew(server: Server, tmp_path: Path) -> None:
     (one,) = shards(server, 1)
     cache = ShardCache(tmp_path, 10 * SIZE)
@@ -151,6 +168,27 @@ def test_processes_share_a_folder_and_the_bound(server: Server, tmp_path: Path) 
         process.join()
         assert process.exitcode == 0
     assert len(server.requests) < 12  # fewer than each for itself
+
+
+def test_where_there_are_no_locks_each_fetches_a_file_of_its_own(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (one,) = shards(server, 1)
+    server.pause = 0.2  # so that all fetch at the same time
+    unsized = one._replace(bytes=None)  # there is nothing to compare with
+    with ThreadPoolExecutor(3) as pool:
+        fetched = list(pool.map(ShardCache(tmp_path, 10 * SIZE).fetch, [unsized] * 3))
+    assert len(server.requests) > 1
+    assert {path.read_bytes() for path in fetched} == {server.files["s-0.tar"]}
+    assert held(tmp_path) == ["s-0.tar"]
+    assert f"{tmp_path} is on a disk without locks" in capsys.readouterr().err
+
+
+def refuse(*_: object) -> None:
+    """Answer as some network disks do."""
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def test_a_use_that_finds_no_file_fetches_it_again(server: Server, tmp_path: Path) -> None:

@@ -23,7 +23,13 @@ def test_ranges_in_braces_keep_their_width_and_stand_for_every_combination() -> 
 def test_what_is_found_in_a_folder_in_the_order_of_precedence(tmp_path: Path) -> None:
     root = str(tmp_path)
     assert find_shards(root, "train") == []
-    for name in ("train-01.tar", "train-00.tar", "trainA-00.tar"):
+    for name in (
+        "train-01.tar",
+        "train-00.tar",
+        "trainA-00.tar",
+        "train-hard-00.tar",
+        "train-.tar",
+    ):
         write(tmp_path / name, b"")
     assert [shard.where for shard in find_shards(root, "train")] == [
         f"{root}/train-00.tar",

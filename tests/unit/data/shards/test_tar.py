@@ -28,6 +28,21 @@ def test_files_of_one_key_are_a_sample_and_sides_are_told_apart(tmp_path: Path) 
     assert four.image("a") is None
 
 
+def test_images_of_other_names_are_neither_a_side_nor_the_whole(tmp_path: Path) -> None:
+    files = dict.fromkeys(
+        ("1.input.png", "1.target.png", "2.depth.png", "2.jpg", "3.a.png", "3.a.b.png", "3.b.png",
+         "f/4.a.x.png", "f/4.txt"), b"",
+    )  # fmt: skip
+    one, two, three, four = read_contents(write(tmp_path / "s.tar", tar_bytes(files))).samples
+    assert one.pair() == four.pair() == []
+    assert one.image("a") is four.image("a") is None
+    assert one.names() == "Its images are called 1.input.png, 1.target.png."
+    assert four.names() == "Its images are called 4.a.x.png."
+    assert [member.name for member in two.pair()] == ["2.jpg"]
+    assert two.image("b") == two.images[""]
+    assert [member.name for member in three.pair()] == ["3.a.png", "3.b.png"]
+
+
 def test_bytes_are_where_they_are_said_to_be_whatever_the_kind_of_tar(tmp_path: Path) -> None:
     long = "d" * 90 + "/" + "ü" * 80 + ".png"
     for kind in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
@@ -50,6 +65,8 @@ def test_bytes_are_where_they_are_said_to_be_whatever_the_kind_of_tar(tmp_path: 
     [
         (lambda tar: tar[: 3 * 1024 + 600], 3, "breaks off inside 3.png"),
         (lambda tar: tar[: 2 * 1024 + 200], 2, "what follows 1.png"),
+        (lambda tar: tar[: 3 * 1024], 3, "breaks off behind 2.png, without the zeros that end"),
+        (lambda tar: tar[: 4 * 1024 + 511], 4, "breaks off behind 3.png, without the zeros"),
         (lambda tar: tar[:1024] + b"#" * 512 + tar[1536:], 1, "what follows 0.png"),
         (lambda tar: tar[:1024] + b"9" + tar[1025:], 1, "what follows 0.png"),
         (lambda tar: b"#" * len(tar), 0, "no sound tar file"),
@@ -67,7 +84,14 @@ def test_a_damaged_shard_gives_what_is_before_the_damage_and_says_where_it_is(
     assert problem in contents.problem
 
 
-def test_a_shard_without_an_end_marker_is_whole(tmp_path: Path) -> None:
+def test_files_of_one_key_in_two_places_are_told(tmp_path: Path) -> None:
+    files = dict.fromkeys(("1.a.png", "2.a.png", "x/1.b.png", "1.b.png", "3.png"), b"")
+    contents = read_contents(write(tmp_path / "s.tar", tar_bytes(files)))
+    assert [sample.key for sample in contents.samples] == ["1", "2", "x/1"]
+    assert contents.problem == "1.b.png stands apart from other files of that key"
+
+
+def test_a_single_block_of_zeros_is_an_end(tmp_path: Path) -> None:
     whole = tar_bytes({f"{n}.png": b"x" for n in range(4)})
-    contents = read_contents(write(tmp_path / "s.tar", whole[: 4 * 1024]))
+    contents = read_contents(write(tmp_path / "s.tar", whole[: 4 * 1024 + 512]))
     assert (len(contents.samples), contents.problem) == (4, "")

@@ -65,6 +65,16 @@ def test_a_later_attempt_fetches_only_the_rest(server: Server, url: str, tmp_pat
     assert server.requests == [f"{FILE} bytes={there}-"]
 
 
+@pytest.mark.parametrize("stamp", ["yesterday", "Mon, 99 Jan 2017 03:04:05 GMT"])
+def test_a_time_of_another_form_is_as_good_as_none(
+    server: Server, url: str, tmp_path: Path, stamp: str
+) -> None:
+    server.changed, server.hang_up, server.times = stamp, {"file.zip"}, 1
+    download(url, tmp_path / "file.zip")
+    assert (tmp_path / "file.zip").read_bytes() == DATA
+    assert server.requests == [FILE, FILE]  # from the beginning, since it cannot be resumed
+
+
 def test_a_file_that_has_changed_meanwhile_is_fetched_anew(
     server: Server, url: str, tmp_path: Path
 ) -> None:
