@@ -64,9 +64,12 @@ def find_shards(root: str, name: str) -> list[Shard]:
 
 
 def numbered_files(folder: str, name: str) -> list[str]:
-    """Return the tar files `name-NUMBER.tar` in a folder, sorted: not test-hard-0.tar for test."""
+    """Return the tar files `name-NUMBER.tar` in a folder, sorted: not test-hard-0.tar for test.
+
+    Others write `name-00000-of-00010.tar`.
+    """
     found = glob(os.path.join(escape(folder), f"{escape(name)}-*{ENDING}"))
-    wanted = re.compile(rf"{re.escape(name)}-[0-9]+{re.escape(ENDING)}")
+    wanted = re.compile(rf"{re.escape(name)}-[0-9]+(-of-[0-9]+)?{re.escape(ENDING)}")
     return sorted(path for path in found if wanted.fullmatch(os.path.basename(path)))
 
 

@@ -52,6 +52,15 @@ def test_what_is_found_in_a_folder_in_the_order_of_precedence(tmp_path: Path) ->
     assert find_shards(f"{root}/train.json", "whatever") == found
 
 
+def test_shards_may_say_how_many_they_are(tmp_path: Path) -> None:
+    names = [f"train-{number:05d}-of-00002.tar" for number in range(2)]
+    for name in names:
+        write(tmp_path / name, b"")
+    assert [shard.where for shard in find_shards(str(tmp_path), "train")] == [
+        f"{tmp_path}/{name}" for name in names
+    ]
+
+
 def test_an_index_on_the_web_and_what_is_not_there(server: Server) -> None:
     index = json.dumps({"shardlist": [{"url": "x/0.tar", "nsamples": 7}]})
     server.files = {"train.json": index.encode(), "bad.json": b"[1]", "l.txt": b"a-{0..1}.tar"}
