@@ -239,6 +239,40 @@ def test_a_model_that_may_remember_images_is_tested_by_the_first_process(
         assert "translates all images: CountingModel does not say that none depends" in said
 
 
+FORKS_PAGE = """
+import runpy, sys
+import util.html
+from util.base.errors import run_command
+
+class Page(util.html.HTML):
+    def __getattribute__(self, name):
+        if name in ("add_sections", "sections", "files"):
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+util.html.HTML = Page
+sys.exit(run_command(runpy.run_path(sys.argv.pop(1))["main"], several=True))
+"""
+
+
+@pytest.mark.skipif(not EVERY_LAUNCH, reason="DIST=all")
+def test_a_page_of_a_fork_gets_all_images_from_the_first_process(
+    data: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "test_fork.py"
+    script.write_text(FORKS_PAGE)
+    argv = SMALL.format(runs=data / "runs", out=tmp_path) + "--name cycles --model test"
+    argv += f" --model_suffix _A --dataroot {data}/photos"
+    command = [*torchrun(2), str(script), str(ROOT / "test.py"), *argv.split()]
+    status, said = run(command, tmp_path)
+    assert status == 0, said
+    assert "the page is one of __main__, which takes no others' images" in said
+    images = [*(tmp_path / "cycles" / "test_latest" / "images").glob("*_fake.png")]
+    page = (tmp_path / "cycles" / "test_latest" / "index.html").read_text()
+    assert len(images) > 2
+    assert all(image.name in page for image in images)
+
+
 # ---- one of them is gone -----------------------------------------------------------------------
 
 
