@@ -22,7 +22,7 @@ from data.pipeline.image_cache import GIGABYTE
 from data.pipeline.image_reader import ImageReader
 from util.base import rng, torch_private
 from util.base.errors import LoadError, UserError
-from util.base.log import say, warn
+from util.base.log import note_of_process, say
 from util.base.plugins import own_method
 from util.base.stop_signals import Stopped, may_stop
 from util.base.system import processes_here, usable_cores
@@ -171,7 +171,7 @@ class BatchLoader:
         if isinstance(batch, sampling.Substituted):
             for problem in batch.problems:
                 if problem not in self.passed_over:
-                    warn(f"passed over: {problem}")
+                    note_of_process(f"warning: passed over: {problem}")
                 self.passed_over.add(problem)
             batch = batch.content
         self._tell_of_full_cache()

@@ -1,8 +1,10 @@
 """Layers that see the batch of all processes: what they compute does not depend on their number."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -79,14 +81,29 @@ class _SumOverProcesses(torch.autograd.Function):
         return _SumOverProcesses.apply(gradient)
 
 
+# Dropout of values, and of whole channels, as one process computes it.
+DROPOUTS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    nn.Dropout: F.dropout,
+    nn.Dropout1d: F.dropout1d,
+    nn.Dropout2d: F.dropout2d,
+    nn.Dropout3d: F.dropout3d,
+}
+
+
 class SharedDropout(nn.Dropout):
     """Dropout that draws the mask for the batch of all processes, and uses its own rows of it."""
 
+    def __init__(self, p: float = 0.5, kind: type[nn.Module] = nn.Dropout) -> None:
+        super().__init__(p)
+        self.kind = kind
+
     def forward(self, input: Tensor) -> Tensor:
-        """Drop values of (N, ...)."""
+        """Drop values of (N, ...), or its channels."""
         if group.count() == 1 or not self.training:
-            return super().forward(input)
-        shape = group.rows_of_all(input.shape)
+            return DROPOUTS[self.kind](input, self.p, self.training)
+        of_channels = [*input.shape[:2], *[1] * (input.dim() - 2)]
+        drawn = input.shape if self.kind is nn.Dropout else of_channels
+        shape = group.rows_of_all(drawn)
         whole = torch.empty(shape, dtype=input.dtype, device=input.device)
         if input.dim() == 4:  # masks are drawn as values lie in memory
             whole = whole.contiguous(memory_format=layout_of(input))
@@ -113,8 +130,9 @@ def synchronise(net: nn.Module) -> bool:
             if isinstance(layer, _BatchNorm) and not is_synchronised:
                 setattr(parent, name, _synchronised(layer))
                 had_batch_norms = True
-            elif type(layer) is nn.Dropout:
-                setattr(parent, name, SharedDropout(layer.p).train(layer.training))
+            elif type(layer) in DROPOUTS:
+                shared = SharedDropout(float(layer.p), type(layer))  # type: ignore[arg-type]
+                setattr(parent, name, shared.train(layer.training))
     return had_batch_norms
 
 

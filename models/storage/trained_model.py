@@ -71,11 +71,27 @@ class TrainedModel:
         names = [*names_in(self.model, "loss_names"), "G"]
         losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
-        values = together(list(known.values()), self.model.device)
-        if group.count() > 1:
-            values = group.add_up(values * group.share().fraction)
+        if group.count() == 1:
+            values = together(list(known.values()), self.model.device)
+        else:
+            values = self._means_over_processes(names, known)
         self._losses = dict(zip(known, values.unbind(), strict=True))
         return list(known), values
+
+    def _means_over_processes(self, names: Sequence[str], known: Mapping[str, Number]) -> Tensor:
+        """Return means of the `known` losses over the images of all processes that have them.
+
+        Others may have set others of `names`: what is exchanged has a place for each.
+        """
+        fraction = group.share().fraction
+        shares = [fraction * (name in known) for name in names]
+        sums = [fraction * known.get(name, 0) for name in names]
+        total = group.add_up(together([*sums, *shares], self.model.device))
+        means, shares_of_all = total.chunk(2)
+        means = means / shares_of_all.where(shares_of_all > 0, 1)
+        places = [place for place, name in enumerate(names) if name in known]
+        # And nan, in all processes, if a loss that others have is no number.
+        return means[places] + 0 * means.sum()
 
     def current_losses(self) -> dict[str, float]:
         """Return the losses to print, as numbers: the model's own, or means over processes."""
@@ -184,8 +200,12 @@ class TrainedModel:
         return self._current_visuals()
 
     def _current_visuals(self) -> Mapping[str, Any]:
+        nets = networks_of(self.model).values() if group.count() > 1 else ()
+        buffers = [(buffer, buffer.clone()) for net in nets for buffer in net.buffers()]
         with group.alone():
             self.model.compute_visuals()
+        for buffer, value in buffers:  # statistics of batch norms: each has seen its own images
+            buffer.copy_(value)
         visuals: Mapping[str, Any] = self.model.get_current_visuals()
         return visuals
 

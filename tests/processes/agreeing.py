@@ -19,7 +19,7 @@ from torch import nn
 
 from data.pipeline.sampling import sizes_of
 from models import create_model
-from models.architectures.synchronised import SharedDropout
+from models.architectures.synchronised import SharedDropout, synchronise
 from models.optimization.step import Optimization
 from models.storage.names import networks_of
 from models.storage.trained_model import TrainedModel
@@ -72,6 +72,44 @@ def drift(folder: Path) -> list[Any]:
     return found
 
 
+def statistics(folder: Path) -> str:
+    """Show images that a network with batch norm makes anew, of each process's own batch."""
+    argv = ["--dataroot", str(folder), "--checkpoints_dir", str(folder), "--name", "run"]
+    argv += ["--model", "pix2pix", "--netG", "resnet_6blocks", "--ngf", "2", "--ndf", "2"]
+    model: Any = create_model(TrainOptions().parse([*argv, "--gpu_ids", "-1"], quiet=True))
+    image = torch.full((1, 3, 16, 16), float(group.rank()))
+    model.compute_visuals = lambda: model.netG(image)
+    model.real_A = model.fake_B = model.real_B = image
+    trained = TrainedModel(model)
+    trained.visuals()
+    return refused(trained.broken_networks)
+
+
+def rare_losses(_: Path) -> dict[str, float]:
+    """Set a loss in the first process alone."""
+    group.begin_batch(4)
+    model = SimpleNamespace(loss_names=["a", "b"], device=torch.device("cpu"))
+    model.loss_a = 1.0 + group.rank()
+    if group.rank() == 0:
+        model.loss_b = torch.tensor(7.0)
+    names, values = TrainedModel(model).loss_vector()
+    return dict(zip(names, values.tolist(), strict=True))
+
+
+def channels(_: Path) -> bool:
+    """Drop channels of four images in two processes, and in one."""
+    group.begin_batch(4)
+    own = group.share().rows
+    image = torch.ones(4, 8, 4, 4)
+    torch.manual_seed(3)
+    with group.alone():
+        wanted = nn.Dropout2d()(image)
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Dropout2d())
+    synchronise(net)
+    return torch.equal(net(image[own]), wanted[own])
+
+
 def weights_of_losses(_: Path) -> list[float]:
     """Take a step with a share of three images, of which this process has one or two."""
     found = []
@@ -105,7 +143,8 @@ def last_images(_: Path) -> list[str]:
 
 
 CHECKS: list[Callable[[Path], object]] = [
-    sizes, parts_of_batches, drift, weights_of_losses, last_images,
+    sizes, parts_of_batches, drift, statistics, rare_losses, channels, weights_of_losses,
+    last_images,
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import time
 
 from util.processes import group
 
-SECONDS = 6.0  # longer than anybody is waited for who shows no life
+SECONDS = 12.0  # longer than anybody is waited for who shows no life
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: None)  # which whoever trains would note

@@ -1,5 +1,9 @@
-"""train.py, in which process 1 fails once, in a step of this number: failing.py STEP OPTIONS."""
+"""train.py, in which process 1 fails once, in a step of this number: failing.py STEP OPTIONS.
 
+Step 0: before it has joined the others.
+"""
+
+import os
 import runpy
 import sys
 from itertools import count
@@ -23,5 +27,7 @@ def fail_once(self: CycleGANModel) -> None:
 
 
 CycleGANModel.optimize_parameters = fail_once
+if STEP == 0 and os.environ["RANK"] == "1" and system.restarts() == 0:
+    sys.exit(3)
 if __name__ == "__main__":
     sys.exit(run_command(runpy.run_path(str(ROOT / "train.py"))["main"], several=True))

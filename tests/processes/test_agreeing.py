@@ -45,6 +45,20 @@ def test_weights_may_differ_by_rounding_alone(found: list[dict[str, Any]]) -> No
         assert broken == "nothing refused: ['D', 'G']"  # in both, so that both do the same
 
 
+def test_images_that_are_shown_change_no_statistics(found: list[dict[str, Any]]) -> None:
+    assert [each["statistics"] for each in found] == ["nothing refused: []"] * 2
+
+
+def test_a_loss_that_one_process_has_is_its_mean_and_keeps_nobody_waiting(
+    found: list[dict[str, Any]],
+) -> None:
+    assert [each["rare_losses"] for each in found] == [{"a": 1.5, "b": 7}, {"a": 1.5}]
+
+
+def test_channels_are_dropped_as_in_one_process(found: list[dict[str, Any]]) -> None:
+    assert [each["channels"] for each in found] == [True, True]
+
+
 def test_each_image_counts_once_whether_or_not_a_loss_names_its_optimiser(
     found: list[dict[str, Any]],
 ) -> None:

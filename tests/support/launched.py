@@ -56,6 +56,11 @@ class Launched:
                 return pid
         raise LookupError(f"no process {rank}: {self.said[-4000:]}")
 
+    def has_rank(self, rank: int) -> bool:
+        """Tell whether the process of a rank is one of this command's."""
+        wanted = f"RANK={rank}".encode()
+        return any(wanted in _environment(pid) for pid in _children(self.process.pid))
+
     def end(self) -> None:
         """Kill whatever runs still; a number that has been waited for may be somebody else's."""
         if self.process.poll() is not None:

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from util.base.errors import UserError, in_words
@@ -19,8 +19,8 @@ from util.base.torch_private import Store
 T = TypeVar("T")
 PATIENCE = 3.0  # seconds for all that are left to say so; they notice at about the same time
 SOON = 1.0  # seconds within which processes fail for the same reason
-LEAST_WAIT = 2.0  # seconds that a process asked to stop waits for others that show no life
-LOOKS = 0.5  # seconds between two looks at them
+LONGEST_WAIT = 6.0  # seconds that a process asked to stop waits for others that show no life
+LOOKS = 1.0  # seconds between two looks at them
 
 
 class ProcessError(UserError):
@@ -59,8 +59,16 @@ class Messages:
             error.is_said = error.is_said or self._get("failure", 0) == text
             time.sleep(0.05)
 
+    def say_asked(self) -> None:
+        """Say that this process was asked to stop."""
+        _in_time(lambda: self._set("asked", "yes", of_all=True), None)
+
+    def is_one_asked(self) -> bool:
+        """Tell whether any process was."""
+        return _in_time(lambda: bool(self._get("asked", "all")), False)
+
     def show_life(self) -> None:
-        """Say that this process, asked to stop, still does something that others wait for."""
+        """Say that this process does something by itself, which others wait for."""
         _in_time(lambda: self._count("busy", 1), 0)
 
     def signs_of_life(self) -> int:
@@ -93,13 +101,13 @@ class Messages:
         is_ours = min([self.rank, *here]) == self.rank and not told[0]  # which has said it
         return "\n  ".join([text, *reasons]), is_ours
 
-    def _set(self, key: str, text: str) -> None:
+    def _set(self, key: str, text: str, *, of_all: bool = False) -> None:
         try:
-            self._store.set(f"{key} {self.rank}", text)
+            self._store.set(f"{key} {'all' if of_all else self.rank}", text)
         except RuntimeError:
             return  # whoever keeps the store is gone too, which the others notice by themselves
 
-    def _get(self, key: str, number: int) -> str:
+    def _get(self, key: str, number: int | str) -> str:
         name = f"{key} {number}"
         try:
             return self._store.get(name).decode() if self._store.check([name]) else ""
@@ -117,18 +125,18 @@ class Waiting:
     def __init__(self, messages: Messages) -> None:
         self._messages = messages
         self._since: float | None = None
-        self._longest = 0.0
         self._is_over = threading.Event()
         self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
+        for end in (self._reader, self._writer):
+            os.set_blocking(end, False)
         self._before = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        threading.Thread(target=self._leave_if_asked, name="leaver", daemon=True).start()
+        threading.Thread(target=self._look_after_signals, name="leaver", daemon=True).start()
 
     def end(self) -> None:
         """Leave signals alone from here on."""
         signal.set_wakeup_fd(self._before)
         self._is_over.set()
-        os.close(self._writer)  # which ends the thread, as that does
+        os.close(self._writer)
 
     @contextmanager
     def for_others(self, what: str) -> Iterator[None]:
@@ -142,35 +150,35 @@ class Waiting:
             failed.is_said = not is_ours
             raise failed from error
         finally:
-            self._longest = max(self._longest, time.monotonic() - self._since)
             self._since = None
 
-    def _leave_if_asked(self) -> None:
-        if (asked := self._request()) and self._is_in_vain():
-            text = "was asked to stop, and the others do not answer: left without a save"
-            os.write(2, f"process {self._messages.rank} {text}.\n".encode())
-            os._exit(128 + asked)
-        os.close(self._reader)
-
-    def _request(self) -> int:
-        """Return the signal that asks this process to stop, when it has come; 0 at the end."""
-        while number := os.read(self._reader, 1):
-            if number[0] in REQUESTS:
-                return number[0]
-        return 0
-
-    def _is_in_vain(self) -> bool:
-        """Return True when others are waited for that show no life; False at the end.
-
-        Who was asked to stop too, and does something by itself yet, shows that it lives.
-        """
-        signs, last = 0, time.monotonic()
+    def _look_after_signals(self) -> None:
+        """Leave if this process was asked to stop and waits in vain; show life if others wait."""
+        asked, signs, last = 0, 0, 0.0
         while not self._is_over.wait(LOOKS):
+            if not asked and (asked := self._request()):
+                self._messages.say_asked()
+                last = time.monotonic()
+            if not (asked or self._messages.is_one_asked()):
+                continue
             since = self._since
             if since is None:
                 self._messages.show_life()
-            elif (there_are := self._messages.signs_of_life()) > signs:
+            elif asked and (there_are := self._messages.signs_of_life()) > signs:
                 signs, last = there_are, time.monotonic()
-            elif time.monotonic() - max(last, since) > LEAST_WAIT + 2 * self._longest:
-                return True
-        return False
+            elif asked and time.monotonic() - max(last, since) > LONGEST_WAIT:
+                self._leave(asked)
+        os.close(self._reader)
+
+    def _request(self) -> int:
+        """Return the signal that asks this process to stop, if it has come; else 0."""
+        with suppress(BlockingIOError):
+            for number in os.read(self._reader, 1000):
+                if number in REQUESTS:
+                    return number
+        return 0
+
+    def _leave(self, asked: int) -> None:
+        text = "was asked to stop, and the others do not answer: left without a save"
+        os.write(2, f"process {self._messages.rank} {text}.\n".encode())
+        os._exit(128 + asked)

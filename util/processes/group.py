@@ -11,12 +11,14 @@ nothing else asks whether there are any.
 import gc
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -36,6 +38,7 @@ class Group:
 
     rank: int
     count: int
+    attempt: int  # from 1; processes that are started again make the next one
     waiting: Waiting
     memory: Store  # outlives restarts
     board: Store  # of messages to each other, of this attempt
@@ -44,7 +47,6 @@ class Group:
 
 _group: Group | None = None
 _is_alone = False
-_joined = 0  # how often this process has joined others
 
 
 def count() -> int:
@@ -109,15 +111,15 @@ def joined(device: str, seconds: float) -> Iterator[None]:
 
 def join(device: str, seconds: float) -> Messages:
     """Join the other processes, until `leave`; see `joined`."""
-    global _group, _joined
-    _joined += 1
+    global _group
     rank, count = int(os.environ["RANK"]), system.processes_started()
     timeout = timedelta(seconds=seconds)
-    outer = _store(rank, count, timeout)
-    # A part of its own each time: else addresses of processes that are gone would be found there.
-    store = PrefixStore(f"attempt {system.restarts()}.{_joined}", outer)
+    outer = PrefixStore("training", _store(rank, count, timeout))
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     try:
+        attempt = _agreed_attempt(outer, rank, count, seconds)
+        # A part of its own: else addresses of processes that are gone would be found there.
+        store = PrefixStore(f"attempt {attempt}", outer)
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
     except RuntimeError as error:
         raise UserError(
@@ -128,7 +130,7 @@ def join(device: str, seconds: float) -> Messages:
         ) from error
     messages = Messages(store, rank, count)
     messages.introduce(f"process {os.getpid()} on {socket.gethostname()}")
-    _group = Group(rank, count, Waiting(messages), outer, store, seconds)
+    _group = Group(rank, count, attempt, Waiting(messages), outer, store, seconds)
     return messages
 
 
@@ -141,6 +143,34 @@ def leave() -> None:
     if dist.is_available() and dist.is_initialized():  # by a script of somebody else, too
         dist.destroy_process_group()
         gc.collect()  # now: in a process just forked it would wait for ever for threads of this one
+
+
+def _agreed_attempt(store: Store, rank: int, count: int, seconds: float) -> int:
+    """Return the number of this attempt: the first process takes a new one, for all who are there.
+
+    torchrun counts restarts on each machine by itself, and what ended earlier has left its words.
+    """
+    if rank == 0:
+        attempt = store.add("attempts", 1)
+        keys = [f"{each} is in attempt {attempt}" for each in range(1, count)]
+        if keys:
+            store.wait(keys, timedelta(seconds=seconds))
+        store.set(f"in attempt {attempt}", " ".join(_text(store, key) for key in keys))
+        return attempt
+    own, told, last = uuid4().hex, 0, time.monotonic() + seconds
+    while time.monotonic() < last:
+        attempt = store.add("attempts", 0)
+        if attempt > told:
+            store.set(f"{rank} is in attempt {attempt}", own)
+            told = attempt
+        elif store.check([name := f"in attempt {attempt}"]) and own in _text(store, name):
+            return attempt
+        time.sleep(0.05)
+    raise RuntimeError("the first process has not come")
+
+
+def _text(store: Store, name: str) -> str:
+    return store.get(name).decode()
 
 
 def _store(rank: int, count: int, timeout: timedelta) -> Store:
@@ -160,14 +190,16 @@ def _store(rank: int, count: int, timeout: timedelta) -> Store:
 def remember(name: str, text: str) -> None:
     """Note something that is to be known after a restart."""
     if _group is not None:
-        _group.memory.set(name, text)
+        with suppress(RuntimeError):  # whoever keeps notes is gone, and starts nobody again
+            _group.memory.set(name, f"{_group.attempt} {text}")
 
 
 def remembered(name: str) -> str:
-    """Return what was noted before a restart, or ""."""
+    """Return what was noted last before a restart, or ""."""
     if _group is None or not _group.memory.check([name]):
         return ""
-    return _group.memory.get(name).decode()
+    attempt, _, text = _text(_group.memory, name).partition(" ")
+    return text if int(attempt) < _group.attempt else ""
 
 
 # ---- what they exchange -----------------------------------------------------------------------

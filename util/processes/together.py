@@ -1,21 +1,16 @@
 """Begin a command in several processes: they find each other, and mean the same run."""
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from util.base import system
 from util.base.errors import UserError
 from util.base.log import note, warn
 from util.base.new_options import new_option, set_new_option
 from util.processes import group
-from util.storage.journal import open_together
-from util.storage.run_folder import RunFolder
 
 OWN = ("gpu_ids", "device", "dataroot", "num_threads")  # options of each process, or machine
-LATEST_BEFORE = "the latest save before the run began"
+STARTS, LAST_SAVE = "starts", "last save"  # what is remembered
 
 
 @contextmanager
@@ -60,29 +55,17 @@ def _require_same_options(opt: Namespace) -> None:
 
 
 def _goes_on_after_restart(opt: Namespace) -> bool:
-    """Let a run go on that these processes began before one of them failed, if it was saved.
-
-    A save that was there before is not its own: it begins as its options say.
-    """
-    latest = RunFolder(opt.checkpoints_dir, opt.name).state_file("latest")
-    version = _version(latest)
-    if system.restarts() == 0:
-        if group.rank() == 0:
-            group.remember(LATEST_BEFORE, version)
+    """Let a run go on that these processes began before one of them failed, if they have saved."""
+    starts, label = group.of_first(
+        (int(group.remembered(STARTS) or 0), group.remembered(LAST_SAVE))
+    )
+    if group.rank() == 0:
+        group.remember(STARTS, str(starts + 1))
+    if starts == 0:
         return False
-    if not group.of_first(version not in ("", group.remembered(LATEST_BEFORE))):
-        warn(f"Restart {system.restarts()}: nothing was saved before it, so the run begins again.")
+    if not label:
+        warn(f"Restart {starts}: nothing was saved before it, so the run begins again.")
         return False
-    opt.continue_train, opt.epoch, opt.load_iter = True, "latest", 0
-    note(f"Restart {system.restarts()}: the run goes on from {latest}.")
+    opt.continue_train, opt.epoch, opt.load_iter = True, label, 0
+    note(f"Restart {starts}: the run goes on from its save {label}.")
     return True
-
-
-def _version(file: Path) -> str:
-    """Return what tells a file from the one that replaces it; "" if there is none."""
-    try:
-        with open_together([file]) as files:
-            status = os.fstat(files[file].fileno())
-    except OSError:
-        return ""
-    return f"{status.st_ino} {status.st_mtime_ns}"

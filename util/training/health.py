@@ -136,6 +136,11 @@ class HealthMonitor:
             return False
         return True
 
+    @property
+    def has_gone_back(self) -> bool:
+        """Tell whether training went back to a save: means of losses began anew then."""
+        return bool(self._rollbacks)
+
     def _roll_back(self, error: NonFiniteError) -> None:
         self._rollbacks[self.saver.saves] += 1
         problem = None

@@ -301,7 +301,7 @@ class Run:
         """Say once that the model lists a loss which it has not set in the epoch."""
         listed = [name for name in self.model.loss_names if isinstance(name, str)]
         unset = [name for name in listed if name not in known]
-        if unset and not self._told_of_losses:
+        if unset and not (self._told_of_losses or self.health.has_gone_back):
             self._told_of_losses = True
             warn(
                 f"{type(self.model).__name__} lists {unset[0]!r} in loss_names but has not set "

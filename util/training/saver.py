@@ -23,6 +23,7 @@ from util.base.errors import UserError, system_error
 from util.base.log import say, warn
 from util.base.new_options import new_option
 from util.processes import group
+from util.processes.together import LAST_SAVE
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
 from util.storage.run_folder import RunFolder, is_numbered, option_for
@@ -165,6 +166,7 @@ class Saver:
                 else:
                     save.add(path, state | {"networks": digests})
                     written[str(digests)] = path
+        group.remember(LAST_SAVE, next(iter(files)))
         for path in outdated:
             path.unlink(missing_ok=True)
         for label in files:
