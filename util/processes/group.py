@@ -114,9 +114,9 @@ def join(device: str, seconds: float) -> Messages:
     global _group
     rank, count = int(os.environ["RANK"]), system.processes_started()
     timeout = timedelta(seconds=seconds)
-    outer = PrefixStore("training", _store(rank, count, timeout))
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     try:
+        outer = PrefixStore("training", _store(rank, count, timeout))
         attempt = _agreed_attempt(outer, rank, count, seconds)
         # A part of its own: else addresses of processes that are gone would be found there.
         store = PrefixStore(f"attempt {attempt}", outer)
@@ -165,7 +165,7 @@ def _agreed_attempt(store: Store, rank: int, count: int, seconds: float) -> int:
             told = attempt
         elif store.check([name := f"in attempt {attempt}"]) and own in _text(store, name):
             return attempt
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise RuntimeError("the first process has not come")
 
 

@@ -1,5 +1,6 @@
 """Shares of a batch, without processes; tests/processes has real ones."""
 
+import socket
 from contextlib import nullcontext
 
 import pytest
@@ -150,3 +151,10 @@ def test_processes_that_cannot_find_each_other_are_told_why(
     monkeypatch.setenv("WORLD_SIZE", "8")
     with pytest.raises(UserError, match="process 0 of 8 .*MASTER_ADDR"), group.joined("cpu", 1):
         pass
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        for name, value in {"RANK": 1, "MASTER_ADDR": "127.0.0.1"}.items():
+            monkeypatch.setenv(name, str(value))
+        monkeypatch.setenv("MASTER_PORT", str(nobody.getsockname()[1]))
+        with pytest.raises(UserError, match="1 of 8 has not found"), group.joined("cpu", 1):
+            pass
