@@ -68,30 +68,31 @@ class TrainedModel:
 
         Of several processes they are the means, over the images of the whole batch.
         """
-        names = [*names_in(self.model, "loss_names"), "G"]
+        names = [*dict.fromkeys([*names_in(self.model, "loss_names"), "G"])]
         losses = {name: getattr(self.model, f"loss_{name}", None) for name in names}
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
-        if group.count() == 1:
-            values = together(list(known.values()), self.model.device)
-        else:
-            values = self._means_over_processes(names, known)
+        values = together(list(known.values()), self.model.device)
+        if group.count() > 1:
+            values = self._means_over_processes(names, known).to(values.dtype)
         self._losses = dict(zip(known, values.unbind(), strict=True))
         return list(known), values
 
     def _means_over_processes(self, names: Sequence[str], known: Mapping[str, Number]) -> Tensor:
         """Return means of the `known` losses over the images of all processes that have them.
 
-        Others may have set others of `names`: what is exchanged has a place for each.
+        Others may have set others of `names`: each has its place in what is exchanged.
         """
-        fraction = group.share().fraction
-        shares = [fraction * (name in known) for name in names]
-        sums = [fraction * known.get(name, 0) for name in names]
-        total = group.add_up(together([*sums, *shares], self.model.device))
-        means, shares_of_all = total.chunk(2)
-        means = means / shares_of_all.where(shares_of_all > 0, 1)
-        places = [place for place, name in enumerate(names) if name in known]
+        device = self.model.device
+        own = together([known.get(name, 0.0) for name in names], device)
+        here = together([float(name in known) for name in names], device)
+        sums = group.share().fraction * torch.stack([own.double(), here.double()])
+        means, shares = group.add_up(sums)
+        means = means / shares.where(shares > 0, 1)
         # And nan, in all processes, if a loss that others have is no number.
-        return means[places] + 0 * means.sum()
+        means = means + 0 * means.sum()
+        return together(
+            [mean for name, mean in zip(names, means, strict=True) if name in known], device
+        )
 
     def current_losses(self) -> dict[str, float]:
         """Return the losses to print, as numbers: the model's own, or means over processes."""
