@@ -19,7 +19,7 @@ from torch.distributed.run import get_args_parser
 from options.train_options import TrainOptions
 from tests.support.commands import draw_pairs, small
 from tests.support.paths import ROOT
-from tests.support.tiers import EVERY_LAUNCH
+from tests.support.tiers import LONG
 
 SLURM = ROOT / "scripts" / "slurm"
 STAND_INS = {  # what each does instead
@@ -134,7 +134,7 @@ def test_a_notice_to_the_process_that_started_others_stops_them_all(folder: Path
 
 @pytest.mark.dist
 @pytest.mark.slow
-@pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: DIST=all")
+@pytest.mark.skipif(not LONG, reason="takes long: RELIABILITY=long")
 @pytest.mark.parametrize("starts", ["train.sh", "--processes"])
 def test_a_save_of_more_than_half_a_minute_comes_to_its_end(
     folder: Path, starts: str, monkeypatch: pytest.MonkeyPatch

@@ -17,7 +17,7 @@ from tests.support.corpus import tree
 from tests.support.generators import save_run
 from tests.support.launched import launched, run, torchrun
 from tests.support.paths import ROOT
-from tests.support.tiers import EVERY_LAUNCH
+from tests.support.tiers import EVERY_LAUNCH, LONG
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 DRIVER = ROOT / "tests" / "support" / "commands_in_turn.py"
@@ -255,7 +255,7 @@ sys.exit(run_command(runpy.run_path(sys.argv.pop(1))["main"], several=True))
 """
 
 
-@pytest.mark.skipif(not EVERY_LAUNCH, reason="DIST=all")
+@pytest.mark.skipif(not LONG, reason="RELIABILITY=long")
 def test_a_page_of_a_fork_gets_all_images_from_the_first_process(
     data: Path, tmp_path: Path
 ) -> None:
@@ -298,6 +298,8 @@ def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
     assert said.count("error: ") == 1, said
     assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {pids[1]}" in said
     left = [path.name for path in out.rglob("*") if path.is_file()]
+    if number == signal.SIGKILL:  # nobody can tidy up after a write in whose middle it comes
+        left = [name for name in left if ".tmp-" not in name]
     assert left
     assert all(re.fullmatch(r"\d+_(real|fake)\.png", name) for name in left)
 
