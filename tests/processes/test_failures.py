@@ -166,7 +166,7 @@ def test_a_process_that_was_asked_to_stop_waits_for_one_that_does_something_yet(
         assert running.said.count("goes on") == 2
 
 
-@EACH_TAKES_LONG
+@pytest.mark.skipif(not LONG, reason="RELIABILITY=long")
 def test_a_machine_without_the_images_to_validate_on_is_named(data: Path, tmp_path: Path) -> None:
     """Before anything is trained, instead of a wait for ever after the first epoch."""
     other = tmp_path / "other"

@@ -18,7 +18,7 @@ from tests.support.tiers import LONG, some
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
 
-@EACH_TAKES_LONG
+@pytest.mark.skipif(not LONG, reason="RELIABILITY=long")
 def test_what_starts_again_is_this_run_and_no_earlier_one(data: Path, tmp_path: Path) -> None:
     """It fails before its first save, then with an option that says where it began."""
     failing = str(ROOT / "tests" / "processes" / "failing.py")
