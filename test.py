@@ -52,7 +52,7 @@ from util.images.file_lists import folder_of
 from util.images.reading import allow_large_images
 from util.images.writing import ImageWriter
 from util.inference.batching import images_at_once, processes_at_once
-from util.inference.earlier_results import clear_away, images_on_page
+from util.inference.earlier_results import clear_away, images_on_page, remove_unfinished
 from util.inference.layer_modes import LayerModes
 from util.inference.parallel import in_processes
 from util.inference.result_files import ResultFiles
@@ -108,6 +108,8 @@ def test(opt: Namespace, options: Result) -> None:
     webpage.names = ResultNames(inputs_of(dataset, opt)[:count], folder_of(opt.dataroot))
     webpage.result_files = ResultFiles.of(opt)  # as deep as what goes in
     earlier = images_on_page(folder)
+    if system.is_main_process():
+        remove_unfinished(folder)
     images = own_images(opt, model, dataset.dataset, webpage, count, paths)
     reporter = Reporter(create_sinks(opt))  # starts a run of wandb with --use_wandb
     faster = torch.inference_mode(declares(type(model), "batch_independent"))

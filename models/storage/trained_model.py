@@ -73,11 +73,12 @@ class TrainedModel:
         known = {name: loss for name, loss in losses.items() if isinstance(loss, Number)}
         values = together(list(known.values()), self.model.device)
         if group.count() > 1:
-            values = self._means_over_processes(names, known).to(values.dtype)
+            own = dict(zip(known, values.unbind(), strict=True))
+            values = self._means_over_processes(names, own).to(values.dtype)
         self._losses = dict(zip(known, values.unbind(), strict=True))
         return list(known), values
 
-    def _means_over_processes(self, names: Sequence[str], known: Mapping[str, Number]) -> Tensor:
+    def _means_over_processes(self, names: Sequence[str], known: Mapping[str, Tensor]) -> Tensor:
         """Return means of the `known` losses over the images of all processes that have them.
 
         Others may have set others of `names`: each has its place in what is exchanged.

@@ -88,11 +88,6 @@ def is_launched(environment: Mapping[str, str] = os.environ) -> bool:
     return processes_started(environment) > 1 or "TORCHELASTIC_RUN_ID" in environment
 
 
-def restarts(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how often torchrun has started the processes again, after one of them failed."""
-    return int(environment.get("TORCHELASTIC_RESTART_COUNT", 0))
-
-
 def environment_of_one() -> dict[str, str]:
     """Return the environment for a command that is none of the processes of this one."""
     return {

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 from util.base.log import say
 from util.scores.comparisons import shown
+from util.storage.files import remove_leftovers
 
 IMAGE = re.compile(r'\b(?:src|href)="images/([^"]+)"')  # shown, or linked as animations are
 
@@ -41,6 +42,12 @@ def clear_away(folder: str, earlier: set[str], read: Iterable[str]) -> None:
         say(f"{count} images of an earlier test were removed from {images}: {shown(removed)}")
     if left := sorted(others - earlier):
         say(f"{len(left)} files in {images} are not of this test: {shown(left)}")
+
+
+def remove_unfinished(folder: str) -> None:
+    """Remove what tests that were killed had begun to write; nobody may write there yet."""
+    for parent, _, _ in os.walk(Path(folder, "images")):
+        remove_leftovers(parent)
 
 
 def _files_below(folder: Path) -> Iterable[Path]:
