@@ -194,7 +194,7 @@ def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
         plural = "s" * (messages[name] != 1)
         row.notes = [
             f"{quantity(median(seconds), 's')}, {quantity(moved, 's')} of it for "
-            f"{_in_bytes(sent[name])} from each process, in {messages[name]:g} message{plural}"
+            f"{_in_bytes(sent[name])} from each process, in {messages[name]:.3g} message{plural}"
         ]
         yield row
     watched = median(max(each["wall"] for each in ranks) for ranks in taken)
@@ -202,7 +202,7 @@ def part_rows(case: str, taken: Taken, step: float) -> Iterator[Row]:
     row = Row("dist", f"{case}: waiting, % of a watched step", ours=_percent(waiting, watched))
     row.notes = [
         f"{quantity(median(waiting), 's')} of {quantity(watched, 's')}, in which all meet before "
-        f"each of {sum(messages.values()):g} messages; else a step takes "
+        f"each of {sum(messages.values()):.3g} messages; else a step takes "
         f"{quantity(step, 's')}"
     ]
     yield row

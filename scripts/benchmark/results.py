@@ -201,17 +201,18 @@ def missed(rows: Iterable[Row]) -> list[Row]:
 def quantity(number: float, unit: str) -> str:
     """Write a number with its unit, three digits long.
 
-    >>> quantity(0.0123, "s")
-    '12.3 ms'
+    >>> quantity(0.0123, "s"), quantity(-0.0477, "s")
+    ('12.3 ms', '-47.7 ms')
     """
     if unit == "s":
-        scale, unit = (1, "s") if number >= 1 else (1e3, "ms") if number >= 1e-3 else (1e6, "us")
+        size = abs(number)
+        scale, unit = (1, "s") if size >= 1 else (1e3, "ms") if size >= 1e-3 else (1e6, "us")
         return f"{_digits(number * scale)} {unit}"
     return f"{_digits(number)} {unit}".strip()
 
 
 def _digits(number: float) -> str:
-    if number >= 1000:
+    if abs(number) >= 1000:
         return f"{number:.0f}"
     return f"{number:.3g}"
 
