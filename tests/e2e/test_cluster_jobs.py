@@ -104,7 +104,6 @@ def stopped_in_training(argv: list[str], number: signal.Signals, folder: Path) -
     return status, log.read_text()
 
 
-@pytest.mark.dist
 @pytest.mark.slow
 def test_a_slurm_job_goes_on_by_itself_until_it_is_cancelled(folder: Path) -> None:
     job = ["bash", str(SLURM / "train.sh"), "maps", *options(folder)]
@@ -121,7 +120,6 @@ def test_a_slurm_job_goes_on_by_itself_until_it_is_cancelled(folder: Path) -> No
     assert "Stopped by SIGTERM. Continue with:" in said
 
 
-@pytest.mark.dist
 @pytest.mark.slow
 def test_a_notice_to_the_process_that_started_others_stops_them_all(folder: Path) -> None:
     """Its job would end with it, and the others before they have saved."""
@@ -132,7 +130,6 @@ def test_a_notice_to_the_process_that_started_others_stops_them_all(folder: Path
     assert (folder / "checkpoints" / "run" / "stopped.txt").exists()
 
 
-@pytest.mark.dist
 @pytest.mark.slow
 @pytest.mark.skipif(not LONG, reason="takes long: RELIABILITY=long")
 @pytest.mark.parametrize("starts", ["train.sh", "--processes"])

@@ -1,6 +1,8 @@
 """Options of test.py: which images, in which order, what is saved, how layers compute."""
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,20 @@ def test_files_of_an_earlier_format_are_cleared_away(
         options = "--num_test", "1", "--visuals", "fake_B", "--result_format", kind
         found = result(run, tmp_path, pairs, *options)
     assert commands.names(found / "images") == ["p0_fake_B.jpg"]
+
+
+def test_what_a_killed_test_had_begun_to_write_is_removed(
+    run: Path, pairs: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "run" / "test_latest" / "images"
+    images.mkdir(parents=True)
+    with subprocess.Popen(["true"]) as killed:
+        pass
+    for pid in (killed.pid, os.getppid()):
+        (images / f".{pid}-1.tmp-p0_fake_B.png").write_bytes(b"begun")
+    result(run, tmp_path, pairs)
+    hidden = [path.name for path in images.iterdir() if path.name.startswith(".")]
+    assert hidden == [f".{os.getppid()}-1.tmp-p0_fake_B.png"]  # which is writing it still
 
 
 def test_one_channel_is_one_in_the_format_that_is_asked_for(tmp_path: Path) -> None:

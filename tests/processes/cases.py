@@ -74,7 +74,10 @@ CASES: Mapping[str, Case] = {
         ["--model", "stargan_v2", "--crop_size", "16", "--ngf", "1", "--ndf", "1"],
         folder="domains",
     ),
-    "fp16": Case([*CYCLE_GAN, "--precision", "fp16"], dtype=torch.float32),
+    "fp16": Case(
+        [*CYCLE_GAN, "--precision", "fp16", "--ngf", "1", "--ndf", "1", "--crop_size", "24",
+         "--load_size", "26"], dtype=torch.float32
+    ),
     "fp16, batch norm": Case([*PIX2PIX, "--precision", "fp16"], dtype=torch.float32, steps=4),
     "compressed": Case([*PIX2PIX, "--dist_compress", "bf16"], dtype=torch.float32),
 }  # fmt: skip

@@ -128,6 +128,9 @@ def test_a_process_that_hangs_is_named_after_the_time_out(data: Path, tmp_path: 
         says(running, "(epoch: 2, iters: 6")
         pid = running.pid_of(1)
         os.kill(pid, signal.SIGSTOP)
+        says(running, "error: Of 3 processes these have ended, or do not answer: ")
+        says(running, "Continue with:")
+        os.kill(pid, signal.SIGKILL)  # as torchrun would half a minute later
         assert running.wait() != 0
         said = running.said
     assert f"error: Of 3 processes these have ended, or do not answer: 1 (process {pid} on" in said

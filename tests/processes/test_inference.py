@@ -1,10 +1,7 @@
 """test.py, translate.py and evaluate.py in several processes: all that they leave is the same."""
 
 import json
-import os
-import re
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +12,7 @@ from tests.support import commands
 from tests.support.commands import draw, draw_pairs, draw_unpaired, scene
 from tests.support.corpus import tree
 from tests.support.generators import save_run
-from tests.support.launched import launched, run, torchrun
+from tests.support.launched import run, torchrun
 from tests.support.paths import ROOT
 from tests.support.tiers import EVERY_LAUNCH, LONG
 
@@ -27,6 +24,8 @@ SMALL = "--checkpoints_dir {runs} --gpu_ids -1 --num_threads 0 --results_dir {ou
 SIDE = "--crop_size 32 --load_size 32 "
 TRANSLATE = "--checkpoints_dir {runs} --gpu_ids -1 --name cycles -o {out}"
 EVALUATE = "--gpu_ids -1 --no_cache --json {out}/report.json"
+WITHOUT_WEIGHTS = EVALUATE + " --metrics L1,PSNR,SSIM"
+TESTED = "dropout, statistics of the batch, scores"
 
 # What is done, by a name: script and arguments, and what is on standard input.
 CASES: dict[str, tuple[str, str, str]] = {
@@ -39,7 +38,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         "--direction BtoA --num_test 4",
         "",
     ),
-    "dropout, statistics of the batch, scores": (
+    TESTED: (
         "test.py", SMALL + SIDE + "--dataroot {data}/pairs --name labels --model pix2pix", "",
     ),
     "batches, and names that are there twice": (
@@ -80,6 +79,9 @@ CASES: dict[str, tuple[str, str, str]] = {
         "scripts/evaluate.py", EVALUATE + " {data}/real {data}/fake --paired", "",
     ),
     "scores of a test": ("scripts/evaluate.py", EVALUATE + " {results}/labels/test_latest", ""),
+    "scores without weights": (
+        "scripts/evaluate.py", WITHOUT_WEIGHTS + " {results}/labels/test_latest", "",
+    ),
     "a pair that is none": (
         "scripts/evaluate.py", EVALUATE + " {data}/real {data}/odd --paired", "",
     ),
@@ -129,6 +131,15 @@ class Launch(NamedTuple):
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of images and runs."""
     folder = tmp_path_factory.mktemp("data")
+    make_images_and_runs(folder)
+    train_stargan(folder)
+    (folder / "models").mkdir()
+    (folder / "models" / "counting_model.py").write_text(COUNTING)
+    return folder
+
+
+def make_images_and_runs(folder: Path) -> None:
+    """Draw images, and write runs of random weights: cycles and labels."""
     draw_unpaired(folder / "unpaired", "test", 5, 3)
     draw_pairs(folder / "pairs", "test", 7)
     for number, name in enumerate(("x/a.png", "x/b.png", "x/c.png", "y/a.png", "y/d.png")):
@@ -150,10 +161,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 draw(folder / "domains" / phase / domain / f"{domain}{number}.png", scene(number))
     save_run(folder / "runs/cycles", "cycle_gan", "G_A", "G_B")
     save_run(folder / "runs/labels", "pix2pix", "G", norm="batch", no_dropout=False)
-    train_stargan(folder)
-    (folder / "models").mkdir()
-    (folder / "models" / "counting_model.py").write_text(COUNTING)
-    return folder
 
 
 def train_stargan(folder: Path) -> None:
@@ -174,7 +181,7 @@ def launches(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, 
 def launch(count: int, data: Path, folder: Path) -> Launch:
     """Run all commands in so many processes."""
     places = {"data": data, "runs": data / "runs"}
-    places |= {"results": folder / "dropout, statistics of the batch, scores"}
+    places |= {"results": folder / TESTED}
     places |= {"outputs": folder / "sheets of references"}
     todo = []
     for name, (script, argv, given) in CASES.items():
@@ -273,103 +280,19 @@ def test_a_page_of_a_fork_gets_all_images_from_the_first_process(
     assert all(image.name in page for image in images)
 
 
-# ---- one of them is gone -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, *([signal.SIGSTOP] if EVERY_LAUNCH else [])])
-def test_when_one_process_is_gone_all_end_and_nothing_half_is_left(
-    data: Path, tmp_path: Path, number: int
+@pytest.mark.skipif(not EVERY_LAUNCH, reason="DIST=all")
+def test_a_run_is_translated_and_scored_by_several_processes(
+    data: Path, launches: dict[int, Launch], tmp_path: Path
 ) -> None:
-    photos, out = tmp_path / "photos", tmp_path / "results"
-    for each in range(400):
-        draw(photos / f"{each:03}.png", scene(each, 32))
-    argv = SMALL.format(runs=data / "runs", out=out) + "--name cycles --model test --num_test -1"
-    argv += f" --dataroot {photos} --processes 2 --dist_timeout 4"
-    command = [sys.executable, str(ROOT / "test.py"), *argv.split()]
-    with launched(command, tmp_path) as running:
-        made = out / "cycles/test_latest/images/201_fake.png"  # by the second one
-        running.wait_until(made.exists)
-        pids = [running.pid_of(rank) for rank in (0, 1)]
-        os.kill(pids[1], number)
-        status, said = running.wait(), running.said
-        assert not any(map(is_there, pids))
-    assert status == (128 + number if number == signal.SIGKILL else 1), said
-    assert said.count("using G_A (--model_suffix") == 1  # not by the process that starts others
-    assert said.count("error: ") == 1, said
-    assert "SIGKILL" in said if number == signal.SIGKILL else f"1 (process {pids[1]}" in said
-    # Who is killed in the middle of a write leaves what it had begun, until the next test.
-    begun = rf"\.{pids[1]}-\d+\.tmp-" if number == signal.SIGKILL else ""
-    left = [path.name for path in out.rglob("*") if path.is_file()]
-    assert left
-    assert all(re.fullmatch(rf"({begun})?\d+_(real|fake)\.png", name) for name in left), left
-    (out / "cycles/test_latest/images" / f".{pids[1]}-1.tmp-000_fake.png").write_bytes(b"begun")
-    argv = argv.replace("--num_test -1", "--num_test 1").replace("--processes 2", "")
-    status, said = run([sys.executable, str(ROOT / "test.py"), *argv.split()], tmp_path, "next")
+    """By two, as by one that was given a command for each."""
+    out = tmp_path / "out"
+    argv = WITHOUT_WEIGHTS.format(out=tmp_path) + " --name labels --processes 2 " + SIDE
+    argv += f"--checkpoints_dir {data / 'runs'} --dataroot {data / 'pairs'} --num_threads 0 "
+    argv += f"--results_dir {out}"
+    status, said = run([sys.executable, str(ROOT / "scripts/evaluate.py"), *argv.split()], tmp_path)
     assert status == 0, said
-    assert [*out.rglob(".*")] == []
-
-
-def is_there(pid: int) -> bool:
-    """Tell whether a process runs, or could."""
-    try:
-        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return False
-
-
-# ---- machines that share no files --------------------------------------------------------------
-
-# A process of its own working folder for each rank: what a relative path names is not shared.
-ELSEWHERE = """
-import os, runpy, sys
-
-os.chdir(os.path.join(sys.argv[1], os.environ["RANK"]))
-del sys.argv[0:2]
-sys.path.insert(0, os.path.dirname(sys.argv[0]))
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize(
-    ("case", "option", "file"),
-    [
-        ("a folder", "-o", "out/y/a.png"),
-        ("dropout, statistics of the batch, scores", "--results_dir", "images/p4_fake_B.png"),
-    ][: None if EVERY_LAUNCH else 1],
-)
-def test_results_of_machines_must_lie_on_a_file_system_that_they_share(
-    data: Path, tmp_path: Path, case: str, option: str, file: str
-) -> None:
-    script, argv, _ = CASES[case]
-    for rank in range(2):
-        (tmp_path / str(rank)).mkdir()
-    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
-    start = [*torchrun(2), str(tmp_path / "elsewhere.py"), str(tmp_path), str(ROOT / script)]
-    words = argv.format(data=data, runs=data / "runs", out="out").split()
-    status, said = run([*start, *words], tmp_path)
-    assert status == 1, said
-    errors = [line for line in said.splitlines() if "error: " in line and option in line]
-    assert len(errors) == 1, said
-    assert f"{file}, and " in errors[0]
-    assert "The first process does not find what another one has written: " in errors[0]
-    assert "Translated" not in said
-    assert not list(tmp_path.rglob("index.html"))
-    made = [len(list((tmp_path / str(rank)).rglob("*.png"))) for rank in range(2)]
-    assert min(made) > 0
-
-
-@pytest.mark.skipif(not EVERY_LAUNCH, reason="takes long: scripts/ci.sh dist")
-def test_a_run_is_translated_and_scored_by_several_processes(data: Path, tmp_path: Path) -> None:
-    reports = []
-    for count in (1, 2):
-        out = tmp_path / str(count)
-        argv = EVALUATE.format(out=tmp_path) + f" --name labels --dataroot {data / 'pairs'} "
-        argv += f"--checkpoints_dir {data / 'runs'} --crop_size 32 --results_dir {out} "
-        argv += f"--num_threads 0 --processes {count}"
-        command = [sys.executable, str(ROOT / "scripts/evaluate.py"), *argv.split()]
-        status, said = run(command, tmp_path)
-        assert status == 0, said
-        assert said.count("$ python test.py --name labels") == 1
-        reports.append((tmp_path / "report.json").read_text().replace(str(out), ""))
-    assert reports[0] == reports[1]
-    assert tree(tmp_path / "1") == tree(tmp_path / "2")
+    assert said.count("$ python test.py --name labels") == 1
+    tested, scored = (contents(launches[1], name) for name in (TESTED, "scores without weights"))
+    assert tree(out) == tested
+    report = repr((tmp_path / "report.json").read_bytes()).replace(str(out), "")
+    assert report == scored["report.json"].replace(f"/{TESTED}", "")
