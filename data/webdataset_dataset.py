@@ -252,7 +252,8 @@ def check_files(shards: list[Shard]) -> None:
     if missing:
         raise UserError(
             f"{len(missing)} of {len(shards)} shards do not exist, the first one is "
-            f"{missing[0]}. Check --dataroot, and the index or list that is there."
+            f"{missing[0]}. Check --dataroot, and the index or list that is there. If "
+            "scripts/make_shards.py was interrupted, give its command again."
         )
     for shard in shards:
         size = os.path.getsize(shard.where)

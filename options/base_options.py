@@ -229,7 +229,7 @@ def settle_processes(args: Namespace) -> list[str]:
         gpu_ids = several.own_gpus(usable_gpus(args.gpu_ids))
     except UserError as error:
         return [str(error)]
-    problems = several.settle(args, gpu_ids, (), training=False)
+    problems = several.settle(args, gpu_ids, ("processes",), training=False)
     args.gpu_ids = gpu_ids
     return problems
 

@@ -170,6 +170,9 @@ class Pack:
             self.index.unlink(missing_ok=True)  # never beside shards that it does not tell of
         for path in others:
             path.unlink()
+        if todo:  # from now on it tells which are missing, should this be interrupted
+            rows = [Shard(path.name, len(held)) for path, held in self.shards.items()]
+            write_text(self.index, index_text(rows, self.index.stem))
         for _ in in_threads(self.index.stem, lambda p: write_shard(p, self.shards[p]), todo):
             pass
         rows = [Shard(p.name, len(held), p.stat().st_size) for p, held in self.shards.items()]

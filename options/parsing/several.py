@@ -59,6 +59,11 @@ def settle(
             f"--processes {asked} on one GPU: give a GPU for each, as in --gpu_ids 0,1, or "
             "--gpu_ids -1 for the CPU."
         )
+    if asked > 1 and "processes" in given and count != asked:
+        problems.append(
+            f"--processes {asked}, but torchrun has started {count} processes. Leave one of them "
+            "out."
+        )
     if new_option(opt, "dist_timeout") <= 0:
         problems.append(f"--dist_timeout {new_option(opt, 'dist_timeout'):g}: give seconds.")
     if (compress := new_option(opt, "dist_compress")) not in ("none", "bf16"):
@@ -71,7 +76,7 @@ def settle(
 def notes(opt: Namespace, gpu_ids: Sequence[int], given: Collection[str]) -> Iterator[str]:
     """Yield what people should know about the batches of a training."""
     count = launching.count_of(opt, gpu_ids)
-    if count > 1 and "batch_size" not in given:
+    if count > 1 and "batch_size" not in given and not opt.continue_train:
         each = opt.batch_size // count
         yield (
             f"--batch_size is not given: {opt.batch_size}, {each} image{'s' * (each > 1)} in each "
@@ -88,7 +93,9 @@ def _divide(opt: Namespace, count: int, *, is_given: bool) -> list[str]:
         opt.batch_size = -(-size // count) * count
         return []
     divisors = ", ".join(str(n) for n in range(1, size + 1) if size % n == 0)
+    source = "" if is_given else ", which the continued run has,"
     return [
-        f"--batch_size {size} is that of all processes together, and {count} of them cannot share "
-        f"it evenly. Give a multiple of {count}; {size} can be shared by {divisors} processes."
+        f"--batch_size {size}{source} is that of all processes together, and {count} of them "
+        f"cannot share it evenly. Give a multiple of {count}; {size} can be shared by {divisors} "
+        f"process{'es' * (size > 1)}."
     ]

@@ -82,7 +82,7 @@ def test_five_lines_tell_what_a_run_is_and_the_end_what_comes_next(
     assert lines[0].endswith(f"5 images one by one in 1 epoch, from {pairs}")
     assert re.fullmatch(r"networks:   G [\d,]+, D [\d,]+ \(parameters\)", lines[1])
     assert re.fullmatch(r"device:     CPU, \d+ threads?, fp32", lines[2])
-    assert lines[3].startswith(f"validation: none: {pairs} has neither a folder val, nor ")
+    assert lines[3].startswith(f"validation: none: {pairs} has neither val, nor ")
     assert linked(captured.err, "page") == run / "web" / "index.html"
     assert "data:  " not in captured.out  # programs read the original's lines there
     assert linked(captured.err, "Losses and images") == run / "web" / "index.html"

@@ -266,7 +266,7 @@ def test_a_run_that_is_stopped_after_its_first_step_stays(tmp_path: Path, pairs:
 @pytest.mark.parametrize(
     ("folders", "more", "wanted"),
     [
-        ((), (), "none: {root} has neither a folder val, nor valA and valB."),
+        ((), (), "none: {root} has neither val, nor valA and valB."),
         (("valA",), (), "none: {root} has valA alone, not both valA and valB."),
         (("valid",), (), "none: --dataset_mode aligned does not read valid in {root}."),
         ((), ("--val_freq", "0"), "none: --val_freq 0"),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from tests.support.runs import (
 from tests.support.shards import tar_bytes, write
 from tests.support.web_server import Server, running
 from tests.support.web_server import server as server
+from util.base.errors import UserError
 
 Tool = Callable[..., tuple[int, str]]
 
@@ -118,6 +120,30 @@ def test_what_is_there_stays_and_is_only_replaced_if_that_is_wanted(
     status, _ = make_shards(*given, "--force")
     assert status == 0
     assert sorted(contents(tmp_path / "out")) == ["train-000000.tar", "train.json"]
+
+
+def test_shards_that_a_killed_command_has_not_written_are_missed_in_training(
+    make_shards: Tool, arrays: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(arrays / "train" / "waits.npy")  # reading it takes for ever
+    out = tmp_path / "out"
+    given = ["--dataroot", str(arrays), "--out", str(out), "--shard_mb", "1"]
+    packing = subprocess.Popen([sys.executable, str(ROOT / "scripts" / "make_shards.py"), *given])
+    try:
+        while len([*out.glob("train-*.tar")]) < 2:
+            assert packing.poll() is None
+            time.sleep(0.05)
+    finally:
+        packing.kill()
+        packing.wait()
+    argv = ["--dataset_mode", "webdataset"]
+    with pytest.raises(UserError, match="1 of 3 shards do not exist, the first one is") as caught:
+        train(tmp_path, out, "pix2pix", *argv)
+    assert "If scripts/make_shards.py was interrupted, give its command again" in str(caught.value)
+    (arrays / "train" / "waits.npy").unlink()
+    assert make_shards(*given, "--force")[0] == 0
+    index = json.loads((out / "train.json").read_text())
+    assert all(row["filesize"] for row in index["shardlist"])
 
 
 def test_shards_of_a_phase_whose_name_begins_alike_stay(make_shards: Tool, tmp_path: Path) -> None:

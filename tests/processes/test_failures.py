@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -121,6 +122,31 @@ def test_a_run_goes_on_with_any_number_of_processes(
     assert largest_difference(found, theirs, [])[0] < 1e-8
 
 
+def test_a_process_that_waits_for_others_to_come_ends_at_once_when_it_is_asked_to(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    place = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    argv = options(data, tmp_path, "--dist_timeout", "1000")
+    with launched([sys.executable, TRAIN, *argv], tmp_path) as running:
+        running.wait_until(lambda: is_open(port))  # which it opens when it begins to wait
+        os.kill(running.process.pid, signal.SIGTERM)
+        assert running.process.wait(10) == -signal.SIGTERM
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
 @EACH_TAKES_LONG
 def test_a_process_that_hangs_is_named_after_the_time_out(data: Path, tmp_path: Path) -> None:
     command = [*torchrun(3), TRAIN, *options(data, tmp_path, "--dist_timeout", "6")]
@@ -135,7 +161,8 @@ def test_a_process_that_hangs_is_named_after_the_time_out(data: Path, tmp_path: 
         said = running.said
     assert f"error: Of 3 processes these have ended, or do not answer: 1 (process {pid} on" in said
     assert said.count("do not answer: 1 (") == 1
-    assert "Continue with:\n  python train.py --name run --continue_train" in said
+    again = "torchrun --nproc_per_node=3 train.py --name run --continue_train"
+    assert f"Continue with:\n  {again}" in said
 
 
 @EACH_TAKES_LONG

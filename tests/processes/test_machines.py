@@ -83,7 +83,7 @@ def test_a_machine_that_is_cut_off_ends_the_run_which_goes_on_later(
         says(first, "(epoch: 2, iters: 6")
         ip("-n", machines[1], "link", "set", "cable", "down")
         first.wait_until(lambda: "do not answer: 1 (" in first.said)
-        assert "Continue with:\n  python train.py --name run --continue_train" in first.said
+        assert "Continue with:\n  torchrun ... train.py --name run --continue_train" in first.said
         second.wait_until(lambda: "process 1: error: " in second.said)
         assert first.wait() != 0
     ip("-n", machines[1], "link", "set", "cable", "up")

@@ -2,14 +2,13 @@
 
 import os
 import signal
-import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.processes.test_failures import EACH_TAKES_LONG, TRAIN, options, says
+from tests.processes.test_failures import EACH_TAKES_LONG, TRAIN, free_port, options, says
 from tests.processes.test_failures import data as data
 from tests.support.launched import launched, run, torchrun
 from tests.support.paths import ROOT
@@ -52,9 +51,7 @@ def test_a_restart_goes_on_from_saves_by_iterations(data: Path, tmp_path: Path) 
 @EACH_TAKES_LONG
 def test_several_machines_start_again_together(data: Path, tmp_path: Path) -> None:
     """Each has a torchrun of its own, which counts its own restarts alone."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     argv = options(data, tmp_path, "--n_epochs", "3", "--n_epochs_decay", "0")
     machines = []
     with ExitStack() as stack:

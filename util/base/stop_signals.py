@@ -149,6 +149,19 @@ def end_at_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@contextmanager
+def end_at_once() -> Iterator[None]:
+    """Let signals end the process at once in a `with` block in which nothing can be lost.
+
+    For calls into libraries that wait for something: Python would see a signal when they end.
+    """
+    before = _set_handlers(SIGNALS, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        _put_back(before)
+
+
 def raise_at_ctrl_c() -> None:
     """Take back `end_at_ctrl_c`: from now on there is something to put in order."""
     is_main = threading.current_thread() is threading.main_thread()
@@ -168,7 +181,8 @@ def leave_stopping_to_the_parent() -> None:
 
 
 def _set_handlers(
-    numbers: Iterable[signal.Signals], handler: Callable[[int, FrameType | None], None]
+    numbers: Iterable[signal.Signals],
+    handler: Callable[[int, FrameType | None], None] | signal.Handlers,
 ) -> Handlers:
     """Handle those signals that are not ignored; return what was done at them before."""
     if threading.current_thread() is not threading.main_thread():  # others cannot have handlers

@@ -147,7 +147,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         by = next((f" by {each.name}" for each in signal.Signals if error.code == 128 + each), "")
         return f"Training was stopped{by}."
-    said = str(error).partition("\n")[0].rstrip(".")
+    said = str(error).partition("\n")[0]
     if not isinstance(error, UserError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return f"Training was stopped by an error. {said}."
+    return f"Training was stopped by an error. {said}{'.' * (said[-1] not in '.!?')}"

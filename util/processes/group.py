@@ -26,6 +26,7 @@ from torch import Tensor
 
 from util.base import system
 from util.base.errors import UserError
+from util.base.stop_signals import end_at_once
 from util.base.torch_private import PrefixStore, Store, TCPStore
 from util.processes.failures import Messages, Waiting
 
@@ -116,11 +117,14 @@ def join(device: str, seconds: float) -> Messages:
     timeout = timedelta(seconds=seconds)
     backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
     try:
-        outer = PrefixStore("training", _store(rank, count, timeout))
-        attempt = _agreed_attempt(outer, rank, count, seconds)
-        # A part of its own: else addresses of processes that are gone would be found there.
-        store = PrefixStore(f"attempt {attempt}", outer)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
+        with end_at_once():
+            outer = PrefixStore("training", _store(rank, count, timeout))
+            attempt = _agreed_attempt(outer, rank, count, seconds)
+            # A part of its own: else addresses of processes that are gone would be found there.
+            store = PrefixStore(f"attempt {attempt}", outer)
+            dist.init_process_group(
+                backend, store=store, rank=rank, world_size=count, timeout=timeout
+            )
     except RuntimeError as error:
         raise UserError(
             f"Process {rank} of {count} has not found the others within {seconds:g} seconds "

@@ -13,6 +13,7 @@ from util.base.log import note
 from util.base.new_options import new_option
 
 SECONDS_TO_SAVE = 600  # after a signal, which may come in the middle of a slow save
+OWN = "by-command-"  # what torch's name of a run begins with, if `start` has started it
 
 
 def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
@@ -24,6 +25,18 @@ def count_of(opt: Namespace, gpu_ids: Sequence[int]) -> int:
 def must_be_started(opt: Namespace) -> bool:
     """Tell whether the options ask for several processes, and nobody has started them yet."""
     return system.processes_started() == 1 and count_of(opt, opt.gpu_ids) > 1
+
+
+def starter() -> str:
+    """Return what stands before a script's name to start it as this process was: python, usually.
+
+    What torchrun was told to find other machines cannot be known; the user knows it.
+    """
+    count = system.processes_started()
+    if count == 1 or os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(OWN):
+        return "python"
+    _, here = system.processes_here()
+    return f"torchrun --nproc_per_node={count}" if here == count else "torchrun ..."
 
 
 def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
@@ -42,7 +55,7 @@ def start(opt: Namespace, script: str, argv: Sequence[str] | None) -> None:
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_SAVE))
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # processes speak
     config = LaunchConfig(
-        run_id=uuid4().hex, min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0,
+        run_id=OWN + uuid4().hex, min_nodes=1, max_nodes=1, nproc_per_node=count, max_restarts=0,
         monitor_interval=0.1, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
     )  # fmt: skip
     words = sys.argv[1:] if argv is None else argv

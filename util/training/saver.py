@@ -22,7 +22,7 @@ from util.base.commands import command
 from util.base.errors import UserError, system_error
 from util.base.log import say, warn
 from util.base.new_options import new_option
-from util.processes import group
+from util.processes import group, launching
 from util.processes.together import LAST_SAVE
 from util.storage import checkpoint
 from util.storage.checkpoint import CheckpointError
@@ -291,4 +291,5 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
     save = {**option_for(label), "checkpoints_dir": opt.checkpoints_dir}
-    return command("train.py", {"name": opt.name, "continue_train": True, **save})
+    line = command("train.py", {"name": opt.name, "continue_train": True, **save})
+    return line.replace("python", launching.starter(), 1)

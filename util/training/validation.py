@@ -279,7 +279,7 @@ def why_no_split(opt: Namespace) -> str:
     root = opt.dataroot
     found = sorted(path.name for path in Path(root).glob("val*") if path.is_dir())
     if not found:
-        return f"{root} has neither a folder val, nor valA and valB."
+        return f"{root} has neither val, nor valA and valB."
     if found in (["valA"], ["valB"]):
         return f"{root} has {found[0]} alone, not both valA and valB."
     return f"--dataset_mode {opt.dataset_mode} does not read {' and '.join(found)} in {root}."

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from options.parsing.several import own_gpus
+from options.parsing.several import notes, own_gpus, settle
 from options.train_options import TrainOptions
 from util.base.errors import UserError
+from util.base.new_options import set_new_option
+from util.processes import launching
 
 
 def parsed(*argv: str) -> Any:
@@ -49,11 +51,48 @@ def test_what_does_not_fit_is_said(
     assert problem in capsys.readouterr().err
 
 
-def test_torchrun_decides_how_many_processes_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
+def test_torchrun_decides_how_many_processes_share_a_batch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert parsed().batch_size == 4
-    assert parsed("--batch_size", "8", "--processes", "2").batch_size == 8
+    assert parsed("--batch_size", "8", "--processes", "4").batch_size == 8
+    with pytest.raises(SystemExit):
+        parsed("--processes", "2")
+    assert "--processes 2, but torchrun has started 4 processes." in capsys.readouterr().err
+
+
+def test_a_run_that_is_continued_keeps_its_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    opt = parsed("--batch_size", "6")
+    opt.continue_train = True
+    assert settle(opt, [], (), training=True) == []
+    set_new_option(opt, "processes", 2)
+    assert settle(opt, [], (), training=True) == []
+    assert [*notes(opt, [], ())] == []
+    set_new_option(opt, "processes", 4)
+    (problem,) = settle(opt, [], (), training=True)
+    assert problem.startswith("--batch_size 6, which the continued run has, is that of all proc")
+    assert opt.batch_size == 6
+
+
+@pytest.mark.parametrize(
+    ("variables", "started"),
+    [
+        ({}, "python"),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "torchrun --nproc_per_node=2"),
+        ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, "torchrun ..."),
+        ({"WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}, "python"),
+    ],
+)
+def test_a_command_is_given_as_this_one_was(
+    variables: dict[str, str], started: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RANK": "0", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert launching.starter() == started
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", f"{launching.OWN}x")  # --processes, which is saved
+    assert launching.starter() == "python"
 
 
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
