@@ -15,7 +15,7 @@ from typing import IO, TypeVar
 
 from data.shards.lists import ENDING, INDEX, Shard, index_text, read_index
 from util.base.errors import LoadError, UserError, WriteError
-from util.base.log import warn
+from util.base.log import note_of_process, warn
 from util.storage.downloads import download
 from util.storage.files import write_text
 
@@ -176,7 +176,7 @@ def _download(url: str, path: Path, *, part: Path | None) -> None:
         except UserError as error:
             if _is_final(error) or time.monotonic() - began + pause > PATIENCE_SECONDS:
                 raise
-            warn(f"{error} Trying again in {pause:g} s.")
+            note_of_process(f"warning: {error} Trying again in {pause:g} s.")
         time.sleep(pause)
     return download(url, path, part=part)
 

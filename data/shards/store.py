@@ -14,7 +14,7 @@ from data.shards.cache import ShardCache
 from data.shards.lists import Shard
 from data.shards.tar import Contents, Member, Sample, read_contents
 from util.base.errors import UserError
-from util.base.log import say, warn
+from util.base.log import note_of_process, say
 from util.display.progress_bar import progress_bar
 from util.images.reading import FileInMemory
 
@@ -157,9 +157,9 @@ def _size_and_contents(path: Path) -> tuple[int, Contents]:
 
 def _forget(shard: Shard, cache: ShardCache, contents: Contents) -> None:
     """Remove the copy of a shard, and say why."""
-    warn(
-        f"{shard.where}: {_problem_of(contents)}. Its copy, {cache.path_of(shard)}, may be "
-        "damaged: it is fetched once more."
+    note_of_process(
+        f"warning: {shard.where}: {_problem_of(contents)}. Its copy, {cache.path_of(shard)}, may "
+        "be damaged: it is fetched once more."
     )
     cache.forget(shard)
 
