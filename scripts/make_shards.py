@@ -170,17 +170,22 @@ class Pack:
             self.index.unlink(missing_ok=True)  # never beside shards that it does not tell of
         for path in others:
             path.unlink()
-        if todo:  # from now on it tells which are missing, should this be interrupted
-            rows = [Shard(path.name, len(held)) for path, held in self.shards.items()]
-            write_text(self.index, index_text(rows, self.index.stem))
+        self._write_index()  # which tells what is missing, should this be interrupted
         for _ in in_threads(self.index.stem, lambda p: write_shard(p, self.shards[p]), todo):
             pass
-        rows = [Shard(p.name, len(held), p.stat().st_size) for p, held in self.shards.items()]
-        write_text(self.index, index_text(rows, self.index.stem))
-        were_there = len(rows) - len(todo)
+        self._write_index()
+        were_there = len(self.shards) - len(todo)
         kept = f", {were_there} of which were there" if were_there else ""
-        count = sum(row.samples or 0 for row in rows)
-        say(f"{self.index}: {count} samples in {len(rows)} shards{kept}")
+        count = sum(map(len, self.shards.values()))
+        say(f"{self.index}: {count} samples in {len(self.shards)} shards{kept}")
+
+    def _write_index(self) -> None:
+        """List all shards, and the sizes of those that are there."""
+        rows = [
+            Shard(path.name, len(held), path.stat().st_size if path.exists() else None)
+            for path, held in self.shards.items()
+        ]
+        write_text(self.index, index_text(rows, self.index.stem))
 
 
 def make_index(where: str, out: Path, *, force: bool) -> None:

@@ -59,7 +59,7 @@ def settle(
             f"--processes {asked} on one GPU: give a GPU for each, as in --gpu_ids 0,1, or "
             "--gpu_ids -1 for the CPU."
         )
-    if asked > 1 and "processes" in given and count != asked:
+    if asked > 1 and "processes" in given and system.processes_started() not in (1, asked):
         problems.append(
             f"--processes {asked}, but torchrun has started {count} processes. Leave one of them "
             "out."

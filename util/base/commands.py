@@ -12,7 +12,9 @@ from util.base.log import say_held_lines
 DEFAULTS = {"checkpoints_dir": "./checkpoints", "epoch": "latest", "load_iter": "0"}
 
 
-def command(script: str, options: Mapping[str, object], *words: str) -> str:
+def command(
+    script: str, options: Mapping[str, object], *words: str, starter: str = "python"
+) -> str:
     """Return the command line that runs a script with these options; a switch is True.
 
     >>> command("test.py", {"name": "-x", "eval": True, "epoch": "latest", "dataroot": "my images"})
@@ -25,7 +27,7 @@ def command(script: str, options: Mapping[str, object], *words: str) -> str:
             flags.append(f"--{name}")
         elif text != DEFAULTS.get(name):
             flags += [f"--{name}={text}"] if text.startswith("-") else [f"--{name}", text]
-    return shlex.join(["python", script, *flags, *words])
+    return f"{starter} {shlex.join([script, *flags, *words])}"
 
 
 def as_argument(path: str) -> str:

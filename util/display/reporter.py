@@ -150,4 +150,4 @@ def _reason(error: BaseException) -> str:
     said = str(error).partition("\n")[0]
     if not isinstance(error, UserError):
         said = f"{type(error).__name__}: {said}" if said else type(error).__name__
-    return f"Training was stopped by an error. {said}{'.' * (said[-1] not in '.!?')}"
+    return f"Training was stopped by an error. {said}{'' if said.endswith(('.', '?')) else '.'}"

@@ -291,5 +291,5 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 def command_to_continue(opt: Namespace, label: str) -> str:
     """Return the command line that goes on with a run."""
     save = {**option_for(label), "checkpoints_dir": opt.checkpoints_dir}
-    line = command("train.py", {"name": opt.name, "continue_train": True, **save})
-    return line.replace("python", launching.starter(), 1)
+    options = {"name": opt.name, "continue_train": True, **save}
+    return command("train.py", options, starter=launching.starter())

@@ -63,6 +63,12 @@ def test_torchrun_decides_how_many_processes_share_a_batch(
     assert "--processes 2, but torchrun has started 4 processes." in capsys.readouterr().err
 
 
+def test_of_too_few_processes_for_the_gpus_nothing_is_said_of_torchrun() -> None:
+    opt = parsed("--processes", "2")
+    (problem,) = settle(opt, [0, 1, 2], ("processes",), training=True)
+    assert "there is one process for each GPU" in problem
+
+
 def test_a_run_that_is_continued_keeps_its_batch(capsys: pytest.CaptureFixture[str]) -> None:
     opt = parsed("--batch_size", "6")
     opt.continue_train = True
